@@ -1,0 +1,277 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound says that no such record exists.
+var ErrNotFound = errors.New("not found")
+
+// ErrAlreadyExists says that a record with the same identity exists; nothing
+// was written.
+var ErrAlreadyExists = errors.New("already exists")
+
+// App is a connected app with all that belongs to it. It is read and written
+// as a whole.
+type App struct {
+	// ClientID is 32 lower-case hex digits, unique in the server, immutable.
+	ClientID string
+	// OrgID is the organization the app was created in.
+	OrgID string
+	// ExternalID is unique within OrgID; empty means none.
+	ExternalID string
+	Name       string
+	// GrantTypes are those of package oauth.
+	GrantTypes   []string
+	RedirectURIs []string
+	// Scopes are plain names, for an app that acts for a user.
+	Scopes []string
+	// ContextScopes keep the order in which they were assigned.
+	ContextScopes []ContextScope
+	// PublicKeys are PEM, byte for byte as sent.
+	PublicKeys []string
+	// Audience is internal or everyone.
+	Audience                     string
+	ClientURI, PolicyURI, TOSURI string // empty: null on the wire
+	Enabled                      bool
+	OwnerUserID, OwnerOrgID      string
+	GenerateISSClaimWithoutToken bool
+	IDProviderID                 string // empty: null on the wire
+	TokenEndpointAuthMethod      string
+	// AccessTokenFormat is jwt or opaque.
+	AccessTokenFormat      string
+	PostLogoutRedirectURIs []string
+	IdentityProviders      []string
+	SkipUserConsent        bool
+	// RefreshGrace is nil for the server's default, zero for off.
+	RefreshGrace        *time.Duration
+	FederatedIdentities []FederatedIdentity
+	// NotBefore ends every token issued to the app before it; zero: none.
+	NotBefore time.Time
+	// Config names the app of the configuration (the administrator's client);
+	// such an app cannot be changed through the management API. Empty: none.
+	Config string
+	// Secrets are the live and the retired ones, oldest first.
+	Secrets              []Secret
+	CreatedAt, UpdatedAt time.Time
+	// SecretUpdatedAt is when a secret was last made or ended; zero: never.
+	SecretUpdatedAt time.Time
+	// Revision grows with every write; set by the engine.
+	Revision int64
+}
+
+// ContextScope is a scope within an organization and an environment; either
+// may be empty.
+type ContextScope struct{ Scope, Org, EnvID string }
+
+// FederatedIdentity is a subject of a configured issuer that may stand for the
+// app.
+type FederatedIdentity struct{ IssuerName, Subject string }
+
+// Secret is one client secret of an app.
+type Secret struct {
+	ID string
+	// Hash is HMAC-SHA-256 of the value under the secret-hash key.
+	Hash []byte
+	// Sealed is the encrypted value when secrets are recoverable, else nil.
+	Sealed    []byte
+	CreatedAt time.Time
+	// ExpiresAt is when it stops being accepted; zero: never. A secret whose
+	// time has come is retired: kept for recognition, accepted no more.
+	ExpiresAt time.Time
+	// LastUsedAt is written behind by TouchSecrets; zero: never used. Update
+	// leaves it alone.
+	LastUsedAt time.Time
+}
+
+// Live tells whether s is accepted at now.
+func (s Secret) Live(now time.Time) bool {
+	return s.ExpiresAt.IsZero() || now.Before(s.ExpiresAt)
+}
+
+// AppQuery selects apps of one organization in the stable order (created_at,
+// client_id).
+type AppQuery struct {
+	OrgID string
+	// Search is a case-insensitive substring over the app's properties; empty:
+	// all.
+	Search string
+	// ExternalID matches exactly; empty: all.
+	ExternalID    string
+	Offset, Limit int
+}
+
+// Apps is the role of the management API.
+type Apps interface {
+	// CreateApp stores a new app; ErrAlreadyExists when its client id or its
+	// external id is taken. A client id that ever belonged to another
+	// organization counts as taken.
+	CreateApp(ctx context.Context, app App) (App, error)
+	// App returns the app or ErrNotFound.
+	App(ctx context.Context, clientID string) (App, error)
+	// AppByExternalID returns the app or ErrNotFound.
+	AppByExternalID(ctx context.Context, orgID, externalID string) (App, error)
+	// Apps returns one page and the number of all matches.
+	Apps(ctx context.Context, q AppQuery) ([]App, int, error)
+	// AllApps calls visit with every app, for the in-memory view. It stops at
+	// the first error and returns it.
+	AllApps(ctx context.Context, visit func(App) error) error
+	// UpdateApp applies change to the stored app in one transaction; change may
+	// run twice and must not keep what it is given. An error of change is
+	// returned and nothing is written. When change alters nothing, nothing is
+	// written either and the revision stays. ErrNotFound when there is none.
+	UpdateApp(ctx context.Context, clientID string, now time.Time, change func(*App) error) (App, error)
+	// DeleteApp removes the app with all that hangs on it and frees its external
+	// id; ErrNotFound when there is none.
+	DeleteApp(ctx context.Context, clientID string, now time.Time) error
+	// TouchSecrets raises last_used_at by secret id; unknown ids are ignored
+	// and no revision changes.
+	TouchSecrets(ctx context.Context, used map[string]time.Time) error
+	// CountApps returns how many apps an organization has.
+	CountApps(ctx context.Context, orgID string) (int, error)
+}
+
+// ChangeKind says what a change is about.
+type ChangeKind string
+
+// Kinds of change; Key of the Change is named for each.
+const (
+	// ChangeApp: Key is the client id of an app made, changed or deleted.
+	ChangeApp ChangeKind = "app"
+	// ChangeRevocation: Key is the id of a Revocation.
+	ChangeRevocation ChangeKind = "revocation"
+	// ChangeSigningKeys: Key is empty; read them all again.
+	ChangeSigningKeys ChangeKind = "signing_keys"
+)
+
+// Change is one entry of the feed that replicas follow. It is written in the
+// transaction of the change itself.
+type Change struct {
+	ID   int64
+	Kind ChangeKind
+	Key  string
+	At   time.Time
+}
+
+// Feed is the role of a replica that keeps records in memory.
+type Feed interface {
+	// Changes returns the entries at or after since, oldest first. Entries
+	// overlap between calls; the caller removes doubles by ID.
+	Changes(ctx context.Context, since time.Time) ([]Change, error)
+}
+
+// DataKeyPurpose names what a data key is for.
+type DataKeyPurpose string
+
+// Purposes of data keys (tokenserver.md 6).
+const (
+	PurposeSecretHash DataKeyPurpose = "secret-hash"
+	PurposeRefresh    DataKeyPurpose = "refresh"
+	PurposeSealing    DataKeyPurpose = "sealing"
+	PurposeCookie     DataKeyPurpose = "cookie"
+)
+
+// DataKey is a symmetric key, wrapped by an encryption key that the database
+// never holds.
+type DataKey struct {
+	Purpose DataKeyPurpose
+	// Wrapped is the ciphertext; WrappedBy names the encryption key.
+	Wrapped   []byte
+	WrappedBy string
+	CreatedAt time.Time
+}
+
+// SigningKey is a private key that signs tokens, wrapped likewise.
+type SigningKey struct {
+	// ID is the kid.
+	ID string
+	// Algorithm is ES256 or RS256.
+	Algorithm string
+	// Public is the public key as PKIX DER.
+	Public    []byte
+	Wrapped   []byte
+	WrappedBy string
+	CreatedAt time.Time
+	// ActiveAt is when it may sign; it is published from CreatedAt on.
+	ActiveAt time.Time
+	// RetiredAt is when it stopped signing; zero: it has not.
+	RetiredAt time.Time
+	// ExpiresAt is when the last token it signed has expired and it leaves the
+	// JWK Set; zero: unknown yet.
+	ExpiresAt time.Time
+}
+
+// Keys is the role of key management.
+type Keys interface {
+	// DataKeys returns all; none on a new database.
+	DataKeys(ctx context.Context) ([]DataKey, error)
+	// CreateDataKeys stores the first set. ErrAlreadyExists when any exists:
+	// another replica was faster, read them again.
+	CreateDataKeys(ctx context.Context, keys []DataKey) error
+	// SigningKeys returns those not yet expired, oldest first.
+	SigningKeys(ctx context.Context) ([]SigningKey, error)
+	// UpdateSigningKeys applies change to the set in one transaction, in which
+	// no other replica can do the same; change may run twice.
+	UpdateSigningKeys(ctx context.Context, now time.Time, change func([]SigningKey) ([]SigningKey, error)) ([]SigningKey, error)
+	// RewrapKeys calls rewrap for every data and signing key in one transaction
+	// and stores what it returns.
+	RewrapKeys(ctx context.Context, rewrap func(wrapped []byte, wrappedBy string) ([]byte, string, error)) error
+}
+
+// RevocationKind says which tokens a revocation ends.
+type RevocationKind string
+
+// Kinds of revocation (tokenserver.md 22).
+const (
+	RevokeToken  RevocationKind = "jti"    // Key: jti of one access token
+	RevokeFamily RevocationKind = "family" // Key: grant_id
+	RevokeUser   RevocationKind = "user"   // Key: user id; NotBefore set
+	RevokeApp    RevocationKind = "app"    // Key: client id; NotBefore set
+)
+
+// Revocation ends access tokens before they expire.
+type Revocation struct {
+	Kind RevocationKind
+	Key  string
+	// NotBefore ends only tokens issued before it; zero: all.
+	NotBefore time.Time
+	// ExpiresAt is when the last token concerned has expired.
+	ExpiresAt time.Time
+}
+
+// Revocations is the role of token revocation.
+type Revocations interface {
+	// Revoke stores r; repeating it is no error.
+	Revoke(ctx context.Context, r Revocation, now time.Time) error
+	// ActiveRevocations returns those that have not expired at now.
+	ActiveRevocations(ctx context.Context, now time.Time) ([]Revocation, error)
+}
+
+// Installation identifies a database.
+type Installation interface {
+	// InstallationID is a UUID made with the database and never changed.
+	InstallationID(ctx context.Context) (string, error)
+}
+
+// Collector removes what is past its use.
+type Collector interface {
+	// CollectGarbage deletes what had expired before now: retired secrets kept
+	// longer than 90 days, revocations, expired signing keys, feed entries
+	// older than an hour. It returns how many rows went.
+	CollectGarbage(ctx context.Context, now time.Time) (int, error)
+}
+
+// Storage is the union; only engines and the server's construction see it.
+type Storage interface {
+	Apps
+	Feed
+	Keys
+	Revocations
+	Installation
+	Collector
+	// Ping tells whether the database answers.
+	Ping(ctx context.Context) error
+	Close() error
+}
