@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package storage owns the records of the token server and the interfaces to
 // them, one per role. It knows no database: the engines are storage/sqlite and
 // storage/postgres over one schema, and storage/storagetest is the suite that
