@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package refresher
+
+import (
+	"context"
+	"net/url"
+	"strings"
+
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+// Credentials are what a credentials Secret says about one app: who it is and
+// where it asks for tokens.
+type Credentials struct {
+	ClientID     string
+	ClientSecret string
+	// TokenURL is the token endpoint to connect to.
+	TokenURL string
+	// AuthMethod is how the client authenticates: client_secret_post or
+	// client_secret_basic.
+	AuthMethod string
+	// CABundle holds the PEM certificates that sign the endpoint's; empty
+	// means the system's.
+	CABundle []byte
+}
+
+// CredentialsReader returns the credentials of the moment. It is called before
+// every request, so that a rotated secret is taken up.
+type CredentialsReader func(ctx context.Context) (*Credentials, error)
+
+// ParseCredentials reads the data of a credentials Secret, or the files of a
+// directory it is mounted in. It takes the key names of every preset:
+// client-id, client_id and CLIENT_ID are the same. internal-token-url wins over
+// token-url: it is the address inside the cluster. A missing auth-method means
+// client_secret_post, which every compatible server takes. tokenURL, when not
+// empty, replaces both addresses. The error is an *Error that names every
+// problem at once.
+func ParseCredentials(data map[string][]byte, tokenURL string) (*Credentials, error) {
+	values := normalizeKeys(data)
+	c := &Credentials{
+		ClientID:     values["client-id"],
+		ClientSecret: values["client-secret"],
+		TokenURL:     firstOf(tokenURL, values["internal-token-url"], values["token-url"]),
+		AuthMethod:   firstOf(values["auth-method"], oauth.AuthMethodSecretPost),
+		CABundle:     []byte(values["ca-crt"]),
+	}
+	if problems := c.problems(); len(problems) > 0 {
+		return nil, credentialsErrorf("credentials cannot be used: %s", strings.Join(problems, "; "))
+	}
+	return c, nil
+}
+
+func (c *Credentials) problems() []string {
+	var problems []string
+	if c.ClientID == "" {
+		problems = append(problems, "client-id is missing")
+	}
+	switch c.AuthMethod {
+	case oauth.AuthMethodSecretPost, oauth.AuthMethodSecretBasic:
+		if c.ClientSecret == "" {
+			problems = append(problems, "client-secret is missing")
+		}
+	default:
+		problems = append(problems, "auth-method must be client_secret_post or client_secret_basic")
+	}
+	return append(problems, urlProblems(c.TokenURL)...)
+}
+
+// urlProblems never quotes the URL: nothing keeps an owner from writing a
+// password into it.
+func urlProblems(raw string) []string {
+	if raw == "" {
+		return []string{"token-url is missing"}
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		return []string{"token-url is not an http or https URL"}
+	case u.User != nil || u.Fragment != "":
+		return []string{"token-url holds user information or a fragment"}
+	}
+	return nil
+}
+
+// normalizeKeys writes keys of every preset in the kebab form and trims the
+// newline that editors add.
+func normalizeKeys(data map[string][]byte) map[string]string {
+	replacer := strings.NewReplacer("_", "-", ".", "-")
+	values := make(map[string]string, len(data))
+	for key, value := range data {
+		values[replacer.Replace(strings.ToLower(key))] = strings.TrimRight(string(value), "\r\n")
+	}
+	return values
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

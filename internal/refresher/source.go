@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package refresher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Source obtains a new token. Every error it returns is an *Error or the
+// context's.
+type Source interface {
+	Token(ctx context.Context) (*Token, error)
+}
+
+// Reason is why a source has no token, from a closed list, fit for a condition
+// or a metric label.
+type Reason string
+
+// The reasons.
+const (
+	// ReasonCredentialsInvalid: the credentials are missing or cannot be
+	// used as they are. The owner has to act, or a controller has not
+	// written them yet.
+	ReasonCredentialsInvalid Reason = "CredentialsInvalid"
+	// ReasonRequestRefused: the server understood the request and said no,
+	// for example invalid_client or invalid_scope.
+	ReasonRequestRefused Reason = "RequestRefused"
+	// ReasonServerUnavailable: no answer, too many requests, or a failure
+	// on the server's side. Time heals it.
+	ReasonServerUnavailable Reason = "ServerUnavailable"
+	// ReasonResponseInvalid: the server answered with something that is not
+	// a usable token.
+	ReasonResponseInvalid Reason = "ResponseInvalid"
+)
+
+// Error is why a source has no token. Its text holds no secret.
+type Error struct {
+	Reason Reason
+	// Status is the HTTP status of the answer; 0 when there was none.
+	Status int
+	// Code is the server's error code, such as invalid_client
+	// (https://www.rfc-editor.org/rfc/rfc6749#section-5.2); empty when it
+	// gave none.
+	Code string
+	// RetryAfter is how long the server asked to wait; 0 when it did not.
+	RetryAfter time.Duration
+	// Err says what happened.
+	Err error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// ReasonOf returns the reason of err, ReasonServerUnavailable when err carries
+// none, such as a context's error.
+func ReasonOf(err error) Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	return ReasonServerUnavailable
+}
+
+// RetryAfter returns how long the server behind err asked to wait; 0 when it
+// did not.
+func RetryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+func credentialsErrorf(format string, args ...any) *Error {
+	return &Error{Reason: ReasonCredentialsInvalid, Err: fmt.Errorf(format, args...)}
+}
