@@ -154,3 +154,13 @@ type Metadata struct {
 	Extensions                                 []string `json:"connectedapps_extensions,omitempty"`
 	InstallationID                             string   `json:"connectedapps_installation_id,omitempty"`
 }
+
+// CatalogScope is one entry of the scope catalogue, a bare array (contract
+// section 3.5).
+type CatalogScope struct {
+	Scope        string `json:"scope"`
+	DisplayName  string `json:"displayName"`
+	Description  string `json:"description"`
+	ProductLabel string `json:"productLabel"`
+	Internal     bool   `json:"internal"`
+}
