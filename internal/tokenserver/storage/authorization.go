@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrAlreadyUsed says that a code was redeemed before.
+var ErrAlreadyUsed = errors.New("already used")
+
+// RevokeConsent ends the tokens an app got for a user. Key: user id, a space,
+// client id; NotBefore set.
+const RevokeConsent RevocationKind = "consent"
+
+// AuthorizationCode is one issued code; the code itself is never stored.
+type AuthorizationCode struct {
+	// Hash is SHA-256 of the code.
+	Hash             []byte
+	ClientID, UserID string
+	// OrgID is the user's organization.
+	OrgID string
+	// RedirectURI is exactly the request's; empty when it had none.
+	RedirectURI string
+	// Scopes are the granted ones, in the order asked.
+	Scopes []string
+	// Challenge is the S256 code challenge; empty: none.
+	Challenge string
+	Nonce     string
+	AuthTime  time.Time
+	// SessionID is the Session's ID.
+	SessionID string
+	// GrantID is the grant_id of every token that follows from the code, and
+	// the id of its refresh family.
+	GrantID              string
+	CreatedAt, ExpiresAt time.Time
+	// RedeemedAt is zero until the code is used.
+	RedeemedAt time.Time
+}
+
+// AuthorizationCodes is the role of the authorization code grant.
+type AuthorizationCodes interface {
+	CreateCode(ctx context.Context, code AuthorizationCode) error
+	// Code returns the code, redeemed and expired ones too, or ErrNotFound. A
+	// code is kept for an hour after it expires, so that a replay is seen.
+	Code(ctx context.Context, hash []byte) (AuthorizationCode, error)
+	// RedeemCode marks the code used and stores the refresh family, which may
+	// be nil, in one transaction. Of concurrent callers exactly one wins;
+	// ErrAlreadyUsed for the others, ErrNotFound for no such code.
+	RedeemCode(ctx context.Context, hash []byte, now time.Time, family *RefreshFamily) (AuthorizationCode, error)
+}
+
+// RefreshFamily is one chain of rotating refresh tokens. Nothing secret is in
+// it: a token is derived from id, nonce and generation under the refresh key.
+type RefreshFamily struct {
+	// ID is the grant_id of its access tokens.
+	ID                      string
+	Nonce                   []byte
+	Generation              int64
+	ClientID, UserID, OrgID string
+	Scopes                  []string
+	AuthTime                time.Time
+	SessionID               string
+	// CodeHash is the code it came from, at most one family each; nil: none.
+	CodeHash []byte
+	// RotatedAt is when the current generation was made; ExpiresAt slides.
+	CreatedAt, RotatedAt, ExpiresAt time.Time
+	// RevokedAt is zero while it lives.
+	RevokedAt time.Time
+}
+
+// Session is one signed-in browser.
+type Session struct {
+	// ID is public: the sid claim.
+	ID string
+	// Hash is HMAC-SHA-256 of the cookie's value under the cookie key.
+	Hash                  []byte
+	UserID                string
+	AuthTime              time.Time
+	CreatedAt, LastUsedAt time.Time
+	// ExpiresAt is its end however much it is used.
+	ExpiresAt time.Time
+}
+
+// Sessions is the role of the browser's sessions.
+type Sessions interface {
+	CreateSession(ctx context.Context, s Session) error
+	// SessionByHash returns the session, expired or not, or ErrNotFound.
+	SessionByHash(ctx context.Context, hash []byte) (Session, error)
+	// TouchSession raises LastUsedAt; an unknown id is ignored.
+	TouchSession(ctx context.Context, id string, usedAt time.Time) error
+	// DeleteSession removes one; an unknown id is ignored.
+	DeleteSession(ctx context.Context, id string) error
+	// DeleteUserSessions removes all of a user.
+	DeleteUserSessions(ctx context.Context, userID string) error
+}
+
+// Consent is what a user allowed an app in an organization.
+type Consent struct {
+	UserID, ClientID, OrgID string
+	Scopes                  []string
+	CreatedAt, UpdatedAt    time.Time
+}
+
+// Consents is the role of what users have allowed.
+type Consents interface {
+	// Consent returns what is allowed, or ErrNotFound.
+	Consent(ctx context.Context, userID, clientID, orgID string) (Consent, error)
+	// WidenConsent adds scopes to what is allowed, in one transaction, and
+	// returns the union: first what was there, then what is new.
+	WidenConsent(ctx context.Context, consent Consent, now time.Time) (Consent, error)
+	// UserConsents returns a user's, by creation time and client id.
+	UserConsents(ctx context.Context, userID string) ([]Consent, error)
+	// RevokeConsent deletes the consent with the user's unused codes and refresh
+	// families of that app, and stores a revocation of kind RevokeConsent that
+	// lasts until tokensEnd, in one transaction. ErrNotFound: nothing to do.
+	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now, tokensEnd time.Time) error
+}
+
+// PendingAuthorization keeps the parameters of an authorization request that
+// came by POST, until it is decided.
+type PendingAuthorization struct {
+	// Hash is SHA-256 of its random id.
+	Hash     []byte
+	ClientID string
+	// Parameters are form-encoded.
+	Parameters           string
+	CreatedAt, ExpiresAt time.Time
+}
+
+// PendingAuthorizations is the role of the authorization endpoint's POST.
+type PendingAuthorizations interface {
+	CreatePendingAuthorization(ctx context.Context, p PendingAuthorization) error
+	// PendingAuthorization returns it, expired or not, or ErrNotFound.
+	PendingAuthorization(ctx context.Context, hash []byte) (PendingAuthorization, error)
+}
