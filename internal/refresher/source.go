@@ -15,7 +15,7 @@ type Source interface {
 	Token(ctx context.Context) (*Token, error)
 }
 
-// Reason is why a source has no token, from a closed list, fit for a condition
+// Reason is why there is no new token, from a closed list, fit for a condition
 // or a metric label.
 type Reason string
 
@@ -34,6 +34,9 @@ const (
 	// ReasonResponseInvalid: the server answered with something that is not
 	// a usable token.
 	ReasonResponseInvalid Reason = "ResponseInvalid"
+	// ReasonOutputFailed: there is a token, but it could not be published.
+	// Only the engine gives it.
+	ReasonOutputFailed Reason = "OutputFailed"
 )
 
 // Error is why a source has no token. Its text holds no secret.

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package refresher
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+const canary = "cas_Canary0123456789Canary0123456789Canary01234"
+
+// seen is a token request as a server sees it.
+type seen struct {
+	header     http.Header
+	parameters map[string]string
+	basicUser  string
+	basicPass  string
+	basic      bool
+}
+
+func parse(t *testing.T, r *http.Request) seen {
+	t.Helper()
+	s := seen{header: r.Header.Clone(), parameters: map[string]string{}}
+	s.basicUser, s.basicPass, s.basic = r.BasicAuth()
+	if r.Header.Get("Content-Type") == "application/json" {
+		if err := json.NewDecoder(r.Body).Decode(&s.parameters); err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	if err := r.ParseForm(); err != nil {
+		t.Error(err)
+	}
+	for name := range r.PostForm {
+		s.parameters[name] = r.PostForm.Get(name)
+	}
+	return s
+}
+
+// tokenEndpoint answers every request with a token and keeps the last request.
+func tokenEndpoint(t *testing.T) (url string, last *seen) {
+	t.Helper()
+	last = &seen{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*last = parse(t, r)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"the-token","token_type":"bearer","expires_in":3600}`)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, last
+}
+
+func staticCredentials(c Credentials) CredentialsReader {
+	return func(context.Context) (*Credentials, error) { return &c, nil }
+}
+
+func TestClientSecretSourceRequest(t *testing.T) {
+	url, last := tokenEndpoint(t)
+	base := map[string]string{"grant_type": "client_credentials", "scope": "profile"}
+	post := maps.Clone(base)
+	post["client_id"], post["client_secret"] = "id&1", "p@ss +%"
+	for name, test := range map[string]struct {
+		method      string
+		encoding    Encoding
+		contentType string
+		parameters  map[string]string
+		basic       bool
+	}{
+		"body, form":  {oauth.AuthMethodSecretPost, EncodingForm, "application/x-www-form-urlencoded", post, false},
+		"body, JSON":  {oauth.AuthMethodSecretPost, EncodingJSON, "application/json", post, false},
+		"Basic, form": {oauth.AuthMethodSecretBasic, "", "application/x-www-form-urlencoded", base, true},
+		"Basic, JSON": {oauth.AuthMethodSecretBasic, EncodingJSON, "application/json", base, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := &ClientSecretSource{
+				Credentials: staticCredentials(Credentials{ClientID: "id&1", ClientSecret: "p@ss +%", TokenURL: url, AuthMethod: test.method}),
+				Scope:       "profile",
+				Encoding:    test.encoding,
+			}
+			token, err := source.Token(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "the-token", token.AccessToken)
+			require.Equal(t, "profile", token.Scope, "the asked scope when the server names none")
+			require.WithinDuration(t, time.Now().Add(time.Hour), token.ExpiresAt, 10*time.Second)
+
+			require.Equal(t, test.contentType, last.header.Get("Content-Type"))
+			require.Equal(t, test.parameters, last.parameters)
+			require.Equal(t, test.basic, last.basic)
+			if test.basic {
+				require.Equal(t, "id%261", last.basicUser, "form-encoded as RFC 6749 section 2.3.1 asks")
+				require.Equal(t, "p%40ss+%2B%25", last.basicPass)
+			}
+		})
+	}
+}
+
+func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
+	url, last := tokenEndpoint(t)
+	dir := t.TempDir()
+	write := func(secret string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "client-id"), []byte("app"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "client-secret"), []byte(secret), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "token-url"), []byte(url), 0o600))
+	}
+	source := &ClientSecretSource{Credentials: DirectoryCredentials(dir, "")}
+	for _, secret := range []string{"first", "second"} {
+		write(secret)
+		_, err := source.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, secret, last.parameters["client_secret"])
+	}
+}
+
+func TestClientSecretSourceTrustsCABundleAlone(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":60}`)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it reports the refused handshake
+	s.StartTLS()
+	defer s.Close()
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	credentials := Credentials{ClientID: "a", ClientSecret: canary, TokenURL: s.URL, CABundle: bundle}
+	token, err := (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "Bearer", token.TokenType)
+
+	credentials.CABundle = nil
+	_, err = (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	require.ErrorContains(t, err, "certificate")
+	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
+
+	credentials.CABundle = []byte("no PEM")
+	_, err = (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	require.EqualError(t, err, "ca.crt holds no PEM certificate")
+	require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
+}
+
+func TestClientSecretSourceSortsAnswers(t *testing.T) {
+	type answer struct {
+		status     int
+		header     http.Header
+		body       string
+		reason     Reason
+		code       string
+		text       string
+		retryAfter time.Duration
+	}
+	header := func(name, value string) http.Header { return http.Header{name: {value}} }
+	for name, test := range map[string]answer{
+		"wrong credentials": {
+			status: 401, body: `{"error":"invalid_client","error_description":"unknown client or wrong secret"}`,
+			reason: ReasonRequestRefused, code: "invalid_client", text: "answered 401 invalid_client: unknown client or wrong secret",
+		},
+		"a scope the app does not have": {
+			status: 400, body: `{"error":"invalid_scope"}`,
+			reason: ReasonRequestRefused, code: "invalid_scope", text: "answered 400 invalid_scope",
+		},
+		"a description that repeats the secret is dropped": {
+			status: 401, body: `{"error":"invalid_client","error_description":"no such secret ` + canary + `"}`,
+			reason: ReasonRequestRefused, code: "invalid_client", text: "answered 401 invalid_client",
+		},
+		"an error code that is a text is dropped": {
+			status: 400, body: `{"error":"Something ` + canary + `"}`,
+			reason: ReasonRequestRefused, text: "answered 400",
+		},
+		"too many requests": {
+			status: 429, header: header("Retry-After", "7"), body: `{"error":"temporarily_unavailable"}`,
+			reason: ReasonServerUnavailable, code: "temporarily_unavailable", text: "answered 429", retryAfter: 7 * time.Second,
+		},
+		"a failing server": {
+			status: 500, body: `{"error":"server_error"}`,
+			reason: ReasonServerUnavailable, code: "server_error", text: "answered 500 server_error",
+		},
+		"a proxy's page": {
+			status: 502, header: header("Content-Type", "text/html"), body: "<html>Bad Gateway</html>",
+			reason: ReasonServerUnavailable, text: "answered 502",
+		},
+		"an overlong Retry-After is bounded": {
+			status: 503, header: header("Retry-After", "99999999999"), reason: ReasonServerUnavailable, text: "answered 503", retryAfter: maxRetryAfter,
+		},
+		"a negative Retry-After is none": {
+			status: 503, header: header("Retry-After", "-5"), reason: ReasonServerUnavailable, text: "answered 503",
+		},
+		"a redirect is not followed": {
+			status: 307, header: header("Location", "/elsewhere"), reason: ReasonResponseInvalid, text: "a redirect; credentials are not sent elsewhere",
+		},
+		"a page instead of a token": {
+			status: 200, header: header("Content-Type", "text/html"), body: "<html>Sign in</html>",
+			reason: ReasonResponseInvalid, text: `no token document, content type "text/html"`,
+		},
+		"half a document":            {status: 200, body: `{"access_token":"the-tok`, reason: ReasonResponseInvalid, text: "no token document"},
+		"a number as token":          {status: 200, body: `{"access_token":5,"expires_in":60}`, reason: ReasonResponseInvalid, text: "no token document"},
+		"an empty object":            {status: 200, body: `{}`, reason: ReasonResponseInvalid, text: "no positive expires_in"},
+		"no token":                   {status: 200, body: `{"expires_in":60}`, reason: ReasonResponseInvalid, text: "access token is empty"},
+		"a life that has ended":      {status: 200, body: `{"access_token":"the-token","expires_in":-5}`, reason: ReasonResponseInvalid, text: "no positive expires_in"},
+		"a token with a line break":  {status: 200, body: `{"access_token":"a\nb","expires_in":60}`, reason: ReasonResponseInvalid, text: "outside visible ASCII"},
+		"a type that is not bearer":  {status: 200, body: `{"access_token":"the-token","token_type":"mac","expires_in":60}`, reason: ReasonResponseInvalid, text: "not bearer"},
+		"a body beyond all measure":  {status: 200, body: strings.Repeat(" ", maxResponse+1), reason: ReasonResponseInvalid, text: "more than 256 KiB"},
+		"an error page beyond reach": {status: 400, body: strings.Repeat("x", maxResponse+1), reason: ReasonResponseInvalid, text: "more than 256 KiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			elsewhere := false
+			mux := http.NewServeMux()
+			mux.HandleFunc("/token", func(w http.ResponseWriter, _ *http.Request) {
+				maps.Copy(w.Header(), test.header)
+				w.WriteHeader(test.status)
+				_, _ = io.WriteString(w, test.body)
+			})
+			mux.HandleFunc("/elsewhere", func(http.ResponseWriter, *http.Request) { elsewhere = true })
+			s := httptest.NewServer(mux)
+			defer s.Close()
+
+			_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{
+				ClientID: "a", ClientSecret: canary, TokenURL: s.URL + "/token", AuthMethod: oauth.AuthMethodSecretPost,
+			})}).Token(t.Context())
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, test.reason, e.Reason)
+			require.Equal(t, test.code, e.Code)
+			require.Equal(t, test.status, e.Status)
+			require.Equal(t, test.retryAfter, e.RetryAfter)
+			require.ErrorContains(t, err, test.text)
+			require.NotContains(t, err.Error(), canary)
+			require.NotContains(t, err.Error(), "the-tok")
+			require.False(t, elsewhere)
+		})
+	}
+}
+
+func TestClientSecretSourceBoundsALifeBeyondReason(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"access_token":"the-token","expires_in":9223372036854775807}`)
+	}))
+	defer s.Close()
+	token, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: s.URL})}).Token(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, maxLife, token.ExpiresAt.Sub(token.IssuedAt))
+}
+
+func TestClientSecretSourceGivesUpOnASilentServer(t *testing.T) {
+	release := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer s.Close()
+	defer close(release)
+	_, err := (&ClientSecretSource{
+		Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: canary, TokenURL: s.URL + "/?secret=" + canary}),
+		Timeout:     50 * time.Millisecond,
+	}).Token(t.Context())
+	require.ErrorContains(t, err, "no answer in time")
+	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
+	require.NotContains(t, err.Error(), canary)
+}
+
+func TestClientSecretSourceWithoutAServer(t *testing.T) {
+	s := httptest.NewServer(nil)
+	url := s.URL
+	s.Close()
+	_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: url})}).Token(t.Context())
+	require.ErrorContains(t, err, "connection refused")
+	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
+}
+
+func TestRetryAfterReadsDates(t *testing.T) {
+	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	require.InDelta(t, 30, retryAfter(in(30*time.Second)).Seconds(), 2)
+	require.Zero(t, retryAfter(in(-time.Minute)))
+	require.Equal(t, maxRetryAfter, retryAfter(in(24*time.Hour)))
+	require.Zero(t, retryAfter("soon"))
+	require.Zero(t, retryAfter(""))
+}

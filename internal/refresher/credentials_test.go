@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package refresher
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func secretData(pairs ...string) map[string][]byte {
+	data := map[string][]byte{}
+	for i := 0; i < len(pairs); i += 2 {
+		data[pairs[i]] = []byte(pairs[i+1])
+	}
+	return data
+}
+
+func TestParseCredentialsTakesEveryPreset(t *testing.T) {
+	want := &Credentials{
+		ClientID: "id", ClientSecret: "secret", TokenURL: "https://id.example.com/token",
+		AuthMethod: "client_secret_basic", CABundle: []byte("PEM"),
+	}
+	for name, data := range map[string]map[string][]byte{
+		"kebab": secretData("client-id", "id", "client-secret", "secret", "token-url", "https://id.example.com/token",
+			"auth-method", "client_secret_basic", "ca.crt", "PEM\n"),
+		"snake": secretData("client_id", "id", "client_secret", "secret", "token_url", "https://id.example.com/token",
+			"auth_method", "client_secret_basic", "ca_crt", "PEM"),
+		"env": secretData("CLIENT_ID", "id", "CLIENT_SECRET", "secret", "TOKEN_URL", "https://id.example.com/token",
+			"AUTH_METHOD", "client_secret_basic", "CA_CRT", "PEM"),
+		"with newlines of an editor": secretData("client-id", "id\n", "client-secret", "secret\r\n",
+			"token-url", "https://id.example.com/token\n", "auth-method", "client_secret_basic\n", "ca.crt", "PEM"),
+		"with an internal URL": secretData("client-id", "id", "client-secret", "secret", "token-url", "https://public.example.com/token",
+			"internal-token-url", "https://id.example.com/token", "auth-method", "client_secret_basic", "ca.crt", "PEM"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseCredentials(data, "")
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
+	}
+	overridden, err := ParseCredentials(secretData("client-id", "id", "client-secret", "s", "internal-token-url", "https://a/"), "http://127.0.0.1:1/token")
+	require.NoError(t, err)
+	require.Equal(t, "http://127.0.0.1:1/token", overridden.TokenURL)
+	require.Equal(t, "client_secret_post", overridden.AuthMethod, "when the Secret names none")
+}
+
+func TestParseCredentialsNamesEveryProblem(t *testing.T) {
+	valid := func(pairs ...string) map[string][]byte {
+		return secretData(append([]string{"client-id", "id", "client-secret", canary, "token-url", "https://id.example.com/"}, pairs...)...)
+	}
+	for name, test := range map[string]struct {
+		data map[string][]byte
+		want []string
+	}{
+		"an empty Secret":     {nil, []string{"client-id is missing", "client-secret is missing", "token-url is missing"}},
+		"another auth method": {valid("auth-method", "private_key_jwt"), []string{"auth-method must be client_secret_post or client_secret_basic"}},
+		"a relative URL":      {valid("token-url", "/token"), []string{"token-url is not an http or https URL"}},
+		"another scheme":      {valid("token-url", "file:///etc/passwd"), []string{"token-url is not an http or https URL"}},
+		"a password in a URL": {valid("token-url", "https://u:"+canary+"@h/"), []string{"token-url holds user information or a fragment"}},
+		"no URL at all":       {valid("token-url", ":"+canary), []string{"token-url is not an http or https URL"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ParseCredentials(test.data, "")
+			require.EqualError(t, err, "credentials cannot be used: "+strings.Join(test.want, "; "))
+			require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
+		})
+	}
+}
+
+func TestDirectoryCredentialsOfAMissingDirectory(t *testing.T) {
+	_, err := DirectoryCredentials(filepath.Join(t.TempDir(), "missing"), "")(t.Context())
+	require.ErrorContains(t, err, "reading the credentials")
+	require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
+}
+
+func FuzzParseCredentials(f *testing.F) {
+	f.Add("client-id", "id", "https://id.example.com/token")
+	f.Add("CLIENT_ID", "id", "http://[::1")
+	f.Fuzz(func(t *testing.T, key, value, url string) {
+		c, err := ParseCredentials(map[string][]byte{key: []byte(value), "client-secret": []byte(canary)}, url)
+		if err != nil {
+			require.NotContains(t, err.Error(), canary)
+			return
+		}
+		require.NotEmpty(t, c.ClientID)
+		require.NotEmpty(t, c.TokenURL)
+	})
+}

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package refresher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/atomicfile"
+)
+
+// sourceFunc plays a token server.
+type sourceFunc func(ctx context.Context) (*Token, error)
+
+func (f sourceFunc) Token(ctx context.Context) (*Token, error) { return f(ctx) }
+
+var errAway = &Error{Reason: ReasonServerUnavailable, Err: errors.New("connection refused")}
+
+// server counts its calls and is up or away.
+type server struct {
+	life  time.Duration
+	away  bool
+	calls []time.Time
+}
+
+func (s *server) Token(context.Context) (*Token, error) {
+	s.calls = append(s.calls, time.Now())
+	if s.away {
+		return nil, errAway
+	}
+	return testToken(fmt.Sprintf("token-%d", len(s.calls)), s.life), nil
+}
+
+func testToken(value string, life time.Duration) *Token {
+	now := time.Now()
+	return &Token{AccessToken: value, Scope: "profile", IssuedAt: now, ExpiresAt: now.Add(life)}
+}
+
+func newEngine(t *testing.T, source Source) (e *Engine, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	return &Engine{
+		Source: source,
+		Output: FileOutput{Dir: atomicfile.Dir{Path: dir}},
+		Logger: slog.New(slog.DiscardHandler),
+	}, dir
+}
+
+func published(t *testing.T, dir string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, KeyAccessToken))
+	require.NoError(t, err)
+	return string(content)
+}
+
+func get(t *testing.T, e *Engine, path string) (status int, body string) {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	e.HealthHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+	text, err := io.ReadAll(recorder.Body)
+	require.NoError(t, err)
+	return recorder.Code, string(text)
+}
+
+func requireProbes(t *testing.T, e *Engine, startup, ready, healthy int) {
+	t.Helper()
+	for path, want := range map[string]int{"/startupz": startup, "/readyz": ready, "/healthz": healthy} {
+		code, body := get(t, e, path)
+		require.Equal(t, want, code, "%s: %s", path, body)
+	}
+}
+
+func TestEngineRefreshesWithinTheLifeOfEachToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{life: time.Hour}
+		e, dir := newEngine(t, s)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+
+		for range 20 {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			require.Equal(t, fmt.Sprintf("token-%d", len(s.calls)), published(t, dir))
+		}
+		require.GreaterOrEqual(t, len(s.calls), 26, "20 hours in lives of at most 45 minutes")
+		for i := 1; i < len(s.calls); i++ {
+			share := s.calls[i].Sub(s.calls[i-1]).Hours()
+			require.GreaterOrEqual(t, share, 0.55)
+			require.LessOrEqual(t, share, 0.75)
+		}
+		stop()
+		require.NoError(t, <-done, "being stopped is no failure")
+	})
+}
+
+func TestEngineSitsOutAnOutageOfAQuarterOfTheLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{life: time.Hour}
+		e, dir := newEngine(t, s)
+		e.random = func() float64 { return 0.9999 } // the latest refresh
+		go func() { _ = e.Run(t.Context()) }()
+		synctest.Wait()
+		require.Equal(t, "token-1", published(t, dir))
+
+		time.Sleep(44 * time.Minute)
+		s.away = true
+		time.Sleep(15 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, "token-1", published(t, dir), "the last good token stays")
+		requireProbes(t, e, 200, 200, 200)
+
+		s.away = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.NotEqual(t, "token-1", published(t, dir))
+		requireProbes(t, e, 200, 200, 200)
+	})
+}
+
+func TestEngineOutlivesALongOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{life: time.Hour}
+		e, dir := newEngine(t, s)
+		go func() { _ = e.Run(t.Context()) }()
+		synctest.Wait()
+		s.away = true
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+
+		require.Equal(t, "token-1", published(t, dir), "the file is neither removed nor replaced")
+		requireProbes(t, e, 200, 503, 200)
+		_, body := get(t, e, "/readyz")
+		require.Equal(t, "the published token has expired: ServerUnavailable\n", body)
+		require.Less(t, len(s.calls), 24*60*2+20, "backoff keeps the requests below two a minute")
+
+		s.away = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		requireProbes(t, e, 200, 200, 200)
+	})
+}
+
+func TestEngineStartsWithoutAServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{life: time.Hour, away: true}
+		e, dir := newEngine(t, s)
+		requireProbes(t, e, 503, 503, 200)
+		go func() { _ = e.Run(t.Context()) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		requireProbes(t, e, 503, 503, 200)
+		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken))
+
+		s.away = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		requireProbes(t, e, 200, 200, 200)
+	})
+}
+
+func TestEngineTakesUpAValidTokenOfAnEarlierProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{away: true}
+		e, dir := newEngine(t, s)
+		require.NoError(t, e.Output.Publish(testToken("earlier", time.Hour)))
+		go func() { _ = e.Run(t.Context()) }()
+		synctest.Wait()
+		require.Len(t, s.calls, 1, "it asks at once all the same")
+		requireProbes(t, e, 200, 200, 200)
+
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		requireProbes(t, e, 200, 503, 200)
+		require.Equal(t, "earlier", published(t, dir))
+	})
+}
+
+func TestEngineDoesNotCountAnExpiredTokenOfAnEarlierProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := newEngine(t, &server{away: true})
+		require.NoError(t, e.Output.Publish(testToken("earlier", time.Minute)))
+		time.Sleep(2 * time.Minute)
+		go func() { _ = e.Run(t.Context()) }()
+		synctest.Wait()
+		requireProbes(t, e, 503, 503, 200)
+	})
+}
+
+func TestEngineNeverPublishesWhatIsNoValidToken(t *testing.T) {
+	tests := map[string]func(*Token){
+		"an expired token":          func(k *Token) { k.ExpiresAt = time.Now() },
+		"an empty token":            func(k *Token) { k.AccessToken = "" },
+		"a token with a line break": func(k *Token) { k.AccessToken = "a\nb" },
+		"a token of another type":   func(k *Token) { k.TokenType = "DPoP" },
+		"a broken ID token":         func(k *Token) { k.IDToken = "a b" },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bad := false
+				e, dir := newEngine(t, sourceFunc(func(context.Context) (*Token, error) {
+					token := testToken("good", time.Hour)
+					if bad {
+						token.AccessToken = "bad"
+						spoil(token)
+					}
+					return token, nil
+				}))
+				go func() { _ = e.Run(t.Context()) }()
+				synctest.Wait()
+				bad = true
+				time.Sleep(50 * time.Minute)
+				synctest.Wait()
+				require.Equal(t, "good", published(t, dir))
+				require.Positive(t, e.Status().Failures[ReasonResponseInvalid])
+			})
+		})
+	}
+}
+
+func TestEngineHonoursRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls []time.Time
+		e, _ := newEngine(t, sourceFunc(func(context.Context) (*Token, error) {
+			calls = append(calls, time.Now())
+			return nil, &Error{Reason: ReasonServerUnavailable, RetryAfter: 90 * time.Second, Err: errors.New("busy")}
+		}))
+		go func() { _ = e.Run(t.Context()) }()
+		time.Sleep(3*time.Minute + time.Second)
+		synctest.Wait()
+		require.Len(t, calls, 3)
+	})
+}
+
+func TestEngineKeepsTheTokenWhenTheOutputFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{life: time.Hour}
+		e, dir := newEngine(t, s)
+		// A stranger's file is in the way.
+		path := filepath.Join(dir, KeyTokenType)
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		go func() { _ = e.Run(t.Context()) }()
+		synctest.Wait()
+		require.Equal(t, ReasonOutputFailed, ReasonOf(e.Status().LastError))
+		requireProbes(t, e, 503, 503, 200)
+
+		require.NoError(t, os.Remove(path))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		requireProbes(t, e, 200, 200, 200)
+	})
+}
+
+func TestEngineAsksNoFasterThanOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{life: time.Millisecond}
+		e, _ := newEngine(t, s)
+		go func() { _ = e.Run(t.Context()) }()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.LessOrEqual(t, len(s.calls), 11)
+	})
+}
+
+func TestEngineIsUnhealthyWhenStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		calls := 0
+		e, _ := newEngine(t, sourceFunc(func(context.Context) (*Token, error) {
+			if calls++; calls > 1 {
+				<-stuck
+			}
+			return testToken("t", time.Hour), nil
+		}))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+		time.Sleep(time.Hour)
+		requireProbes(t, e, 200, 503, 503)
+		stop()
+		close(stuck)
+		require.NoError(t, <-done)
+	})
+}
+
+func TestOnce(t *testing.T) {
+	t.Run("ends with the first token", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{life: time.Hour, away: true}
+			e, dir := newEngine(t, s)
+			go func() { time.Sleep(time.Minute); s.away = false }()
+			require.NoError(t, e.Once(t.Context()))
+			require.Equal(t, fmt.Sprintf("token-%d", len(s.calls)), published(t, dir))
+		})
+	})
+	t.Run("ends with the last failure when its time is over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			e, _ := newEngine(t, &server{away: true})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			require.ErrorIs(t, e.Once(ctx), errAway)
+		})
+	})
+}
+
+func TestLogAndMetricsTellTheStoryWithoutTheToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := &server{life: time.Hour}
+		e, _ := newEngine(t, s)
+		e.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { _ = e.Run(ctx); close(done) }()
+		synctest.Wait()
+		s.away = true
+		time.Sleep(2 * time.Hour)
+		stop()
+		<-done
+
+		require.Contains(t, log.String(), "published a token")
+		require.Contains(t, log.String(), "keeping the token published before")
+		require.Contains(t, log.String(), "the published token has expired")
+		require.NotContains(t, log.String(), "token-1")
+
+		code, metrics := get(t, e, "/metrics")
+		require.Equal(t, http.StatusOK, code)
+		require.Contains(t, metrics, "connectedapps_refresher_refreshes_total 1\n")
+		require.Contains(t, metrics, fmt.Sprintf("connectedapps_refresher_failures_total{reason=\"ServerUnavailable\"} %d\n",
+			e.Status().Failures[ReasonServerUnavailable]))
+		require.Contains(t, metrics, fmt.Sprintf("token_expiration_timestamp_seconds %d\n", e.Status().ExpiresAt.Unix()))
+		require.NotContains(t, metrics, "token-1")
+	})
+}
