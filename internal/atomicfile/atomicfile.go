@@ -44,6 +44,7 @@ import (
 const (
 	dataLink    = "..data"
 	newDataLink = "..data_tmp"
+	checkPrefix = "..check_"
 )
 
 // DefaultMode is the mode of files when Dir.Mode is zero: readable by owner and
@@ -104,6 +105,26 @@ func checkNames(files map[string][]byte) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if name == "" || name == "." || strings.HasPrefix(name, "..") || strings.ContainsAny(name, "/\x00") || len(name) > 255 {
 			return fmt.Errorf("file name %.60q is not allowed", name)
+		}
+	}
+	return nil
+}
+
+// Check makes the directory and reports whether Write could work there with the
+// configured group, without touching the set of files.
+func (d Dir) Check() error {
+	if err := os.MkdirAll(d.Path, 0o755); err != nil {
+		return fmt.Errorf("making the directory: %w", err)
+	}
+	f, err := os.CreateTemp(d.Path, checkPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("writing to the directory: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	defer func() { _ = f.Close() }()
+	if d.Group != 0 {
+		if err := f.Chown(-1, d.Group); err != nil {
+			return fmt.Errorf("giving files to group %d, which the process must be a member of: %w", d.Group, err)
 		}
 	}
 	return nil

@@ -307,3 +307,22 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 	_, err = Read(dir)
 	require.ErrorContains(t, err, "big is larger than 1 MiB")
 }
+
+func TestCheckTouchesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, Dir{Path: dir}.Check())
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, checkPrefix+"1"), nil, 0o600), "a check that was killed")
+	require.NoError(t, Dir{Path: dir}.Write(generation(1)))
+	require.NoFileExists(t, filepath.Join(dir, checkPrefix+"1"))
+}
+
+func TestCheckSaysWhyItCannotWork(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.ErrorContains(t, Dir{Path: file}.Check(), "making the directory")
+	require.ErrorContains(t, Dir{Path: "/proc"}.Check(), "writing to the directory")
+}

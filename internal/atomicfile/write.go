@@ -78,7 +78,8 @@ func (w *writer) removeStale() error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if name == newDataLink || (isTimestamped(name) && name != w.current) {
+		old := isTimestamped(name) && name != w.current
+		if old || name == newDataLink || strings.HasPrefix(name, checkPrefix) {
 			if err := w.root.RemoveAll(name); err != nil {
 				return err
 			}
