@@ -98,14 +98,16 @@ type ScopesRequest struct {
 	Scopes []ContextScope `json:"scopes"`
 }
 
-// Secret is one client secret of an app as GET …/secrets lists it; the value
-// appears only in the answer that made it (contract section 12).
+// Secret is one client secret of an app as GET …/secrets lists it; the value,
+// and ClientSecretID beside it, appear only in the answer that made it
+// (contract section 12).
 type Secret struct {
-	ID           string     `json:"id"`
-	ClientSecret string     `json:"client_secret,omitempty"`
-	CreatedAt    time.Time  `json:"created_at"`
-	ExpiresAt    *time.Time `json:"expires_at"`
-	LastUsedAt   *time.Time `json:"last_used_at"`
+	ID             string     `json:"id"`
+	ClientSecret   string     `json:"client_secret,omitempty"`
+	ClientSecretID string     `json:"client_secret_id,omitempty"`
+	CreatedAt      time.Time  `json:"created_at"`
+	ExpiresAt      *time.Time `json:"expires_at"`
+	LastUsedAt     *time.Time `json:"last_used_at"`
 }
 
 // SecretList is the answer of GET …/secrets. CompleteUntil is the time up to

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package answer owns how the platform's own API answers (management, profile,
+// organizations): JSON that no cache keeps, and one error body. The endpoints
+// of OAuth itself answer errors as RFC 6749 says and do not use it.
+package answer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+// Problem is a failure that the caller reads: a status and a message that says
+// what was wrong and what to do. It never holds a secret.
+type Problem struct {
+	Status  int
+	Message string
+	// Challenge is the WWW-Authenticate header of a 401.
+	Challenge string
+	// Cause is logged and never sent.
+	Cause error
+}
+
+func (p *Problem) Error() string {
+	if p.Cause != nil {
+		return fmt.Sprintf("%s: %v", p.Message, p.Cause)
+	}
+	return p.Message
+}
+
+func (p *Problem) Unwrap() error { return p.Cause }
+
+// Problemf makes a Problem of any status.
+func Problemf(status int, format string, args ...any) error {
+	return &Problem{Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
+// BadRequest is a 400.
+func BadRequest(format string, args ...any) error {
+	return Problemf(http.StatusBadRequest, format, args...)
+}
+
+// NotFound is a 404, also for what exists but is of another organization.
+func NotFound(format string, args ...any) error {
+	return Problemf(http.StatusNotFound, format, args...)
+}
+
+// InsufficientScope is the answer to a valid token without the permission: the
+// platform says 401, not 403. Scopes are those of which one is enough.
+// https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+func InsufficientScope(scopes []string, format string, args ...any) error {
+	return &Problem{
+		Status:    http.StatusUnauthorized,
+		Message:   fmt.Sprintf(format, args...),
+		Challenge: fmt.Sprintf("Bearer error=%q, scope=%q", oauth.CodeInsufficientScope, oauth.JoinScopes(scopes)),
+	}
+}
+
+// Unauthenticated turns the refusal of a bearer token into a Problem. The
+// challenge names no error when there was no token at all
+// (https://www.rfc-editor.org/rfc/rfc6750#section-3.1).
+func Unauthenticated(r *http.Request, refused *oauth.Error) error {
+	p := &Problem{Status: refused.Status, Message: refused.Description, Cause: refused.Cause}
+	switch {
+	case refused.Status != http.StatusUnauthorized:
+	case r.Header.Get("Authorization") == "":
+		p.Challenge = "Bearer"
+	default:
+		p.Challenge = fmt.Sprintf("Bearer error=%q, error_description=%q", refused.Code, refused.Description)
+	}
+	return p
+}
+
+// Unavailable is the answer when the storage does not give one: nothing is
+// known to be wrong with the request, so the caller may repeat it.
+func Unavailable(doing string, err error) error {
+	return &Problem{
+		Status:  http.StatusServiceUnavailable,
+		Message: "the server's storage does not answer, try again",
+		Cause:   fmt.Errorf("%s: %w", doing, err),
+	}
+}
+
+// Fail writes the error body. What is not a Problem is a fault of ours: its text
+// stays in the log.
+func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
+	p := &Problem{Status: http.StatusInternalServerError, Message: "internal error"}
+	if !errors.As(err, &p) || p.Status >= http.StatusInternalServerError {
+		logger.ErrorContext(r.Context(), "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if p.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", p.Challenge)
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	JSON(w, p.Status, oauth.ManagementError{Status: p.Status, Message: p.Message})
+}
