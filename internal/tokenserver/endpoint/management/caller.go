@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package management
+
+import (
+	"slices"
+	"strings"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// roleAdministrator is the role a user needs for every call, read or write. It
+// comes from the configuration alone.
+const roleAdministrator = "organization_administrator"
+
+type action int
+
+const (
+	read action = iota
+	write
+	// open needs a valid token, no permission.
+	open
+)
+
+// scopesFor are the scopes that permit an action; each is enough.
+var scopesFor = map[action][]string{
+	read:  {oauth.ScopeReadConnectedApps, oauth.ScopeReadFull, oauth.ScopeFull, oauth.ScopeManageConnApps},
+	write: {oauth.ScopeFull, oauth.ScopeManageConnApps},
+}
+
+// caller is the holder of a verified access token and what it permits.
+type caller struct {
+	token *token.AccessToken
+	// user is the signed-in user; nil when an app calls on its own behalf.
+	user *directory.User
+}
+
+// administrator tells whether a user with the role is behind the token.
+func (c *caller) administrator() bool {
+	return c.user != nil && c.user.Enabled && slices.Contains(c.user.Roles, roleAdministrator)
+}
+
+// holds tells whether the token carries scope for org.
+func (c *caller) holds(scope, org string) bool {
+	if org == "" || !slices.Contains(c.token.Scopes, scope) {
+		return false
+	}
+	if c.token.IsUser {
+		return c.administrator() && c.user.OrganizationID == org
+	}
+	return slices.Contains(c.organizations(scope), org)
+}
+
+// organizations are those in whose context an app holds scope. No context means
+// the app's own organization; a context narrowed to an environment permits
+// nothing here, since apps belong to no environment.
+func (c *caller) organizations(scope string) []string {
+	var orgs []string
+	inContext := false
+	for _, context := range c.token.Contexts {
+		if context.Scope != scope {
+			continue
+		}
+		inContext = true
+		switch {
+		case context.EnvID != "":
+		case context.Org == "":
+			orgs = append(orgs, c.token.OrgID)
+		default:
+			orgs = append(orgs, context.Org)
+		}
+	}
+	if !inContext {
+		return []string{c.token.OrgID}
+	}
+	return orgs
+}
+
+func (c *caller) may(do action, org string) bool {
+	return slices.ContainsFunc(scopesFor[do], func(scope string) bool { return c.holds(scope, org) })
+}
+
+func (c *caller) mayAnywhere(do action) bool {
+	if c.may(do, c.token.OrgID) {
+		return true
+	}
+	return slices.ContainsFunc(c.token.Contexts, func(context token.Context) bool { return c.may(do, context.Org) })
+}
+
+// authorize answers a missing permission with 401, and an organization in which
+// the caller has nothing to look for with 404.
+func (c *caller) authorize(do action, org string) error {
+	switch {
+	case c.may(do, org):
+		return nil
+	case org != c.token.OrgID && !c.may(read, org) && c.mayAnywhere(do):
+		return answer.NotFound("no such organization")
+	case c.token.IsUser && !c.administrator():
+		return answer.InsufficientScope(scopesFor[do], "the user of this token lacks the role %s", roleAdministrator)
+	}
+	return answer.InsufficientScope(scopesFor[do], "the token lacks the permission: in this organization one of the scopes %s is needed",
+		strings.Join(scopesFor[do], ", "))
+}
+
+// checkAssignment tells whether the caller may give an app that acts for itself
+// a scope that this server honours. org is the context, or the app's own
+// organization. Without this rule a mere app could make itself an
+// administrator of another organization.
+func (c *caller) checkAssignment(s storage.ContextScope, org string) error {
+	switch {
+	case !scopes.Honoured(s.Scope):
+		return nil
+	case !c.may(write, org):
+		return answer.BadRequest("scopes: %s cannot be assigned in organization %s with this token", s.Scope, shorten(org))
+	case scopes.NeedsAdministrator(s.Scope) && !c.administrator():
+		return answer.BadRequest("scopes: %s reaches a client_credentials app only through an administrator who is signed in as a user, or the server's configuration", s.Scope)
+	}
+	return nil
+}
+
+// checkCredentials tells whether the caller may make a credential of app: who
+// holds the credential of an app holds the app's permissions, which must not
+// exceed the caller's.
+func (c *caller) checkCredentials(app *storage.App) error {
+	for _, s := range app.ContextScopes {
+		org := contextOrg(s, app.OrgID)
+		if !scopes.Honoured(s.Scope) || c.covers(s.Scope, org) {
+			continue
+		}
+		return answer.InsufficientScope([]string{s.Scope}, "the app holds the scope %s in organization %s, which this token does not; its credentials are made by those who hold it", s.Scope, org)
+	}
+	return nil
+}
+
+func (c *caller) covers(scope, org string) bool {
+	switch scope {
+	case oauth.ScopeFull, oauth.ScopeReadFull:
+		return c.administrator() && c.may(write, org) || c.holds(scope, org) || c.holds(oauth.ScopeFull, org)
+	}
+	return c.may(write, org)
+}
+
+// contextOrg is the organization that a scope's context means.
+func contextOrg(s storage.ContextScope, own string) string {
+	if s.Org == "" {
+		return own
+	}
+	return s.Org
+}

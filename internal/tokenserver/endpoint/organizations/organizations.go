@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package organizations owns the HTTP side of reading organizations and their
+// environments. Both come from the configuration; nothing is changed here. A
+// caller sees its own organization and those below it.
+package organizations
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// Endpoint serves organizations. Every field is required.
+type Endpoint struct {
+	Directory *directory.Live
+	// Authenticate verifies the bearer token of a request.
+	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
+	Logger       *slog.Logger
+}
+
+// Mount adds the paths to mux.
+func (e *Endpoint) Mount(mux *http.ServeMux) {
+	const one = oauth.PathOrganizations + "/{orgId}"
+	mux.Handle(one, e.serve(e.organization))
+	mux.Handle(one+"/hierarchy", e.serve(e.hierarchy))
+	mux.Handle(one+"/environments", e.serve(e.environments))
+	mux.Handle(one+"/environments/{envId}", e.serve(e.environment))
+}
+
+// reader answers with what it found about an organization the caller may see.
+type reader func(r *http.Request, dir *directory.Directory, org *directory.Organization) (any, error)
+
+func (e *Endpoint) serve(read reader) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := e.read(w, r, read)
+		if err != nil {
+			answer.Fail(w, r, e.Logger, err)
+			return
+		}
+		answer.JSON(w, http.StatusOK, body)
+	})
+}
+
+func (e *Endpoint) read(w http.ResponseWriter, r *http.Request, read reader) (any, error) {
+	if _, err := answer.Method(w, r, map[string]bool{http.MethodGet: true}); err != nil {
+		return nil, err
+	}
+	caller, refused := e.Authenticate(r)
+	if refused != nil {
+		return nil, answer.Unauthenticated(r, refused)
+	}
+	if err := permitted(caller); err != nil {
+		return nil, err
+	}
+	dir := e.Directory.Load()
+	org, ok := dir.Organization(r.PathValue("orgId"))
+	if !ok || !hierarchy.Within(dir, org.ID, caller.OrgID) {
+		return nil, answer.NotFound("no such organization")
+	}
+	return read(r, dir, org)
+}
+
+// permitted lets every app read where it lives; for a user, the user must have
+// allowed the app to know that.
+func permitted(caller *token.AccessToken) error {
+	enough := []string{oauth.ScopeProfile, oauth.ScopeFull, oauth.ScopeReadFull}
+	if !caller.IsUser || slices.ContainsFunc(enough, func(s string) bool { return slices.Contains(caller.Scopes, s) }) {
+		return nil
+	}
+	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
+}
+
+func (e *Endpoint) organization(_ *http.Request, dir *directory.Directory, org *directory.Organization) (any, error) {
+	wire := oauth.Organization{
+		ID: org.ID, Name: org.Name, CreatedAt: org.CreatedAt.UTC().Format(time.RFC3339), Domain: org.Domain,
+		IsRoot: org.ParentID == "", IsMaster: org.ParentID == "",
+		Owner:              oauth.OrganizationOwner{ID: org.OwnerID},
+		Subscription:       oauth.FullSubscription(),
+		SubOrganizationIDs: hierarchy.Below(dir, org.ID),
+		Environments:       wireEnvironments(org),
+		Entitlements:       map[string]any{},
+	}
+	if org.ParentID != "" {
+		wire.ParentID = &org.ParentID
+	}
+	if owner, ok := dir.User(org.OwnerID); ok {
+		wire.Owner.Username = owner.Username
+	}
+	return wire, nil
+}
+
+func (e *Endpoint) hierarchy(_ *http.Request, dir *directory.Directory, org *directory.Organization) (any, error) {
+	return node(dir, org, 0), nil
+}
+
+// maxDepth bounds the tree, should parents form a circle.
+const maxDepth = 64
+
+func node(dir *directory.Directory, org *directory.Organization, depth int) oauth.OrganizationNode {
+	n := oauth.OrganizationNode{ID: org.ID, Name: org.Name, IsRoot: org.ParentID == "", SubOrganizations: []oauth.OrganizationNode{}}
+	for _, child := range dir.Organizations() {
+		if child.ParentID == org.ID && depth < maxDepth {
+			n.SubOrganizations = append(n.SubOrganizations, node(dir, child, depth+1))
+		}
+	}
+	return n
+}
+
+func (e *Endpoint) environments(_ *http.Request, _ *directory.Directory, org *directory.Organization) (any, error) {
+	list := wireEnvironments(org)
+	return oauth.List[oauth.Environment]{Data: list, Total: len(list)}, nil
+}
+
+func (e *Endpoint) environment(r *http.Request, _ *directory.Directory, org *directory.Organization) (any, error) {
+	for _, env := range wireEnvironments(org) {
+		if env.ID == r.PathValue("envId") {
+			return env, nil
+		}
+	}
+	return nil, answer.NotFound("no such environment")
+}
+
+func wireEnvironments(org *directory.Organization) []oauth.Environment {
+	list := make([]oauth.Environment, len(org.Environments))
+	for i, env := range org.Environments {
+		list[i] = oauth.Environment{ID: env.ID, Name: env.Name, OrganizationID: org.ID, IsProduction: env.IsProduction, Type: env.Type}
+	}
+	return list
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package profile owns the HTTP side of "who am I": the user behind a token, in
+// the three shapes that clients read. An app that calls on its own behalf is
+// answered with its owner.
+package profile
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// Endpoint serves the profile. Every field is required.
+type Endpoint struct {
+	// View is the server's in-memory view of the apps.
+	View interface {
+		App(clientID string) (*storage.App, bool)
+	}
+	Directory *directory.Live
+	// Authenticate verifies the bearer token of a request.
+	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
+	Logger       *slog.Logger
+}
+
+// Mount adds the paths to mux, each also with a slash at its end.
+func (e *Endpoint) Mount(mux *http.ServeMux) {
+	for path, shape := range map[string]func(oauth.User, *oauth.MeClient) any{
+		oauth.PathProfile: flat,
+		oauth.PathUsersMe: flat,
+		oauth.PathMe:      nested,
+	} {
+		mux.Handle(path, e.serve(shape))
+		mux.Handle(path+"/{$}", e.serve(shape))
+	}
+}
+
+func flat(user oauth.User, _ *oauth.MeClient) any { return user }
+
+func nested(user oauth.User, client *oauth.MeClient) any { return oauth.Me{User: user, Client: client} }
+
+func (e *Endpoint) serve(shape func(oauth.User, *oauth.MeClient) any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, client, err := e.who(w, r)
+		if err != nil {
+			answer.Fail(w, r, e.Logger, err)
+			return
+		}
+		answer.JSON(w, http.StatusOK, shape(user, client))
+	})
+}
+
+func (e *Endpoint) who(w http.ResponseWriter, r *http.Request) (oauth.User, *oauth.MeClient, error) {
+	var none oauth.User
+	if _, err := answer.Method(w, r, map[string]bool{http.MethodGet: true}); err != nil {
+		return none, nil, err
+	}
+	caller, refused := e.Authenticate(r)
+	if refused != nil {
+		return none, nil, answer.Unauthenticated(r, refused)
+	}
+	if err := permitted(caller); err != nil {
+		return none, nil, err
+	}
+	// A token of a plain user session belongs to no app.
+	app, _ := e.View.App(caller.ClientID)
+	dir := e.Directory.Load()
+	user, ok := owner(dir, app)
+	if caller.IsUser {
+		user, ok = dir.User(caller.Subject)
+	}
+	if !ok {
+		return none, nil, answer.NotFound("the user of this token is unknown")
+	}
+	return wireUser(dir, user), wireClient(app), nil
+}
+
+// permitted: an app always has profile; a user must have allowed it.
+func permitted(caller *token.AccessToken) error {
+	enough := []string{oauth.ScopeProfile, oauth.ScopeFull, oauth.ScopeReadFull}
+	if !caller.IsUser || slices.ContainsFunc(enough, func(s string) bool { return slices.Contains(caller.Scopes, s) }) {
+		return nil
+	}
+	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
+}
+
+// owner is the app's owner, or the owner of its organization when that user is
+// gone.
+func owner(dir *directory.Directory, app *storage.App) (*directory.User, bool) {
+	if app == nil {
+		return nil, false
+	}
+	if user, ok := dir.User(app.OwnerUserID); ok && user.Enabled {
+		return user, true
+	}
+	org, ok := dir.Organization(app.OrgID)
+	if !ok {
+		return nil, false
+	}
+	return dir.User(org.OwnerID)
+}
+
+func wireClient(app *storage.App) *oauth.MeClient {
+	if app == nil {
+		return nil
+	}
+	return &oauth.MeClient{ClientID: app.ClientID, Name: app.Name, OrgID: app.OrgID, ClientType: "control"}
+}
+
+func wireUser(dir *directory.Directory, user *directory.User) oauth.User {
+	org := wireOrganization(dir, user.OrganizationID)
+	created := timestamp(user.CreatedAt)
+	return oauth.User{
+		ID: user.ID, CreatedAt: created, UpdatedAt: created,
+		OrganizationID: user.OrganizationID,
+		FirstName:      user.FirstName, LastName: user.LastName, Email: user.Email, PhoneNumber: user.PhoneNumber, Username: user.Username,
+		IDProviderID: user.IDProviderID, Enabled: user.Enabled, IsFederated: user.IDProviderID != localDirectory,
+		MFAVerifiersConfigured: "false", Type: "host",
+		OrganizationPreferences: map[string]any{}, Properties: map[string]any{},
+		Organization: org, MemberOfOrganizations: []oauth.UserOrganization{org}, ContributorOfOrganizations: []oauth.UserOrganization{org},
+	}
+}
+
+// localDirectory is the identity provider of the users of the configuration.
+const localDirectory = "mulesoft"
+
+// wireOrganization shows an organization as the root of what its users see, in
+// which one client insists: the organizations above are not theirs to see.
+func wireOrganization(dir *directory.Directory, id string) oauth.UserOrganization {
+	wire := oauth.UserOrganization{
+		ID: id, IDProviderID: localDirectory, IsMaster: true, IsRoot: true,
+		ParentOrganizationIDs: []string{}, SubOrganizationIDs: hierarchy.Below(dir, id), TenantOrganizationIDs: []string{},
+		Subscription: oauth.FullSubscription(), Properties: map[string]any{},
+	}
+	org, ok := dir.Organization(id)
+	if !ok {
+		return wire
+	}
+	wire.Name, wire.OwnerID, wire.Domain = org.Name, org.OwnerID, org.Domain
+	wire.CreatedAt = timestamp(org.CreatedAt)
+	wire.UpdatedAt = wire.CreatedAt
+	return wire
+}
+
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
