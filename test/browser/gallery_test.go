@@ -76,9 +76,6 @@ var gallery = map[string]func(r *pages.Renderer, w http.ResponseWriter){
 		r.SignOut(w, pages.SignOut{App: &gitProxy, Account: ada})
 	},
 	"signed-out": func(r *pages.Renderer, w http.ResponseWriter) { r.SignedOut(w) },
-	"signed-in": func(r *pages.Renderer, w http.ResponseWriter) {
-		r.SignedIn(w, pages.SignedIn{Account: ada})
-	},
 	"error": func(r *pages.Renderer, w http.ResponseWriter) {
 		r.Error(w, http.StatusOK, pages.Error{Kind: "redirect", Code: "invalid_request",
 			Detail: "redirect_uri is not one of those registered for the app", Reference: "7f3a9c52"})

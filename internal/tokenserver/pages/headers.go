@@ -5,6 +5,7 @@ package pages
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -25,6 +26,10 @@ func SetHeaders(h http.Header, formTargets ...string) {
 	h.Set("Cache-Control", "no-store")
 }
 
+// plainHost is what CSP's host-source can say, and keeps anything that would
+// end the directive out of it.
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
+
 // FormTarget is the CSP source of a redirect URI: its origin, or its scheme
 // where an origin cannot be written (private schemes, IPv6 literals, which the
 // grammar of host-source does not know). Browsers apply form-action to the
@@ -34,7 +39,7 @@ func FormTarget(redirectURI string) string {
 	if err != nil || u.Scheme == "" {
 		return "'none'"
 	}
-	if u.Host == "" || strings.Contains(u.Host, "[") {
+	if !plainHost.MatchString(u.Host) {
 		return u.Scheme + ":"
 	}
 	return u.Scheme + "://" + u.Host

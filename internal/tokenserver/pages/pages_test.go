@@ -67,6 +67,7 @@ func TestFormTargetIsTheOriginABrowserUnderstands(t *testing.T) {
 		"http://127.0.0.1:51004/":         "http://127.0.0.1:51004",
 		"http://[::1]:51004/":             "http:",
 		"com.example.app:/callback":       "com.example.app:",
+		"https://a;sandbox/cb":            "https:",
 		"%zz":                             "'none'",
 	} {
 		assert.Equal(t, want, FormTarget(uri), uri)

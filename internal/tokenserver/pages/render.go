@@ -22,7 +22,7 @@ type Renderer struct {
 }
 
 // names are the templates that stand for a page.
-var names = []string{"signin", "consent", "apps", "signout", "signedout", "signedin", "error"}
+var names = []string{"signin", "consent", "apps", "signout", "signedout", "error"}
 
 // New parses the templates; a mistake in them is a panic, met by any test.
 func New() *Renderer {
@@ -78,11 +78,6 @@ func (r *Renderer) SignOut(w http.ResponseWriter, v SignOut, formTargets ...stri
 // SignedOut writes the end of a session.
 func (r *Renderer) SignedOut(w http.ResponseWriter) {
 	r.write(w, http.StatusOK, "signedout", frame{Title: r.text.Get("signedout.title"), View: SignedOut{}})
-}
-
-// SignedIn writes the page after a sign-in that leads nowhere else.
-func (r *Renderer) SignedIn(w http.ResponseWriter, v SignedIn) {
-	r.write(w, http.StatusOK, "signedin", frame{Title: r.text.Get("signedin.title"), View: v})
 }
 
 // Error writes a page that ends a flow.

@@ -145,14 +145,13 @@ type SignOut struct {
 // SignedOut confirms that the session has ended.
 type SignedOut struct{}
 
-// SignedIn is shown after a sign-in that leads nowhere else.
-type SignedIn struct{ Account Account }
-
 // Error is a page that ends a flow.
 type Error struct {
 	// Kind picks the texts error.<Kind>.*; Args fill them.
 	Kind string
 	Args []any
+	// Link leads to LinkURL, something the person can do; empty: nothing.
+	Link, LinkURL string
 	// Code and Detail are for the developer of the app; empty: not shown.
 	Code, Detail string
 	// Reference is found again in the log.

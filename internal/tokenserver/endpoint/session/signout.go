@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
+	"connectedapps.dev/operator/internal/tokenserver/pages"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/user"
+)
+
+// ending is a checked request to end the session.
+type ending struct {
+	// app asked for it; nil: nobody we know did.
+	app *storage.App
+	// hint is what id_token_hint proves; zero: nothing.
+	hint authorize.IDTokenHint
+	// asked tells that the request names a place to go on to; target is that
+	// place when the app has registered it, else empty.
+	asked  bool
+	target string
+	// self is the local address of the request.
+	self string
+}
+
+// parseEnding checks the parameters of RP-initiated logout; what is wrong with
+// them is returned as text for the developer.
+func (e *Endpoint) parseEnding(query url.Values) (ending, string) {
+	for _, values := range query {
+		if len(values) > 1 {
+			return ending{}, "a parameter occurs more than once"
+		}
+	}
+	end := ending{self: oauth.PathEndSession + "?" + query.Encode(), asked: query.Get("post_logout_redirect_uri") != ""}
+	clientID := query.Get("client_id")
+	if raw := query.Get("id_token_hint"); raw != "" {
+		// A hint that proves nothing is as good as none: the person is asked.
+		end.hint, _ = e.Hint(raw)
+		if clientID != "" && end.hint.ClientID != "" && end.hint.ClientID != clientID {
+			return ending{}, "id_token_hint was issued to another app than client_id"
+		}
+		if clientID == "" {
+			clientID = end.hint.ClientID
+		}
+	}
+	if app, ok := e.Apps.App(clientID); ok {
+		end.app = app
+		end.target = target(app, query)
+	}
+	return end, ""
+}
+
+// target is where the app may have the browser sent, with its state.
+func target(app *storage.App, query url.Values) string {
+	uri := query.Get("post_logout_redirect_uri")
+	if uri == "" || !slices.Contains(app.PostLogoutRedirectURIs, uri) {
+		return ""
+	}
+	if state := query.Get("state"); state != "" {
+		separator := "?"
+		if strings.Contains(uri, "?") {
+			separator = "&"
+		}
+		uri += separator + url.Values{"state": {state}}.Encode()
+	}
+	return uri
+}
+
+// endSession signs out at once when the app proves that it speaks of the
+// session's user, and asks otherwise.
+func (e *Endpoint) endSession(w http.ResponseWriter, r *http.Request) {
+	end, wrong := e.parseEnding(r.URL.Query())
+	if wrong != "" {
+		e.problem(w, r, http.StatusBadRequest, "request", oauth.CodeInvalidRequest, wrong)
+		return
+	}
+	session, ok := e.current(w, r)
+	switch {
+	case !ok:
+	case session == nil || end.hint.Subject == session.User.ID:
+		e.end(w, r, end)
+	default:
+		e.askSignOut(w, r, session, end)
+	}
+}
+
+// endSessionPost has the browser repeat the request as GET, since the session's
+// cookie does not come along with a POST from another site.
+func (e *Endpoint) endSessionPost(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		e.problem(w, r, http.StatusBadRequest, "request", oauth.CodeInvalidRequest, "the form is malformed or too large")
+		return
+	}
+	redirect(w, oauth.PathEndSession+"?"+r.PostForm.Encode())
+}
+
+func (e *Endpoint) showSignOut(w http.ResponseWriter, r *http.Request) {
+	if session, ok := e.current(w, r); ok && session == nil {
+		e.Pages.SignedOut(w)
+	} else if ok {
+		e.askSignOut(w, r, session, ending{})
+	}
+}
+
+func (e *Endpoint) askSignOut(w http.ResponseWriter, r *http.Request, session *user.Session, end ending) {
+	dir := e.Directory.Load()
+	view := pages.SignOut{Account: authorize.AccountView(dir, session.User), Continue: end.self,
+		FormToken: e.Forms.Token(w, r, session, account, "")}
+	if end.app != nil {
+		app := authorize.AppView(dir, end.app)
+		view.App = &app
+	}
+	var targets []string
+	if end.target != "" {
+		targets = append(targets, pages.FormTarget(end.target))
+	}
+	e.Pages.SignOut(w, view, targets...)
+}
+
+// signOut receives the person's own decision.
+func (e *Endpoint) signOut(w http.ResponseWriter, r *http.Request, form url.Values) {
+	end := ending{}
+	if raw, ok := strings.CutPrefix(form.Get("continue"), oauth.PathEndSession+"?"); ok {
+		query, err := url.ParseQuery(raw)
+		if err == nil {
+			end, _ = e.parseEnding(query)
+		}
+	}
+	session, ok := e.current(w, r)
+	switch {
+	case !ok:
+	case session != nil && !e.Forms.Valid(r, session, account, "", form.Get("form_token")):
+		e.askSignOut(w, r, session, end)
+	default:
+		e.end(w, r, end)
+	}
+}
+
+// end ends the session and goes where the app asked to.
+func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, end ending) {
+	if err := e.Sessions.End(w, r); err != nil {
+		e.fail(w, r, err)
+		return
+	}
+	switch {
+	case end.target != "":
+		redirect(w, end.target)
+	case end.asked:
+		e.problem(w, r, http.StatusBadRequest, "logout", oauth.CodeInvalidRequest,
+			"post_logout_redirect_uri is not registered, or neither client_id nor a valid id_token_hint says for which app")
+	default:
+		e.Pages.SignedOut(w)
+	}
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package user
+
+import (
+	"errors"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// ErrNotAdmitted says that the app is not open to the user's organization.
+var ErrNotAdmitted = errors.New("the app admits only users of its own organization")
+
+// ErrDisabled says that the account is switched off.
+var ErrDisabled = errors.New("the account is disabled")
+
+// Admits tells whether app may act for u: its audience is everyone, or both
+// belong to the same organization. Errors: ErrNotAdmitted, ErrDisabled.
+func Admits(app *storage.App, u *directory.User) error {
+	switch {
+	case !u.Enabled:
+		return ErrDisabled
+	case app.Audience != oauth.AudienceEveryone && app.OrgID != u.OrganizationID:
+		return ErrNotAdmitted
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package user
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+)
+
+// Failures count for ten minutes, per name whether it exists or not, and per
+// source address where a trusted proxy tells it.
+const (
+	failureWindow     = 10 * time.Minute
+	nameFailures      = 10
+	sourceFailures    = 100
+	maxThrottledKeys  = 1 << 16
+	passwordQueue     = 16
+	maxLoginNameBytes = 320
+)
+
+// ErrInvalidCredentials says that name and password do not belong together. It
+// is the same for a name that does not exist and for a disabled account.
+var ErrInvalidCredentials = errors.New("invalid credentials")
+
+// ErrBusy says that too many password checks wait already.
+var ErrBusy = errors.New("too many password checks at once")
+
+// ThrottledError says that a name or a source address has failed too often.
+type ThrottledError struct{ RetryAfter time.Duration }
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("too many failed attempts: retry after %s", e.RetryAfter)
+}
+
+// Attempt is one try to sign in with a password.
+type Attempt struct {
+	// Login is a username, or organization/username where the organization is
+	// given by its id, name or domain.
+	Login, Password string
+	// OrgID is where the username is looked up first; empty: nowhere.
+	OrgID string
+	// Source is the address of the client; the zero value: not known.
+	Source netip.Addr
+}
+
+// Authenticator checks passwords of local users. One serves all of a server, so
+// that slots and failures are shared by every way in.
+type Authenticator struct {
+	Directory *directory.Live
+	Now       func() time.Time
+	// Slots is how many checks run at once; zero: half the processors.
+	Slots int
+
+	once   sync.Once
+	slots  *slots
+	names  *throttle
+	source *throttle
+}
+
+func (a *Authenticator) init() {
+	a.slots = newSlots(a.Slots, passwordQueue)
+	a.names = newThrottle(nameFailures, failureWindow, maxThrottledKeys)
+	a.source = newThrottle(sourceFailures, failureWindow, maxThrottledKeys)
+}
+
+// Authenticate returns the user whose password it is. Errors:
+// ErrInvalidCredentials, ErrBusy, *ThrottledError and the context's.
+func (a *Authenticator) Authenticate(ctx context.Context, attempt Attempt) (*directory.User, error) {
+	a.once.Do(a.init)
+	dir := a.Directory.Load()
+	orgID, name, user := resolve(dir, attempt.Login, attempt.OrgID)
+	now := a.Now()
+	nameKey := orgID + "\x00" + fold(name)
+	if wait := a.names.reserve(nameKey, now); wait > 0 {
+		return nil, &ThrottledError{RetryAfter: wait}
+	}
+	sourceKey := ""
+	if attempt.Source.IsValid() {
+		sourceKey = attempt.Source.String()
+		if wait := a.source.reserve(sourceKey, now); wait > 0 {
+			a.names.release(nameKey, now)
+			return nil, &ThrottledError{RetryAfter: wait}
+		}
+	}
+	matches, err := a.check(ctx, user, attempt.Password)
+	if err != nil || matches {
+		a.names.release(nameKey, now)
+		a.source.release(sourceKey, now)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case !matches:
+		return nil, ErrInvalidCredentials
+	}
+	return user, nil
+}
+
+// check costs the same whether the user exists or not.
+func (a *Authenticator) check(ctx context.Context, user *directory.User, password string) (bool, error) {
+	hash, known := noPassword, false
+	if user != nil && user.Enabled {
+		if h, err := ParsePasswordHash(user.PasswordHash); err == nil {
+			hash, known = h, true
+		}
+	}
+	if len(password) > MaxPasswordLength {
+		password, known = password[:MaxPasswordLength], false
+	}
+	var matches bool
+	err := a.slots.do(ctx, func() { matches = hash.Matches(password) })
+	return matches && known, err
+}
+
+// resolve finds who a login name means. A plain name is looked up in the
+// organization orgID, then everywhere, where it must be unique. A name that
+// exists nowhere counts for the first organization, so that it is throttled as
+// one that exists there.
+func resolve(dir *directory.Directory, login, orgID string) (org, name string, user *directory.User) {
+	login = strings.TrimSpace(login)
+	if len(login) > maxLoginNameBytes {
+		login = login[:maxLoginNameBytes]
+	}
+	if qualifier, rest, ok := strings.Cut(strings.ReplaceAll(login, `\`, "/"), "/"); ok {
+		if id := organizationNamed(dir, qualifier); id != "" {
+			user, _ = dir.UserByName(id, rest)
+			return id, rest, user
+		}
+	}
+	if user, ok := dir.UserByName(orgID, login); ok {
+		return orgID, login, user
+	}
+	var found []*directory.User
+	for _, o := range dir.Organizations() {
+		if u, ok := dir.UserByName(o.ID, login); ok {
+			found = append(found, u)
+		}
+	}
+	if len(found) == 1 {
+		return found[0].OrganizationID, login, found[0]
+	}
+	if orgs := dir.Organizations(); len(orgs) > 0 {
+		orgID = orgs[0].ID
+	}
+	return orgID, login, nil
+}
+
+func organizationNamed(dir *directory.Directory, qualifier string) string {
+	for _, o := range dir.Organizations() {
+		if o.ID == qualifier || strings.EqualFold(o.Name, qualifier) || (o.Domain != "" && strings.EqualFold(o.Domain, qualifier)) {
+			return o.ID
+		}
+	}
+	return ""
+}
+
+// fold makes names equal that differ in case alone.
+func fold(name string) string { return strings.ToLower(strings.ToUpper(name)) }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package user
+
+import (
+	"container/list"
+	"sync"
+	"time"
+)
+
+// throttle counts failures per key within a sliding window. Its memory is
+// bounded: the key that failed longest ago goes first.
+type throttle struct {
+	limit  int
+	window time.Duration
+	max    int
+
+	mu    sync.Mutex
+	keys  map[string]*list.Element
+	order *list.List // of *failures, latest failure in front
+}
+
+type failures struct {
+	key string
+	at  []time.Time // oldest first, at most limit
+}
+
+func newThrottle(limit int, window time.Duration, maxKeys int) *throttle {
+	return &throttle{limit: limit, window: window, max: maxKeys, keys: map[string]*list.Element{}, order: list.New()}
+}
+
+// reserve counts an attempt on key as a failure in advance, so that attempts
+// side by side cannot exceed the limit. It returns how long to wait when the
+// limit is reached; such an attempt is not counted.
+func (t *throttle) reserve(key string, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	element, ok := t.keys[key]
+	if !ok {
+		element = t.order.PushFront(&failures{key: key})
+		t.keys[key] = element
+		t.evict()
+	}
+	f := element.Value.(*failures)
+	for len(f.at) > 0 && !f.at[0].After(now.Add(-t.window)) {
+		f.at = f.at[1:]
+	}
+	if len(f.at) >= t.limit {
+		return f.at[0].Add(t.window).Sub(now)
+	}
+	f.at = append(f.at, now)
+	t.order.MoveToFront(element)
+	return 0
+}
+
+// release takes back the attempt reserved at that time: it was no failure.
+func (t *throttle) release(key string, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	element, ok := t.keys[key]
+	if !ok {
+		return
+	}
+	f := element.Value.(*failures)
+	for i := range f.at {
+		if f.at[i].Equal(at) {
+			f.at = append(f.at[:i:i], f.at[i+1:]...)
+			break
+		}
+	}
+	if len(f.at) == 0 {
+		t.order.Remove(element)
+		delete(t.keys, key)
+	}
+}
+
+func (t *throttle) evict() {
+	for len(t.keys) > t.max {
+		oldest := t.order.Back()
+		t.order.Remove(oldest)
+		delete(t.keys, oldest.Value.(*failures).key)
+	}
+}
