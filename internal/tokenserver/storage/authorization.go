@@ -71,6 +71,24 @@ type RefreshFamily struct {
 	RevokedAt time.Time
 }
 
+// RefreshFamilies is the role of the refresh token grant. A family begins with
+// RedeemCode, or with CreateFamily for grants without a code.
+type RefreshFamilies interface {
+	CreateFamily(ctx context.Context, family RefreshFamily) error
+	// Family returns the family, revoked or not, or ErrNotFound.
+	Family(ctx context.Context, id string) (RefreshFamily, error)
+	// FamilyByCode returns the family a code began, or ErrNotFound.
+	FamilyByCode(ctx context.Context, codeHash []byte) (RefreshFamily, error)
+	// RotateFamily raises the generation by one if it still is generation and
+	// the family is neither revoked nor expired at now; of concurrent callers
+	// exactly one wins. ErrNotFound for the others.
+	RotateFamily(ctx context.Context, id string, generation int64, now, expiresAt time.Time) (RefreshFamily, error)
+	// RevokeFamily ends the family and stores a revocation of kind RevokeFamily
+	// that lasts until tokensEnd, in one transaction; an unknown or revoked one
+	// is no error.
+	RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error
+}
+
 // Session is one signed-in browser.
 type Session struct {
 	// ID is public: the sid claim.
