@@ -15,6 +15,19 @@ var ErrNotFound = errors.New("not found")
 // was written.
 var ErrAlreadyExists = errors.New("already exists")
 
+// ErrInvalidText says that a text holds NUL or is not UTF-8; no engine stores it.
+var ErrInvalidText = errors.New("text holds NUL or is not UTF-8")
+
+// ErrFull says that the disk, or the size the database may have, is used up.
+var ErrFull = errors.New("no space left for the database")
+
+// ErrNewerSchema says that a later release of the token server wrote the
+// database.
+var ErrNewerSchema = errors.New("the database belongs to a later release")
+
+// ErrInUse says that another process has the database open.
+var ErrInUse = errors.New("the database is in use by another process")
+
 // App is a connected app with all that belongs to it. It is read and written
 // as a whole.
 type App struct {
@@ -142,7 +155,7 @@ type ChangeKind string
 const (
 	// ChangeApp: Key is the client id of an app made, changed or deleted.
 	ChangeApp ChangeKind = "app"
-	// ChangeRevocation: Key is the id of a Revocation.
+	// ChangeRevocation: Key is empty or tells which; read the active ones again.
 	ChangeRevocation ChangeKind = "revocation"
 	// ChangeSigningKeys: Key is empty; read them all again.
 	ChangeSigningKeys ChangeKind = "signing_keys"
@@ -217,9 +230,9 @@ type Keys interface {
 	// UpdateSigningKeys applies change to the set in one transaction, in which
 	// no other replica can do the same; change may run twice.
 	UpdateSigningKeys(ctx context.Context, now time.Time, change func([]SigningKey) ([]SigningKey, error)) ([]SigningKey, error)
-	// RewrapKeys calls rewrap for every data and signing key in one transaction
-	// and stores what it returns.
-	RewrapKeys(ctx context.Context, rewrap func(wrapped []byte, wrappedBy string) ([]byte, string, error)) error
+	// RewrapKeys calls rewrap with the purpose of every data key and the id of
+	// every signing key, in one transaction, and stores what it returns.
+	RewrapKeys(ctx context.Context, rewrap func(name string, wrapped []byte, wrappedBy string) ([]byte, string, error)) error
 }
 
 // RevocationKind says which tokens a revocation ends.

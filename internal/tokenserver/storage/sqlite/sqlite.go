@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sqlite opens a token server's storage in one SQLite file, for a
+// single replica: write-ahead log, every commit synced, one writer, a pool of
+// readers, and a lock file that refuses a second process.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/storage/sqlstore"
+)
+
+const readers = 4
+
+// Open opens the database file at path, creates it when absent, and brings its
+// schema up to date. The folder must exist. storage.ErrInUse when another
+// process has it open, storage.ErrNewerSchema when it belongs to a later
+// release.
+func Open(ctx context.Context, path string, now time.Time) (*sqlstore.Store, error) {
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("opening database %s: its folder %s does not exist", path, filepath.Dir(path))
+	}
+	unlock, err := lock(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("opening database %s: %w", path, err)
+	}
+	store, err := open(ctx, path, now, unlock)
+	if err != nil {
+		return nil, fmt.Errorf("opening database %s: %w", path, err)
+	}
+	return store, nil
+}
+
+func open(ctx context.Context, path string, now time.Time, unlock func() error) (*sqlstore.Store, error) {
+	// Made here, so that nobody else can ever read it.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	_ = file.Close()
+	write, err := sql.Open("sqlite", dsn(path, "synchronous(FULL)", "journal_mode(WAL)"))
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	if err != nil {
+		return nil, errors.Join(err, write.Close(), unlock())
+	}
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	store := sqlstore.New(read, write, dialect, unlock)
+	if err := store.Migrate(ctx, now); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+// dsn begins every transaction of the writer as IMMEDIATE: one that would have
+// to wait does so at its start and never fails half-way.
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_txlock": {"immediate"}}
+	if pragmas[0] == "query_only(1)" {
+		q.Set("_txlock", "deferred")
+	}
+	q["_pragma"] = append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, pragmas...)
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+var dialect = sqlstore.Dialect{
+	Goose:    "sqlite3",
+	Strict:   " STRICT",
+	Identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
+	BigInt:   "INTEGER",
+	Blob:     "BLOB",
+	Classify: classify,
+}
+
+func classify(err error) error {
+	var engine *sqlite.Error
+	if !errors.As(err, &engine) {
+		return err
+	}
+	switch engine.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return fmt.Errorf("%w: %w", storage.ErrAlreadyExists, err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: %w", storage.ErrFull, err)
+	}
+	return err
+}
+
+// lock takes the lock file for this process; it is kept by the kernel and goes
+// with the process, however it ends.
+func lock(path string) (unlock func() error, err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, storage.ErrInUse
+		}
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return file.Close, nil
+}

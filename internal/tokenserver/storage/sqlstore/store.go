@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+var _ storage.Storage = (*Store)(nil)
+
+// Dialect is what differs between the engines.
+type Dialect struct {
+	// Goose names the dialect for the migrations.
+	Goose string
+	// Strict, Identity, BigInt and Blob are words of the schema: SQLite's STRICT
+	// tables do not know BIGINT.
+	Strict, Identity, BigInt, Blob string
+	// ForUpdate locks the rows of a SELECT; empty where a write transaction
+	// already excludes every other.
+	ForUpdate string
+	// Rebind turns ? placeholders into the engine's; nil leaves them.
+	Rebind func(query string) string
+	// Classify wraps an engine's error in a sentinel of package storage where
+	// one fits; nil leaves it.
+	Classify func(error) error
+}
+
+// Store implements storage.Storage.
+type Store struct {
+	read, write *sql.DB
+	dialect     Dialect
+	close       func() error
+}
+
+// New makes a Store that reads from one pool and writes through the other; both
+// may be the same. close is called once the pools are closed; it may be nil.
+func New(read, write *sql.DB, dialect Dialect, closeFn func() error) *Store {
+	return &Store{read: read, write: write, dialect: dialect, close: closeFn}
+}
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.InstallationID(ctx)
+	return err
+}
+
+// Close closes both pools.
+func (s *Store) Close() error {
+	errs := []error{s.read.Close()}
+	if s.write != s.read {
+		errs = append(errs, s.write.Close())
+	}
+	if s.close != nil {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// write transactions are capped so that the change feed's overlap, which is
+// longer, never misses an entry that committed late.
+const maxWrite = 10 * time.Second
+
+// inTx runs do in one write transaction and commits when it returns nil.
+func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, maxWrite)
+	defer cancel()
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return s.classify("beginning a transaction", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := do(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return s.classify("committing", err)
+	}
+	return nil
+}
+
+func (s *Store) sql(query string) string {
+	if s.dialect.Rebind == nil {
+		return query
+	}
+	return s.dialect.Rebind(query)
+}
+
+func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) (int64, error) {
+	result, err := q.ExecContext(ctx, s.sql(query), args...)
+	if err != nil {
+		return 0, s.classify("writing", err)
+	}
+	return result.RowsAffected()
+}
+
+// queryRow scans the only row into dest; storage.ErrNotFound when there is none.
+func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query string, args ...any) error {
+	err := q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return storage.ErrNotFound
+	}
+	if err != nil {
+		return s.classify("reading", err)
+	}
+	return nil
+}
+
+// queryRows calls scan for every row.
+func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, s.sql(query), args...)
+	if err != nil {
+		return s.classify("reading", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return s.classify("reading a row", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.classify("reading", err)
+	}
+	return nil
+}
+
+func (s *Store) classify(doing string, err error) error {
+	if s.dialect.Classify != nil {
+		err = s.dialect.Classify(err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// micros is how a time is stored.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

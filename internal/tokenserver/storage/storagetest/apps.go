@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storagetest is the suite that a storage engine must pass.
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// Epoch is the time at which the suite's records begin.
+var Epoch = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+
+const orgA, orgB = "org-a", "org-b"
+
+// Run runs the whole suite; open returns a new, empty storage that the test
+// closes.
+func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, storage.Storage){
+		"an app comes back as it was stored":                       appRoundTrip,
+		"a client id or an external id is given once":              appIdentity,
+		"a list is stable, paged and counted":                      appList,
+		"a search finds any property and takes wildcards as text":  appSearch,
+		"an update is written whole, or not at all":                appUpdate,
+		"concurrent updates are all kept":                          appConcurrentUpdates,
+		"of concurrent creations with one external id one wins":    appConcurrentCreation,
+		"text that no engine stores is refused":                    appText,
+		"secrets are kept, retired and touched":                    appSecrets,
+		"every change of an app is in the feed":                    feedOfApps,
+		"revocations last until they expire":                       revocations,
+		"data keys are made once and rewrapped":                    dataKeys,
+		"signing keys change in one transaction":                   signingKeys,
+		"the installation id stays":                                installation,
+		"garbage goes when its time has come and not a day before": garbage,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+	t.Run("the apps behave as a map does", func(t *testing.T) { appModel(t, open) })
+}
+
+// App is an app with every field set.
+func App(n int) storage.App {
+	grace := 5 * time.Second
+	at := Epoch.Add(time.Duration(n) * time.Second)
+	return storage.App{
+		ClientID: fmt.Sprintf("%032x", n), OrgID: orgA, ExternalID: fmt.Sprintf("external-%d", n), Name: fmt.Sprintf("App %d", n),
+		GrantTypes: []string{"authorization_code", "refresh_token"}, RedirectURIs: []string{"https://b.example/", "https://a.example/"},
+		Scopes: []string{"profile", "openid"}, ContextScopes: []storage.ContextScope{{Scope: "view:x", Org: orgA, EnvID: "e"}, {Scope: "a:b"}},
+		PublicKeys: []string{"line one\r\nline two\n"}, Audience: "everyone", ClientURI: "https://c.example", PolicyURI: "https://p.example",
+		TOSURI: "https://t.example", Enabled: true, OwnerUserID: "user-1", OwnerOrgID: orgA, GenerateISSClaimWithoutToken: true,
+		IDProviderID: "idp", TokenEndpointAuthMethod: "client_secret_post", AccessTokenFormat: "jwt",
+		PostLogoutRedirectURIs: []string{"https://a.example/out"}, IdentityProviders: []string{"idp"}, SkipUserConsent: true, RefreshGrace: &grace,
+		FederatedIdentities: []storage.FederatedIdentity{{IssuerName: "c1", Subject: "system:serviceaccount:a:b"}},
+		NotBefore:           Epoch, SecretUpdatedAt: at, CreatedAt: at, UpdatedAt: at,
+		Secrets: []storage.Secret{
+			{ID: fmt.Sprintf("secret-%d-old", n), Hash: []byte{0, 1, 2}, CreatedAt: at, ExpiresAt: at.Add(time.Hour), LastUsedAt: at.Add(time.Minute)},
+			{ID: fmt.Sprintf("secret-%d", n), Hash: []byte{3}, Sealed: []byte{4, 5}, CreatedAt: at.Add(time.Second)},
+		},
+	}
+}
+
+func create(t *testing.T, s storage.Storage, app storage.App) storage.App {
+	t.Helper()
+	stored, err := s.CreateApp(t.Context(), app)
+	require.NoError(t, err)
+	return stored
+}
+
+func appRoundTrip(t *testing.T, s storage.Storage) {
+	want := App(1)
+	stored := create(t, s, want)
+	require.NotZero(t, stored.Revision)
+	want.Revision = stored.Revision
+
+	got, err := s.App(t.Context(), want.ClientID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	got, err = s.AppByExternalID(t.Context(), orgA, want.ExternalID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	_, err = s.App(t.Context(), "unknown")
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.AppByExternalID(t.Context(), orgB, want.ExternalID)
+	require.ErrorIs(t, err, storage.ErrNotFound, "an external id is its organization's")
+}
+
+func appIdentity(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	sameID := App(2)
+	sameID.ClientID = App(1).ClientID
+	_, err := s.CreateApp(t.Context(), sameID)
+	require.ErrorIs(t, err, storage.ErrAlreadyExists)
+
+	sameExternal := App(3)
+	sameExternal.ExternalID = App(1).ExternalID
+	_, err = s.CreateApp(t.Context(), sameExternal)
+	require.ErrorIs(t, err, storage.ErrAlreadyExists)
+
+	sameExternal.OrgID = orgB
+	create(t, s, sameExternal)
+
+	none, another := App(4), App(5)
+	none.ExternalID, another.ExternalID = "", ""
+	create(t, s, none)
+	create(t, s, another)
+
+	require.NoError(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch))
+	require.ErrorIs(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch), storage.ErrNotFound)
+	foreign := App(1)
+	foreign.OrgID = orgB
+	_, err = s.CreateApp(t.Context(), foreign)
+	require.ErrorIs(t, err, storage.ErrAlreadyExists, "a client id never moves to another organization")
+	create(t, s, App(1))
+}
+
+func appUpdate(t *testing.T, s storage.Storage) {
+	before := create(t, s, App(1))
+	later := Epoch.Add(time.Hour)
+
+	same, err := s.UpdateApp(t.Context(), before.ClientID, later, func(app *storage.App) error {
+		app.Name = "App 1"
+		app.Scopes = append([]string{}, app.Scopes...)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, before, same, "nothing changed, so nothing is written")
+
+	refusal := errors.New("refused")
+	_, err = s.UpdateApp(t.Context(), before.ClientID, later, func(app *storage.App) error {
+		app.Name = "lost"
+		app.Scopes[0] = "lost"
+		return refusal
+	})
+	require.ErrorIs(t, err, refusal)
+	got, err := s.App(t.Context(), before.ClientID)
+	require.NoError(t, err)
+	require.Equal(t, before, got)
+
+	after, err := s.UpdateApp(t.Context(), before.ClientID, later, func(app *storage.App) error {
+		app.Scopes[0] = "full"
+		app.RefreshGrace = nil
+		app.ContextScopes = nil
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, after.Revision, before.Revision)
+	require.Equal(t, later, after.UpdatedAt)
+	got, err = s.App(t.Context(), before.ClientID)
+	require.NoError(t, err)
+	require.Equal(t, after, got)
+	require.Equal(t, []string{"full", "openid"}, got.Scopes)
+
+	_, err = s.UpdateApp(t.Context(), "unknown", later, func(*storage.App) error { return nil })
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+func appText(t *testing.T, s storage.Storage) {
+	for name, spoil := range map[string]func(*storage.App){
+		"NUL in the name":      func(a *storage.App) { a.Name = "a\x00b" },
+		"bad UTF-8 in a scope": func(a *storage.App) { a.Scopes = []string{"\xff"} },
+	} {
+		app := App(1)
+		spoil(&app)
+		_, err := s.CreateApp(t.Context(), app)
+		require.ErrorIs(t, err, storage.ErrInvalidText, name)
+	}
+	_, total, err := s.Apps(t.Context(), storage.AppQuery{OrgID: orgA, Limit: 1})
+	require.NoError(t, err)
+	require.Zero(t, total)
+}
+
+func appConcurrentUpdates(t *testing.T, s storage.Storage) {
+	app := App(1)
+	app.Scopes = nil
+	create(t, s, app)
+	const writers = 20
+	parallel(writers, func(i int) {
+		_, err := s.UpdateApp(t.Context(), app.ClientID, Epoch.Add(time.Hour), func(a *storage.App) error {
+			a.Scopes = append(a.Scopes, fmt.Sprint("scope-", i))
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	got, err := s.App(t.Context(), app.ClientID)
+	require.NoError(t, err)
+	require.Len(t, got.Scopes, writers)
+}
+
+func appConcurrentCreation(t *testing.T, s storage.Storage) {
+	const writers = 20
+	errs := make([]error, writers)
+	parallel(writers, func(i int) {
+		app := App(i)
+		app.ExternalID = "the-same"
+		_, errs[i] = s.CreateApp(t.Context(), app)
+	})
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+			continue
+		}
+		require.ErrorIs(t, err, storage.ErrAlreadyExists)
+	}
+	require.Equal(t, 1, won)
+	n, err := s.CountApps(t.Context(), orgA)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
+
+func parallel(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { do(i) })
+	}
+	wg.Wait()
+}

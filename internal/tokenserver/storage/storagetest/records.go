@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storagetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+func appSecrets(t *testing.T, s storage.Storage) {
+	app := create(t, s, App(1))
+	old, current := app.Secrets[0], app.Secrets[1]
+
+	require.NoError(t, s.TouchSecrets(t.Context(), map[string]time.Time{
+		old.ID: old.LastUsedAt.Add(-time.Second), current.ID: Epoch.Add(time.Hour), "unknown": Epoch,
+	}))
+	touched, err := s.App(t.Context(), app.ClientID)
+	require.NoError(t, err)
+	require.Equal(t, app.Revision, touched.Revision)
+	require.Equal(t, old.LastUsedAt, touched.Secrets[0].LastUsedAt, "last use never moves back")
+	require.Equal(t, Epoch.Add(time.Hour), touched.Secrets[1].LastUsedAt)
+
+	// One is replaced while another request uses it: the use is not lost.
+	fresh := storage.Secret{ID: "fresh", Hash: []byte{9}, CreatedAt: Epoch.Add(time.Minute)}
+	_, err = s.UpdateApp(t.Context(), app.ClientID, Epoch.Add(time.Hour), func(a *storage.App) error {
+		a.Secrets[1].ExpiresAt = Epoch.Add(2 * time.Hour)
+		a.Secrets[1].LastUsedAt = time.Time{}
+		a.Secrets = append(a.Secrets[1:], fresh)
+		return nil
+	})
+	require.NoError(t, err)
+	got, err := s.App(t.Context(), app.ClientID)
+	require.NoError(t, err)
+	require.Len(t, got.Secrets, 2)
+	require.Equal(t, current.ID, got.Secrets[0].ID)
+	require.Equal(t, Epoch.Add(time.Hour), got.Secrets[0].LastUsedAt)
+	require.Equal(t, fresh, got.Secrets[1])
+	require.True(t, got.Secrets[0].Live(Epoch.Add(2*time.Hour-time.Second)))
+	require.False(t, got.Secrets[0].Live(Epoch.Add(2*time.Hour)))
+}
+
+func feedOfApps(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	_, err := s.UpdateApp(t.Context(), App(1).ClientID, Epoch.Add(time.Minute), func(a *storage.App) error { a.Enabled = false; return nil })
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch.Add(2*time.Minute)))
+
+	all, err := s.Changes(t.Context(), time.Time{})
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	for i, change := range all {
+		require.Equal(t, storage.ChangeApp, change.Kind)
+		require.Equal(t, App(1).ClientID, change.Key)
+		if i > 0 {
+			require.Greater(t, change.ID, all[i-1].ID)
+		}
+	}
+	late, err := s.Changes(t.Context(), Epoch.Add(time.Minute))
+	require.NoError(t, err)
+	require.Equal(t, all[1:], late, "an entry at the given time is included")
+}
+
+func revocations(t *testing.T, s storage.Storage) {
+	r := storage.Revocation{Kind: storage.RevokeApp, Key: "app", NotBefore: Epoch, ExpiresAt: Epoch.Add(time.Hour)}
+	require.NoError(t, s.Revoke(t.Context(), r, Epoch))
+	require.NoError(t, s.Revoke(t.Context(), r, Epoch))
+	active, err := s.ActiveRevocations(t.Context(), Epoch.Add(time.Hour-time.Second))
+	require.NoError(t, err)
+	require.Equal(t, []storage.Revocation{r}, active)
+	active, err = s.ActiveRevocations(t.Context(), r.ExpiresAt)
+	require.NoError(t, err)
+	require.Empty(t, active)
+	changes, err := s.Changes(t.Context(), Epoch)
+	require.NoError(t, err)
+	require.Equal(t, storage.ChangeRevocation, changes[0].Kind)
+}
+
+func dataKeys(t *testing.T, s storage.Storage) {
+	keys := []storage.DataKey{
+		{Purpose: storage.PurposeRefresh, Wrapped: []byte{1}, WrappedBy: "a", CreatedAt: Epoch},
+		{Purpose: storage.PurposeSealing, Wrapped: []byte{2}, WrappedBy: "a", CreatedAt: Epoch},
+	}
+	require.NoError(t, s.CreateDataKeys(t.Context(), keys))
+	require.ErrorIs(t, s.CreateDataKeys(t.Context(), keys), storage.ErrAlreadyExists)
+	signing := storage.SigningKey{ID: "kid", Algorithm: "ES256", Public: []byte{1}, Wrapped: []byte{3}, WrappedBy: "a", CreatedAt: Epoch}
+	_, err := s.UpdateSigningKeys(t.Context(), Epoch, func([]storage.SigningKey) ([]storage.SigningKey, error) {
+		return []storage.SigningKey{signing}, nil
+	})
+	require.NoError(t, err)
+
+	names := []string{}
+	require.NoError(t, s.RewrapKeys(t.Context(), func(name string, wrapped []byte, by string) ([]byte, string, error) {
+		names = append(names, name)
+		return append(wrapped, 0), by + "b", nil
+	}))
+	require.ElementsMatch(t, []string{string(storage.PurposeRefresh), string(storage.PurposeSealing), "kid"}, names)
+	got, err := s.DataKeys(t.Context())
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	require.Equal(t, "ab", got[0].WrappedBy)
+	rewrapped, err := s.SigningKeys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []byte{3, 0}, rewrapped[0].Wrapped)
+}
+
+func signingKeys(t *testing.T, s storage.Storage) {
+	parallel(8, func(int) {
+		_, err := s.UpdateSigningKeys(t.Context(), Epoch, func(keys []storage.SigningKey) ([]storage.SigningKey, error) {
+			if len(keys) > 0 {
+				return keys, nil
+			}
+			return append(keys, storage.SigningKey{
+				ID: "first", Algorithm: "RS256", Public: []byte{1}, Wrapped: []byte{2}, WrappedBy: "k",
+				CreatedAt: Epoch, ActiveAt: Epoch.Add(time.Hour), RetiredAt: Epoch.Add(2 * time.Hour), ExpiresAt: Epoch.Add(3 * time.Hour),
+			}), nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	keys, err := s.SigningKeys(t.Context())
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	require.Equal(t, Epoch.Add(3*time.Hour), keys[0].ExpiresAt)
+}
+
+func installation(t *testing.T, s storage.Storage) {
+	first, err := s.InstallationID(t.Context())
+	require.NoError(t, err)
+	require.Len(t, first, 36)
+	second, err := s.InstallationID(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, first, second)
+	require.NoError(t, s.Ping(t.Context()))
+}
+
+func garbage(t *testing.T, s storage.Storage) {
+	app := create(t, s, App(1))
+	retired := app.Secrets[0].ExpiresAt
+	_, err := s.CollectGarbage(t.Context(), retired.Add(90*24*time.Hour-time.Second))
+	require.NoError(t, err)
+	got, err := s.App(t.Context(), app.ClientID)
+	require.NoError(t, err)
+	require.Len(t, got.Secrets, 2, "a retired secret is recognised for 90 days")
+
+	n, err := s.CollectGarbage(t.Context(), retired.Add(90*24*time.Hour+time.Second))
+	require.NoError(t, err)
+	require.Positive(t, n)
+	got, err = s.App(t.Context(), app.ClientID)
+	require.NoError(t, err)
+	require.Len(t, got.Secrets, 1)
+	require.Equal(t, app.Secrets[1], got.Secrets[0], "a secret without an end stays")
+}
