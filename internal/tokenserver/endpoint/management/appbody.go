@@ -98,7 +98,7 @@ func readAppBody(object map[string]any) (appBody, error) {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		read, known := appMembers[name]
 		if !known {
-			if right, ok := misspelt(name, maps.Keys(appMembers)); ok {
+			if right, ok := foldedMembers.misspelt(name); ok {
 				return b, answer.BadRequest("unknown member %s: it is called %s", shorten(name), right)
 			}
 			continue
@@ -110,19 +110,39 @@ func readAppBody(object map[string]any) (appBody, error) {
 	return b, nil
 }
 
-// misspelt finds the member that name would be but for its case and its
-// underscores: camel case is a mistake that must not be ignored silently.
-func misspelt(name string, members func(func(string) bool)) (string, bool) {
-	for right := range members {
-		if name != right && fold(name) == fold(right) {
-			return right, true
-		}
+// folded maps what a name would be without its case and separators to the
+// name itself: camel case is a mistake that must not be ignored silently.
+type folded map[string]string
+
+func foldedNames(names ...string) folded {
+	f := folded{}
+	for _, name := range names {
+		f[fold(name)] = name
 	}
-	return "", false
+	return f
 }
 
-func fold(name string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
+var foldedMembers = foldedNames(slices.Collect(maps.Keys(appMembers))...)
+
+// misspelt returns the name that was meant when name is not it.
+func (f folded) misspelt(name string) (string, bool) {
+	right, ok := f[fold(name)]
+	return right, ok && right != name
+}
+
+var separators = strings.NewReplacer("_", "", "-", "")
+
+func fold(name string) string { return strings.ToLower(separators.Replace(name)) }
+
+// refuse is for objects of which every misspelt member is refused and every
+// other unknown one ignored.
+func (f folded) refuse(path string, object map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if right, ok := f.misspelt(name); ok {
+			return answer.BadRequest("%s: unknown member %s: it is called %s", path, shorten(name), right)
+		}
+	}
+	return nil
 }
 
 func readName(path string, v any) (string, error) {

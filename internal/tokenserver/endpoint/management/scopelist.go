@@ -24,6 +24,8 @@ func readScopes(path string, v any) ([]storage.ContextScope, error) {
 	return unionScopes(nil, list), nil
 }
 
+var scopeMembers = foldedNames("scope", "context_params")
+
 func readScope(path string, v any) (storage.ContextScope, error) {
 	switch v := v.(type) {
 	case string:
@@ -35,7 +37,7 @@ func readScope(path string, v any) (storage.ContextScope, error) {
 }
 
 func readScopeObject(path string, object map[string]any) (s storage.ContextScope, err error) {
-	if err := refuseMisspelt(path, object, "scope", "context_params"); err != nil {
+	if err := scopeMembers.refuse(path, object); err != nil {
 		return s, err
 	}
 	if s.Scope, err = readString(join(path, "scope"), object["scope"]); err != nil {
@@ -61,15 +63,6 @@ func readScopeObject(path string, object map[string]any) (s storage.ContextScope
 	}
 	s.EnvID, err = orNull(line(maxIdentifierBytes))(join(path, "envId"), context["envId"])
 	return s, err
-}
-
-func refuseMisspelt(path string, object map[string]any, members ...string) error {
-	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if right, ok := misspelt(name, slices.Values(members)); ok {
-			return answer.BadRequest("%s: unknown member %s: it is called %s", path, shorten(name), right)
-		}
-	}
-	return nil
 }
 
 func checkScopeName(path, name string) error {

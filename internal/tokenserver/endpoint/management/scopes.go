@@ -56,7 +56,7 @@ func (e *Endpoint) changeScopes(ctx context.Context, c *call, combine func(curre
 	if err != nil {
 		return err
 	}
-	if err := refuseMisspelt("scopes", object, "scopes"); err != nil {
+	if err := foldedNames("scopes").refuse("the body", object); err != nil {
 		return err
 	}
 	sent, err := readScopes("scopes", object["scopes"])

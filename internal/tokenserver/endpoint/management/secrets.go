@@ -83,7 +83,7 @@ func (c *call) overlap() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := refuseMisspelt("the body", object, "overlap_seconds"); err != nil {
+	if err := foldedNames("overlap_seconds").refuse("the body", object); err != nil {
 		return 0, err
 	}
 	v, ok := object["overlap_seconds"]
