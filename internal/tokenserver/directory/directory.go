@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package directory holds the organizations, environments, identity providers
+// and local users of the configuration: an immutable snapshot that a re-read of
+// the file replaces whole. Users made just in time are in the database, not
+// here.
+package directory
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// LocalProvider is the identity provider id of the users below (contract
+// section 4.1).
+const LocalProvider = "mulesoft"
+
+// RoleOrganizationAdministrator may manage the apps of the user's organization.
+const RoleOrganizationAdministrator = "organization_administrator"
+
+// Organization owns apps and users.
+type Organization struct {
+	ID   string
+	Name string
+	// ParentID is empty for a root organization.
+	ParentID string
+	Domain   string
+	// OwnerID is the user that owns the organization and, at first, its apps.
+	OwnerID           string
+	CreatedAt         time.Time
+	Environments      []Environment
+	IdentityProviders []IdentityProvider
+}
+
+// Environment is a part of an organization that a scope may be limited to.
+type Environment struct {
+	ID, Name string
+	// Type is design, sandbox or production.
+	Type string
+}
+
+// IsProduction tells whether the environment is for production.
+func (e Environment) IsProduction() bool { return e.Type == "production" }
+
+// IdentityProvider vouches for users in JWT bearer assertions.
+type IdentityProvider struct {
+	ID, Name string
+	// TrustAssertedGroups takes the groups of an assertion into the token.
+	TrustAssertedGroups bool
+}
+
+// User is a local user.
+type User struct {
+	ID                  string
+	OrganizationID      string
+	Username            string
+	FirstName, LastName string
+	Email, PhoneNumber  string
+	// IDProviderID is LocalProvider for users of the configuration.
+	IDProviderID string
+	Roles        []string
+	Enabled      bool
+	CreatedAt    time.Time
+	// PasswordHash is an argon2id PHC string; empty: cannot sign in by password.
+	PasswordHash string
+}
+
+// HasRole tells whether the user has the role.
+func (u *User) HasRole(role string) bool {
+	for _, r := range u.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// Directory is one snapshot. It is never changed once made.
+type Directory struct {
+	organizations []*Organization
+	users         []*User
+	orgByID       map[string]*Organization
+	userByID      map[string]*User
+	userByName    map[userName]*User
+}
+
+type userName struct{ orgID, folded string }
+
+// New makes a snapshot of what has been validated.
+func New(organizations []Organization, users []User) *Directory {
+	d := &Directory{
+		orgByID: map[string]*Organization{}, userByID: map[string]*User{}, userByName: map[userName]*User{},
+	}
+	for i := range organizations {
+		org := &organizations[i]
+		d.organizations = append(d.organizations, org)
+		d.orgByID[org.ID] = org
+	}
+	for i := range users {
+		user := &users[i]
+		d.users = append(d.users, user)
+		d.userByID[user.ID] = user
+		d.userByName[userName{user.OrganizationID, Fold(user.Username)}] = user
+	}
+	return d
+}
+
+// Fold is how user names are compared: without regard to case.
+func Fold(name string) string { return strings.ToLower(name) }
+
+// Organizations returns all, in the order of the configuration: the first is
+// the one the administrator's client belongs to.
+func (d *Directory) Organizations() []*Organization { return d.organizations }
+
+// Organization returns one by its id.
+func (d *Directory) Organization(id string) (*Organization, bool) {
+	org, ok := d.orgByID[id]
+	return org, ok
+}
+
+// User returns one by its id.
+func (d *Directory) User(id string) (*User, bool) {
+	user, ok := d.userByID[id]
+	return user, ok
+}
+
+// UserByName returns the user of an organization with that name in any case.
+func (d *Directory) UserByName(orgID, username string) (*User, bool) {
+	user, ok := d.userByName[userName{orgID, Fold(username)}]
+	return user, ok
+}
+
+// Users returns an organization's users in the order of the configuration.
+func (d *Directory) Users(orgID string) []*User {
+	var users []*User
+	for _, user := range d.users {
+		if user.OrganizationID == orgID {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+// Live holds the snapshot of the moment. The zero value is an empty directory.
+type Live struct{ current atomic.Pointer[Directory] }
+
+// NewLive makes a Live that holds d.
+func NewLive(d *Directory) *Live {
+	l := &Live{}
+	l.Store(d)
+	return l
+}
+
+// Load returns the snapshot of the moment.
+func (l *Live) Load() *Directory {
+	if d := l.current.Load(); d != nil {
+		return d
+	}
+	return New(nil, nil)
+}
+
+// Store replaces the snapshot.
+func (l *Live) Store(d *Directory) { l.current.Store(d) }

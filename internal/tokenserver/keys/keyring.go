@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keys owns the token server's keys: encryption keys from files, which
+// wrap the data keys and the private signing keys of the database, and the
+// rotation of the signing keys. It knows nothing of tokens.
+package keys
+
+import (
+	"context"
+	"crypto"
+	"crypto/cipher"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"crypto/rand"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// Options tune a Keyring; zero values mean the defaults of the fields.
+type Options struct {
+	// Now is the clock.
+	Now func() time.Time
+	// PublishBefore is how long a key is published before it signs: 1 h.
+	PublishBefore time.Duration
+	// RotateEvery is how long a key signs: 30 days.
+	RotateEvery time.Duration
+	// KeepFor is how long a key stays published after it stopped signing: the
+	// longest life of what it signed, and some skew. 24 h.
+	KeepFor time.Duration
+}
+
+func (o *Options) setDefaults() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	for value, def := range map[*time.Duration]time.Duration{
+		&o.PublishBefore: time.Hour, &o.RotateEvery: 30 * 24 * time.Hour, &o.KeepFor: 24 * time.Hour,
+	} {
+		if *value == 0 {
+			*value = def
+		}
+	}
+}
+
+// Signer signs with one private key.
+type Signer struct {
+	KeyID     string
+	Algorithm string
+	Key       crypto.Signer
+}
+
+// PublicKey verifies what the Signer of the same id signed.
+type PublicKey struct {
+	KeyID     string
+	Algorithm string
+	Key       crypto.PublicKey
+}
+
+// Keyring holds the keys in memory. It is safe for concurrent use.
+type Keyring struct {
+	store      storage.Keys
+	encryption *EncryptionKeys
+	options    Options
+	data       map[storage.DataKeyPurpose][]byte
+	sealing    cipher.AEAD
+	signing    atomic.Pointer[signingSet]
+}
+
+// signingSet is one immutable view of the signing keys.
+type signingSet struct {
+	keys   []signingKey
+	public map[string]PublicKey
+}
+
+type signingKey struct {
+	record  storage.SigningKey
+	private crypto.Signer
+}
+
+// Open reads the keys of a database and, on a new one, makes the first. It
+// never makes keys beside existing ones: ErrWrongKey when the encryption keys
+// do not fit.
+func Open(ctx context.Context, store storage.Keys, encryption *EncryptionKeys, options Options) (*Keyring, error) {
+	options.setDefaults()
+	k := &Keyring{store: store, encryption: encryption, options: options}
+	if err := k.loadDataKeys(ctx); err != nil {
+		return nil, err
+	}
+	if err := k.Reload(ctx); err != nil {
+		return nil, err
+	}
+	// Also makes the first keys of a new database.
+	if err := k.Maintain(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+var purposes = []storage.DataKeyPurpose{
+	storage.PurposeSecretHash, storage.PurposeRefresh, storage.PurposeSealing, storage.PurposeCookie,
+}
+
+func (k *Keyring) loadDataKeys(ctx context.Context) error {
+	records, err := k.store.DataKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading data keys: %w", err)
+	}
+	if len(records) == 0 {
+		if records, err = k.createDataKeys(ctx); err != nil {
+			return err
+		}
+	}
+	k.data = map[storage.DataKeyPurpose][]byte{}
+	for _, record := range records {
+		if k.data[record.Purpose], err = k.encryption.unwrap(record.Wrapped, record.WrappedBy, string(record.Purpose)); err != nil {
+			return err
+		}
+	}
+	for _, purpose := range purposes {
+		if len(k.data[purpose]) != KeySize {
+			return fmt.Errorf("the database holds no data key for %s: restore it from a backup", purpose)
+		}
+	}
+	k.sealing, err = newAEAD(k.data[storage.PurposeSealing])
+	return err
+}
+
+func (k *Keyring) createDataKeys(ctx context.Context) ([]storage.DataKey, error) {
+	var records []storage.DataKey
+	for _, purpose := range purposes {
+		key := make([]byte, KeySize)
+		_, _ = rand.Read(key)
+		wrapped, by := k.encryption.wrap(key, string(purpose))
+		records = append(records, storage.DataKey{Purpose: purpose, Wrapped: wrapped, WrappedBy: by, CreatedAt: k.options.Now()})
+	}
+	err := k.store.CreateDataKeys(ctx, records)
+	if errors.Is(err, storage.ErrAlreadyExists) {
+		return k.store.DataKeys(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storing data keys: %w", err)
+	}
+	return records, nil
+}
+
+// DataKey returns the 32 bytes for a purpose.
+func (k *Keyring) DataKey(purpose storage.DataKeyPurpose) []byte { return k.data[purpose] }
+
+// Seal encrypts a value that must be shown again; label is bound to it and is
+// needed to open it.
+func (k *Keyring) Seal(plain, label []byte) ([]byte, error) {
+	return seal(k.sealing, plain, label), nil
+}
+
+// Unseal opens what Seal made under the same label.
+func (k *Keyring) Unseal(sealed, label []byte) ([]byte, error) {
+	plain, err := unseal(k.sealing, sealed, label)
+	if err != nil {
+		return nil, fmt.Errorf("opening a sealed value: %w", err)
+	}
+	return plain, nil
+}
+
+// Signer returns the key that signs now with the algorithm: ES256 or RS256.
+func (k *Keyring) Signer(algorithm string) (Signer, error) {
+	now := k.options.Now()
+	set := k.signing.Load()
+	// The newest active one signs.
+	for i := len(set.keys) - 1; i >= 0; i-- {
+		key := set.keys[i]
+		if key.record.Algorithm == algorithm && !key.record.ActiveAt.After(now) && key.record.RetiredAt.IsZero() {
+			return Signer{KeyID: key.record.ID, Algorithm: algorithm, Key: key.private}, nil
+		}
+	}
+	return Signer{}, fmt.Errorf("no %s key is active", algorithm)
+}
+
+// Public returns the published key with that id.
+func (k *Keyring) Public(keyID string) (PublicKey, bool) {
+	key, ok := k.signing.Load().public[keyID]
+	return key, ok
+}
+
+// Published returns the keys of the JWK Set, oldest first.
+func (k *Keyring) Published() []PublicKey {
+	set := k.signing.Load()
+	published := make([]PublicKey, 0, len(set.keys))
+	for _, key := range set.keys {
+		published = append(published, set.public[key.record.ID])
+	}
+	return published
+}
+
+// Reload reads the signing keys again, as after another replica changed them.
+func (k *Keyring) Reload(ctx context.Context) error {
+	records, err := k.store.SigningKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading signing keys: %w", err)
+	}
+	return k.adopt(records)
+}
+
+func (k *Keyring) adopt(records []storage.SigningKey) error {
+	known := k.signing.Load()
+	set := &signingSet{public: map[string]PublicKey{}}
+	now := k.options.Now()
+	for _, record := range records {
+		if !record.ExpiresAt.IsZero() && !record.ExpiresAt.After(now) {
+			continue
+		}
+		key, err := k.open(record, known)
+		if err != nil {
+			return err
+		}
+		set.keys = append(set.keys, key)
+		set.public[record.ID] = PublicKey{KeyID: record.ID, Algorithm: record.Algorithm, Key: key.private.Public()}
+	}
+	k.signing.Store(set)
+	return nil
+}
+
+// open unwraps a key unless it is known already.
+func (k *Keyring) open(record storage.SigningKey, known *signingSet) (signingKey, error) {
+	if known != nil {
+		if i := slices.IndexFunc(known.keys, func(s signingKey) bool { return s.record.ID == record.ID }); i >= 0 {
+			return signingKey{record: record, private: known.keys[i].private}, nil
+		}
+	}
+	der, err := k.encryption.unwrap(record.Wrapped, record.WrappedBy, record.ID)
+	if err != nil {
+		return signingKey{}, err
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return signingKey{}, fmt.Errorf("parsing signing key %s: %w", record.ID, err)
+	}
+	signer, ok := parsed.(crypto.Signer)
+	if !ok {
+		return signingKey{}, fmt.Errorf("signing key %s cannot sign", record.ID)
+	}
+	return signingKey{record: record, private: signer}, nil
+}
+
+// Rewrap wraps every key of the database anew with the first encryption key.
+func (k *Keyring) Rewrap(ctx context.Context) (rewrapped int, err error) {
+	err = k.store.RewrapKeys(ctx, func(name string, wrapped []byte, by string) ([]byte, string, error) {
+		plain, err := k.encryption.unwrap(wrapped, by, name)
+		if err != nil {
+			return nil, "", err
+		}
+		rewrapped++
+		wrapped, by = k.encryption.wrap(plain, name)
+		return wrapped, by, nil
+	})
+	return rewrapped, err
+}
