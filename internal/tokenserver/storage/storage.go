@@ -273,8 +273,9 @@ type Installation interface {
 // Collector removes what is past its use.
 type Collector interface {
 	// CollectGarbage deletes what had expired before now: retired secrets kept
-	// longer than 90 days, revocations, expired signing keys, feed entries
-	// older than an hour. It returns how many rows went.
+	// longer than 90 days, revocations, expired signing keys, codes an hour after
+	// their end, refresh families, sessions, pending authorizations, feed
+	// entries older than an hour. It returns how many rows went.
 	CollectGarbage(ctx context.Context, now time.Time) (int, error)
 }
 
@@ -284,6 +285,12 @@ type Storage interface {
 	Feed
 	Keys
 	Revocations
+	AuthorizationCodes
+	RefreshFamilies
+	Sessions
+	Consents
+	PendingAuthorizations
+	Users
 	Installation
 	Collector
 	// Ping tells whether the database answers.

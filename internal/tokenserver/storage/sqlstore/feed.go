@@ -67,6 +67,8 @@ const (
 	keepRetiredSecrets = 90 * 24 * time.Hour
 	// keepChanges is far longer than the overlap that replicas read again.
 	keepChanges = time.Hour
+	// keepCodes is how long a code that is presented again is known.
+	keepCodes = time.Hour
 )
 
 // CollectGarbage implements storage.Collector.
@@ -78,6 +80,10 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time) (int, error) 
 			`DELETE FROM revocations WHERE expires_at < ?`:                     now,
 			`DELETE FROM signing_keys WHERE expires_at > 0 AND expires_at < ?`: now,
 			`DELETE FROM changes WHERE at < ?`:                                 now.Add(-keepChanges),
+			`DELETE FROM authorization_codes WHERE expires_at < ?`:             now.Add(-keepCodes),
+			`DELETE FROM refresh_families WHERE expires_at < ?`:                now,
+			`DELETE FROM sessions WHERE expires_at < ?`:                        now,
+			`DELETE FROM pending_authorizations WHERE expires_at < ?`:          now,
 		} {
 			n, err := s.exec(ctx, tx, query, micros(before))
 			if err != nil {

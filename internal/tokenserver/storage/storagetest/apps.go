@@ -39,6 +39,16 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"data keys are made once and rewrapped":                    dataKeys,
 		"signing keys change in one transaction":                   signingKeys,
 		"the installation id stays":                                installation,
+		"a code is redeemed once, its family with it":              codes,
+		"of concurrent redemptions of a code one wins":             codeConcurrentRedemption,
+		"a refresh family rotates, and ends":                       families,
+		"of concurrent rotations one wins":                         familyConcurrentRotation,
+		"sessions are found by hash, touched and deleted":          sessions,
+		"consents are widened by union":                            consents,
+		"a revoked consent takes codes and families with it":       consentRevocation,
+		"a pending authorization comes back":                       pendingAuthorizations,
+		"users are one per organization, provider and name":        users,
+		"an app takes what hangs on it with it":                    deletedApp,
 		"garbage goes when its time has come and not a day before": garbage,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })

@@ -154,4 +154,16 @@ func garbage(t *testing.T, s storage.Storage) {
 	require.NoError(t, err)
 	require.Len(t, got.Secrets, 1)
 	require.Equal(t, app.Secrets[1], got.Secrets[0], "a secret without an end stays")
+
+	late := code(1)
+	late.ExpiresAt = Epoch.Add(time.Minute)
+	require.NoError(t, s.CreateCode(t.Context(), late))
+	_, err = s.CollectGarbage(t.Context(), late.ExpiresAt.Add(time.Hour))
+	require.NoError(t, err)
+	_, err = s.Code(t.Context(), late.Hash)
+	require.NoError(t, err, "a code is known for an hour after its end")
+	_, err = s.CollectGarbage(t.Context(), late.ExpiresAt.Add(time.Hour+time.Second))
+	require.NoError(t, err)
+	_, err = s.Code(t.Context(), late.Hash)
+	require.ErrorIs(t, err, storage.ErrNotFound)
 }

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+const consentColumns = `user_id, client_id, org_id, scopes, created_at, updated_at`
+
+// Consent implements storage.Consents.
+func (s *Store) Consent(ctx context.Context, userID, clientID, orgID string) (storage.Consent, error) {
+	return s.consent(ctx, s.read, userID, clientID, orgID, "")
+}
+
+func (s *Store) consent(ctx context.Context, q querier, userID, clientID, orgID, lock string) (storage.Consent, error) {
+	var row consentRow
+	err := s.queryRow(ctx, q, row.dest(), `SELECT `+consentColumns+` FROM consents WHERE user_id = ? AND client_id = ? AND org_id = ?`+lock,
+		userID, clientID, orgID)
+	if err != nil {
+		return storage.Consent{}, err
+	}
+	return row.consent()
+}
+
+// WidenConsent implements storage.Consents.
+func (s *Store) WidenConsent(ctx context.Context, consent storage.Consent, now time.Time) (storage.Consent, error) {
+	if err := checkTexts(consent.Scopes); err != nil {
+		return storage.Consent{}, err
+	}
+	consent.CreatedAt = now
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		// The row comes first: two transactions that both find none would each
+		// write its own scopes alone.
+		if _, err := s.exec(ctx, tx, `INSERT INTO consents (`+consentColumns+`) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (user_id, client_id, org_id) DO NOTHING`,
+			consent.UserID, consent.ClientID, consent.OrgID, "[]", micros(now), micros(now)); err != nil {
+			return err
+		}
+		before, err := s.consent(ctx, tx, consent.UserID, consent.ClientID, consent.OrgID, s.dialect.ForUpdate)
+		if err != nil {
+			return err
+		}
+		consent.CreatedAt, consent.Scopes, consent.UpdatedAt = before.CreatedAt, union(before.Scopes, consent.Scopes), now
+		_, err = s.exec(ctx, tx, `UPDATE consents SET scopes = ?, updated_at = ? WHERE user_id = ? AND client_id = ? AND org_id = ?`,
+			encodeList(consent.Scopes), micros(now), consent.UserID, consent.ClientID, consent.OrgID)
+		return err
+	})
+	return consent, err
+}
+
+func union(before, more []string) []string {
+	all := slices.Clone(before)
+	for _, name := range more {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// UserConsents implements storage.Consents.
+func (s *Store) UserConsents(ctx context.Context, userID string) ([]storage.Consent, error) {
+	var consents []storage.Consent
+	err := s.queryRows(ctx, s.read, func(rows *sql.Rows) error {
+		var row consentRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return err
+		}
+		consent, err := row.consent()
+		consents = append(consents, consent)
+		return err
+	}, `SELECT `+consentColumns+` FROM consents WHERE user_id = ? ORDER BY created_at, client_id`, userID)
+	return consents, err
+}
+
+// RevokeConsent implements storage.Consents.
+func (s *Store) RevokeConsent(ctx context.Context, userID, clientID, orgID string, now, tokensEnd time.Time) error {
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		n, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ? AND org_id = ?`, userID, clientID, orgID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return storage.ErrNotFound
+		}
+		if _, err := s.exec(ctx, tx, `DELETE FROM authorization_codes WHERE user_id = ? AND client_id = ? AND redeemed_at = 0`,
+			userID, clientID); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, tx, `UPDATE refresh_families SET revoked_at = ? WHERE user_id = ? AND client_id = ? AND revoked_at = 0`,
+			micros(now), userID, clientID); err != nil {
+			return err
+		}
+		return s.revoke(ctx, tx, storage.Revocation{Kind: storage.RevokeConsent, Key: userID + " " + clientID, NotBefore: now,
+			ExpiresAt: tokensEnd}, now)
+	})
+}
+
+// consentRow is a consent as the table holds it.
+type consentRow struct {
+	record               storage.Consent
+	scopes               string
+	createdAt, updatedAt int64
+}
+
+func (r *consentRow) dest() []any {
+	return []any{&r.record.UserID, &r.record.ClientID, &r.record.OrgID, &r.scopes, &r.createdAt, &r.updatedAt}
+}
+
+func (r *consentRow) consent() (storage.Consent, error) {
+	var err error
+	r.record.CreatedAt, r.record.UpdatedAt = fromMicros(r.createdAt), fromMicros(r.updatedAt)
+	r.record.Scopes, err = decodeList(r.scopes)
+	return r.record, err
+}

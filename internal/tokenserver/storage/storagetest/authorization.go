@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storagetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+const userA = "user-a"
+
+func code(n int) storage.AuthorizationCode {
+	return storage.AuthorizationCode{Hash: []byte{1, byte(n)}, ClientID: App(1).ClientID, UserID: userA, OrgID: orgA,
+		RedirectURI: "https://a.example/", Scopes: []string{"profile", "offline_access"}, Challenge: "challenge", Nonce: "nonce ü",
+		AuthTime: Epoch, SessionID: "session", GrantID: fmt.Sprint("grant-", n), CreatedAt: Epoch, ExpiresAt: Epoch.Add(time.Minute)}
+}
+
+func family(n int) storage.RefreshFamily {
+	return storage.RefreshFamily{ID: fmt.Sprint("grant-", n), Nonce: []byte{2}, Generation: 1, ClientID: App(1).ClientID, UserID: userA,
+		OrgID: orgA, Scopes: []string{"profile", "offline_access"}, AuthTime: Epoch, SessionID: "session", CodeHash: []byte{1, byte(n)},
+		CreatedAt: Epoch, RotatedAt: Epoch, ExpiresAt: Epoch.Add(90 * 24 * time.Hour)}
+}
+
+func codes(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	want := code(1)
+	require.NoError(t, s.CreateCode(t.Context(), want))
+	require.ErrorIs(t, s.CreateCode(t.Context(), want), storage.ErrAlreadyExists)
+	got, err := s.Code(t.Context(), want.Hash)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	f := family(1)
+	want.RedeemedAt = Epoch.Add(time.Second)
+	got, err = s.RedeemCode(t.Context(), want.Hash, want.RedeemedAt, &f)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = s.RedeemCode(t.Context(), want.Hash, Epoch.Add(2*time.Second), nil)
+	require.ErrorIs(t, err, storage.ErrAlreadyUsed)
+	got, err = s.Code(t.Context(), want.Hash)
+	require.NoError(t, err)
+	require.Equal(t, want, got, "a used code is known, with its first use")
+	stored, err := s.FamilyByCode(t.Context(), want.Hash)
+	require.NoError(t, err)
+	require.Equal(t, f, stored)
+
+	_, err = s.RedeemCode(t.Context(), []byte("unknown"), Epoch, nil)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.Code(t.Context(), []byte("unknown"))
+	require.ErrorIs(t, err, storage.ErrNotFound)
+
+	other := code(2)
+	require.NoError(t, s.CreateCode(t.Context(), other))
+	_, err = s.RedeemCode(t.Context(), other.Hash, Epoch, &f)
+	require.ErrorIs(t, err, storage.ErrAlreadyExists, "the family exists")
+	unused, err := s.Code(t.Context(), other.Hash)
+	require.NoError(t, err)
+	require.Zero(t, unused.RedeemedAt, "without its family nothing was redeemed")
+}
+
+func codeConcurrentRedemption(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	require.NoError(t, s.CreateCode(t.Context(), code(1)))
+	const callers = 20
+	errs := make([]error, callers)
+	parallel(callers, func(i int) {
+		f := family(1)
+		f.ID = fmt.Sprint("family-", i)
+		_, errs[i] = s.RedeemCode(t.Context(), code(1).Hash, Epoch, &f)
+	})
+	requireOneWinner(t, errs, storage.ErrAlreadyUsed)
+}
+
+func requireOneWinner(t *testing.T, errs []error, otherwise error) {
+	t.Helper()
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+			continue
+		}
+		require.ErrorIs(t, err, otherwise)
+	}
+	require.Equal(t, 1, won)
+}
+
+func families(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	want := family(1)
+	want.CodeHash = nil
+	require.NoError(t, s.CreateFamily(t.Context(), want))
+	second := family(2)
+	second.CodeHash = nil
+	require.NoError(t, s.CreateFamily(t.Context(), second), "families without a code do not collide")
+	got, err := s.Family(t.Context(), want.ID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	want.Generation, want.RotatedAt, want.ExpiresAt = 2, Epoch.Add(time.Hour), Epoch.Add(2*time.Hour)
+	got, err = s.RotateFamily(t.Context(), want.ID, 1, want.RotatedAt, want.ExpiresAt)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = s.RotateFamily(t.Context(), want.ID, 1, want.RotatedAt, want.ExpiresAt)
+	require.ErrorIs(t, err, storage.ErrNotFound, "an older generation")
+	_, err = s.RotateFamily(t.Context(), want.ID, 2, want.ExpiresAt, want.ExpiresAt.Add(time.Hour))
+	require.ErrorIs(t, err, storage.ErrNotFound, "an expired family")
+
+	require.NoError(t, s.RevokeFamily(t.Context(), second.ID, Epoch, Epoch.Add(time.Hour)))
+	require.NoError(t, s.RevokeFamily(t.Context(), second.ID, Epoch.Add(time.Minute), Epoch.Add(time.Hour)))
+	got, err = s.Family(t.Context(), second.ID)
+	require.NoError(t, err)
+	require.Equal(t, Epoch, got.RevokedAt)
+	_, err = s.RotateFamily(t.Context(), second.ID, 1, Epoch, Epoch.Add(time.Hour))
+	require.ErrorIs(t, err, storage.ErrNotFound, "a revoked family")
+	require.NoError(t, s.RevokeFamily(t.Context(), "unknown", Epoch, Epoch.Add(time.Hour)), "access tokens may exist without a family")
+	active, err := s.ActiveRevocations(t.Context(), Epoch)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []storage.Revocation{
+		{Kind: storage.RevokeFamily, Key: second.ID, ExpiresAt: Epoch.Add(time.Hour)},
+		{Kind: storage.RevokeFamily, Key: "unknown", ExpiresAt: Epoch.Add(time.Hour)},
+	}, active)
+}
+
+func familyConcurrentRotation(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	require.NoError(t, s.CreateFamily(t.Context(), family(1)))
+	errs := make([]error, 20)
+	parallel(len(errs), func(i int) {
+		_, errs[i] = s.RotateFamily(t.Context(), family(1).ID, 1, Epoch, Epoch.Add(time.Hour))
+	})
+	requireOneWinner(t, errs, storage.ErrNotFound)
+}
+
+func sessions(t *testing.T, s storage.Storage) {
+	want := storage.Session{ID: "one", Hash: []byte{1}, UserID: userA, AuthTime: Epoch, CreatedAt: Epoch, LastUsedAt: Epoch,
+		ExpiresAt: Epoch.Add(time.Hour)}
+	other := storage.Session{ID: "two", Hash: []byte{2}, UserID: userA, AuthTime: Epoch, CreatedAt: Epoch, LastUsedAt: Epoch,
+		ExpiresAt: Epoch.Add(time.Hour)}
+	require.NoError(t, s.CreateSession(t.Context(), want))
+	require.NoError(t, s.CreateSession(t.Context(), other))
+	want.LastUsedAt = Epoch.Add(time.Minute)
+	require.NoError(t, s.TouchSession(t.Context(), want.ID, want.LastUsedAt))
+	require.NoError(t, s.TouchSession(t.Context(), want.ID, Epoch))
+	got, err := s.SessionByHash(t.Context(), want.Hash)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	require.NoError(t, s.DeleteSession(t.Context(), want.ID))
+	require.NoError(t, s.DeleteSession(t.Context(), want.ID))
+	_, err = s.SessionByHash(t.Context(), want.Hash)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	require.NoError(t, s.DeleteUserSessions(t.Context(), userA))
+	_, err = s.SessionByHash(t.Context(), other.Hash)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+func consents(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	ask := storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"b", "a"}}
+	first, err := s.WidenConsent(t.Context(), ask, Epoch)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b", "a"}, first.Scopes)
+	ask.Scopes = []string{"a", "c"}
+	second, err := s.WidenConsent(t.Context(), ask, Epoch.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"b", "a", "c"},
+		CreatedAt: Epoch, UpdatedAt: Epoch.Add(time.Hour)}, second)
+	got, err := s.Consent(t.Context(), userA, App(1).ClientID, orgA)
+	require.NoError(t, err)
+	require.Equal(t, second, got)
+	all, err := s.UserConsents(t.Context(), userA)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Consent{second}, all)
+	_, err = s.Consent(t.Context(), userA, App(1).ClientID, orgB)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+
+	parallel(10, func(i int) {
+		_, err := s.WidenConsent(t.Context(), storage.Consent{UserID: "user-b", ClientID: App(1).ClientID, OrgID: orgA,
+			Scopes: []string{fmt.Sprint("scope-", i)}}, Epoch)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	got, err = s.Consent(t.Context(), "user-b", App(1).ClientID, orgA)
+	require.NoError(t, err)
+	require.Len(t, got.Scopes, 10)
+}
+
+func consentRevocation(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	end := Epoch.Add(time.Hour)
+	require.ErrorIs(t, s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch, end), storage.ErrNotFound)
+	_, err := s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
+	require.NoError(t, err)
+	require.NoError(t, s.CreateCode(t.Context(), code(1)))
+	require.NoError(t, s.CreateFamily(t.Context(), family(2)))
+
+	require.NoError(t, s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch, end))
+	_, err = s.Consent(t.Context(), userA, App(1).ClientID, orgA)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.RedeemCode(t.Context(), code(1).Hash, Epoch, nil)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.RotateFamily(t.Context(), family(2).ID, 1, Epoch, end)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	active, err := s.ActiveRevocations(t.Context(), Epoch)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Revocation{{Kind: storage.RevokeConsent, Key: userA + " " + App(1).ClientID, NotBefore: Epoch, ExpiresAt: end}}, active)
+}
+
+func pendingAuthorizations(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	want := storage.PendingAuthorization{Hash: []byte{7}, ClientID: App(1).ClientID, Parameters: "state=a%20b", CreatedAt: Epoch,
+		ExpiresAt: Epoch.Add(time.Minute)}
+	require.NoError(t, s.CreatePendingAuthorization(t.Context(), want))
+	got, err := s.PendingAuthorization(t.Context(), want.Hash)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = s.PendingAuthorization(t.Context(), []byte{8})
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+func users(t *testing.T, s storage.Storage) {
+	ask := storage.User{ID: "id-1", OrgID: orgA, IDProviderID: "idp", Username: "JSmith", FirstName: "John", LastName: "Smith",
+		Email: "j@example.com", Groups: []string{"community"}}
+	first, err := s.PutUser(t.Context(), ask, Epoch)
+	require.NoError(t, err)
+	require.Equal(t, Epoch, first.CreatedAt)
+
+	ask.ID, ask.Username, ask.LastName = "id-2", "jsmith", "Smithson"
+	second, err := s.PutUser(t.Context(), ask, Epoch.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "id-1", second.ID, "case makes no other user")
+	require.Equal(t, "JSmith", second.Username)
+	require.Equal(t, "Smithson", second.LastName)
+	require.Equal(t, Epoch.Add(time.Hour), second.UpdatedAt)
+	same, err := s.PutUser(t.Context(), ask, Epoch.Add(2*time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, second, same, "nothing new was asserted")
+	got, err := s.User(t.Context(), "id-1")
+	require.NoError(t, err)
+	require.Equal(t, second, got)
+
+	ask.OrgID = orgB
+	other, err := s.PutUser(t.Context(), ask, Epoch)
+	require.NoError(t, err)
+	require.Equal(t, "id-2", other.ID)
+	_, err = s.User(t.Context(), "unknown")
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+func deletedApp(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	require.NoError(t, s.CreateCode(t.Context(), code(1)))
+	require.NoError(t, s.CreateFamily(t.Context(), family(2)))
+	_, err := s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch))
+	_, err = s.Code(t.Context(), code(1).Hash)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.Family(t.Context(), family(2).ID)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	all, err := s.UserConsents(t.Context(), userA)
+	require.NoError(t, err)
+	require.Empty(t, all)
+}
