@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AccessToken is an access token of a ConnectedApp that the manager keeps fresh
+// in a Secret, for workloads to mount.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=atok,categories=connectedapps
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.connectedAppRef.name`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.binding.name`
+// +kubebuilder:printcolumn:name="Issued",type=date,JSONPath=`.status.issuedAt`
+// +kubebuilder:printcolumn:name="Expires",type=string,format=date-time,JSONPath=`.status.expiresAt`,priority=1
+// +kubebuilder:printcolumn:name="Next-Refresh",type=string,format=date-time,JSONPath=`.status.nextRefreshTime`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="metadata.name must have at most 52 characters, so that the name of its Secret fits",fieldPath=".metadata"
+type AccessToken struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is which token, and where it goes.
+	// +required
+	Spec AccessTokenSpec `json:"spec"`
+
+	// Status is the token's life, never the token.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status AccessTokenStatus `json:"status,omitempty"`
+}
+
+// AccessTokenSpec is which token, and where it goes.
+type AccessTokenSpec struct {
+	// ConnectedAppRef names the app, in the same namespace, whose token it is.
+	// +required
+	ConnectedAppRef ConnectedAppReference `json:"connectedAppRef"`
+
+	// Secret says what the Secret is called. Its keys are access-token,
+	// token-type, expires-at, token.json, and id-token when one is issued.
+	// +optional
+	Secret *TokenSecretSpec `json:"secret,omitempty"`
+
+	// Scopes to ask for. Omitted: all the app has.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=200
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:Pattern=`^[!#-\[\]-~]+$`
+	Scopes []string `json:"scopes,omitempty"`
+
+	// Grant is how the token is obtained. Omitted: type ClientCredentials.
+	// +optional
+	Grant *Grant `json:"grant,omitempty"`
+
+	// Suspend true stops refreshing; the last token stays until it expires.
+	// Omitted: false.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+}
+
+// ConnectedAppReference names a ConnectedApp in the same namespace.
+type ConnectedAppReference struct {
+	// Name of the ConnectedApp.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	Name string `json:"name"`
+}
+
+// TokenSecretSpec says what a token Secret is called.
+type TokenSecretSpec struct {
+	// Name of the Secret. Omitted: the object's name with -token.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name,omitempty"`
+
+	// Metadata are labels and annotations of the Secret. The object's own are
+	// not copied.
+	// +optional
+	Metadata *SecretMetadata `json:"metadata,omitempty"`
+}
+
+// AccessTokenGrantType is a way the manager obtains a token.
+// +kubebuilder:validation:Enum=ClientCredentials
+type AccessTokenGrantType string
+
+// AccessTokenClientCredentials uses the app's own credentials (RFC 6749
+// section 4.4).
+const AccessTokenClientCredentials AccessTokenGrantType = "ClientCredentials"
+
+// Grant is how a token is obtained.
+type Grant struct {
+	// Type is ClientCredentials: the app acts for itself.
+	// +required
+	Type AccessTokenGrantType `json:"type"`
+}
+
+// AccessTokenStatus is the token's life, never the token.
+type AccessTokenStatus struct {
+	// ObservedGeneration is the generation of the spec that the conditions speak
+	// of; -1 before the manager saw the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// IssuedAt is when the token in the Secret was issued.
+	// +optional
+	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+
+	// ExpiresAt is when the token in the Secret expires.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// NextRefreshTime is when the next one is fetched.
+	// +optional
+	NextRefreshTime *metav1.Time `json:"nextRefreshTime,omitempty"`
+
+	// LastHandledRefreshAt repeats the annotation
+	// connectedapps.dev/refresh-requested-at once it was followed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledRefreshAt string `json:"lastHandledRefreshAt,omitempty"`
+
+	// Binding names the Secret.
+	// +optional
+	Binding *SecretBinding `json:"binding,omitempty"`
+
+	// Conditions: Ready, Reconciling, Stalled, TokenFresh.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// GetConditions returns the conditions of the status.
+func (t *AccessToken) GetConditions() *[]metav1.Condition { return &t.Status.Conditions }
+
+// GetObservedGeneration returns where the status keeps the generation.
+func (t *AccessToken) GetObservedGeneration() *int64 { return &t.Status.ObservedGeneration }
+
+// Suspended tells whether the manager leaves the token alone.
+func (t *AccessToken) Suspended() bool { return t.Spec.Suspend != nil && *t.Spec.Suspend }
+
+// SecretName is the name of the Secret the token goes to.
+func (t *AccessToken) SecretName() string {
+	if s := t.Spec.Secret; s != nil && s.Name != "" {
+		return s.Name
+	}
+	return t.Name + "-token"
+}
+
+// AccessTokenList is a list of AccessTokens.
+//
+// +kubebuilder:object:root=true
+type AccessTokenList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AccessToken `json:"items"`
+}

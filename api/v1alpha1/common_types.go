@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// SecretReference names a Secret.
+type SecretReference struct {
+	// Name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// ConfigMapKeyReference names one key of a ConfigMap.
+type ConfigMapKeyReference struct {
+	// Name of the ConfigMap.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Key in the ConfigMap's data.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key"`
+}
+
+// SecretMetadata is what a Secret of ours carries beside the manager's own
+// labels and annotations. Keys under argocd.argoproj.io/,
+// app.kubernetes.io/instance, kubectl.kubernetes.io/, helm.sh/,
+// kustomize.toolkit.fluxcd.io/ and connectedapps.dev/ are refused: the tools
+// that own them would take the Secret for one of theirs.
+type SecretMetadata struct {
+	// Labels of the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="must be valid label names and values: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix and '/'"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/instance' || k.startsWith('argocd.argoproj.io/') || k.startsWith('kubectl.kubernetes.io/') || k.startsWith('helm.sh/') || k.startsWith('kustomize.toolkit.fluxcd.io/') || k.startsWith('connectedapps.dev/'))",message="must not use names of GitOps tools or of the manager: argocd.argoproj.io/, app.kubernetes.io/instance, kubectl.kubernetes.io/, helm.sh/, kustomize.toolkit.fluxcd.io/, connectedapps.dev/"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// Annotations of the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",message="must have valid names: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix and '/'"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/instance' || k.startsWith('argocd.argoproj.io/') || k.startsWith('kubectl.kubernetes.io/') || k.startsWith('helm.sh/') || k.startsWith('kustomize.toolkit.fluxcd.io/') || k.startsWith('connectedapps.dev/'))",message="must not use names of GitOps tools or of the manager: argocd.argoproj.io/, app.kubernetes.io/instance, kubectl.kubernetes.io/, helm.sh/, kustomize.toolkit.fluxcd.io/, connectedapps.dev/"
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+}
+
+// LabelValue is the value of a label.
+// +kubebuilder:validation:MaxLength=63
+type LabelValue string
+
+// AnnotationValue is the value of an annotation.
+// +kubebuilder:validation:MaxLength=4096
+type AnnotationValue string
+
+// GrantType is an OAuth 2.0 grant type by its name on the wire.
+// +kubebuilder:validation:Enum=authorization_code;refresh_token;password;"urn:ietf:params:oauth:grant-type:jwt-bearer";client_credentials
+type GrantType string
+
+// Audience says whose users an app admits.
+// +kubebuilder:validation:Enum=internal;everyone
+type Audience string
+
+// Audiences of an app.
+const (
+	// AudienceInternal admits users of the app's own organization.
+	AudienceInternal Audience = "internal"
+	// AudienceEveryone admits users of every organization.
+	AudienceEveryone Audience = "everyone"
+)

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Types of conditions. Ready, Reconciling and Stalled follow kstatus
+// (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md):
+// Ready is always there, the other two only while they are True, and never both.
+const (
+	// ConditionReady summarises the others. True: the object is as its spec
+	// says, at status.observedGeneration.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while the manager works or waits; absent
+	// otherwise.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when only a change by a person helps; absent
+	// otherwise.
+	ConditionStalled = "Stalled"
+
+	// ConditionPolicyAccepted, on a ConnectedApp: True when an access rule of the
+	// TokenServer allows the whole spec.
+	ConditionPolicyAccepted = "PolicyAccepted"
+	// ConditionRegistered, on a ConnectedApp: True when the client on the server
+	// is as the spec says.
+	ConditionRegistered = "Registered"
+	// ConditionSecretPublished, on a ConnectedApp: True when the Secret holds
+	// credentials the server accepts.
+	ConditionSecretPublished = "SecretPublished"
+	// ConditionDrifted, on a ConnectedApp: True when somebody changed the client
+	// on the server and driftPolicy is Report; False, with what it was, after a
+	// repair; absent when nothing ever drifted.
+	ConditionDrifted = "Drifted"
+
+	// ConditionTokenFresh, on an AccessToken: True while the token in the Secret
+	// is valid.
+	ConditionTokenFresh = "TokenFresh"
+)
+
+// Reasons any kind may show.
+const (
+	// ReasonReady: as the spec says.
+	ReasonReady = "Ready"
+	// ReasonProgressing: the manager is at work on a change.
+	ReasonProgressing = "Progressing"
+	// ReasonSuspended: spec.suspend is true.
+	ReasonSuspended = "Suspended"
+	// ReasonDeleting: the object is being deleted.
+	ReasonDeleting = "Deleting"
+	// ReasonSecretNameTaken: the Secret's name is that of a Secret somebody else
+	// made; it was left as it is.
+	ReasonSecretNameTaken = "SecretNameTaken"
+	// ReasonWriteFailed: the API server refused a write of the manager.
+	ReasonWriteFailed = "WriteFailed"
+	// ReasonTokenServerNotFound: there is no TokenServer of that name.
+	ReasonTokenServerNotFound = "TokenServerNotFound"
+	// ReasonTokenServerUnavailable: the TokenServer does not answer as it should;
+	// its own condition says more. Work goes on when it is back.
+	ReasonTokenServerUnavailable = "TokenServerUnavailable"
+)
+
+// Reasons of a ConnectedApp.
+const (
+	// ReasonAccepted: an access rule allows the app.
+	ReasonAccepted = "Accepted"
+	// ReasonNotAllowed: no access rule of the TokenServer allows all of the app;
+	// the message names what is missing.
+	ReasonNotAllowed = "NotAllowed"
+	// ReasonRegistered: the client is as the spec says.
+	ReasonRegistered = "Registered"
+	// ReasonRejected: the token server refused the registration; the message
+	// says why.
+	ReasonRejected = "Rejected"
+	// ReasonInvalidPublicKey: a public key cannot be read, or is of a kind that
+	// is not accepted.
+	ReasonInvalidPublicKey = "InvalidPublicKey"
+	// ReasonConfigMapNotFound: a ConfigMap that publicKeys names, or its key, is
+	// not there.
+	ReasonConfigMapNotFound = "ConfigMapNotFound"
+	// ReasonOwnedElsewhere: the client belongs to somebody else.
+	ReasonOwnedElsewhere = "OwnedElsewhere"
+	// ReasonPublished: the Secret holds valid credentials.
+	ReasonPublished = "Published"
+	// ReasonWaitingForSecret: the ExistingSecret, or its key, is not there yet.
+	ReasonWaitingForSecret = "WaitingForSecret"
+	// ReasonSecretNotShared: the ExistingSecret lacks the label
+	// connectedapps.dev/secret: referenced.
+	ReasonSecretNotShared = "SecretNotShared"
+	// ReasonInvalidSecret: the value in the ExistingSecret cannot be a client
+	// secret, or belongs to another client.
+	ReasonInvalidSecret = "InvalidSecret"
+	// ReasonDriftDetected: the client on the server differs from the spec.
+	ReasonDriftDetected = "DriftDetected"
+	// ReasonDriftRepaired: a difference was undone.
+	ReasonDriftRepaired = "DriftRepaired"
+	// ReasonNoDrift: an earlier difference is gone.
+	ReasonNoDrift = "NoDrift"
+)
+
+// Reasons of a TokenServer.
+const (
+	// ReasonCredentialsNotFound: the Secret with the credentials, or one of its
+	// keys, is not there.
+	ReasonCredentialsNotFound = "CredentialsNotFound"
+	// ReasonCABundleInvalid: the ConfigMap with the certificates, or its key, is
+	// not there or holds no certificate.
+	ReasonCABundleInvalid = "CABundleInvalid"
+	// ReasonUnreachable: no connection; the message says whether it is the name,
+	// the address or the certificate.
+	ReasonUnreachable = "Unreachable"
+	// ReasonTimeout: a connection but no answer in time.
+	ReasonTimeout = "Timeout"
+	// ReasonTLSFailed: the server's certificate is not trusted.
+	ReasonTLSFailed = "TLSFailed"
+	// ReasonUnauthorized: the server does not accept the credentials.
+	ReasonUnauthorized = "Unauthorized"
+	// ReasonForbidden: the credentials may not manage apps.
+	ReasonForbidden = "Forbidden"
+	// ReasonServerError: the server answered with a failure of its own.
+	ReasonServerError = "ServerError"
+	// ReasonRateLimited: the server asked to slow down.
+	ReasonRateLimited = "RateLimited"
+	// ReasonUnexpectedAnswer: what answers is not a token server, such as an
+	// HTML page of a proxy.
+	ReasonUnexpectedAnswer = "UnexpectedAnswer"
+	// ReasonIssuerMismatch: the server calls itself by another URL than
+	// spec.url.
+	ReasonIssuerMismatch = "IssuerMismatch"
+	// ReasonOrganizationNotFound: spec.organizationID is unknown to the server.
+	ReasonOrganizationNotFound = "OrganizationNotFound"
+	// ReasonInUse: ConnectedApps still use the TokenServer that is being deleted.
+	ReasonInUse = "InUse"
+)
+
+// Reasons of an AccessToken.
+const (
+	// ReasonTokenIssued: the token in the Secret is valid.
+	ReasonTokenIssued = "TokenIssued"
+	// ReasonTokenExpired: the token in the Secret has expired and no new one
+	// could be had.
+	ReasonTokenExpired = "TokenExpired"
+	// ReasonAppNotFound: there is no ConnectedApp of that name.
+	ReasonAppNotFound = "AppNotFound"
+	// ReasonAppNotReady: the ConnectedApp has no valid credentials yet.
+	ReasonAppNotReady = "AppNotReady"
+	// ReasonGrantNotAllowed: the ConnectedApp does not have the grant type.
+	ReasonGrantNotAllowed = "GrantNotAllowed"
+	// ReasonTokenRefused: the token endpoint refused the request; the message
+	// says why.
+	ReasonTokenRefused = "TokenRefused"
+	// ReasonLifetimeTooShort: the server's tokens expire before a mounted Secret
+	// reaches its readers.
+	ReasonLifetimeTooShort = "LifetimeTooShort"
+)

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ConnectedApp is an OAuth 2.0 client: the manager registers it on a token
+// server, keeps the registration as written here, and puts its credentials
+// into a Secret beside it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=capp,categories=connectedapps
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Client-ID",type=string,JSONPath=`.status.clientID`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.binding.name`
+// +kubebuilder:printcolumn:name="Grants",type=string,JSONPath=`.spec.grantTypes`,priority=1
+// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.tokenServerRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="metadata.name must have at most 52 characters, so that the names of its Secrets fit",fieldPath=".metadata"
+type ConnectedApp struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is the client as it should be.
+	// +required
+	Spec ConnectedAppSpec `json:"spec"`
+
+	// Status is the client as it is.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status ConnectedAppStatus `json:"status,omitempty"`
+}
+
+// ConnectedAppSpec is the client as it should be.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.tokenServerRef) ? self.tokenServerRef.name : 'default') == (has(oldSelf.tokenServerRef) ? oldSelf.tokenServerRef.name : 'default')",message="cannot be changed: a client belongs to the server that made it; create another ConnectedApp instead",fieldPath=".tokenServerRef"
+// +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || self.grantTypes.size() == 1",message="client_credentials must be the only grant type: an app acts either for itself or for users; make two apps",fieldPath=".grantTypes"
+// +kubebuilder:validation:XValidation:rule="!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes",message="refresh_token needs authorization_code: a refresh token comes from the authorization code grant",fieldPath=".grantTypes"
+// +kubebuilder:validation:XValidation:rule="('authorization_code' in self.grantTypes) == (has(self.redirectURIs) && self.redirectURIs.size() > 0)",message="authorization_code needs redirectURIs, and no other grant type uses them",fieldPath=".redirectURIs"
+// +kubebuilder:validation:XValidation:rule="('urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes) == (has(self.publicKeys) && self.publicKeys.size() > 0)",message="urn:ietf:params:oauth:grant-type:jwt-bearer needs publicKeys to verify assertions with, and no other grant type uses them",fieldPath=".publicKeys"
+// +kubebuilder:validation:XValidation:rule="!has(self.clientType) || self.clientType != 'Public' || !('client_credentials' in self.grantTypes || 'password' in self.grantTypes)",message="a Public client has no secret to authenticate with; client_credentials and password need clientType Confidential",fieldPath=".clientType"
+// +kubebuilder:validation:XValidation:rule="!has(self.credentials) || (has(self.clientType) && self.clientType == 'Public') == (self.credentials.type == 'None')",message="type None is for clientType Public, and a Public client has no other; leave credentials out or change clientType",fieldPath=".credentials.type"
+// +kubebuilder:validation:XValidation:rule="'client_credentials' in self.grantTypes || !has(self.scopes) || self.scopes.all(s, !has(s.organizationID) && !has(s.environmentID))",message="organizationID and environmentID are for apps with client_credentials; the scopes of an app that acts for users have no context",fieldPath=".scopes"
+// +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || !has(self.scopes) || self.scopes.all(s, !(s.scope in ['openid', 'email', 'offline_access']))",message="openid, email and offline_access are for apps that act for users, not for client_credentials",fieldPath=".scopes"
+type ConnectedAppSpec struct {
+	// TokenServerRef names the TokenServer to register the client on. It cannot
+	// be changed. Omitted: the TokenServer called default.
+	// +optional
+	TokenServerRef *TokenServerReference `json:"tokenServerRef,omitempty"`
+
+	// ClientName is the name people see on consent pages. Omitted: the object's
+	// namespace/name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$`
+	ClientName string `json:"clientName,omitempty"`
+
+	// ClientType is Confidential for an app that can keep a secret, Public for
+	// one that cannot, such as an app in a browser or on a phone; a Public
+	// client must use PKCE. Omitted: Confidential.
+	// +optional
+	ClientType ClientType `json:"clientType,omitempty"`
+
+	// GrantTypes are the ways the app gets tokens. client_credentials stands
+	// alone: the app acts for itself. With the others it acts for users;
+	// authorization_code needs redirectURIs, refresh_token needs
+	// authorization_code, and urn:ietf:params:oauth:grant-type:jwt-bearer needs
+	// publicKeys.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=5
+	GrantTypes []GrantType `json:"grantTypes"`
+
+	// RedirectURIs are where authorization responses may be sent: https, or http
+	// on localhost, 127.0.0.1 or [::1].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	RedirectURIs []RedirectURI `json:"redirectURIs,omitempty"`
+
+	// Scopes are what the app may ask for, in this order.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	Scopes []ScopeAssignment `json:"scopes,omitempty"`
+
+	// Audience says whose users the app admits: internal, those of its own
+	// organization, or everyone. Omitted: internal.
+	// +optional
+	Audience Audience `json:"audience,omitempty"`
+
+	// PublicKeys verify the assertions of the JWT bearer grant.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	PublicKeys []PublicKey `json:"publicKeys,omitempty"`
+
+	// ClientURI is the app's website.
+	// +optional
+	ClientURI WebURI `json:"clientURI,omitempty"`
+
+	// PolicyURI is the app's privacy policy.
+	// +optional
+	PolicyURI WebURI `json:"policyURI,omitempty"`
+
+	// TOSURI is the app's terms of service.
+	// +optional
+	TOSURI WebURI `json:"tosURI,omitempty"`
+
+	// Enabled false makes the server refuse every token request of the app
+	// without losing its registration. Omitted: true.
+	// +optional
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Credentials say how the app authenticates and where its credentials are.
+	// Omitted: type Secret for a Confidential client, None for a Public one.
+	// +optional
+	Credentials *Credentials `json:"credentials,omitempty"`
+
+	// DeletionPolicy is Delete, or Orphan to leave the client and its Secret
+	// when the object is deleted. Omitted: Delete.
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// DriftPolicy is Repair, or Report to leave changes that somebody made on
+	// the server and name them in the condition Drifted. Omitted: Repair.
+	// +optional
+	DriftPolicy DriftPolicy `json:"driftPolicy,omitempty"`
+
+	// Suspend true stops the manager from changing anything for this object. A
+	// deletion still happens. Omitted: false.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+}
+
+// TokenServerReference names a TokenServer.
+type TokenServerReference struct {
+	// Name of the TokenServer.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// ClientType tells whether a client can keep a secret (RFC 6749 section 2.1).
+// +kubebuilder:validation:Enum=Confidential;Public
+type ClientType string
+
+// Client types.
+const (
+	// ClientConfidential can keep a secret.
+	ClientConfidential ClientType = "Confidential"
+	// ClientPublic cannot; it authenticates by PKCE alone.
+	ClientPublic ClientType = "Public"
+)
+
+// RedirectURI is where an authorization response may be sent.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=2000
+// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@\\\\\\\\*]+([/?].*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]+)?([/?].*)?$')",message="must be https with a host, or http on localhost, 127.0.0.1 or [::1]; wildcards are not possible"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]*$') && !self.contains('#') && !self.contains('\\\\')",message="must have no fragment, and neither spaces, backslashes nor characters beyond ASCII; percent-encode them"
+type RedirectURI string
+
+// WebURI is the address of a page for people.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=2000
+// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@ ]+([/?#][!-~]*)?$')",message="must be an absolute http or https address"
+type WebURI string
+
+// ScopeAssignment is a scope, and for apps with client_credentials the context
+// it is assigned in.
+type ScopeAssignment struct {
+	// Scope is the scope's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[!#-\[\]-~]+$`
+	Scope string `json:"scope"`
+
+	// OrganizationID is the organization the scope is assigned in. Omitted: the
+	// app's own.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	OrganizationID string `json:"organizationID,omitempty"`
+
+	// EnvironmentID is the environment the scope is assigned in.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	EnvironmentID string `json:"environmentID,omitempty"`
+}
+
+// PublicKey is one key, written here or kept in a ConfigMap.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.pem) != has(self.configMapRef)",message="needs exactly one of pem and configMapRef"
+type PublicKey struct {
+	// PEM is a public key or certificate in PEM, RSA of 2048 bits or more, EC or
+	// Ed25519. It reaches the server byte for byte.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	// +kubebuilder:validation:XValidation:rule="!self.contains('PRIVATE KEY')",message="is a private key: register the public key, and treat this one as disclosed"
+	// +kubebuilder:validation:XValidation:rule="self.contains('PRIVATE KEY') || self.matches('^\\\\s*-----BEGIN (PUBLIC KEY|CERTIFICATE)-----[A-Za-z0-9+/=\\\\s]+-----END (PUBLIC KEY|CERTIFICATE)-----\\\\s*$')",message="must be one PEM block: -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----, base64, and its end line"
+	PEM string `json:"pem,omitempty"`
+
+	// ConfigMapRef names a key of a ConfigMap in the same namespace that holds
+	// such PEM.
+	// +optional
+	ConfigMapRef *ConfigMapKeyReference `json:"configMapRef,omitempty"`
+}
+
+// CredentialsType is a way for an app to authenticate.
+// +kubebuilder:validation:Enum=Secret;ExistingSecret;None
+type CredentialsType string
+
+// Types of credentials.
+const (
+	// CredentialsSecret has the manager put id and secret into a Secret it makes.
+	CredentialsSecret CredentialsType = "Secret"
+	// CredentialsExistingSecret has the manager give the client the secret it
+	// finds in a Secret somebody else makes. It waits for that Secret and never
+	// invents a value.
+	CredentialsExistingSecret CredentialsType = "ExistingSecret"
+	// CredentialsNone is for Public clients, which have no secret.
+	CredentialsNone CredentialsType = "None"
+)
+
+// Credentials say how an app authenticates and where its credentials are.
+//
+// +kubebuilder:validation:XValidation:rule="self.type != 'ExistingSecret' || (has(self.secret) && has(self.secret.name))",message="type ExistingSecret needs secret.name: the Secret to read",fieldPath=".secret.name"
+// +kubebuilder:validation:XValidation:rule="self.type != 'ExistingSecret' || !has(self.secret) || !has(self.secret.metadata)",message="the manager does not write a Secret of type ExistingSecret; set its metadata where it is made",fieldPath=".secret.metadata"
+type Credentials struct {
+	// Type is Secret: the manager makes a Secret with id, secret and endpoints;
+	// ExistingSecret: the manager takes the client secret from a Secret made by
+	// somebody else, which must carry the label connectedapps.dev/secret:
+	// referenced; None: the client is Public and has no secret, the Secret holds
+	// id and endpoints.
+	// +required
+	Type CredentialsType `json:"type"`
+
+	// Secret says what the Secret is called and what its keys are.
+	// +optional
+	Secret *CredentialsSecretSpec `json:"secret,omitempty"`
+}
+
+// CredentialsSecretSpec says what a credentials Secret is called and what its
+// keys are.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.keys) || ['client-id', 'client-secret', 'issuer-url', 'token-url', 'internal-token-url', 'authorization-url', 'jwks-url', 'userinfo-url', 'introspection-url', 'scopes', 'auth-method', 'type', 'provider', 'ca.crt'].all(n, n in self.keys || !self.keys.exists(k, self.keys[k] == (!has(self.preset) ? n : self.preset == 'snake' ? n.replace('-', '_').replace('.', '_') : self.preset == 'env' ? n.replace('-', '_').replace('.', '_').upperAscii() : n)))",message="must not give a value the name that the preset gives to another; rename that one too",fieldPath=".keys"
+type CredentialsSecretSpec struct {
+	// Name of the Secret. Omitted: the object's name with -credentials.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name,omitempty"`
+
+	// Preset is how the keys are written: kebab, client-id; snake, client_id;
+	// env, CLIENT_ID; servicebinding, as kebab in a Secret of type
+	// servicebinding.io/oauth2. Omitted: kebab.
+	// +optional
+	Preset KeyPreset `json:"preset,omitempty"`
+
+	// Keys rename single keys: the name in the preset kebab, such as client-id,
+	// to the name wanted.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=14
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['client-id', 'client-secret', 'issuer-url', 'token-url', 'internal-token-url', 'authorization-url', 'jwks-url', 'userinfo-url', 'introspection-url', 'scopes', 'auth-method', 'type', 'provider', 'ca.crt'])",message="can rename client-id, client-secret, issuer-url, token-url, internal-token-url, authorization-url, jwks-url, userinfo-url, introspection-url, scopes, auth-method, type, provider and ca.crt"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self.exists_one(j, self[j] == self[k]))",message="must give each value a name of its own"
+	Keys map[string]SecretKey `json:"keys,omitempty"`
+
+	// Metadata are labels and annotations of the Secret. The object's own are
+	// not copied.
+	// +optional
+	Metadata *SecretMetadata `json:"metadata,omitempty"`
+}
+
+// SecretKey is a key of a Secret's data.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="must consist of letters, digits, '-', '_' and '.'"
+type SecretKey string
+
+// KeyPreset is a way to write the keys of a credentials Secret.
+// +kubebuilder:validation:Enum=kebab;snake;env;servicebinding
+type KeyPreset string
+
+// Presets.
+const (
+	// PresetKebab writes client-id.
+	PresetKebab KeyPreset = "kebab"
+	// PresetSnake writes client_id.
+	PresetSnake KeyPreset = "snake"
+	// PresetEnv writes CLIENT_ID.
+	PresetEnv KeyPreset = "env"
+	// PresetServiceBinding writes client-id in a Secret of type
+	// servicebinding.io/oauth2 (https://servicebinding.io/spec/core/1.1.0/).
+	PresetServiceBinding KeyPreset = "servicebinding"
+)
+
+// DeletionPolicy says what a deletion leaves behind.
+// +kubebuilder:validation:Enum=Delete;Orphan
+type DeletionPolicy string
+
+// Deletion policies.
+const (
+	// DeletionDelete deletes the client and its Secret.
+	DeletionDelete DeletionPolicy = "Delete"
+	// DeletionOrphan leaves both.
+	DeletionOrphan DeletionPolicy = "Orphan"
+)
+
+// DriftPolicy says what happens to changes somebody made on the server.
+// +kubebuilder:validation:Enum=Repair;Report
+type DriftPolicy string
+
+// Drift policies.
+const (
+	// DriftRepair undoes them.
+	DriftRepair DriftPolicy = "Repair"
+	// DriftReport names them and leaves them.
+	DriftReport DriftPolicy = "Report"
+)
+
+// ConnectedAppStatus is the client as it is.
+type ConnectedAppStatus struct {
+	// ObservedGeneration is the generation of the spec that the conditions speak
+	// of; -1 before the manager saw the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// ClientID is the client's id on the token server.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	ClientID string `json:"clientID,omitempty"`
+
+	// Issuer is the token server's name in tokens.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Issuer string `json:"issuer,omitempty"`
+
+	// Revision is the token server's mark of the registration when it was last
+	// compared with the spec.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Revision string `json:"revision,omitempty"`
+
+	// Secrets are the client's secrets that the manager made, by their ids on
+	// the token server. The values are in the Secret alone.
+	// +optional
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=100
+	Secrets []ClientSecretStatus `json:"secrets,omitempty"`
+
+	// ReferencedSecretVersion is the version of the ExistingSecret whose value
+	// the client was last given.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	ReferencedSecretVersion string `json:"referencedSecretVersion,omitempty"`
+
+	// Binding names the Secret, as the Service Binding specification expects it
+	// (https://servicebinding.io/spec/core/1.1.0/#provisioned-service).
+	// +optional
+	Binding *SecretBinding `json:"binding,omitempty"`
+
+	// Conditions: Ready, Reconciling, Stalled, PolicyAccepted, Registered,
+	// SecretPublished, Drifted.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ClientSecretStatus is what is known of a client secret besides its value.
+type ClientSecretStatus struct {
+	// ID of the secret on the token server.
+	// +required
+	// +kubebuilder:validation:MaxLength=256
+	ID string `json:"id"`
+
+	// CreatedAt is when it was published.
+	// +optional
+	CreatedAt *metav1.Time `json:"createdAt,omitempty"`
+}
+
+// SecretBinding names a Secret.
+type SecretBinding struct {
+	// Name of the Secret.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// GetConditions returns the conditions of the status.
+func (a *ConnectedApp) GetConditions() *[]metav1.Condition { return &a.Status.Conditions }
+
+// GetObservedGeneration returns where the status keeps the generation.
+func (a *ConnectedApp) GetObservedGeneration() *int64 { return &a.Status.ObservedGeneration }
+
+// TokenServerName is the name of the TokenServer the app belongs to.
+func (a *ConnectedApp) TokenServerName() string {
+	if a.Spec.TokenServerRef == nil {
+		return DefaultTokenServer
+	}
+	return a.Spec.TokenServerRef.Name
+}
+
+// Suspended tells whether the manager leaves the app alone.
+func (a *ConnectedApp) Suspended() bool { return a.Spec.Suspend != nil && *a.Spec.Suspend }
+
+// CredentialsType is how the app authenticates: Secret, or None for a Public
+// client, when the spec does not say.
+func (a *ConnectedApp) CredentialsType() CredentialsType {
+	switch {
+	case a.Spec.Credentials != nil:
+		return a.Spec.Credentials.Type
+	case a.Spec.ClientType == ClientPublic:
+		return CredentialsNone
+	}
+	return CredentialsSecret
+}
+
+// CredentialsSecretName is the name of the Secret with the app's credentials.
+func (a *ConnectedApp) CredentialsSecretName() string {
+	if c := a.Spec.Credentials; c != nil && c.Secret != nil && c.Secret.Name != "" {
+		return c.Secret.Name
+	}
+	return a.Name + "-credentials"
+}
+
+// ConnectedAppList is a list of ConnectedApps.
+//
+// +kubebuilder:object:root=true
+type ConnectedAppList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ConnectedApp `json:"items"`
+}

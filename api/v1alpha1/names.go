@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Labels, annotations and finalizers. All of them live under
+// connectedapps.dev/.
+const (
+	// LabelSecret marks a Secret the manager may see: SecretManaged on those it
+	// makes, SecretReferenced on those whose owner lets it read them. Secrets
+	// without it are not in the manager's cache.
+	LabelSecret = "connectedapps.dev/secret"
+	// SecretManaged is the value of LabelSecret on Secrets the manager made.
+	SecretManaged = "managed"
+	// SecretReferenced is the value of LabelSecret by which an owner opts a
+	// Secret in to be read for an object that names it.
+	SecretReferenced = "referenced"
+
+	// LabelConnectedApp names, on a Secret, the ConnectedApp it belongs to.
+	LabelConnectedApp = "connectedapps.dev/connected-app"
+	// LabelAccessToken names, on a Secret, the AccessToken it belongs to.
+	LabelAccessToken = "connectedapps.dev/access-token"
+
+	// AnnotationClientID holds, on a credentials Secret, the client its
+	// credentials belong to.
+	AnnotationClientID = "connectedapps.dev/client-id"
+	// AnnotationSecretID holds, on a credentials Secret, the token server's id
+	// of the client secret in it.
+	AnnotationSecretID = "connectedapps.dev/secret-id"
+	// AnnotationRefreshRequestedAt asks for a new token now; any new value
+	// does, the time by habit. status.lastHandledRefreshAt repeats it when it
+	// was done.
+	AnnotationRefreshRequestedAt = "connectedapps.dev/refresh-requested-at"
+
+	// Finalizer keeps an object until what it made on a token server is gone.
+	Finalizer = "connectedapps.dev/finalizer"
+)
+
+// DefaultTokenServer is the TokenServer of an object that names none.
+const DefaultTokenServer = "default"

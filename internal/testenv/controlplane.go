@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// SystemNamespace is the manager's namespace in tests. Start creates it.
+const SystemNamespace = "connectedapps-system"
+
+// ControlPlane is a running API server with our CRDs.
+type ControlPlane struct {
+	// Config connects as an administrator.
+	Config *rest.Config
+	// Client reads and writes without a cache.
+	Client client.WithWatch
+	// Scheme knows the built-in kinds and ours.
+	Scheme *kruntime.Scheme
+
+	environment *envtest.Environment
+}
+
+// Run starts a control plane, runs the tests of the package with it and ends
+// it. It is the body of TestMain:
+//
+//	func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
+func Run(m *testing.M, plane **ControlPlane) int {
+	started, err := Start()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
+		return 1
+	}
+	*plane = started
+	code := m.Run()
+	if err := started.Stop(); err != nil {
+		fmt.Fprintf(os.Stderr, "testenv: stopping the control plane: %v\n", err)
+		return 1
+	}
+	return code
+}
+
+// Start starts a control plane on free ports of the loopback interface, as the
+// binaries in $KUBEBUILDER_ASSETS or the module's bin/k8s make it.
+func Start() (*ControlPlane, error) {
+	root := ModuleRoot()
+	assets, err := assetsDirectory(root)
+	if err != nil {
+		return nil, err
+	}
+	p := &ControlPlane{Scheme: NewScheme(), environment: &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd", "bases")},
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: time.Minute,
+		ControlPlaneStopTimeout:  time.Minute,
+	}}
+	if p.Config, err = p.environment.Start(); err != nil {
+		return nil, fmt.Errorf("starting the control plane in %s: %w", assets, err)
+	}
+	p.Config.QPS, p.Config.Burst = -1, -1 // tests wait for conditions, not for a limiter
+	if p.Client, err = client.NewWithWatch(p.Config, client.Options{Scheme: p.Scheme}); err != nil {
+		return nil, fmt.Errorf("connecting to the control plane: %w", err)
+	}
+	return p, p.createSystemNamespace()
+}
+
+// Stop ends the control plane and removes its data.
+func (p *ControlPlane) Stop() error { return p.environment.Stop() }
+
+// NewScheme returns a scheme with the built-in kinds and ours.
+func NewScheme() *kruntime.Scheme {
+	scheme := kruntime.NewScheme()
+	for _, add := range []func(*kruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(fmt.Sprintf("registering kinds: %v", err)) // only two kinds of one name get here
+		}
+	}
+	return scheme
+}
+
+// ModuleRoot is the directory with go.mod.
+func ModuleRoot() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+func assetsDirectory(root string) (string, error) {
+	dir := os.Getenv("KUBEBUILDER_ASSETS")
+	if dir == "" {
+		dir = filepath.Join(root, "bin", "k8s")
+	}
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return "", fmt.Errorf("no %s in %s: run `make control-plane` to build the control plane, or set KUBEBUILDER_ASSETS", name, dir)
+		}
+	}
+	return dir, nil
+}
+
