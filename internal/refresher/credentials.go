@@ -4,6 +4,7 @@ package refresher
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"strings"
 
@@ -79,8 +80,15 @@ func urlProblems(raw string) []string {
 		return []string{"token-url is not an http or https URL"}
 	case u.User != nil || u.Fragment != "":
 		return []string{"token-url holds user information or a fragment"}
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		// RFC 6749 section 3.2: the token endpoint MUST require TLS.
+		return []string{"token-url is http on another host than loopback, where the secret could be read on its way"}
 	}
 	return nil
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // normalizeKeys writes keys of every preset in the kebab form and trims the

@@ -58,6 +58,7 @@ func TestParseCredentialsNamesEveryProblem(t *testing.T) {
 		"an empty Secret":     {nil, []string{"client-id is missing", "client-secret is missing", "token-url is missing"}},
 		"another auth method": {valid("auth-method", "private_key_jwt"), []string{"auth-method must be client_secret_post or client_secret_basic"}},
 		"a relative URL":      {valid("token-url", "/token"), []string{"token-url is not an http or https URL"}},
+		"http elsewhere":      {valid("token-url", "http://id.example.com/token"), []string{"token-url is http on another host than loopback, where the secret could be read on its way"}},
 		"another scheme":      {valid("token-url", "file:///etc/passwd"), []string{"token-url is not an http or https URL"}},
 		"a password in a URL": {valid("token-url", "https://u:"+canary+"@h/"), []string{"token-url holds user information or a fragment"}},
 		"no URL at all":       {valid("token-url", ":"+canary), []string{"token-url is not an http or https URL"}},
