@@ -128,7 +128,8 @@ type Apps interface {
 	App(ctx context.Context, clientID string) (App, error)
 	// AppByExternalID returns the app or ErrNotFound.
 	AppByExternalID(ctx context.Context, orgID, externalID string) (App, error)
-	// Apps returns one page and the number of all matches.
+	// Apps returns one page and the number of all matches, without the apps of
+	// the configuration.
 	Apps(ctx context.Context, q AppQuery) ([]App, int, error)
 	// AllApps calls visit with every app, for the in-memory view. It stops at
 	// the first error and returns it.
@@ -144,7 +145,8 @@ type Apps interface {
 	// TouchSecrets raises last_used_at by secret id; unknown ids are ignored
 	// and no revision changes.
 	TouchSecrets(ctx context.Context, used map[string]time.Time) error
-	// CountApps returns how many apps an organization has.
+	// CountApps returns how many apps an organization has, without those of the
+	// configuration.
 	CountApps(ctx context.Context, orgID string) (int, error)
 }
 
@@ -285,6 +287,7 @@ type Storage interface {
 	Feed
 	Keys
 	Revocations
+	OpaqueTokens
 	AuthorizationCodes
 	RefreshFamilies
 	Sessions

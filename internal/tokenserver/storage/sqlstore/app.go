@@ -32,8 +32,9 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 		}
 		app.Revision = revision
 		_, err = s.exec(ctx, tx,
-			`INSERT INTO apps (client_id, org_id, external_id, created_at, updated_at, revision, search, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			app.ClientID, app.OrgID, row.externalID, micros(app.CreatedAt), micros(app.UpdatedAt), revision, row.search, row.document)
+			`INSERT INTO apps (client_id, org_id, external_id, config, created_at, updated_at, revision, search, document)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			app.ClientID, app.OrgID, row.externalID, app.Config, micros(app.CreatedAt), micros(app.UpdatedAt), revision, row.search, row.document)
 		if err != nil {
 			return err
 		}
@@ -149,7 +150,7 @@ func (s *Store) DeleteApp(ctx context.Context, clientID string, now time.Time) e
 // CountApps implements storage.Apps.
 func (s *Store) CountApps(ctx context.Context, orgID string) (int, error) {
 	var n int
-	err := s.queryRow(ctx, s.read, []any{&n}, `SELECT COUNT(*) FROM apps WHERE org_id = ?`, orgID)
+	err := s.queryRow(ctx, s.read, []any{&n}, `SELECT COUNT(*) FROM apps WHERE org_id = ? AND config = ''`, orgID)
 	return n, err
 }
 

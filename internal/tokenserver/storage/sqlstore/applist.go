@@ -14,7 +14,7 @@ import (
 
 // Apps implements storage.Apps.
 func (s *Store) Apps(ctx context.Context, query storage.AppQuery) ([]storage.App, int, error) {
-	where, args := `org_id = ?`, []any{query.OrgID}
+	where, args := `org_id = ? AND config = ''`, []any{query.OrgID}
 	if query.ExternalID != "" {
 		where, args = where+` AND external_id = ?`, append(args, query.ExternalID)
 	}

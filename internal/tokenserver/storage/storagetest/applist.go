@@ -32,6 +32,13 @@ func appList(t *testing.T, s storage.Storage) {
 	other.OrgID = orgB
 	create(t, s, other)
 
+	configured := App(11)
+	configured.Config = "bootstrap.adminClient"
+	create(t, s, configured)
+	n, err := s.CountApps(t.Context(), orgA)
+	require.NoError(t, err)
+	require.Equal(t, 5, n, "an app of the configuration does not count")
+
 	var got []string
 	for offset := 0; ; offset += 2 {
 		page, total, err := s.Apps(t.Context(), storage.AppQuery{OrgID: orgA, Offset: offset, Limit: 2})
@@ -53,7 +60,7 @@ func appList(t *testing.T, s storage.Storage) {
 		all = append(all, app.ClientID)
 		return nil
 	}))
-	require.ElementsMatch(t, append(got, other.ClientID), all)
+	require.ElementsMatch(t, append(got, other.ClientID, configured.ClientID), all)
 }
 
 func appSearch(t *testing.T, s storage.Storage) {

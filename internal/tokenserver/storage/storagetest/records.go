@@ -128,6 +128,19 @@ func signingKeys(t *testing.T, s storage.Storage) {
 	require.Equal(t, Epoch.Add(3*time.Hour), keys[0].ExpiresAt)
 }
 
+func opaqueTokens(t *testing.T, s storage.Storage) {
+	app := create(t, s, App(1))
+	want := storage.OpaqueToken{Hash: []byte{1, 2}, ClientID: app.ClientID, Document: "{}", ExpiresAt: Epoch.Add(time.Hour)}
+	require.NoError(t, s.CreateOpaqueToken(t.Context(), want))
+	require.ErrorIs(t, s.CreateOpaqueToken(t.Context(), want), storage.ErrAlreadyExists)
+	got, err := s.OpaqueToken(t.Context(), want.Hash)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.NoError(t, s.DeleteApp(t.Context(), app.ClientID, Epoch))
+	_, err = s.OpaqueToken(t.Context(), want.Hash)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
 func installation(t *testing.T, s storage.Storage) {
 	first, err := s.InstallationID(t.Context())
 	require.NoError(t, err)

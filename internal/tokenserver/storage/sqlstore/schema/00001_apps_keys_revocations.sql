@@ -15,6 +15,8 @@ CREATE TABLE apps (
     client_id   TEXT   NOT NULL PRIMARY KEY,
     org_id      TEXT   NOT NULL,
     external_id TEXT,
+    -- names an app of the configuration, which no list shows; else empty
+    config      TEXT   NOT NULL,
     created_at  ${BIGINT} NOT NULL,
     updated_at  ${BIGINT} NOT NULL,
     revision    ${BIGINT} NOT NULL,

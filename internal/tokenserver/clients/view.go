@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package clients holds every app in memory, so that a token request needs no
+// database. The view follows the change feed and this replica's own writes.
+package clients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// View is the apps in memory. It is safe for concurrent use.
+type View struct {
+	store storage.Apps
+	apps  sync.Map // client id → *storage.App
+	count atomic.Int64
+	// refreshing keeps an older read from replacing a newer one.
+	refreshing sync.Mutex
+}
+
+// New makes an empty view; Load fills it.
+func New(store storage.Apps) *View { return &View{store: store} }
+
+// Load reads every app.
+func (v *View) Load(ctx context.Context) error {
+	v.refreshing.Lock()
+	defer v.refreshing.Unlock()
+	err := v.store.AllApps(ctx, func(app storage.App) error {
+		v.put(app)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading apps: %w", err)
+	}
+	return nil
+}
+
+// App returns an app, to be treated as read-only.
+func (v *View) App(clientID string) (*storage.App, bool) {
+	app, ok := v.apps.Load(clientID)
+	if !ok {
+		return nil, false
+	}
+	return app.(*storage.App), true
+}
+
+// Len is how many apps there are.
+func (v *View) Len() int { return int(v.count.Load()) }
+
+// Refresh reads one app again, and forgets it when it is gone.
+func (v *View) Refresh(ctx context.Context, clientID string) error {
+	v.refreshing.Lock()
+	defer v.refreshing.Unlock()
+	app, err := v.store.App(ctx, clientID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		if _, was := v.apps.LoadAndDelete(clientID); was {
+			v.count.Add(-1)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading app %s: %w", clientID, err)
+	}
+	v.put(app)
+	return nil
+}
+
+func (v *View) put(app storage.App) {
+	if _, was := v.apps.Swap(app.ClientID, &app); !was {
+		v.count.Add(1)
+	}
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+)
+
+// typeAccessToken is the typ header that keeps an access token from being taken
+// for another JWT.
+// https://www.rfc-editor.org/rfc/rfc9068#section-2.1
+const typeAccessToken = "at+jwt"
+
+// SigningKeys signs and verifies; *keys.Keyring is one.
+type SigningKeys interface {
+	Signer(algorithm string) (keys.Signer, error)
+	Public(keyID string) (keys.PublicKey, bool)
+}
+
+// Issuer issues access tokens.
+type Issuer struct {
+	Keys SigningKeys
+	// Issuer is the issuer's URL: the iss, and the aud of tokens for this
+	// server's own resources.
+	Issuer string
+	// Lifetime is how long a token is valid, in whole seconds.
+	Lifetime time.Duration
+	Now      func() time.Time
+	// Opaque stores tokens of apps that ask for opaque ones.
+	Opaque OpaqueTokens
+}
+
+// Issue makes a token that says what t says; the issuer sets ID, IssuedAt and
+// ExpiresAt. The raw token is returned.
+func (i *Issuer) Issue(t *AccessToken) (string, error) {
+	i.stamp(t)
+	signer, err := i.Keys.Signer(keys.ES256)
+	if err != nil {
+		return "", err
+	}
+	c := claims{
+		Issuer: i.Issuer, Subject: t.Subject, Audience: i.Issuer, ExpiresAt: t.ExpiresAt.Unix(), IssuedAt: t.IssuedAt.Unix(),
+		ID: t.ID, ClientID: t.ClientID, Scope: oauth.JoinScopes(t.Scopes), OrgID: t.OrgID, GrantID: t.GrantID, Contexts: t.Contexts,
+	}
+	if !t.AuthTime.IsZero() {
+		c.AuthTime = t.AuthTime.Unix()
+	}
+	unsigned := jwt.Token{
+		Method: jwt.SigningMethodES256,
+		Header: map[string]any{"alg": keys.ES256, "typ": typeAccessToken, "kid": signer.KeyID},
+		Claims: &c,
+	}
+	raw, err := unsigned.SignedString(signer.Key)
+	if err != nil {
+		return "", fmt.Errorf("signing an access token: %w", err)
+	}
+	return raw, nil
+}
+
+// stamp gives t its identity and its life. Claims count whole seconds.
+func (i *Issuer) stamp(t *AccessToken) {
+	t.ID = randomID()
+	t.IssuedAt = i.Now().UTC().Truncate(time.Second)
+	t.ExpiresAt = t.IssuedAt.Add(i.Lifetime)
+	t.IsUser = t.Subject != t.ClientID
+}
+
+// IssueFor issues t in the format its app asks for.
+func (i *Issuer) IssueFor(ctx context.Context, format string, t *AccessToken) (string, error) {
+	if format != FormatOpaque {
+		return i.Issue(t)
+	}
+	i.stamp(t)
+	return i.Opaque.issue(ctx, t)
+}
+
+// randomID is 128 random bits.
+func randomID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// The claims are this server's own; the verifier checks them, not the parser.
+
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return date(c.ExpiresAt), nil }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return date(c.IssuedAt), nil }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
+func (c *claims) GetIssuer() (string, error)                   { return c.Issuer, nil }
+func (c *claims) GetSubject() (string, error)                  { return c.Subject, nil }
+func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return jwt.ClaimStrings{c.Audience}, nil }
+
+func date(unix int64) *jwt.NumericDate { return jwt.NewNumericDate(time.Unix(unix, 0)) }
