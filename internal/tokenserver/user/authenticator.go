@@ -77,7 +77,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, attempt Attempt) (*dir
 	dir := a.Directory.Load()
 	orgID, name, user := resolve(dir, attempt.Login, attempt.OrgID)
 	now := a.Now()
-	nameKey := orgID + "\x00" + fold(name)
+	nameKey := orgID + "\x00" + directory.Fold(name)
 	if wait := a.names.reserve(nameKey, now); wait > 0 {
 		return nil, &ThrottledError{RetryAfter: wait}
 	}
@@ -160,6 +160,3 @@ func organizationNamed(dir *directory.Directory, qualifier string) string {
 	}
 	return ""
 }
-
-// fold makes names equal that differ in case alone.
-func fold(name string) string { return strings.ToLower(strings.ToUpper(name)) }

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package user
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+)
+
+// cheap is a hash of "secret" that costs almost nothing.
+var cheap = func() string {
+	h := PasswordHash{memory: 8, time: 1, threads: 1, salt: []byte("somesalt")}
+	h.key = h.derive("secret", keyLength)
+	return h.String()
+}()
+
+func testDirectory() *directory.Live {
+	return directory.NewLive(directory.New(
+		[]directory.Organization{{ID: "org-1", Name: "Acme", Domain: "acme.example"}, {ID: "org-2", Name: "Other"}},
+		[]directory.User{
+			{ID: "ada", OrganizationID: "org-1", Username: "Ada", Enabled: true, PasswordHash: cheap},
+			{ID: "bob", OrganizationID: "org-2", Username: "bob", Enabled: true, PasswordHash: cheap},
+			{ID: "twin-1", OrganizationID: "org-1", Username: "twin", Enabled: true, PasswordHash: cheap},
+			{ID: "twin-2", OrganizationID: "org-2", Username: "twin", Enabled: true, PasswordHash: cheap},
+			{ID: "gone", OrganizationID: "org-1", Username: "gone", PasswordHash: cheap},
+			{ID: "federated", OrganizationID: "org-1", Username: "federated", Enabled: true},
+		}))
+}
+
+// clock is a time that a test moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func TestWhoSignsIn(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		attempt Attempt
+		want    string // user id; empty: refused
+	}{
+		"by name, whatever its case":                       {Attempt{Login: "aDA", Password: "secret"}, "ada"},
+		"with space around the name":                       {Attempt{Login: " ada ", Password: "secret"}, "ada"},
+		"of another organization than the app's":           {Attempt{Login: "bob", Password: "secret", OrgID: "org-1"}, "bob"},
+		"the namesake in the app's organization":           {Attempt{Login: "twin", Password: "secret", OrgID: "org-2"}, "twin-2"},
+		"a name that two have, without an organization":    {Attempt{Login: "twin", Password: "secret"}, ""},
+		"a name that two have, with its organization":      {Attempt{Login: "other/twin", Password: "secret"}, "twin-2"},
+		"the organization given by domain and backslash":   {Attempt{Login: `ACME.example\twin`, Password: "secret", OrgID: "org-2"}, "twin-1"},
+		"with a wrong password":                            {Attempt{Login: "ada", Password: "Secret"}, ""},
+		"without a password":                               {Attempt{Login: "ada"}, ""},
+		"with a password longer than any":                  {Attempt{Login: "ada", Password: "secret" + strings.Repeat("x", 2000)}, ""},
+		"a name that does not exist":                       {Attempt{Login: "nobody", Password: "secret"}, ""},
+		"no name":                                          {Attempt{Password: "secret"}, ""},
+		"a disabled account":                               {Attempt{Login: "gone", Password: "secret"}, ""},
+		"an account without a password":                    {Attempt{Login: "federated", Password: "secret"}, ""},
+		"an account without a password and none presented": {Attempt{Login: "federated"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &Authenticator{Directory: testDirectory(), Now: newClock().Now}
+			u, err := a.Authenticate(t.Context(), test.attempt)
+			if test.want == "" {
+				require.ErrorIs(t, err, ErrInvalidCredentials)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, test.want, u.ID)
+		})
+	}
+}
+
+func TestTenFailuresInTenMinutesThrottleAName(t *testing.T) {
+	t.Parallel()
+	for _, login := range []string{"ada", "nobody", "gone"} {
+		t.Run(login, func(t *testing.T) {
+			clock := newClock()
+			a := &Authenticator{Directory: testDirectory(), Now: clock.Now}
+			for range 10 {
+				_, err := a.Authenticate(t.Context(), Attempt{Login: login, Password: "wrong"})
+				require.ErrorIs(t, err, ErrInvalidCredentials)
+				clock.advance(time.Minute - time.Second)
+			}
+			var throttled *ThrottledError
+			_, err := a.Authenticate(t.Context(), Attempt{Login: strings.ToUpper(login), Password: "secret"})
+			require.ErrorAs(t, err, &throttled, "also with the right password, in any case, whether the name exists or not")
+			require.Equal(t, 10*time.Second, throttled.RetryAfter)
+			_, err = a.Authenticate(t.Context(), Attempt{Login: "bob", Password: "secret"})
+			require.NoError(t, err, "another name is not concerned")
+			clock.advance(throttled.RetryAfter)
+			_, err = a.Authenticate(t.Context(), Attempt{Login: login, Password: "wrong"})
+			require.ErrorIs(t, err, ErrInvalidCredentials, "the first failure has passed")
+		})
+	}
+}
+
+func TestNamesakesAreThrottledEachOnItsOwn(t *testing.T) {
+	t.Parallel()
+	a := &Authenticator{Directory: testDirectory(), Now: newClock().Now}
+	for range 10 {
+		_, _ = a.Authenticate(t.Context(), Attempt{Login: "twin", Password: "wrong", OrgID: "org-1"})
+	}
+	_, err := a.Authenticate(t.Context(), Attempt{Login: "twin", Password: "secret", OrgID: "org-1"})
+	require.ErrorAs(t, err, new(*ThrottledError))
+	u, err := a.Authenticate(t.Context(), Attempt{Login: "twin", Password: "secret", OrgID: "org-2"})
+	require.NoError(t, err)
+	require.Equal(t, "twin-2", u.ID)
+}
+
+func TestSuccessIsNeverCounted(t *testing.T) {
+	t.Parallel()
+	a := &Authenticator{Directory: testDirectory(), Now: newClock().Now}
+	for range 50 {
+		_, err := a.Authenticate(t.Context(), Attempt{Login: "ada", Password: "secret", Source: netip.MustParseAddr("192.0.2.1")})
+		require.NoError(t, err)
+	}
+}
+
+func TestAttemptsSideBySideDoNotExceedTheLimit(t *testing.T) {
+	t.Parallel()
+	a := &Authenticator{Directory: testDirectory(), Now: newClock().Now, Slots: 4}
+	var tried sync.Map
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			if _, err := a.Authenticate(context.Background(), Attempt{Login: "ada", Password: "wrong"}); err == ErrInvalidCredentials {
+				tried.Store(i, true)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	tried.Range(func(any, any) bool { n++; return true })
+	assert.LessOrEqual(t, n, 10)
+}
+
+func TestASourceIsThrottledAfterManyNames(t *testing.T) {
+	t.Parallel()
+	a := &Authenticator{Directory: testDirectory(), Now: newClock().Now}
+	source := netip.MustParseAddr("192.0.2.1")
+	a.once.Do(a.init)
+	for range sourceFailures {
+		require.Zero(t, a.source.reserve(source.String(), a.Now()))
+	}
+	_, err := a.Authenticate(t.Context(), Attempt{Login: "ada", Password: "secret", Source: source})
+	require.ErrorAs(t, err, new(*ThrottledError))
+	_, err = a.Authenticate(t.Context(), Attempt{Login: "ada", Password: "secret"})
+	require.NoError(t, err, "nobody else pays for it")
+}
+
+func TestThrottleForgetsTheOldestKeyFirst(t *testing.T) {
+	t.Parallel()
+	throttle, now := newThrottle(1, time.Minute, 2), newClock().Now()
+	require.Zero(t, throttle.reserve("a", now))
+	require.Zero(t, throttle.reserve("b", now))
+	require.Zero(t, throttle.reserve("c", now))
+	require.Zero(t, throttle.reserve("a", now), "a was forgotten")
+	require.Equal(t, time.Minute, throttle.reserve("c", now))
+	require.Len(t, throttle.keys, 2)
+	throttle.release("c", now)
+	require.Len(t, throttle.keys, 1, "nothing is kept without a failure")
+}
+
+func TestAFullQueueSaysBusy(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, 2)
+	release, started := make(chan struct{}), make(chan struct{})
+	results := make(chan error, 3)
+	go func() { results <- s.do(context.Background(), func() { close(started); <-release }) }()
+	<-started
+	for range 2 {
+		s.waiting <- struct{}{} // two more wait
+	}
+	require.ErrorIs(t, s.do(t.Context(), func() {}), ErrBusy)
+	close(release)
+	require.NoError(t, <-results)
+}
+
+func TestWaitingForASlotEndsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, 2)
+	s.running <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.do(ctx, func() { t.Error("ran") }), context.Canceled)
+	require.Empty(t, s.waiting)
+}
