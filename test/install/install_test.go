@@ -21,7 +21,8 @@ func TestApplyingTwiceChangesNothing(t *testing.T) {
 		diff := kubectl(t, "", "diff", "--server-side", "-k", config(name))
 		require.Empty(t, diff, name)
 	}
-	names := kubectl(t, "", "get", "-n", "payments", "connectedapps,accesstokens", "-o", "name")
+	names := kubectl(t, "", "get", "-n", "payments",
+		"connectedapps.connectedapps.dev,accesstokens.connectedapps.dev", "-o", "name")
 	require.Equal(t, []string{
 		"connectedapp.connectedapps.dev/gitproxy",
 		"connectedapp.connectedapps.dev/portal",
