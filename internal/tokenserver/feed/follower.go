@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package feed follows the change feed of the database, so that what a replica
+// keeps in memory is never older than the last poll. It owns the reading, the
+// removal of doubles and the retries; what a change means is the handlers'.
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// Defaults of a Follower.
+const (
+	DefaultInterval = 500 * time.Millisecond
+	// DefaultOverlap covers a write transaction, which may take 10 s between
+	// the time it writes down and its commit, and clocks that differ.
+	DefaultOverlap = 30 * time.Second
+	// DefaultHorizon is safely less than the hour the feed keeps its entries.
+	DefaultHorizon = 45 * time.Minute
+)
+
+// Handler brings what is in memory up to date with the record that key names.
+// It may be called more often than there were changes.
+type Handler func(ctx context.Context, key string) error
+
+// Follower polls the feed and calls a handler for every change. Poll once
+// before the records are first read: each later poll then brings everything
+// that changed since.
+type Follower struct {
+	Store storage.Feed
+	// Handlers by kind; a kind without one is ignored.
+	Handlers map[storage.ChangeKind]Handler
+	// Reload reads everything anew: it is called when the feed was out of reach
+	// for longer than it keeps its entries. Nil does nothing.
+	Reload func(ctx context.Context) error
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Logger gets a line when the polls begin to fail and when they are well
+	// again; nil is slog.Default.
+	Logger *slog.Logger
+	// Interval, Overlap and Horizon are the defaults above when zero.
+	Interval, Overlap, Horizon time.Duration
+
+	mu        sync.Mutex
+	read      time.Time // start of the last poll that read the feed
+	confirmed time.Time // start of the last poll that also handled all of it
+	failing   bool
+	seen      map[int64]bool   // ids that the last poll read
+	pending   []storage.Change // entries read and not handled yet
+	reload    bool             // entries may have been missed
+}
+
+// Confirmed is the time at which everything in memory was last known to be up
+// to date; zero before the first poll that succeeded.
+func (f *Follower) Confirmed() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.confirmed
+}
+
+// Run polls until ctx ends. A poll that fails is repeated at the next interval.
+func (f *Follower) Run(ctx context.Context) {
+	ticker := time.NewTicker(orDefault(f.Interval, DefaultInterval))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			// Logged by Poll, when it begins to fail.
+			_ = f.Poll(ctx)
+		}
+	}
+}
+
+// Poll reads the feed once and calls the handlers, once for all changes of one
+// record. What a handler could not do is tried again at the next poll, and the
+// time of Confirmed stays until it is done.
+func (f *Follower) Poll(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	err := f.readFeed(ctx, now)
+	// Also when reading failed: what is pending may well succeed.
+	err = errors.Join(err, f.handle(ctx))
+	if err == nil {
+		f.confirmed = now
+	}
+	f.report(ctx, err)
+	return err
+}
+
+func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
+	from := f.read
+	if from.IsZero() {
+		from = now
+	}
+	since := from.Add(-orDefault(f.Overlap, DefaultOverlap))
+	changes, err := f.Store.Changes(ctx, since)
+	if err != nil {
+		return fmt.Errorf("reading the change feed: %w", err)
+	}
+	if now.Sub(from) > orDefault(f.Horizon, DefaultHorizon) {
+		f.reload = true
+	}
+	f.read = now
+	f.remember(changes)
+	return nil
+}
+
+// remember keeps the changes that are new. What this poll has read is all that
+// the next one, which begins no earlier, can read again.
+func (f *Follower) remember(changes []storage.Change) {
+	seen := make(map[int64]bool, len(changes))
+	for _, change := range changes {
+		if !f.seen[change.ID] {
+			f.pending = append(f.pending, change)
+		}
+		seen[change.ID] = true
+	}
+	f.seen = seen
+}
+
+type record struct {
+	kind storage.ChangeKind
+	key  string
+}
+
+func (f *Follower) handle(ctx context.Context) error {
+	if f.reload && f.Reload != nil {
+		if err := f.Reload(ctx); err != nil {
+			return fmt.Errorf("reading everything anew: %w", err)
+		}
+	}
+	f.reload = false
+	var errs []error
+	var left []storage.Change
+	results := map[record]error{}
+	for _, change := range f.pending {
+		handler, ok := f.Handlers[change.Kind]
+		if !ok {
+			continue
+		}
+		r := record{change.Kind, change.Key}
+		err, done := results[r]
+		if !done {
+			err = handler(ctx, change.Key)
+			results[r] = err
+			if err != nil {
+				errs = append(errs, fmt.Errorf("following a change of %s %s: %w", change.Kind, change.Key, err))
+			}
+		}
+		if err != nil {
+			left = append(left, change)
+		}
+	}
+	f.pending = left
+	return errors.Join(errs...)
+}
+
+// report logs the edges: twice a second would say no more.
+func (f *Follower) report(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !f.failing:
+		f.failing = true
+		f.logger().Error("following the change feed fails; trying again at every interval", "error", err)
+	case err == nil && f.failing:
+		f.failing = false
+		f.logger().Info("following the change feed again")
+	}
+}
+
+func (f *Follower) now() time.Time {
+	if f.Now == nil {
+		return time.Now()
+	}
+	return f.Now()
+}
+
+func (f *Follower) logger() *slog.Logger {
+	if f.Logger == nil {
+		return slog.Default()
+	}
+	return f.Logger
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
