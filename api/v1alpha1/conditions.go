@@ -97,30 +97,29 @@ const (
 
 // Reasons of a TokenServer.
 const (
-	// ReasonCredentialsNotFound: the Secret with the credentials, or one of its
+	// ReasonCredentialsMissing: the Secret with the credentials, or one of its
 	// keys, is not there.
-	ReasonCredentialsNotFound = "CredentialsNotFound"
+	ReasonCredentialsMissing = "CredentialsMissing"
+	// ReasonCredentialsRefused: the server does not accept the credentials.
+	ReasonCredentialsRefused = "CredentialsRefused"
+	// ReasonUnauthorized: the credentials may not manage apps.
+	ReasonUnauthorized = "Unauthorized"
 	// ReasonCABundleInvalid: the ConfigMap with the certificates, or its key, is
 	// not there or holds no certificate.
 	ReasonCABundleInvalid = "CABundleInvalid"
-	// ReasonUnreachable: no connection; the message says whether it is the name,
-	// the address or the certificate.
+	// ReasonUnreachable: no connection, or it broke.
 	ReasonUnreachable = "Unreachable"
-	// ReasonTimeout: a connection but no answer in time.
+	// ReasonTimeout: no answer in time.
 	ReasonTimeout = "Timeout"
 	// ReasonTLSFailed: the server's certificate is not trusted.
 	ReasonTLSFailed = "TLSFailed"
-	// ReasonUnauthorized: the server does not accept the credentials.
-	ReasonUnauthorized = "Unauthorized"
-	// ReasonForbidden: the credentials may not manage apps.
-	ReasonForbidden = "Forbidden"
 	// ReasonServerError: the server answered with a failure of its own.
 	ReasonServerError = "ServerError"
 	// ReasonRateLimited: the server asked to slow down.
 	ReasonRateLimited = "RateLimited"
-	// ReasonUnexpectedAnswer: what answers is not a token server, such as an
-	// HTML page of a proxy.
-	ReasonUnexpectedAnswer = "UnexpectedAnswer"
+	// ReasonInvalidAnswer: what answers is not a token server, such as an HTML
+	// page of a proxy.
+	ReasonInvalidAnswer = "InvalidAnswer"
 	// ReasonIssuerMismatch: the server calls itself by another URL than
 	// spec.url.
 	ReasonIssuerMismatch = "IssuerMismatch"

@@ -110,4 +110,3 @@ func assetsDirectory(root string) (string, error) {
 	}
 	return dir, nil
 }
-

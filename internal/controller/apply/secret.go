@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/client-go/util/csaupgrade"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// ErrNotOurs is returned when a Secret of the name exists and belongs to
+// somebody else. Nothing was written.
+var ErrNotOurs = errors.New("the secret belongs to somebody else")
+
+// Secrets reads and writes Secrets of one controller.
+type Secrets struct {
+	// Client reads from the cache, which holds labelled Secrets only, and
+	// writes.
+	Client client.Client
+	// Live reads from the API server: a Secret that lost its label is there and
+	// not in the cache.
+	Live client.Reader
+	// Scheme knows the kinds of the owners.
+	Scheme *runtime.Scheme
+	// FieldManager owns the fields that Apply writes.
+	FieldManager string
+}
+
+// Secret is what a Secret of ours should be. Labels and annotations of others
+// on it stay, and so do keys that were never ours.
+type Secret struct {
+	Name        string
+	Type        corev1.SecretType
+	Labels      map[string]string
+	Annotations map[string]string
+	Data        map[string][]byte
+}
+
+// Get returns the owner's Secret of that name, or nil when there is none.
+// ErrNotOurs when it belongs to somebody else.
+func (s *Secrets) Get(ctx context.Context, owner client.Object, name string) (*corev1.Secret, error) {
+	key := client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}
+	secret := &corev1.Secret{}
+	err := s.Client.Get(ctx, key, secret)
+	if apierrors.IsNotFound(err) {
+		err = s.Live.Get(ctx, key, secret)
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading secret %s: %w", name, err)
+	case !Owned(secret, owner):
+		return nil, ErrNotOurs
+	}
+	return secret, nil
+}
+
+// Owned tells whether owner's controller made object: the controller reference
+// has owner's UID. Labels prove nothing, anybody can set them.
+func Owned(object, owner client.Object) bool {
+	reference := metav1.GetControllerOf(object)
+	return reference != nil && reference.UID == owner.GetUID()
+}
+
+// Apply makes the Secret as want says and returns it as it is now, and whether
+// anything was written. live is what Get returned. ErrNotOurs when somebody
+// else was faster with the name.
+func (s *Secrets) Apply(ctx context.Context, owner client.Object, live *corev1.Secret, want Secret) (*corev1.Secret, bool, error) {
+	switch {
+	case live == nil:
+		made, err := s.create(ctx, owner, want)
+		return made, err == nil, err
+	case live.Type != want.Type:
+		// The type cannot be changed.
+		if err := s.Delete(ctx, owner, live); err != nil {
+			return nil, false, err
+		}
+		made, err := s.create(ctx, owner, want)
+		return made, err == nil, err
+	case s.matches(live, want):
+		return live, false, nil
+	}
+	if err := s.takeOver(ctx, live); err != nil {
+		return nil, false, err
+	}
+	changed, err := s.apply(ctx, owner, live.UID, want)
+	return changed, err == nil, err
+}
+
+// Delete removes a Secret that Get returned. One that is gone, or was replaced
+// by another of the same name, is no error.
+func (s *Secrets) Delete(ctx context.Context, owner client.Object, secret *corev1.Secret) error {
+	if !Owned(secret, owner) {
+		return ErrNotOurs
+	}
+	err := s.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+// Release lets a Secret that Get returned go: it stays when its owner is
+// deleted, and is nobody's from then on.
+func (s *Secrets) Release(ctx context.Context, owner client.Object, secret *corev1.Secret) error {
+	if !Owned(secret, owner) {
+		return ErrNotOurs
+	}
+	released := secret.DeepCopy()
+	released.OwnerReferences = slices.DeleteFunc(released.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == owner.GetUID() })
+	delete(released.Labels, v1alpha1.LabelSecret)
+	err := s.Client.Patch(ctx, released, client.MergeFromWithOptions(secret, client.MergeFromWithOptimisticLock{}), client.FieldOwner(s.FieldManager))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("releasing secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+// create is the first write: it fails when the name is taken.
+func (s *Secrets) create(ctx context.Context, owner client.Object, want Secret) (*corev1.Secret, error) {
+	reference, err := s.reference(owner)
+	if err != nil {
+		return nil, err
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: owner.GetNamespace(), Name: want.Name, Labels: want.Labels, Annotations: want.Annotations,
+			OwnerReferences: []metav1.OwnerReference{reference},
+		},
+		Type: want.Type, Data: want.Data,
+	}
+	err = s.Client.Create(ctx, secret, client.FieldOwner(s.FieldManager))
+	if apierrors.IsAlreadyExists(err) {
+		return nil, ErrNotOurs
+	}
+	if err != nil {
+		return nil, fmt.Errorf("creating secret %s: %w", want.Name, err)
+	}
+	return secret, nil
+}
+
+func (s *Secrets) apply(ctx context.Context, owner client.Object, uid types.UID, want Secret) (*corev1.Secret, error) {
+	reference, err := s.reference(owner)
+	if err != nil {
+		return nil, err
+	}
+	configuration := corev1ac.Secret(want.Name, owner.GetNamespace()).
+		WithUID(uid).WithType(want.Type).WithData(want.Data).WithLabels(want.Labels).WithAnnotations(want.Annotations).
+		WithOwnerReferences(metav1ac.OwnerReference().
+			WithAPIVersion(reference.APIVersion).WithKind(reference.Kind).WithName(reference.Name).WithUID(reference.UID).
+			WithController(true))
+	if err := s.Client.Apply(ctx, configuration, client.FieldOwner(s.FieldManager), client.ForceOwnership); err != nil {
+		return nil, fmt.Errorf("applying secret %s: %w", want.Name, err)
+	}
+	changed := &corev1.Secret{}
+	changed.Namespace, changed.Name, changed.UID = owner.GetNamespace(), want.Name, uid
+	changed.Labels, changed.Annotations, changed.Type, changed.Data = want.Labels, want.Annotations, want.Type, want.Data
+	changed.OwnerReferences = []metav1.OwnerReference{reference}
+	return changed, nil
+}
+
+// takeOver gives the fields that create wrote to the same manager's applies.
+// Without it a key that is no longer applied would stay.
+func (s *Secrets) takeOver(ctx context.Context, live *corev1.Secret) error {
+	created := func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == s.FieldManager && e.Operation == metav1.ManagedFieldsOperationUpdate
+	}
+	if !slices.ContainsFunc(live.ManagedFields, created) {
+		return nil
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(s.FieldManager), s.FieldManager)
+	if err != nil || len(patch) == 0 {
+		return err
+	}
+	if err := s.Client.Patch(ctx, live, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("taking over the fields of secret %s: %w", live.Name, err)
+	}
+	return nil
+}
+
+func (s *Secrets) reference(owner client.Object) (metav1.OwnerReference, error) {
+	kind, err := apiutil.GVKForObject(owner, s.Scheme)
+	if err != nil {
+		return metav1.OwnerReference{}, fmt.Errorf("naming the owner's kind: %w", err)
+	}
+	// Blocking the owner's deletion would need a permission more on clusters
+	// that check it, and buys nothing here.
+	return metav1.OwnerReference{
+		APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Name: owner.GetName(), UID: owner.GetUID(), Controller: new(true),
+	}, nil
+}
+
+// matches tells whether live holds all of want and nothing that was ours and
+// is no longer wanted.
+func (s *Secrets) matches(live *corev1.Secret, want Secret) bool {
+	return contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
+		!s.ownsMore(live, want)
+}
+
+func contains(have, want map[string]string) bool {
+	for k, v := range want {
+		if value, ok := have[k]; !ok || value != v {
+			return false
+		}
+	}
+	return true
+}
+
+func containsData(have, want map[string][]byte) bool {
+	for k, v := range want {
+		if value, ok := have[k]; !ok || !bytes.Equal(value, v) {
+			return false
+		}
+	}
+	return true
+}
+
+// ownsMore tells whether the manager set something on live that want no longer
+// has: what is removed from a spec is removed from the Secret.
+func (s *Secrets) ownsMore(live *corev1.Secret, want Secret) bool {
+	for _, entry := range live.ManagedFields {
+		if entry.Manager != s.FieldManager || entry.FieldsV1 == nil {
+			continue
+		}
+		owned := ownedNames(entry.FieldsV1.Raw)
+		if !subset(owned.labels, want.Labels) || !subset(owned.annotations, want.Annotations) || !subset(owned.data, want.Data) {
+			return true
+		}
+	}
+	return false
+}
+
+func subset[V any](names []string, of map[string]V) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { _, ok := of[name]; return !ok })
+}
+
+// Labels are the labels of a Secret of ours: the manager's own and those the
+// spec asks for.
+func Labels(metadata *v1alpha1.SecretMetadata, own map[string]string) map[string]string {
+	labels := map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged}
+	maps.Copy(labels, own)
+	if metadata != nil {
+		for k, v := range metadata.Labels {
+			labels[k] = string(v)
+		}
+	}
+	return labels
+}
+
+// Annotations are the annotations of a Secret of ours, likewise.
+func Annotations(metadata *v1alpha1.SecretMetadata, own map[string]string) map[string]string {
+	annotations := maps.Clone(own)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	if metadata != nil {
+		for k, v := range metadata.Annotations {
+			annotations[k] = string(v)
+		}
+	}
+	return annotations
+}
