@@ -14,10 +14,6 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
-// roleAdministrator is the role a user needs for every call, read or write. It
-// comes from the configuration alone.
-const roleAdministrator = "organization_administrator"
-
 type action int
 
 const (
@@ -40,9 +36,10 @@ type caller struct {
 	user *directory.User
 }
 
-// administrator tells whether a user with the role is behind the token.
+// administrator tells whether a user with the role, which every call of a user
+// needs, is behind the token. The role comes from the configuration alone.
 func (c *caller) administrator() bool {
-	return c.user != nil && c.user.Enabled && slices.Contains(c.user.Roles, roleAdministrator)
+	return c.user != nil && c.user.Enabled && c.user.HasRole(directory.RoleOrganizationAdministrator)
 }
 
 // holds tells whether the token carries scope for org.
@@ -101,7 +98,7 @@ func (c *caller) authorize(do action, org string) error {
 	case org != c.token.OrgID && !c.may(read, org) && c.mayAnywhere(do):
 		return answer.NotFound("no such organization")
 	case c.token.IsUser && !c.administrator():
-		return answer.InsufficientScope(scopesFor[do], "the user of this token lacks the role %s", roleAdministrator)
+		return answer.InsufficientScope(scopesFor[do], "the user of this token lacks the role %s", directory.RoleOrganizationAdministrator)
 	}
 	return answer.InsufficientScope(scopesFor[do], "the token lacks the permission: in this organization one of the scopes %s is needed",
 		strings.Join(scopesFor[do], ", "))

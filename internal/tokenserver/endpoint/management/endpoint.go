@@ -32,6 +32,11 @@ type Credentials interface {
 	Hash(secret string) []byte
 }
 
+// Revocations ends the tokens of deleted apps.
+type Revocations interface {
+	Revoke(ctx context.Context, revocation storage.Revocation) error
+}
+
 // Sealer keeps secrets recoverable. The label binds a sealed value to its app.
 type Sealer interface {
 	Seal(plain, label []byte) ([]byte, error)
@@ -41,7 +46,7 @@ type Sealer interface {
 // Endpoint serves the management API. Every field without a note is required.
 type Endpoint struct {
 	Apps        storage.Apps
-	Revocations storage.Revocations
+	Revocations Revocations
 	View        View
 	Directory   *directory.Live
 	// Authenticate verifies the bearer token of a request.

@@ -185,7 +185,7 @@ func (e *Endpoint) delete(ctx context.Context, c *call) error {
 	revocation := storage.Revocation{
 		Kind: storage.RevokeApp, Key: app.ClientID, NotBefore: c.now, ExpiresAt: c.now.Add(e.TokenLifetime + time.Minute),
 	}
-	if err := e.Revocations.Revoke(ctx, revocation, c.now); err != nil {
+	if err := e.Revocations.Revoke(ctx, revocation); err != nil {
 		return answer.Unavailable("revoking the app's tokens", err)
 	}
 	switch err := e.Apps.DeleteApp(ctx, app.ClientID, c.now); {

@@ -131,7 +131,7 @@ func (e *Endpoint) environment(r *http.Request, _ *directory.Directory, org *dir
 func wireEnvironments(org *directory.Organization) []oauth.Environment {
 	list := make([]oauth.Environment, len(org.Environments))
 	for i, env := range org.Environments {
-		list[i] = oauth.Environment{ID: env.ID, Name: env.Name, OrganizationID: org.ID, IsProduction: env.IsProduction, Type: env.Type}
+		list[i] = oauth.Environment{ID: env.ID, Name: env.Name, OrganizationID: org.ID, IsProduction: env.IsProduction(), Type: env.Type}
 	}
 	return list
 }

@@ -122,21 +122,18 @@ func wireUser(dir *directory.Directory, user *directory.User) oauth.User {
 		ID: user.ID, CreatedAt: created, UpdatedAt: created,
 		OrganizationID: user.OrganizationID,
 		FirstName:      user.FirstName, LastName: user.LastName, Email: user.Email, PhoneNumber: user.PhoneNumber, Username: user.Username,
-		IDProviderID: user.IDProviderID, Enabled: user.Enabled, IsFederated: user.IDProviderID != localDirectory,
+		IDProviderID: user.IDProviderID, Enabled: user.Enabled, IsFederated: user.IDProviderID != directory.LocalProvider,
 		MFAVerifiersConfigured: "false", Type: "host",
 		OrganizationPreferences: map[string]any{}, Properties: map[string]any{},
 		Organization: org, MemberOfOrganizations: []oauth.UserOrganization{org}, ContributorOfOrganizations: []oauth.UserOrganization{org},
 	}
 }
 
-// localDirectory is the identity provider of the users of the configuration.
-const localDirectory = "mulesoft"
-
 // wireOrganization shows an organization as the root of what its users see, in
 // which one client insists: the organizations above are not theirs to see.
 func wireOrganization(dir *directory.Directory, id string) oauth.UserOrganization {
 	wire := oauth.UserOrganization{
-		ID: id, IDProviderID: localDirectory, IsMaster: true, IsRoot: true,
+		ID: id, IDProviderID: directory.LocalProvider, IsMaster: true, IsRoot: true,
 		ParentOrganizationIDs: []string{}, SubOrganizationIDs: hierarchy.Below(dir, id), TenantOrganizationIDs: []string{},
 		Subscription: oauth.FullSubscription(), Properties: map[string]any{},
 	}
