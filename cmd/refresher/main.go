@@ -66,11 +66,11 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 		return fmt.Errorf("checking --output-dir: %w", err)
 	}
 	engine := &refresher.Engine{
-		Source: &refresher.ClientSecretSource{
+		Source: frugal{&refresher.ClientSecretSource{
 			Credentials: refresher.DirectoryCredentials(o.CredentialsDir, o.TokenURL),
 			Scope:       o.Scope,
 			Encoding:    o.RequestFormat,
-		},
+		}},
 		Output: refresher.FileOutput{Dir: dir},
 		Logger: logger,
 	}
@@ -84,6 +84,15 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 		return once(ctx, engine, o.OnceTimeout)
 	}
 	return engine.Run(ctx)
+}
+
+// frugal gives the memory of each request back at once: the next one is minutes
+// away, and every Pod pays for what is kept until then.
+type frugal struct{ refresher.Source }
+
+func (f frugal) Token(ctx context.Context) (*refresher.Token, error) {
+	defer debug.FreeOSMemory()
+	return f.Source.Token(ctx)
 }
 
 func once(ctx context.Context, engine *refresher.Engine, timeout time.Duration) error {
