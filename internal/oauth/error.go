@@ -43,6 +43,8 @@ type Error struct {
 	Status int
 	// RetryAfter is sent as the Retry-After header when above zero.
 	RetryAfter time.Duration
+	// Challenge is sent as the WWW-Authenticate header when not empty.
+	Challenge string
 	// Cause is logged and never sent.
 	Cause error
 }

@@ -288,6 +288,7 @@ type Storage interface {
 	Keys
 	Revocations
 	OpaqueTokens
+	Assertions
 	AuthorizationCodes
 	RefreshFamilies
 	Sessions

@@ -84,6 +84,7 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time) (int, error) 
 			`DELETE FROM refresh_families WHERE expires_at < ?`:                now,
 			`DELETE FROM sessions WHERE expires_at < ?`:                        now,
 			`DELETE FROM opaque_tokens WHERE expires_at < ?`:                   now,
+			`DELETE FROM used_assertions WHERE expires_at < ?`:                 now,
 			`DELETE FROM pending_authorizations WHERE expires_at < ?`:          now,
 		} {
 			n, err := s.exec(ctx, tx, query, micros(before))

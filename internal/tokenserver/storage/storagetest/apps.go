@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"data keys are made once and rewrapped":                    dataKeys,
 		"signing keys change in one transaction":                   signingKeys,
 		"opaque tokens go with their app":                          opaqueTokens,
+		"an assertion counts once":                                 usedAssertions,
 		"the installation id stays":                                installation,
 		"a code is redeemed once, its family with it":              codes,
 		"of concurrent redemptions of a code one wins":             codeConcurrentRedemption,

@@ -141,6 +141,25 @@ func opaqueTokens(t *testing.T, s storage.Storage) {
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
 
+func usedAssertions(t *testing.T, s storage.Storage) {
+	const users = 10
+	errs := make([]error, users)
+	parallel(users, func(i int) { errs[i] = s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(time.Hour)) })
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+			continue
+		}
+		require.ErrorIs(t, err, storage.ErrAlreadyExists)
+	}
+	require.Equal(t, 1, won)
+	require.NoError(t, s.UseAssertion(t.Context(), "another app", "jti", Epoch.Add(time.Hour)))
+	_, err := s.CollectGarbage(t.Context(), Epoch.Add(2*time.Hour))
+	require.NoError(t, err)
+	require.NoError(t, s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(3*time.Hour)), "an expired one is forgotten")
+}
+
 func installation(t *testing.T, s storage.Storage) {
 	first, err := s.InstallationID(t.Context())
 	require.NoError(t, err)

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clientauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// Assertions verifies private_key_jwt client assertions.
+// https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
+type Assertions struct {
+	Apps Apps
+	// Issuer is the only audience: an assertion for another endpoint, or for
+	// the JWT bearer grant, is not client authentication.
+	Issuer string
+	Used   storage.Assertions
+	Now    func() time.Time
+}
+
+func (a *Assertions) client(ctx context.Context, c *credentials) (*storage.App, error) {
+	refuse := func(cause error) error {
+		return c.refuse("the client assertion is not accepted", cause)
+	}
+	issuer, err := assertion.Issuer(c.assertion)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	app, known := a.Apps.App(issuer)
+	switch {
+	case !known:
+		return nil, refuse(errors.New("iss is no app"))
+	case c.id != "" && c.id != issuer:
+		return nil, refuse(errors.New("client_id differs from iss"))
+	case app.TokenEndpointAuthMethod != oauth.AuthMethodPrivateKeyJWT:
+		return nil, refuse(fmt.Errorf("the app authenticates by %s", app.TokenEndpointAuthMethod))
+	}
+	claims, err := assertion.Verify(c.assertion, app.PublicKeys, assertion.Policy{Audiences: []string{a.Issuer}, Now: a.Now()})
+	switch {
+	case err != nil:
+		return nil, refuse(err)
+	case claims.Subject != issuer:
+		return nil, refuse(errors.New("sub differs from iss"))
+	case claims.ID == "":
+		return nil, refuse(errors.New("jti is missing"))
+	case !app.Enabled:
+		return nil, c.refuse("the client is disabled", nil)
+	}
+	err = a.Used.UseAssertion(ctx, app.ClientID, claims.ID, claims.ExpiresAt.Add(assertion.Skew))
+	if errors.Is(err, storage.ErrAlreadyExists) {
+		return nil, refuse(errors.New("jti was used before"))
+	}
+	return app, err
+}

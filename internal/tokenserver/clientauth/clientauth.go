@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package clientauth authenticates the client of a request to the token,
+// introspection and revocation endpoints.
+// https://www.rfc-editor.org/rfc/rfc6749#section-2.3
+package clientauth
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// Client is an app that has authenticated, or a public one that has named
+// itself. Only Authenticate makes one, so that whoever holds it need not ask.
+type Client struct {
+	App *storage.App
+	// Public tells that the client has no secret to prove itself by.
+	Public bool
+}
+
+// Apps is the view of the apps; *clients.View is one.
+type Apps interface {
+	App(clientID string) (*storage.App, bool)
+}
+
+// Authenticator authenticates clients.
+type Authenticator struct {
+	Apps Apps
+	// Hash is what is stored of a secret.
+	Hash func(secret string) []byte
+	// Used is told the id of the secret that was used.
+	Used func(secretID string)
+	// Assertions verifies client assertions.
+	Assertions *Assertions
+	Now        func() time.Time
+}
+
+// Authenticate returns the client of a request. Credentials come in the body,
+// by Basic, or in both when they are equal, which real clients send (contract
+// section 4). A Bearer header is not client authentication and is ignored.
+// Errors: invalid_client with 401, invalid_request, or the server's own trouble.
+func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Client, error) {
+	c, err := credentialsOf(r, p)
+	if err != nil {
+		return nil, err
+	}
+	httpx.EventOf(r.Context()).ClientID = c.loggable(a.Apps)
+	if c.assertion != "" {
+		return a.byAssertion(r.Context(), c)
+	}
+	return a.bySecret(c)
+}
+
+// ErrNoCredentials says that a request names no client at all.
+var ErrNoCredentials = errors.New("no client credentials")
+
+// Presented tells whether the request names or proves a client.
+func Presented(r *http.Request, p httpx.Parameters) bool {
+	_, basic := basicHeader(r)
+	return basic || p["client_id"] != "" || p["client_secret"] != "" || p["client_assertion"] != ""
+}
+
+// bySecret checks a client secret. An unknown client costs the same as a wrong
+// secret and gets the same answer.
+func (a *Authenticator) bySecret(c *credentials) (*Client, error) {
+	app, known := a.Apps.App(c.id)
+	if !known {
+		app = &nobody
+	}
+	if c.secret == "" && known && app.TokenEndpointAuthMethod == oauth.AuthMethodNone && app.Enabled {
+		return &Client{App: app, Public: true}, nil
+	}
+	secretID, matches := a.match(app, c)
+	switch {
+	case c.secret == "":
+		return nil, c.refuse("client authentication is missing", nil)
+	case !matches:
+		return nil, c.refuse("the client is unknown or its secret is wrong", nil)
+	case !app.Enabled:
+		return nil, c.refuse("the client is disabled", nil)
+	}
+	a.Used(secretID)
+	return &Client{App: app}, nil
+}
+
+// nobody has one secret that nothing hashes to.
+var nobody = storage.App{Secrets: []storage.Secret{{}}}
+
+// match looks for the secret among the live ones. Basic credentials are
+// form-encoded (RFC 6749 section 2.3.1), but many clients send them plain: both
+// readings are tried.
+func (a *Authenticator) match(app *storage.App, c *credentials) (secretID string, matches bool) {
+	now := a.Now()
+	for _, candidate := range c.readings() {
+		hash := a.Hash(candidate)
+		for i := range app.Secrets {
+			if s := &app.Secrets[i]; hmac.Equal(s.Hash, hash) && s.Live(now) {
+				secretID, matches = s.ID, true
+			}
+		}
+	}
+	return secretID, matches
+}
+
+func (a *Authenticator) byAssertion(ctx context.Context, c *credentials) (*Client, error) {
+	if a.Assertions == nil {
+		return nil, c.refuse("client assertions are not accepted here", nil)
+	}
+	app, err := a.Assertions.client(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{App: app}, nil
+}
+
+// credentials are what a request presents.
+type credentials struct {
+	id, secret string
+	// plain is the secret of Basic as sent, before form-decoding.
+	plain                    string
+	basic                    bool
+	assertion, assertionType string
+}
+
+func (c *credentials) readings() []string {
+	if c.plain != "" && c.plain != c.secret {
+		return []string{c.secret, c.plain}
+	}
+	return []string{c.secret}
+}
+
+// loggable keeps an invented client id out of the log, where it could be a
+// secret in the wrong field.
+func (c *credentials) loggable(apps Apps) string {
+	if _, known := apps.App(c.id); known {
+		return c.id
+	}
+	return ""
+}
+
+// refuse is invalid_client. A client that used Basic is told so
+// (https://www.rfc-editor.org/rfc/rfc6749#section-5.2).
+func (c *credentials) refuse(why string, cause error) error {
+	e := oauth.Errorf(oauth.CodeInvalidClient, "%s", why).WithCause(cause)
+	if c.basic {
+		e.Challenge = `Basic realm="token endpoint", charset="UTF-8"`
+	}
+	return e
+}
+
+func credentialsOf(r *http.Request, p httpx.Parameters) (*credentials, error) {
+	c := &credentials{
+		id: p["client_id"], secret: p["client_secret"],
+		assertion: p["client_assertion"], assertionType: p["client_assertion_type"],
+	}
+	header, ok := basicHeader(r)
+	if !ok {
+		return c, c.onlyOneMethod()
+	}
+	c.basic = true
+	id, plain, err := decodeBasic(header)
+	if err != nil {
+		return nil, c.refuse("the Basic credentials cannot be read", err)
+	}
+	secret := formDecode(plain)
+	if c.id != "" && c.id != id && c.id != formDecode(id) {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "client_id differs between the Authorization header and the body")
+	}
+	if c.secret != "" && !slices.Contains([]string{plain, secret}, c.secret) {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "client_secret differs between the Authorization header and the body")
+	}
+	if c.id == "" {
+		c.id = formDecode(id)
+	}
+	c.secret, c.plain = secret, plain
+	return c, c.onlyOneMethod()
+}
+
+// onlyOneMethod refuses two ways at once
+// (https://www.rfc-editor.org/rfc/rfc6749#section-2.3).
+func (c *credentials) onlyOneMethod() error {
+	if c.assertion != "" && c.secret != "" {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "client_secret and client_assertion exclude each other")
+	}
+	if c.assertion != "" && c.assertionType != oauth.AssertionTypeJWTBearer {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "client_assertion_type must be %s", oauth.AssertionTypeJWTBearer)
+	}
+	return nil
+}
+
+func basicHeader(r *http.Request) (encoded string, ok bool) {
+	scheme, encoded, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(encoded), strings.EqualFold(scheme, "Basic")
+}
+
+func decodeBasic(encoded string) (id, secret string, err error) {
+	text, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", "", errors.New("not base64")
+	}
+	id, secret, found := strings.Cut(string(text), ":")
+	if !found {
+		return "", "", fmt.Errorf("no colon in %d bytes", len(text))
+	}
+	return id, secret, nil
+}
+
+// formDecode returns text itself when it is not form-encoded.
+func formDecode(text string) string {
+	if decoded, err := url.QueryUnescape(text); err == nil {
+		return decoded
+	}
+	return text
+}

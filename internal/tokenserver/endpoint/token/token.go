@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package token serves the token endpoint: it reads the request, authenticates
+// the client, lets the grant decide and writes the answer.
+// https://www.rfc-editor.org/rfc/rfc6749#section-3.2
+package token
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/clientauth"
+	"connectedapps.dev/operator/internal/tokenserver/grant"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+)
+
+// Endpoint serves POST /accounts/api/v2/oauth2/token.
+type Endpoint struct {
+	Clients *clientauth.Authenticator
+	Grants  []grant.Grant
+	Audit   *audit.Log
+	// Source tells the caller's address where a trusted proxy gives a real one;
+	// nil: not known.
+	Source func(*http.Request) netip.Addr
+}
+
+// Mount adds the endpoint to mux.
+func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathToken, e.serve) }
+
+func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
+	if !httpx.AllowMethods(w, r, http.MethodPost) {
+		return
+	}
+	result, err := e.authorize(w, r)
+	if err != nil {
+		e.recordRefusal(r, err)
+		httpx.Error(w, r, err)
+		return
+	}
+	e.recordIssue(r, result)
+	// RFC 6749 section 5.1 asks for both headers.
+	w.Header().Set("Pragma", "no-cache")
+	httpx.JSON(w, http.StatusOK, result.Response)
+}
+
+func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Result, error) {
+	parameters, err := httpx.ReadParameters(w, r)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := e.grant(parameters["grant_type"])
+	if err != nil {
+		return nil, err
+	}
+	event := httpx.EventOf(r.Context())
+	event.GrantType = chosen.Type()
+	request := &grant.Request{
+		Scopes: oauth.SplitScopes(parameters["scope"]),
+		Code:   parameters["code"], RedirectURI: parameters["redirect_uri"], CodeVerifier: parameters["code_verifier"],
+		RefreshToken: parameters["refresh_token"], Username: parameters["username"], Password: parameters["password"],
+		Assertion: parameters["assertion"],
+	}
+	if e.Source != nil {
+		request.Source = e.Source(r)
+	}
+	if chosen.NeedsClient() || clientauth.Presented(r, parameters) {
+		if request.Client, err = e.Clients.Authenticate(r, parameters); err != nil {
+			return nil, err
+		}
+	}
+	if request.Client != nil {
+		if err := grant.CheckListed(request.Client.App, chosen.Type()); err != nil {
+			return nil, err
+		}
+	}
+	result, err := chosen.Authorize(r.Context(), request)
+	if err == nil {
+		event.ClientID = result.App.ClientID
+	}
+	return result, err
+}
+
+func (e *Endpoint) grant(grantType string) (grant.Grant, error) {
+	if grantType == "" {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter grant_type is missing")
+	}
+	for _, g := range e.Grants {
+		if g.Type() == grantType {
+			return g, nil
+		}
+	}
+	return nil, oauth.Errorf(oauth.CodeUnsupportedGrantType, "this grant_type is not supported")
+}
+
+func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result) {
+	e.record(r.Context(), audit.Event{
+		Action: audit.TokenIssued, ClientID: result.App.ClientID, ClientName: result.App.Name, OrgID: result.App.OrgID,
+		SourceIP: audit.SourceIP(r), ActorSubject: result.Token.Subject, ActorClientID: result.Token.ClientID, Scopes: result.Token.Scopes,
+	})
+}
+
+func (e *Endpoint) recordRefusal(r *http.Request, err error) {
+	event := audit.Event{Action: audit.TokenRefused, SourceIP: audit.SourceIP(r), Reason: oauth.CodeServerError}
+	var failure *oauth.Error
+	if errors.As(err, &failure) {
+		event.Reason = failure.Code + ": " + failure.Description
+	}
+	if clientID := httpx.EventOf(r.Context()).ClientID; clientID != "" {
+		event.ClientID = clientID
+		if app, ok := e.Clients.Apps.App(clientID); ok {
+			event.ClientName, event.OrgID = app.Name, app.OrgID
+		}
+	}
+	e.record(r.Context(), event)
+}
+
+func (e *Endpoint) record(ctx context.Context, event audit.Event) {
+	if grantType := httpx.EventOf(ctx).GrantType; grantType != "" {
+		event.GrantTypes = []string{grantType}
+	}
+	e.Audit.Record(ctx, event)
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpx
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+// JSON writes an answer that no cache may keep
+// (https://www.rfc-editor.org/rfc/rfc6749#section-5.1).
+func JSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Cache-Control", "no-store")
+	write(w, status, body)
+}
+
+// CacheableJSON writes an answer that anybody may keep for maxAge.
+func CacheableJSON(w http.ResponseWriter, body any, maxAge time.Duration) {
+	w.Header().Set("Cache-Control", "public, max-age="+seconds(maxAge))
+	write(w, http.StatusOK, body)
+}
+
+func write(w http.ResponseWriter, status int, body any) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // the caller has gone; nobody is left to tell
+}
+
+// Error answers a failed request as RFC 6749 section 5.2 says and notes it in
+// the request's log event. What is not an *oauth.Error becomes server_error:
+// its text is for the log alone.
+func Error(w http.ResponseWriter, r *http.Request, err error) {
+	var failure *oauth.Error
+	if !errors.As(err, &failure) {
+		failure = oauth.Errorf(oauth.CodeServerError, "the server met an unexpected condition").WithCause(err)
+	}
+	EventOf(r.Context()).Fail(failure)
+	if failure.RetryAfter > 0 {
+		w.Header().Set("Retry-After", seconds(failure.RetryAfter))
+	}
+	if failure.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", failure.Challenge)
+	}
+	JSON(w, failure.Status, oauth.ErrorResponse{Error: failure.Code, ErrorDescription: failure.Description})
+}
+
+// seconds rounds up, so that whoever waits so long has waited enough.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(int(math.Ceil(d.Seconds())))
+}
+
+// AllowMethods answers 405 with Allow, and tells so, when the request's method
+// is none of them. HEAD goes where GET goes.
+func AllowMethods(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	allow := ""
+	for i, method := range methods {
+		if r.Method == method || (r.Method == http.MethodHead && method == http.MethodGet) {
+			return true
+		}
+		if i > 0 {
+			allow += ", "
+		}
+		allow += method
+	}
+	w.Header().Set("Allow", allow)
+	Error(w, r, &oauth.Error{
+		Code: oauth.CodeInvalidRequest, Description: "this endpoint takes " + allow, Status: http.StatusMethodNotAllowed,
+	})
+	return false
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpx
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+// Event is the one log event of a request. Endpoints fill it on the way; it
+// never holds a secret, a query or a body.
+type Event struct {
+	// ClientID is the app, once it is known.
+	ClientID string
+	// GrantType is one of package oauth's, or empty.
+	GrantType string
+	failure   *oauth.Error
+}
+
+// Fail notes why the request failed.
+func (e *Event) Fail(failure *oauth.Error) { e.failure = failure }
+
+type eventKey struct{}
+
+// EventOf returns the request's event; without one, an event nobody reads.
+func EventOf(ctx context.Context) *Event {
+	if e, ok := ctx.Value(eventKey{}).(*Event); ok {
+		return e
+	}
+	return &Event{}
+}
+
+// Observer logs and measures requests.
+type Observer struct {
+	Logger   *slog.Logger
+	duration *prometheus.HistogramVec
+}
+
+// NewObserver registers the metrics.
+func NewObserver(logger *slog.Logger, registry prometheus.Registerer) (*Observer, error) {
+	o := &Observer{Logger: logger, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "tokenserver_http_request_duration_seconds",
+		Help:    "How long requests took, by route, method and status.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+	}, []string{"route", "method", "code"})}
+	if err := registry.Register(o.duration); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return o, nil
+}
+
+// Wrap observes every request to next, which must be a ServeMux or set
+// Request.Pattern as one does.
+func (o *Observer) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		event := &Event{}
+		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
+		recorder := &statusRecorder{ResponseWriter: w}
+		o.serve(next, recorder, r)
+		o.record(r, recorder.status, event, time.Since(start))
+	})
+}
+
+// serve turns a panic into server_error: one bad request must not end others.
+func (o *Observer) serve(next http.Handler, w *statusRecorder, r *http.Request) {
+	defer func() {
+		cause := recover()
+		if cause == nil {
+			return
+		}
+		if cause == http.ErrAbortHandler { //nolint:errorlint // recover returns the sentinel itself
+			panic(cause)
+		}
+		o.Logger.LogAttrs(r.Context(), slog.LevelError, "panic", slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+		if w.status == 0 {
+			Error(w, r, fmt.Errorf("panic: %v", cause))
+		}
+	}()
+	next.ServeHTTP(w, r)
+}
+
+func (o *Observer) record(r *http.Request, status int, event *Event, took time.Duration) {
+	if status == 0 {
+		status = http.StatusOK
+	}
+	route := r.Pattern
+	if route == "" {
+		route = "unmatched"
+	}
+	o.duration.WithLabelValues(route, boundedMethod(r.Method), strconv.Itoa(status)).Observe(took.Seconds())
+
+	level := slog.LevelInfo
+	attributes := []slog.Attr{
+		slog.String("method", boundedMethod(r.Method)), slog.String("route", route), slog.Int("status", status),
+		slog.Duration("duration", took), slog.String("remote", r.RemoteAddr),
+	}
+	if event.ClientID != "" {
+		attributes = append(attributes, slog.String("client_id", event.ClientID))
+	}
+	if event.GrantType != "" {
+		attributes = append(attributes, slog.String("grant_type", event.GrantType))
+	}
+	if event.failure != nil {
+		attributes = append(attributes, slog.String("error", event.failure.Code), slog.String("error_description", event.failure.Description))
+		if event.failure.Cause != nil {
+			attributes = append(attributes, slog.String("cause", event.failure.Cause.Error()))
+		}
+	}
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	o.Logger.LogAttrs(r.Context(), level, "request", attributes...)
+}
+
+// boundedMethod keeps what a client invents out of metric labels.
+func boundedMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "OTHER"
+}
+
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusRecorder) WriteHeader(status int) {
+	if s.status == 0 {
+		s.status = status
+	}
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *statusRecorder) Write(data []byte) (int, error) {
+	if s.status == 0 {
+		s.status = http.StatusOK
+	}
+	return s.ResponseWriter.Write(data)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }

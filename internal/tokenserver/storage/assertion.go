@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// Assertions is the role of assertions that count once.
+type Assertions interface {
+	// UseAssertion notes that an app's assertion was used, until it expires;
+	// ErrAlreadyExists when it was used before.
+	UseAssertion(ctx context.Context, clientID, jti string, expiresAt time.Time) error
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// UseAssertion implements storage.Assertions.
+func (s *Store) UseAssertion(ctx context.Context, clientID, jti string, expiresAt time.Time) error {
+	if err := checkTexts([]string{clientID, jti}); err != nil {
+		return err
+	}
+	n, err := s.exec(ctx, s.write, `INSERT INTO used_assertions (client_id, jti, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+		clientID, jti, micros(expiresAt))
+	if err == nil && n == 0 {
+		return storage.ErrAlreadyExists
+	}
+	return err
+}
