@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registrar is the management API as its client sees it: register,
-// read, update and delete connected apps, their scopes and their secrets, on
-// the bundled token server or any other server with the same API. It logs in
-// with client_credentials by itself and turns every failure into an Error with
-// one of a closed set of reasons.
+// Package registrar is the management API as its client sees it: apps are
+// registered, read, updated and deleted on a token server, and their scopes and
+// secrets with them. It also reads what a server says about itself.
 //
-// It keeps no state but its access token, retries nothing but a login, and
-// limits no rate: package inventory does that.
+// It owns the log-in (client credentials grant), the limit of requests per
+// second, and the translation of everything that can go wrong into an *Error
+// with a reason from a closed list. It keeps no state about apps; that is what
+// package inventory does.
+//
+// No error of this package holds a secret, a token, the body of an answer or
+// the query of a URL.
 package registrar

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"connectedapps.dev/operator/internal/registrar"
+)
+
+// Breaker answers for a server that keeps failing. After Failures failures in a
+// row it opens: calls fail at once with the last reason. When its delay is over
+// one call is tried; the breaker closes when that goes well, else it opens again
+// for twice as long.
+//
+//	         Failures in a row, or the server asks to wait
+//	closed ────────────────────────────────────────────────► open
+//	   ▲                                                       │ delay over
+//	   │                 trial succeeds                        ▼
+//	   └──────────────────────────────────────────────────── trial ──fails──► open
+//
+// Its zero value is closed and has defaults.
+type Breaker struct {
+	// Failures in a row that open it; 0 means 5.
+	Failures int
+	// Delay is how long it stays open at first; 0 means 1 s. MaxDelay bounds
+	// the doubling; 0 means 30 s.
+	Delay, MaxDelay time.Duration
+
+	mu       sync.Mutex
+	failures int
+	opened   int // times in a row
+	until    time.Time
+	trial    bool
+	last     *registrar.Error
+}
+
+// allow returns nil when a call may be made at now. Each nil must be followed by
+// one record.
+func (b *Breaker) allow(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.last == nil || b.until.IsZero():
+		return nil
+	case now.Before(b.until) || b.trial:
+		e := *b.last
+		e.RetryAfter = max(b.until.Sub(now), 100*time.Millisecond)
+		e.Message = fmt.Sprintf("not asked again yet, after %s", cmp.Or(b.last.Message, "an error"))
+		return &e
+	}
+	b.trial = true
+	return nil
+}
+
+// record tells how a call ended. A caller that gave up says nothing about the
+// server.
+func (b *Breaker) record(now time.Time, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	trial := b.trial
+	b.trial = false
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	if !registrar.IsUnavailable(err) {
+		b.close()
+		return
+	}
+	failure, _ := errors.AsType[*registrar.Error](err)
+	b.failures++
+	if trial || b.failures >= cmp.Or(b.Failures, 5) || failure.RetryAfter > 0 {
+		b.open(now, failure)
+	}
+}
+
+// trip opens it at once.
+func (b *Breaker) trip(now time.Time, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if failure, ok := errors.AsType[*registrar.Error](err); ok {
+		b.open(now, failure)
+	}
+}
+
+func (b *Breaker) open(now time.Time, failure *registrar.Error) {
+	delay, longest := cmp.Or(b.Delay, time.Second), cmp.Or(b.MaxDelay, 30*time.Second)
+	for n := 0; n < b.opened && delay < longest; n++ {
+		delay *= 2
+	}
+	delay = min(delay, longest)
+	delay -= time.Duration(rand.Float64() * float64(delay) / 4)
+	b.opened++
+	b.last = failure
+	b.until = now.Add(max(delay, failure.RetryAfter))
+}
+
+func (b *Breaker) close() {
+	b.failures, b.opened, b.until, b.last = 0, 0, time.Time{}, nil
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"context"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/registrar"
+)
+
+// Register is registrar.Client.Register behind the limiter and the breaker.
+func (i *Inventory) Register(ctx context.Context, externalID string, fields registrar.Fields) (*registrar.Registered, error) {
+	answer, err := guard(ctx, i, func() (*registrar.Registered, error) { return i.api.Register(ctx, externalID, fields) })
+	if err == nil {
+		i.wrote(answer.App.ClientID)
+	}
+	return answer, err
+}
+
+// Update is registrar.Client.Update behind the limiter and the breaker.
+func (i *Inventory) Update(ctx context.Context, clientID string, fields registrar.Fields) (*oauth.ConnectedApp, error) {
+	defer i.wrote(clientID)
+	return guard(ctx, i, func() (*oauth.ConnectedApp, error) { return i.api.Update(ctx, clientID, fields) })
+}
+
+// PutScopes is registrar.Client.PutScopes behind the limiter and the breaker.
+func (i *Inventory) PutScopes(ctx context.Context, clientID string, scopes []oauth.ContextScope) error {
+	defer i.wrote(clientID)
+	return guardOnly(ctx, i, func() error { return i.api.PutScopes(ctx, clientID, scopes) })
+}
+
+// AddSecret is registrar.Client.AddSecret behind the limiter and the breaker.
+func (i *Inventory) AddSecret(ctx context.Context, clientID string, overlap time.Duration) (*oauth.Secret, error) {
+	defer i.wrote(clientID)
+	return guard(ctx, i, func() (*oauth.Secret, error) { return i.api.AddSecret(ctx, clientID, overlap) })
+}
+
+// DeleteSecret is registrar.Client.DeleteSecret behind the limiter and the
+// breaker.
+func (i *Inventory) DeleteSecret(ctx context.Context, clientID, secretID string) error {
+	defer i.wrote(clientID)
+	return guardOnly(ctx, i, func() error { return i.api.DeleteSecret(ctx, clientID, secretID) })
+}
+
+// Delete is registrar.Client.Delete behind the limiter and the breaker.
+func (i *Inventory) Delete(ctx context.Context, clientID string) error {
+	defer i.wrote(clientID)
+	return guardOnly(ctx, i, func() error { return i.api.Delete(ctx, clientID) })
+}
+
+// AppByExternalID is registrar.Client.AppByExternalID behind the limiter and
+// the breaker.
+func (i *Inventory) AppByExternalID(ctx context.Context, externalID string) (*oauth.ConnectedApp, error) {
+	return guard(ctx, i, func() (*oauth.ConnectedApp, error) { return i.api.AppByExternalID(ctx, externalID) })
+}
+
+// wrote makes everything that was read of the app so far void. It is called
+// after a failed write as well, since that may have reached the server.
+func (i *Inventory) wrote(clientID string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.clock++
+	i.written[clientID] = i.clock
+	delete(i.apps, clientID)
+}
