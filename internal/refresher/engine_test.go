@@ -12,7 +12,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,19 +32,35 @@ func (f sourceFunc) Token(ctx context.Context) (*Token, error) { return f(ctx) }
 
 var errAway = &Error{Reason: ReasonServerUnavailable, Err: errors.New("connection refused")}
 
-// server counts its calls and is up or away.
+// server remembers its calls and is up or away.
 type server struct {
-	life  time.Duration
-	away  bool
-	calls []time.Time
+	life time.Duration
+	away atomic.Bool
+
+	mu    sync.Mutex
+	times []time.Time
+}
+
+func newServer(life time.Duration, away bool) *server {
+	s := &server{life: life}
+	s.away.Store(away)
+	return s
 }
 
 func (s *server) Token(context.Context) (*Token, error) {
-	s.calls = append(s.calls, time.Now())
-	if s.away {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.times = append(s.times, time.Now())
+	if s.away.Load() {
 		return nil, errAway
 	}
-	return testToken(fmt.Sprintf("token-%d", len(s.calls)), s.life), nil
+	return testToken(fmt.Sprintf("token-%d", len(s.times)), s.life), nil
+}
+
+func (s *server) calls() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.times)
 }
 
 func testToken(value string, life time.Duration) *Token {
@@ -85,7 +104,7 @@ func requireProbes(t *testing.T, e *Engine, startup, ready, healthy int) {
 
 func TestEngineRefreshesWithinTheLifeOfEachToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour}
+		s := newServer(time.Hour, false)
 		e, dir := newEngine(t, s)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -94,11 +113,12 @@ func TestEngineRefreshesWithinTheLifeOfEachToken(t *testing.T) {
 		for range 20 {
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			require.Equal(t, fmt.Sprintf("token-%d", len(s.calls)), published(t, dir))
+			require.Equal(t, fmt.Sprintf("token-%d", len(s.calls())), published(t, dir))
 		}
-		require.GreaterOrEqual(t, len(s.calls), 26, "20 hours in lives of at most 45 minutes")
-		for i := 1; i < len(s.calls); i++ {
-			share := s.calls[i].Sub(s.calls[i-1]).Hours()
+		require.GreaterOrEqual(t, len(s.calls()), 26, "20 hours in lives of at most 45 minutes")
+		calls := s.calls()
+		for i := 1; i < len(calls); i++ {
+			share := calls[i].Sub(calls[i-1]).Hours()
 			require.GreaterOrEqual(t, share, 0.55)
 			require.LessOrEqual(t, share, 0.75)
 		}
@@ -109,7 +129,7 @@ func TestEngineRefreshesWithinTheLifeOfEachToken(t *testing.T) {
 
 func TestEngineSitsOutAnOutageOfAQuarterOfTheLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour}
+		s := newServer(time.Hour, false)
 		e, dir := newEngine(t, s)
 		e.random = func() float64 { return 0.9999 } // the latest refresh
 		go func() { _ = e.Run(t.Context()) }()
@@ -117,13 +137,13 @@ func TestEngineSitsOutAnOutageOfAQuarterOfTheLife(t *testing.T) {
 		require.Equal(t, "token-1", published(t, dir))
 
 		time.Sleep(44 * time.Minute)
-		s.away = true
+		s.away.Store(true)
 		time.Sleep(15 * time.Minute)
 		synctest.Wait()
 		require.Equal(t, "token-1", published(t, dir), "the last good token stays")
 		requireProbes(t, e, 200, 200, 200)
 
-		s.away = false
+		s.away.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.NotEqual(t, "token-1", published(t, dir))
@@ -133,11 +153,11 @@ func TestEngineSitsOutAnOutageOfAQuarterOfTheLife(t *testing.T) {
 
 func TestEngineOutlivesALongOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour}
+		s := newServer(time.Hour, false)
 		e, dir := newEngine(t, s)
 		go func() { _ = e.Run(t.Context()) }()
 		synctest.Wait()
-		s.away = true
+		s.away.Store(true)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 
@@ -145,9 +165,9 @@ func TestEngineOutlivesALongOutage(t *testing.T) {
 		requireProbes(t, e, 200, 503, 200)
 		_, body := get(t, e, "/readyz")
 		require.Equal(t, "the published token has expired: ServerUnavailable\n", body)
-		require.Less(t, len(s.calls), 24*60*2+20, "backoff keeps the requests below two a minute")
+		require.Less(t, len(s.calls()), 24*60*2+20, "backoff keeps the requests below two a minute")
 
-		s.away = false
+		s.away.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		requireProbes(t, e, 200, 200, 200)
@@ -156,7 +176,7 @@ func TestEngineOutlivesALongOutage(t *testing.T) {
 
 func TestEngineStartsWithoutAServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour, away: true}
+		s := newServer(time.Hour, true)
 		e, dir := newEngine(t, s)
 		requireProbes(t, e, 503, 503, 200)
 		go func() { _ = e.Run(t.Context()) }()
@@ -165,7 +185,7 @@ func TestEngineStartsWithoutAServer(t *testing.T) {
 		requireProbes(t, e, 503, 503, 200)
 		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken))
 
-		s.away = false
+		s.away.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		requireProbes(t, e, 200, 200, 200)
@@ -174,12 +194,12 @@ func TestEngineStartsWithoutAServer(t *testing.T) {
 
 func TestEngineTakesUpAValidTokenOfAnEarlierProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{away: true}
+		s := newServer(time.Hour, true)
 		e, dir := newEngine(t, s)
 		require.NoError(t, e.Output.Publish(testToken("earlier", time.Hour)))
 		go func() { _ = e.Run(t.Context()) }()
 		synctest.Wait()
-		require.Len(t, s.calls, 1, "it asks at once all the same")
+		require.Len(t, s.calls(), 1, "it asks at once all the same")
 		requireProbes(t, e, 200, 200, 200)
 
 		time.Sleep(time.Hour)
@@ -191,7 +211,7 @@ func TestEngineTakesUpAValidTokenOfAnEarlierProcess(t *testing.T) {
 
 func TestEngineDoesNotCountAnExpiredTokenOfAnEarlierProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, _ := newEngine(t, &server{away: true})
+		e, _ := newEngine(t, newServer(time.Hour, true))
 		require.NoError(t, e.Output.Publish(testToken("earlier", time.Minute)))
 		time.Sleep(2 * time.Minute)
 		go func() { _ = e.Run(t.Context()) }()
@@ -211,10 +231,10 @@ func TestEngineNeverPublishesWhatIsNoValidToken(t *testing.T) {
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				bad := false
+				var bad atomic.Bool
 				e, dir := newEngine(t, sourceFunc(func(context.Context) (*Token, error) {
 					token := testToken("good", time.Hour)
-					if bad {
+					if bad.Load() {
 						token.AccessToken = "bad"
 						spoil(token)
 					}
@@ -222,7 +242,7 @@ func TestEngineNeverPublishesWhatIsNoValidToken(t *testing.T) {
 				}))
 				go func() { _ = e.Run(t.Context()) }()
 				synctest.Wait()
-				bad = true
+				bad.Store(true)
 				time.Sleep(50 * time.Minute)
 				synctest.Wait()
 				require.Equal(t, "good", published(t, dir))
@@ -234,21 +254,21 @@ func TestEngineNeverPublishesWhatIsNoValidToken(t *testing.T) {
 
 func TestEngineHonoursRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var calls []time.Time
+		var calls atomic.Int64
 		e, _ := newEngine(t, sourceFunc(func(context.Context) (*Token, error) {
-			calls = append(calls, time.Now())
+			calls.Add(1)
 			return nil, &Error{Reason: ReasonServerUnavailable, RetryAfter: 90 * time.Second, Err: errors.New("busy")}
 		}))
 		go func() { _ = e.Run(t.Context()) }()
 		time.Sleep(3*time.Minute + time.Second)
 		synctest.Wait()
-		require.Len(t, calls, 3)
+		require.EqualValues(t, 3, calls.Load())
 	})
 }
 
 func TestEngineKeepsTheTokenWhenTheOutputFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour}
+		s := newServer(time.Hour, false)
 		e, dir := newEngine(t, s)
 		// A stranger's file is in the way.
 		path := filepath.Join(dir, KeyTokenType)
@@ -267,12 +287,12 @@ func TestEngineKeepsTheTokenWhenTheOutputFails(t *testing.T) {
 
 func TestEngineAsksNoFasterThanOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Millisecond}
+		s := newServer(time.Millisecond, false)
 		e, _ := newEngine(t, s)
 		go func() { _ = e.Run(t.Context()) }()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		require.LessOrEqual(t, len(s.calls), 11)
+		require.LessOrEqual(t, len(s.calls()), 11)
 	})
 }
 
@@ -300,16 +320,16 @@ func TestEngineIsUnhealthyWhenStuck(t *testing.T) {
 func TestOnce(t *testing.T) {
 	t.Run("ends with the first token", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &server{life: time.Hour, away: true}
+			s := newServer(time.Hour, true)
 			e, dir := newEngine(t, s)
-			go func() { time.Sleep(time.Minute); s.away = false }()
+			go func() { time.Sleep(time.Minute); s.away.Store(false) }()
 			require.NoError(t, e.Once(t.Context()))
-			require.Equal(t, fmt.Sprintf("token-%d", len(s.calls)), published(t, dir))
+			require.Equal(t, fmt.Sprintf("token-%d", len(s.calls())), published(t, dir))
 		})
 	})
 	t.Run("ends with the last failure when its time is over", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			e, _ := newEngine(t, &server{away: true})
+			e, _ := newEngine(t, newServer(time.Hour, true))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			require.ErrorIs(t, e.Once(ctx), errAway)
@@ -320,14 +340,14 @@ func TestOnce(t *testing.T) {
 func TestLogAndMetricsTellTheStoryWithoutTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		s := &server{life: time.Hour}
+		s := newServer(time.Hour, false)
 		e, _ := newEngine(t, s)
 		e.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { _ = e.Run(ctx); close(done) }()
 		synctest.Wait()
-		s.away = true
+		s.away.Store(true)
 		time.Sleep(2 * time.Hour)
 		stop()
 		<-done
