@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package login serves the platform's own sign-in for programs: a username and
+// a password become an access token that may do all the user may do, and a
+// token may be ended. It sets no cookie.
+package login
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/bearer"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+	"connectedapps.dev/operator/internal/tokenserver/user"
+)
+
+// Paths of the platform's sign-in and sign-out for programs; the second is of
+// one old script.
+const (
+	PathLogin    = "/accounts/login"
+	PathOldLogin = "/accounts/api/v1/oauth/token"
+	PathLogout   = "/accounts/api/logout"
+)
+
+// maxBody bounds a request, in bytes.
+const maxBody = 64 << 10
+
+// Endpoint serves sign-in and sign-out for programs.
+type Endpoint struct {
+	Authenticator *user.Authenticator
+	Issuer        *token.Issuer
+	Verifier      *token.Verifier
+	Revocations   *token.Revocations
+	// Source is the client's address where trusted proxies tell it; nil: never.
+	Source func(r *http.Request) netip.Addr
+	// Disabled leaves sign-in out; sign-out stays.
+	Disabled bool
+	Audit    *audit.Log
+	Logger   *slog.Logger
+	Now      func() time.Time
+}
+
+// Mount adds the endpoint's paths to mux.
+func (e *Endpoint) Mount(mux *http.ServeMux) {
+	if !e.Disabled {
+		mux.HandleFunc("POST "+PathLogin, e.login)
+		mux.HandleFunc("POST "+PathOldLogin, e.login)
+	}
+	mux.HandleFunc("GET "+PathLogout, e.logout)
+	mux.HandleFunc("GET "+PathLogout+"/{$}", e.logout)
+}
+
+type credentials struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+type response struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	RedirectURL string `json:"redirectUrl"`
+}
+
+func (e *Endpoint) login(w http.ResponseWriter, r *http.Request) {
+	given, err := read(w, r)
+	if err != nil {
+		answer.Fail(w, r, e.Logger, err)
+		return
+	}
+	attempt := user.Attempt{Login: given.Username, Password: given.Password}
+	if e.Source != nil {
+		attempt.Source = e.Source(r)
+	}
+	u, err := e.Authenticator.Authenticate(r.Context(), attempt)
+	if err != nil {
+		e.refuse(w, r, err)
+		return
+	}
+	e.issue(w, r, u)
+}
+
+// read takes the credentials as JSON or as a form.
+func read(w http.ResponseWriter, r *http.Request) (credentials, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return credentials{}, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON or a form")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return credentials{}, answer.Problemf(http.StatusRequestEntityTooLarge, "the body cannot be read or is larger than 64 KiB")
+	}
+	var c credentials
+	switch kind {
+	case "application/json":
+		if err := json.Unmarshal(body, &c); err != nil {
+			return credentials{}, answer.BadRequest("the body is not a JSON object with the strings username and password")
+		}
+	case "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil || len(form["username"]) > 1 || len(form["password"]) > 1 {
+			return credentials{}, answer.BadRequest("the form is malformed")
+		}
+		c = credentials{Username: form.Get("username"), Password: form.Get("password")}
+	default:
+		return credentials{}, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON or a form")
+	}
+	if c.Username == "" || c.Password == "" {
+		return credentials{}, answer.BadRequest("username and password are required")
+	}
+	return c, nil
+}
+
+// issue answers with a token that acts as full for the user.
+func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, u *directory.User) {
+	raw, err := e.Issuer.Issue(&token.AccessToken{Subject: u.ID, ClientID: token.SignInClientID, OrgID: u.OrganizationID,
+		Scopes: []string{oauth.ScopeFull}, AuthTime: e.Now()})
+	if err != nil {
+		answer.Fail(w, r, e.Logger, err)
+		return
+	}
+	e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenIssued, ClientID: token.SignInClientID, OrgID: u.OrganizationID,
+		SourceIP: audit.SourceIP(r), ActorSubject: u.ID, Scopes: []string{oauth.ScopeFull}})
+	answer.JSON(w, http.StatusOK, response{AccessToken: raw, TokenType: oauth.TokenTypeBearer, RedirectURL: "/home/"})
+}
+
+func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	throttled := (*user.ThrottledError)(nil)
+	switch {
+	case errors.Is(err, user.ErrInvalidCredentials):
+		e.audit(r, "wrong username or password")
+		w.Header().Set("Cache-Control", "no-store")
+		// The platform's clients know this text.
+		http.Error(w, "Unauthorized", http.StatusUnauthorized)
+	case errors.As(err, &throttled):
+		e.audit(r, "too many failed attempts")
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(throttled.RetryAfter.Seconds()))))
+		answer.Fail(w, r, e.Logger, answer.Problemf(http.StatusTooManyRequests, "too many failed attempts, try again later"))
+	case errors.Is(err, user.ErrBusy):
+		answer.Fail(w, r, e.Logger, answer.Problemf(http.StatusServiceUnavailable, "too many sign-ins at once, try again"))
+	default:
+		answer.Fail(w, r, e.Logger, err)
+	}
+}
+
+func (e *Endpoint) audit(r *http.Request, reason string) {
+	e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenRefused, ClientID: token.SignInClientID, SourceIP: audit.SourceIP(r),
+		Reason: reason})
+}
+
+// logout ends the presented token. One that is worth nothing already has ended.
+func (e *Endpoint) logout(w http.ResponseWriter, r *http.Request) {
+	raw, ok := bearer.Token(r)
+	if !ok {
+		answer.Fail(w, r, e.Logger, &answer.Problem{Status: http.StatusUnauthorized, Message: "a bearer token is needed", Challenge: "Bearer"})
+		return
+	}
+	t, err := e.Verifier.Verify(r.Context(), raw)
+	if err == nil {
+		err = e.end(r, t)
+	}
+	if err != nil && !errors.Is(err, token.ErrInvalid) {
+		answer.Fail(w, r, e.Logger, answer.Unavailable("ending a token", err))
+		return
+	}
+	answer.NoContent(w)
+}
+
+func (e *Endpoint) end(r *http.Request, t *token.AccessToken) error {
+	err := e.Revocations.Revoke(r.Context(), storage.Revocation{Kind: storage.RevokeToken, Key: t.ID, ExpiresAt: t.ExpiresAt})
+	if err != nil {
+		return err
+	}
+	e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenRevoked, ClientID: t.ClientID, OrgID: t.OrgID,
+		SourceIP: audit.SourceIP(r), ActorSubject: t.Subject, Reason: "signed out"})
+	return nil
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package userinfo tells a client about the user behind its access token.
+//
+// https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
+package userinfo
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+	"connectedapps.dev/operator/internal/tokenserver/user"
+)
+
+// Endpoint serves userinfo. Every field is required.
+type Endpoint struct {
+	People *user.People
+	// Authenticate verifies the bearer token of a request.
+	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
+	Logger       *slog.Logger
+}
+
+// Mount adds the path to mux.
+func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathUserInfo, e.serve) }
+
+func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
+	claims, err := e.claims(w, r)
+	if err != nil {
+		answer.Fail(w, r, e.Logger, err)
+		return
+	}
+	answer.JSON(w, http.StatusOK, claims)
+}
+
+func (e *Endpoint) claims(w http.ResponseWriter, r *http.Request) (user.Claims, error) {
+	if _, err := answer.Method(w, r, map[string]bool{http.MethodGet: true, http.MethodPost: true}); err != nil {
+		return user.Claims{}, err
+	}
+	caller, refused := e.Authenticate(r)
+	if refused != nil {
+		return user.Claims{}, answer.Unauthenticated(r, refused)
+	}
+	if !caller.IsUser || !caller.HasScope(oauth.ScopeOpenID, oauth.ScopeFull, oauth.ScopeReadFull) {
+		return user.Claims{}, &answer.Problem{Status: http.StatusForbidden,
+			Message:   "the token is not for a user who allowed one of the scopes openid, full, read:full",
+			Challenge: `Bearer error="insufficient_scope", scope="openid"`}
+	}
+	u, err := e.People.Find(r.Context(), caller.Subject)
+	switch {
+	case errors.Is(err, user.ErrUnknown) || (err == nil && !u.Enabled):
+		return user.Claims{}, &answer.Problem{Status: http.StatusUnauthorized, Message: "the user of this token is gone",
+			Challenge: `Bearer error="invalid_token"`}
+	case err != nil:
+		return user.Claims{}, answer.Unavailable("finding the user", err)
+	}
+	return user.ClaimsOf(u, caller.Scopes), nil
+}
