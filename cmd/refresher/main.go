@@ -83,7 +83,8 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 	if o.Once {
 		return once(ctx, engine, o.OnceTimeout)
 	}
-	return engine.Run(ctx)
+	engine.Run(ctx)
+	return nil
 }
 
 // frugal gives the memory of each request back at once: the next one is minutes

@@ -52,15 +52,13 @@ type Engine struct {
 	random func() float64
 }
 
-// Run refreshes until ctx ends. It always returns nil then: to be stopped is
-// how it ends well.
-func (e *Engine) Run(ctx context.Context) error {
+// Run refreshes until ctx ends, which is the only way it ends.
+func (e *Engine) Run(ctx context.Context) {
 	e.restore()
 	for ctx.Err() == nil {
 		next := e.attempt(ctx)
 		sleepUntil(ctx, next)
 	}
-	return nil
 }
 
 // Once tries until one token is published or ctx ends, and returns the last
