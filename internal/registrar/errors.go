@@ -22,10 +22,10 @@ const (
 	// ReasonTLSFailed: the server's certificate is not trusted, or it does not
 	// speak TLS.
 	ReasonTLSFailed Reason = "TLSFailed"
-	// ReasonUnauthorized: the server does not accept the credentials.
+	// ReasonCredentialsRefused: the server does not accept the credentials.
+	ReasonCredentialsRefused Reason = "CredentialsRefused"
+	// ReasonUnauthorized: the credentials are good, but not for this.
 	ReasonUnauthorized Reason = "Unauthorized"
-	// ReasonForbidden: the credentials are good, but not for this.
-	ReasonForbidden Reason = "Forbidden"
 	// ReasonNotFound: there is no such app, and it is the server that says so,
 	// not a proxy.
 	ReasonNotFound Reason = "NotFound"
@@ -33,9 +33,9 @@ const (
 	ReasonConflict Reason = "Conflict"
 	// ReasonInvalid: the server refused the content of the request.
 	ReasonInvalid Reason = "Invalid"
-	// ReasonUnexpectedAnswer: what answers is not this API, such as an HTML
+	// ReasonInvalidAnswer: what answers is not this API, such as an HTML
 	// page of a proxy.
-	ReasonUnexpectedAnswer Reason = "UnexpectedAnswer"
+	ReasonInvalidAnswer Reason = "InvalidAnswer"
 	// ReasonServerError: the server failed.
 	ReasonServerError Reason = "ServerError"
 	// ReasonRateLimited: the server asked to slow down.
@@ -103,15 +103,15 @@ func IsInvalid(err error) bool { return ReasonOf(err) == ReasonInvalid }
 // IsUnauthorized reports that the credentials, or their rights, do not suffice.
 func IsUnauthorized(err error) bool {
 	r := ReasonOf(err)
-	return r == ReasonUnauthorized || r == ReasonForbidden
+	return r == ReasonCredentialsRefused || r == ReasonUnauthorized
 }
 
 // IsUnavailable reports trouble of the server as a whole, not of one request:
 // any request would meet it, and it is not the caller's object that is wrong.
 func IsUnavailable(err error) bool {
 	switch ReasonOf(err) {
-	case ReasonUnreachable, ReasonTimeout, ReasonTLSFailed, ReasonUnauthorized, ReasonForbidden,
-		ReasonUnexpectedAnswer, ReasonServerError, ReasonRateLimited, ReasonIssuerMismatch:
+	case ReasonUnreachable, ReasonTimeout, ReasonTLSFailed, ReasonCredentialsRefused, ReasonUnauthorized,
+		ReasonInvalidAnswer, ReasonServerError, ReasonRateLimited, ReasonIssuerMismatch:
 		return true
 	case ReasonNotFound, ReasonConflict, ReasonInvalid, "":
 	}
@@ -127,5 +127,5 @@ func IgnoreNotFound(err error) error {
 }
 
 func unexpected(op string, status int, format string, args ...any) *Error {
-	return &Error{Op: op, Reason: ReasonUnexpectedAnswer, Status: status, Message: fmt.Sprintf(format, args...)}
+	return &Error{Op: op, Reason: ReasonInvalidAnswer, Status: status, Message: fmt.Sprintf(format, args...)}
 }

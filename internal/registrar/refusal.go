@@ -31,7 +31,7 @@ func (c *Client) refusal(r request, response *http.Response, body []byte, token 
 	switch {
 	case response.StatusCode >= 300 && response.StatusCode < 400:
 		e.Message = "a redirect, which is not followed; the URL must be the final address"
-	case e.Message == "" && e.Reason == ReasonUnexpectedAnswer:
+	case e.Message == "" && e.Reason == ReasonInvalidAnswer:
 		e.Message = "no JSON but " + contentTypeOf(response)
 	}
 	return e
@@ -46,15 +46,15 @@ func reasonOf(r request, response *http.Response) Reason {
 		return ReasonServerError
 	case status < 400 || !isJSON(response) && status != http.StatusUnauthorized && status != http.StatusForbidden:
 		// A 404 page of a proxy must not pass for an app that is gone.
-		return ReasonUnexpectedAnswer
+		return ReasonInvalidAnswer
 	case r.login:
-		return ReasonUnauthorized
+		return ReasonCredentialsRefused
 	}
 	switch status {
 	case http.StatusUnauthorized:
 		return unauthorized(response)
 	case http.StatusForbidden:
-		return ReasonForbidden
+		return ReasonUnauthorized
 	case http.StatusNotFound:
 		return ReasonNotFound
 	case http.StatusConflict:
@@ -70,9 +70,9 @@ func reasonOf(r request, response *http.Response) Reason {
 // (https://www.rfc-editor.org/rfc/rfc6750#section-3.1).
 func unauthorized(response *http.Response) Reason {
 	if strings.Contains(response.Header.Get("WWW-Authenticate"), oauth.CodeInsufficientScope) {
-		return ReasonForbidden
+		return ReasonUnauthorized
 	}
-	return ReasonUnauthorized
+	return ReasonCredentialsRefused
 }
 
 // messageOf returns the server's words from either form of error body.

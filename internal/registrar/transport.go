@@ -95,7 +95,7 @@ func (c *Client) authorized(ctx context.Context, r request) (int, error) {
 		return 0, err
 	}
 	status, err := c.send(ctx, r, token)
-	if ReasonOf(err) != ReasonUnauthorized {
+	if ReasonOf(err) != ReasonCredentialsRefused {
 		return status, err
 	}
 	c.session.discard(token)
@@ -110,8 +110,8 @@ func (c *Client) authorized(ctx context.Context, r request) (int, error) {
 // that the token is bad, for a missing permission (contract section 3.6).
 func lackOfPermission(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if ok && e.Reason == ReasonUnauthorized && e.Status == http.StatusUnauthorized && !e.tokenRefused {
-		e.Reason = ReasonForbidden
+	if ok && e.Reason == ReasonCredentialsRefused && e.Status == http.StatusUnauthorized && !e.tokenRefused {
+		e.Reason = ReasonUnauthorized
 	}
 	return err
 }
