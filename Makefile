@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where things go: everything that is built lands in bin/.
+BIN := $(CURDIR)/bin
+TOOLS := $(BIN)/tools
+K8S := $(BIN)/k8s
+
+BINARIES := manager tokenserver refresher
+
+# Images: make docker-build deploy IMAGE_PREFIX=registry.example.com/connectedapps TAG=v1
+IMAGE_PREFIX ?= connectedapps
+TAG ?= dev
+CONTAINER_TOOL ?= docker
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# The control plane's version; its modules are in hack/controlplane/go.mod.
+K8S_VERSION := v1.37.2
+K8S_VERSION_PACKAGE := k8s.io/component-base/version
+K8S_LDFLAGS := -s -w -X $(K8S_VERSION_PACKAGE).gitVersion=$(K8S_VERSION) -X $(K8S_VERSION_PACKAGE).gitMajor=1 -X $(K8S_VERSION_PACKAGE).gitMinor=37
+
+# KUBEBUILDER_ASSETS names a directory with etcd and kube-apiserver; without it they are built.
+ifeq ($(origin KUBEBUILDER_ASSETS),undefined)
+KUBEBUILDER_ASSETS := $(K8S)
+ASSETS := $(K8S)/etcd $(K8S)/kube-apiserver
+endif
+export KUBEBUILDER_ASSETS
+KUBE_CONTROLLER_MANAGER := $(firstword $(wildcard $(KUBEBUILDER_ASSETS)/kube-controller-manager) $(K8S)/kube-controller-manager)
+
+# The installed kubectl when it is recent enough; otherwise one is built.
+KUBECTL ?= $(shell hack/kubectl.sh)
+ifeq ($(KUBECTL),)
+KUBECTL := $(K8S)/kubectl
+endif
+export KUBECTL
+
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+GOLANGCI_LINT := $(TOOLS)/golangci-lint
+GOVULNCHECK := $(TOOLS)/govulncheck
+
+# More memory for the collector makes big builds about a tenth faster.
+BUILD := GOGC=400 hack/build.sh
+
+##@ General
+
+.PHONY: help
+help: ## Show this help.
+	@hack/help.sh $(MAKEFILE_LIST)
+
+##@ See it work
+
+.PHONY: demo
+demo: build $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run everything and show it step by step; KEEP=1 leaves it running.
+	@hack/demo.sh
+
+.PHONY: demo-stop
+demo-stop: ## Stop the demo that KEEP=1 left running.
+	@hack/demo.sh stop
+
+.PHONY: control-plane
+control-plane: $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run an empty Kubernetes control plane until Ctrl-C.
+	@echo 'Once the API is ready, in another terminal: export KUBECONFIG=$(BIN)/kubeconfig'
+	@exec $(BIN)/cluster --assets=$(KUBEBUILDER_ASSETS) --controller-manager=$(KUBE_CONTROLLER_MANAGER) --kubeconfig=$(BIN)/kubeconfig
+
+##@ Development
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods.
+	@hack/generate.sh code .
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Generate the CRDs and the manager's role.
+	@hack/generate.sh manifests .
+
+.PHONY: fmt
+fmt: ## Format all Go files.
+	@gofmt -w api cmd hack internal test
+
+.PHONY: vet
+vet: ## Run go vet.
+	@go vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run golangci-lint; design rules are in .golangci.yaml.
+	@hack/lint.sh
+
+.PHONY: test
+test: verify unit ## Verify, then run all tests with the race detector.
+
+.PHONY: unit
+unit: $(ASSETS) $(KUBECTL) browser-tools ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it.
+	@hack/test.sh $(TEST)
+
+.PHONY: verify
+verify: verify-generated verify-format verify-modules licences lint ## Check generated files, formatting, modules, licences and lint.
+
+.PHONY: verify-generated
+verify-generated: $(CONTROLLER_GEN)
+	@hack/verify.sh generated
+
+.PHONY: verify-format
+verify-format:
+	@hack/verify.sh format
+
+.PHONY: verify-modules
+verify-modules:
+	@hack/verify.sh modules
+
+.PHONY: licences
+licences: ## Check licence headers and the licences of dependencies.
+	@go run ./hack/licences
+
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in what we call.
+	@hack/vulncheck.sh
+
+.PHONY: presubmit
+presubmit: test vulncheck ## Everything a change must pass.
+
+.PHONY: screenshots
+screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
+	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
+
+.PHONY: browser-tools
+browser-tools: $(BIN)/browser/node_modules/axe-core/axe.min.js
+	@hack/need.sh chromium
+
+##@ Build
+
+.PHONY: build
+build: ## Build the binaries into bin/.
+	@CGO_ENABLED=0 $(BUILD) "$(BINARIES)" . -trimpath -ldflags='$(LDFLAGS)' -o $(BIN)/ $(BINARIES:%=./cmd/%)
+
+.PHONY: run
+run: ## Run the manager on this machine, against the current kubeconfig.
+	@go run ./cmd/manager
+
+.PHONY: docker-build
+docker-build: ## Build the images IMAGE_PREFIX/{manager,tokenserver,refresher}:TAG.
+	@command -v $(CONTAINER_TOOL) >/dev/null || { echo 'missing: $(CONTAINER_TOOL) (CONTAINER_TOOL=podman uses podman)' >&2; exit 1; }
+	@for name in $(BINARIES); do \
+		$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) -t $(IMAGE_PREFIX)/$$name:$(TAG) -f cmd/$$name/Dockerfile .; \
+	done
+
+.PHONY: clean
+clean: ## Remove all that was built.
+	@rm -rf $(BIN)
+
+##@ Deployment (into the cluster of the current kubeconfig)
+
+.PHONY: install
+install: $(KUBECTL) ## Install the CRDs.
+	@$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: $(KUBECTL) ## Remove the CRDs and with them all objects of ours.
+	@$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: $(KUBECTL) ## Install everything in the namespace connectedapps-system.
+	@$(KUBECTL) kustomize config/default \
+		| sed -E 's|image: connectedapps/([a-z]+):dev|image: $(IMAGE_PREFIX)/\1:$(TAG)|' \
+		| $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: $(KUBECTL) ## Remove everything, the token server's data included.
+	@$(KUBECTL) delete --ignore-not-found -k config/default
+
+# Programs that are built once and again when their module changes.
+
+$(CONTROLLER_GEN) $(GOVULNCHECK) &: hack/tools/go.mod hack/tools/go.sum
+	@$(BUILD) "controller-gen and govulncheck" hack/tools -ldflags='-s -w' -o $(TOOLS)/ tool
+	@touch $(CONTROLLER_GEN) $(GOVULNCHECK)
+
+$(GOLANGCI_LINT): hack/tools/golangci-lint/go.mod hack/tools/golangci-lint/go.sum
+	@$(BUILD) golangci-lint hack/tools/golangci-lint -ldflags='-s -w' -o $(TOOLS)/ tool
+	@touch $@
+
+CONTROL_PLANE_MODULE := hack/controlplane/go.mod hack/controlplane/go.sum
+BUILD_CONTROL_PLANE = $(BUILD) "$(1)" hack/controlplane -ldflags='$(K8S_LDFLAGS)' -o $(K8S)/
+
+$(K8S)/etcd $(K8S)/kube-apiserver &: $(CONTROL_PLANE_MODULE) hack/controlplane/etcd/main.go
+	@$(call BUILD_CONTROL_PLANE,etcd and kube-apiserver) ./etcd k8s.io/kubernetes/cmd/kube-apiserver
+	@touch $(K8S)/etcd $(K8S)/kube-apiserver
+
+$(K8S)/kube-controller-manager $(K8S)/kubectl: $(K8S)/%: $(CONTROL_PLANE_MODULE)
+	@$(call BUILD_CONTROL_PLANE,$*) k8s.io/kubernetes/cmd/$*
+	@touch $@
+
+$(BIN)/cluster: $(wildcard hack/cluster/*.go)
+	@$(BUILD) "the cluster command" . -o $@ ./hack/cluster
+	@touch $@
+
+$(BIN)/browser/node_modules/axe-core/axe.min.js: test/browser/package.json test/browser/package-lock.json
+	@hack/need.sh npm
+	@mkdir -p $(BIN)/browser && cp $^ $(BIN)/browser/
+	@cd $(BIN)/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@

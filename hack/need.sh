@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Makes sure that commands exist: installs their Debian packages when it can,
+# otherwise says what to install.
+#
+#   hack/need.sh COMMAND...
+set -euo pipefail
+
+package() {
+  case $1 in
+  gcc) echo gcc libc6-dev ;; # the race detector links with it
+  npm) echo npm ;;
+  chromium) echo chromium fonts-dejavu-core ;;
+  *) echo "$1" ;;
+  esac
+}
+
+exists() {
+  if [[ $1 == chromium ]]; then
+    [[ -n ${CHROMIUM:-} ]] || command -v google-chrome >/dev/null && return
+  fi
+  command -v "$1" >/dev/null
+}
+
+missing=()
+packages=()
+for name in "$@"; do
+  exists "$name" && continue
+  missing+=("$name")
+  read -ra found <<<"$(package "$name")"
+  packages+=("${found[@]}")
+done
+((${#missing[@]})) || exit 0
+
+root=()
+((EUID == 0)) || root=(sudo -n)
+if ! command -v apt-get >/dev/null || { ((EUID != 0)) && ! sudo -n true 2>/dev/null; }; then
+  echo "missing: ${missing[*]}. Please install them and run this again." >&2
+  exit 1
+fi
+
+echo "  installing ${packages[*]}" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() { DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y --no-install-recommends "${packages[@]}" >"$log" 2>&1; }
+install || { "${root[@]}" apt-get update >/dev/null 2>&1 && install; } || {
+  tail -n 5 "$log" >&2
+  echo "missing: ${missing[*]}. Installing ${packages[*]} with apt-get ended with an error." >&2
+  exit 1
+}

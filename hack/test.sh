@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the tests with the race detector.
+#
+#   hack/test.sh [go test arguments; default ./...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+(($#)) || set -- ./...
+hack/need.sh gcc
+
+# What the tests import is compiled first, because go test shows no progress.
+if [[ $* == ./... ]]; then
+  mapfile -t packages < <(go list -test -deps \
+    -f '{{if and .Module (not .ForTest) (ne .Name "main")}}{{.ImportPath}}{{end}}' ./...)
+  GOGC=400 CGO_ENABLED=1 hack/build.sh "tests with the race detector" . -race "${packages[@]}"
+fi
+
+CGO_ENABLED=1 go test -race -timeout 15m "$@" | { grep -v '\[no test files\]' || true; }

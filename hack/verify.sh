@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Checks the tree without changing it.
+#
+#   hack/verify.sh generated|format|modules
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "✘ $1" >&2
+  exit 1
+}
+
+generated() {
+  local fresh
+  fresh=$(mktemp -d)
+  # shellcheck disable=SC2064 # the directory of now
+  trap "rm -rf '$fresh'" EXIT
+  hack/generate.sh code "$fresh"
+  hack/generate.sh manifests "$fresh"
+  while read -r file; do
+    diff -u "$file" "$fresh/$file" >&2 ||
+      fail "$file is not what its source says: run make generate manifests"
+  done < <(cd "$fresh" && find . -type f)
+  # A CRD whose kind is gone.
+  diff <(ls config/crd/bases) <(ls "$fresh/config/crd/bases") >&2 || fail "config/crd/bases has other files"
+  echo "✔ generated files"
+}
+
+format() {
+  local files
+  files=$(gofmt -l api cmd hack internal test)
+  [[ -z $files ]] || fail "not formatted (run make fmt): ${files//$'\n'/ }"
+  echo "✔ formatting"
+}
+
+modules() {
+  local module
+  for module in . hack/controlplane hack/tools hack/tools/golangci-lint; do
+    (cd "$module" && go mod tidy -diff 2> >(grep -v '^go: downloading' >&2)) ||
+      fail "$module/go.mod is not tidy: run go mod tidy there"
+  done
+  echo "✔ go.mod and go.sum of each module"
+}
+
+"$1"
