@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserveroptions
+
+import (
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+)
+
+// Config is the configuration file.
+type Config struct {
+	// PublicURL is how clients reach the server: scheme, host and port only.
+	PublicURL string `yaml:"publicURL"`
+	// Listen is the address of the endpoints.
+	Listen string `yaml:"listen"`
+	// OperationsListen is the address of health, readiness and metrics.
+	OperationsListen string `yaml:"operationsListen"`
+	// TLSCertFile and TLSKeyFile are PEM; both empty: TLS ends in front.
+	TLSCertFile string  `yaml:"tlsCertFile"`
+	TLSKeyFile  string  `yaml:"tlsKeyFile"`
+	Storage     Storage `yaml:"storage"`
+	// EncryptionKeyFiles wrap the keys of the database; the first encrypts, all
+	// decrypt.
+	EncryptionKeyFiles []string `yaml:"encryptionKeyFiles"`
+	// AccessTokenLifetime is in whole seconds.
+	AccessTokenLifetime time.Duration `yaml:"accessTokenLifetime"`
+	// MaxStale is how long client_credentials goes on while the database is
+	// away.
+	MaxStale time.Duration `yaml:"maxStale"`
+	// RecoverableSecrets keeps client secrets encrypted and shows them to
+	// administrators again.
+	RecoverableSecrets bool `yaml:"recoverableSecrets"`
+	// LoginEndpoint serves /accounts/login.
+	LoginEndpoint bool `yaml:"loginEndpoint"`
+	// TrustedProxies are addresses or networks whose X-Forwarded-For is taken.
+	TrustedProxies []string                       `yaml:"trustedProxies"`
+	Bootstrap      Bootstrap                      `yaml:"bootstrap"`
+	Organizations  []directory.OrganizationConfig `yaml:"organizations"`
+	Users          []directory.UserConfig         `yaml:"users"`
+}
+
+// Storage says where the database is.
+type Storage struct {
+	SQLite SQLite `yaml:"sqlite"`
+}
+
+// SQLite is a database in one file.
+type SQLite struct {
+	Path string `yaml:"path"`
+}
+
+// Bootstrap is what the server makes of its own accord at start.
+type Bootstrap struct {
+	// AdminClient is nil when there is none.
+	AdminClient *AdminClient `yaml:"adminClient"`
+}
+
+// AdminClient is the administrator's client: it may manage the apps of the
+// first organization.
+type AdminClient struct {
+	ClientID         string `yaml:"clientID"`
+	ClientSecretFile string `yaml:"clientSecretFile"`
+}
+
+// Defaults of the fields that may be left out.
+const (
+	DefaultListen              = "127.0.0.1:8080"
+	DefaultOperationsListen    = "127.0.0.1:8081"
+	DefaultAccessTokenLifetime = time.Hour
+	DefaultMaxStale            = 15 * time.Minute
+)
+
+func defaults() *Config {
+	return &Config{
+		Listen: DefaultListen, OperationsListen: DefaultOperationsListen,
+		AccessTokenLifetime: DefaultAccessTokenLifetime, MaxStale: DefaultMaxStale, LoginEndpoint: true,
+	}
+}
+
+// Files are the files that the configuration names, but for the database.
+func (c *Config) Files() []string {
+	files := slices.Clone(c.EncryptionKeyFiles)
+	files = append(files, c.TLSCertFile, c.TLSKeyFile)
+	if c.Bootstrap.AdminClient != nil {
+		files = append(files, c.Bootstrap.AdminClient.ClientSecretFile)
+	}
+	for _, user := range c.Users {
+		files = append(files, user.PasswordHashFile)
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
+}
+
+// resolve makes the paths of files relative to the folder of the configuration
+// file, so that it means the same wherever the server is started.
+func (c *Config) resolve(folder string) {
+	paths := []*string{&c.TLSCertFile, &c.TLSKeyFile, &c.Storage.SQLite.Path}
+	for i := range c.EncryptionKeyFiles {
+		paths = append(paths, &c.EncryptionKeyFiles[i])
+	}
+	if c.Bootstrap.AdminClient != nil {
+		paths = append(paths, &c.Bootstrap.AdminClient.ClientSecretFile)
+	}
+	for i := range c.Users {
+		paths = append(paths, &c.Users[i].PasswordHashFile)
+	}
+	for _, path := range paths {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+}
+
+// live are the fields that a running server takes over.
+var live = []string{"organizations", "users"}
+
+// RestartFields are the fields that differ between c and next and that only a
+// restart takes over.
+func (c *Config) RestartFields(next *Config) []string {
+	var fields []string
+	before, after := reflect.ValueOf(*c), reflect.ValueOf(*next)
+	for i := range before.NumField() {
+		name := before.Type().Field(i).Tag.Get("yaml")
+		if !slices.Contains(live, name) && !reflect.DeepEqual(before.Field(i).Interface(), after.Field(i).Interface()) {
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserveroptions
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/user"
+)
+
+// checkFiles reads every file the configuration names, but for the database.
+func (v *validator) checkFiles() {
+	for i, file := range v.config.EncryptionKeyFiles {
+		if file == "" {
+			continue
+		}
+		if _, err := keys.LoadEncryptionKeys([]string{file}); err != nil {
+			v.addf(fmt.Sprintf("encryptionKeyFiles[%d]", i), "%v", err)
+		}
+	}
+	if v.config.TLSCertFile != "" && v.config.TLSKeyFile != "" {
+		v.certificate()
+	}
+	if c := v.config.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {
+		if _, err := c.Secret(); err != nil {
+			v.addf("bootstrap.adminClient.clientSecretFile", "%v", err)
+		}
+	}
+}
+
+func (v *validator) certificate() {
+	pair, err := tls.LoadX509KeyPair(v.config.TLSCertFile, v.config.TLSKeyFile)
+	if err != nil {
+		v.addf("tlsCertFile", "loading certificate and key: %v", err)
+		return
+	}
+	if u, err := url.Parse(v.config.PublicURL); err == nil && pair.Leaf != nil {
+		if err := pair.Leaf.VerifyHostname(u.Hostname()); err != nil {
+			v.warnf("the certificate in tlsCertFile does not cover the host of publicURL: %v", err)
+		}
+	}
+}
+
+const (
+	minSecret = 16
+	maxSecret = 512
+)
+
+// Secret reads the client's secret. A final line end does not belong to it.
+func (c *AdminClient) Secret() (string, error) {
+	content, err := os.ReadFile(c.ClientSecretFile)
+	if err != nil {
+		return "", err
+	}
+	secret := string(bytes.TrimRight(content, "\r\n"))
+	// The error must not show the secret.
+	if len(secret) < minSecret || len(secret) > maxSecret || strings.ContainsFunc(secret, notPrintableASCII) {
+		return "", fmt.Errorf("%s must hold one line of %d to %d printable ASCII characters", c.ClientSecretFile, minSecret, maxSecret)
+	}
+	return secret, nil
+}
+
+// notPrintableASCII: a client secret is made of VSCHAR.
+// https://www.rfc-editor.org/rfc/rfc6749#appendix-A.2
+func notPrintableASCII(r rune) bool { return r < 0x20 || r > 0x7e }
+
+func readPasswordHash(file string) (string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	hash := string(bytes.TrimSpace(content))
+	if _, err := user.ParsePasswordHash(hash); err != nil {
+		return "", errors.New(file + " must hold what `tokenserver user hash` prints")
+	}
+	return hash, nil
+}
+
+func noPasswordHash(string) (string, error) { return "", nil }
+
+func (v *validator) directory(readHash func(string) (string, error)) *directory.Directory {
+	d, problems := directory.Config{Organizations: v.config.Organizations, Users: v.config.Users}.Build(readHash)
+	for _, problem := range problems {
+		v.addf(problem.Path, "%s", problem.Message)
+	}
+	return d
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserveroptions
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// validator collects what is wrong with the text of the configuration; what is
+// wrong with the files it names is in files.go.
+type validator struct {
+	config    *Config
+	positions positions
+	problems  Problems
+	warnings  []string
+}
+
+func (v *validator) addf(path, format string, args ...any) {
+	v.problems = append(v.problems, Problem{Path: path, Line: v.positions.line(path), Message: fmt.Sprintf(format, args...)})
+}
+
+func (v *validator) warnf(format string, args ...any) {
+	v.warnings = append(v.warnings, fmt.Sprintf(format, args...))
+}
+
+func (v *validator) validate() {
+	v.publicURL()
+	v.listeners()
+	v.tls()
+	if v.config.Storage.SQLite.Path == "" {
+		v.addf("storage.sqlite.path", "is required: the database file, such as /var/lib/tokenserver/tokenserver.db")
+	}
+	if len(v.config.EncryptionKeyFiles) == 0 {
+		v.addf("encryptionKeyFiles", "is required: at least one file; openssl rand -base64 32 makes its content")
+	}
+	for i, file := range v.config.EncryptionKeyFiles {
+		if file == "" {
+			v.addf(fmt.Sprintf("encryptionKeyFiles[%d]", i), "must name a file")
+		}
+	}
+	v.durations()
+	v.trustedProxies()
+	v.adminClient()
+}
+
+// publicURL allows what an issuer can be made of: clients compare it byte by
+// byte, so there is one way to write it.
+func (v *validator) publicURL() {
+	const path = "publicURL"
+	text := v.config.PublicURL
+	if text == "" {
+		v.addf(path, "is required: how clients reach the server, such as https://id.example.com")
+		return
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		v.addf(path, "must be an https URL such as https://id.example.com")
+	case u.User != nil:
+		v.addf(path, "must not hold a user name or password")
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
+		v.addf(path, "must be scheme, host and port only, without a final slash, path, query or fragment")
+	case text != u.Scheme+"://"+strings.ToLower(u.Host):
+		v.addf(path, "must be in lower case")
+	case u.Scheme == "https":
+	case !isLoopback(u.Hostname()):
+		v.addf(path, "must be https: plain http is for localhost and loopback addresses only")
+	default:
+		v.warnf("publicURL is plain http: cookies are not marked Secure; use it on this machine only")
+	}
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && address.IsLoopback())
+}
+
+func (v *validator) listeners() {
+	v.address("listen", v.config.Listen)
+	v.address("operationsListen", v.config.OperationsListen)
+	if v.config.Listen == v.config.OperationsListen && !strings.HasSuffix(v.config.Listen, ":0") {
+		v.addf("operationsListen", "must differ from listen")
+	}
+}
+
+func (v *validator) address(path, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		v.addf(path, "must be host:port, such as 127.0.0.1:8080 or :8443, not %q", address)
+	}
+}
+
+func (v *validator) tls() {
+	c := v.config
+	host, _, _ := net.SplitHostPort(c.Listen)
+	switch {
+	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
+		v.addf("tlsKeyFile", "tlsCertFile and tlsKeyFile are given together or not at all")
+	case c.TLSCertFile != "" && strings.HasPrefix(c.PublicURL, "http://"):
+		v.addf("publicURL", "must be https when tlsCertFile is given")
+	case c.TLSCertFile == "" && !isLoopback(host):
+		v.warnf("listen %s speaks plain HTTP to the network: end TLS right in front of it, or give tlsCertFile and tlsKeyFile", c.Listen)
+	}
+}
+
+// Bounds of the durations.
+const (
+	maxAccessTokenLifetime = 24 * time.Hour
+	maxMaxStale            = 24 * time.Hour
+)
+
+func (v *validator) durations() {
+	lifetime := v.config.AccessTokenLifetime
+	if lifetime < time.Second || lifetime > maxAccessTokenLifetime || lifetime%time.Second != 0 {
+		v.addf("accessTokenLifetime", "must be whole seconds from 1s to 24h, not %s", lifetime)
+	}
+	if stale := v.config.MaxStale; stale < time.Second || stale > maxMaxStale {
+		v.addf("maxStale", "must be from 1s to 24h, not %s", stale)
+	}
+}
+
+func (v *validator) trustedProxies() {
+	for i, text := range v.config.TrustedProxies {
+		prefix, err := parsePrefix(text)
+		path := fmt.Sprintf("trustedProxies[%d]", i)
+		switch {
+		case err != nil:
+			v.addf(path, "must be an address or a network, such as 10.0.0.7 or 10.0.0.0/8, not %q", text)
+		case prefix != prefix.Masked():
+			v.addf(path, "has bits beyond its prefix: did you mean %s?", prefix.Masked())
+		}
+	}
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
+		return address.Prefix(address.BitLen())
+	}
+	return netip.ParsePrefix(text)
+}
+
+// ProxyPrefixes are TrustedProxies parsed; they have been validated.
+func (c *Config) ProxyPrefixes() []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, text := range c.TrustedProxies {
+		if prefix, err := parsePrefix(text); err == nil {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return prefixes
+}
+
+var clientIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+func (v *validator) adminClient() {
+	c := v.config.Bootstrap.AdminClient
+	if c == nil {
+		v.warnf("bootstrap.adminClient is not given: nobody can register the first app")
+		return
+	}
+	if !clientIDForm.MatchString(c.ClientID) {
+		v.addf("bootstrap.adminClient.clientID", "must be 1 to 64 letters, digits, dots, hyphens or underscores, not %q", c.ClientID)
+	}
+	if c.ClientSecretFile == "" {
+		v.addf("bootstrap.adminClient.clientSecretFile", "is required: the file that holds the client's secret")
+	}
+}
