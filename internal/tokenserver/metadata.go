@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/grant"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
+)
+
+// metadata is what the server says of itself: only what it does.
+func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Metadata {
+	m := oauth.Metadata{
+		Issuer:        s.config.issuer(),
+		TokenEndpoint: s.config.PublicURL + oauth.PathToken,
+		JWKSURI:       s.config.PublicURL + oauth.PathJWKS,
+		TokenEndpointAuthMethodsSupported: []string{
+			oauth.AuthMethodSecretPost, oauth.AuthMethodSecretBasic, oauth.AuthMethodPrivateKeyJWT, oauth.AuthMethodNone,
+		},
+		TokenEndpointAuthSigningAlgValuesSupported: []string{"RS256", "PS256", "ES256", "EdDSA"},
+		ResponseTypesSupported:                     []string{},
+		SubjectTypesSupported:                      []string{"public"},
+		IDTokenSigningAlgValuesSupported:           []string{keys.RS256},
+		Extensions: []string{
+			oauth.ExtensionExternalID, oauth.ExtensionSecrets, oauth.ExtensionRevision, oauth.ExtensionRestore,
+		},
+		InstallationID: installationID,
+	}
+	for _, g := range grants {
+		m.GrantTypesSupported = append(m.GrantTypesSupported, g.Type())
+	}
+	for _, scope := range scopes.Catalog() {
+		m.ScopesSupported = append(m.ScopesSupported, scope.Name)
+	}
+	return m
+}

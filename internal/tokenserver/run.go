@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/clients"
+)
+
+const (
+	// loadRetry is the pause after a first load that failed.
+	loadRetry = time.Second
+	// maintainEvery is far less than the hour between making a signing key and
+	// its first signature.
+	maintainEvery = 10 * time.Minute
+	flushTimeout  = 5 * time.Second
+)
+
+// Load brings apps and revocations into memory; the server is ready once it has
+// succeeded.
+func (s *Server) Load(ctx context.Context) error {
+	// First the feed, so that what changes during the read is seen afterwards.
+	if err := s.follower.Poll(ctx); err != nil {
+		return err
+	}
+	if err := s.reload(ctx); err != nil {
+		return err
+	}
+	s.health.SetLoaded()
+	return nil
+}
+
+func (s *Server) reload(ctx context.Context) error {
+	return errors.Join(s.view.Load(ctx), s.revocations.Load(ctx), s.config.Keyring.Reload(ctx))
+}
+
+// Run does what goes on beside requests, until ctx ends: it loads until that
+// succeeds, follows the change feed, writes last uses behind, keeps the signing
+// keys and collects garbage. It writes what is left before it returns.
+func (s *Server) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		s.loadUntilDone(ctx)
+		s.follower.Run(ctx)
+	})
+	loops.Go(func() { s.every(ctx, clients.FlushEvery, "writing last uses", s.usage.Flush) })
+	loops.Go(func() { s.every(ctx, maintainEvery, "keeping signing keys", s.config.Keyring.Maintain) })
+	loops.Go(func() { s.every(ctx, maintainEvery, "collecting garbage", s.collectGarbage) })
+	loops.Wait()
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	s.report(ctx, "writing last uses", s.usage.Flush(ctx))
+}
+
+func (s *Server) loadUntilDone(ctx context.Context) {
+	for {
+		err := s.Load(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.report(ctx, "loading apps", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(loadRetry):
+		}
+	}
+}
+
+func (s *Server) every(ctx context.Context, interval time.Duration, what string, do func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.report(ctx, what, do(ctx))
+		}
+	}
+}
+
+func (s *Server) collectGarbage(ctx context.Context) error {
+	_, err := s.config.Store.CollectGarbage(ctx, s.config.Now())
+	return err
+}
+
+func (s *Server) report(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.config.Logger.LogAttrs(ctx, slog.LevelError, what, slog.Any("error", err))
+	}
+}

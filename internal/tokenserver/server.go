@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/bearer"
+	"connectedapps.dev/operator/internal/tokenserver/clientauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/discovery"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/health"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/jwks"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/management"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/organizations"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/profile"
+	tokenendpoint "connectedapps.dev/operator/internal/tokenserver/endpoint/token"
+	"connectedapps.dev/operator/internal/tokenserver/feed"
+	"connectedapps.dev/operator/internal/tokenserver/grant"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// DefaultAccessTokenLifetime is how long an access token is valid (contract
+// section 9).
+const DefaultAccessTokenLifetime = time.Hour
+
+// staleAfter is how long the database may not answer before the replica's view
+// counts as stale.
+const staleAfter = time.Second
+
+// Config is what a server is built from. Fields without a note are required.
+type Config struct {
+	// PublicURL is where clients reach the server, without a final slash.
+	PublicURL string
+	Store     storage.Storage
+	Keyring   *keys.Keyring
+	Directory *directory.Live
+	// AccessTokenLifetime in whole seconds; zero: DefaultAccessTokenLifetime.
+	AccessTokenLifetime time.Duration
+	// RecoverableSecrets shows client secrets again to administrators.
+	RecoverableSecrets bool
+	// Source tells a caller's address where a trusted proxy gives a real one;
+	// nil: never.
+	Source func(*http.Request) netip.Addr
+	// Now is the clock; nil: time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+	// Registry takes the metrics; nil: a new one.
+	Registry *prometheus.Registry
+}
+
+func (c *Config) setDefaults() {
+	if c.AccessTokenLifetime == 0 {
+		c.AccessTokenLifetime = DefaultAccessTokenLifetime
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+}
+
+// issuer is the iss of every token and the aud of those for this server.
+func (c *Config) issuer() string { return c.PublicURL + oauth.IssuerPath }
+
+// Server is one replica.
+type Server struct {
+	config      Config
+	view        *clients.View
+	usage       *clients.Usage
+	revocations *token.Revocations
+	tokens      *token.Issuer
+	verifier    *token.Verifier
+	clients     *clientauth.Authenticator
+	follower    *feed.Follower
+	health      *health.Endpoint
+	handler     http.Handler
+}
+
+// mountable is one endpoint.
+type mountable interface{ Mount(mux *http.ServeMux) }
+
+// New builds a server. Load must succeed before it answers rightly.
+func New(ctx context.Context, config Config) (*Server, error) {
+	config.setDefaults()
+	s := &Server{
+		config:      config,
+		view:        clients.New(config.Store),
+		usage:       clients.NewUsage(config.Store, config.Now),
+		revocations: token.NewRevocations(config.Store, config.Now),
+	}
+	opaque := token.OpaqueTokens{Store: config.Store}
+	s.tokens = &token.Issuer{
+		Keys: config.Keyring, Issuer: config.issuer(), Lifetime: config.AccessTokenLifetime, Now: config.Now, Opaque: opaque,
+	}
+	s.verifier = &token.Verifier{
+		Keys: config.Keyring, Issuer: config.issuer(), Now: config.Now, Apps: s.view, Revocations: s.revocations, Opaque: opaque,
+	}
+	s.clients = &clientauth.Authenticator{
+		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, Now: config.Now,
+		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: config.Store, Now: config.Now},
+	}
+	s.follower = &feed.Follower{
+		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
+		Handlers: map[storage.ChangeKind]feed.Handler{
+			storage.ChangeApp:         s.view.Refresh,
+			storage.ChangeRevocation:  func(ctx context.Context, _ string) error { return s.revocations.Load(ctx) },
+			storage.ChangeSigningKeys: func(ctx context.Context, _ string) error { return config.Keyring.Reload(ctx) },
+		},
+	}
+	s.health = &health.Endpoint{
+		Gatherer: config.Registry, Confirmed: s.follower.Confirmed, StaleAfter: staleAfter, Now: config.Now,
+	}
+	return s, s.mount(ctx)
+}
+
+func (s *Server) hasher() *token.SecretHasher {
+	return &token.SecretHasher{Key: s.config.Keyring.DataKey(storage.PurposeSecretHash)}
+}
+
+func (s *Server) mount(ctx context.Context) error {
+	observer, err := httpx.NewObserver(s.config.Logger, s.config.Registry)
+	if err != nil {
+		return err
+	}
+	endpoints, err := s.endpoints(ctx)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	for _, endpoint := range endpoints {
+		endpoint.Mount(mux)
+	}
+	mux.HandleFunc("/", notFound)
+	s.handler = observer.Wrap(s.securityHeaders(mux))
+	return nil
+}
+
+// endpoints is the server's table of contents.
+func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
+	installationID, err := s.config.Store.InstallationID(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the installation id: %w", err)
+	}
+	c, log := &s.config, &audit.Log{Logger: s.config.Logger}
+	authenticate := (&bearer.Authenticator{Verifier: s.verifier}).Authenticate
+	grants := s.grants()
+	manage := &management.Endpoint{
+		Apps: c.Store, Revocations: s.revocations, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),
+		CompleteUntil: s.usage.CompleteUntil, TokenLifetime: c.AccessTokenLifetime, Audit: log, Now: c.Now, Logger: c.Logger,
+	}
+	if c.RecoverableSecrets {
+		manage.Sealer = c.Keyring
+	}
+	return []mountable{
+		&discovery.Endpoint{Metadata: s.metadata(grants, installationID)},
+		&jwks.Endpoint{Published: c.Keyring.Published},
+		&tokenendpoint.Endpoint{Clients: s.clients, Grants: grants, Audit: log, Source: c.Source},
+		manage,
+		&profile.Endpoint{View: s.view, Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
+		&organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
+	}, nil
+}
+
+func (s *Server) grants() []grant.Grant {
+	return []grant.Grant{
+		&grant.ClientCredentials{Tokens: s.tokens},
+	}
+}
+
+// Handler serves clients.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// OperationsHandler serves probes and metrics, on a port of its own.
+func (s *Server) OperationsHandler() http.Handler {
+	mux := http.NewServeMux()
+	s.health.Mount(mux)
+	return mux
+}
+
+// Drain makes the server unready, so that it gets no new request before it
+// stops.
+func (s *Server) Drain() { s.health.Drain() }
+
+// App returns an app as the server sees it.
+func (s *Server) App(clientID string) (*storage.App, bool) { return s.view.App(clientID) }
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	httpx.JSON(w, http.StatusNotFound, oauth.ManagementError{Status: http.StatusNotFound, Message: "there is no such endpoint"})
+}
+
+// securityHeaders go on every answer; pages add their own content policy.
+func (s *Server) securityHeaders(next http.Handler) http.Handler {
+	https := len(s.config.PublicURL) > 5 && s.config.PublicURL[:6] == "https:"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if https {
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
