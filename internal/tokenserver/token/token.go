@@ -79,12 +79,19 @@ func (c *claims) token() *AccessToken {
 	return t
 }
 
-// ContextsOf turns an app's scopes in context into the token's: those without a
-// context say nothing that the scope does not.
+// ContextsOf turns an app's scopes in context into the token's. A scope that is
+// assigned without a context only needs no entry; beside one in a context it
+// does, or the token would seem to hold the narrower one alone.
 func ContextsOf(scopes []storage.ContextScope) []Context {
-	var contexts []Context
+	limited := map[string]bool{}
 	for _, s := range scopes {
 		if s.Org != "" || s.EnvID != "" {
+			limited[s.Scope] = true
+		}
+	}
+	var contexts []Context
+	for _, s := range scopes {
+		if limited[s.Scope] {
 			contexts = append(contexts, Context{Scope: s.Scope, Org: s.Org, EnvID: s.EnvID})
 		}
 	}
