@@ -62,6 +62,11 @@ type AccessTokenSpec struct {
 	// +optional
 	Grant *Grant `json:"grant,omitempty"`
 
+	// DeletionPolicy is Revoke, to end the token when the object is deleted, or
+	// Retain, to let it expire by itself. Omitted: Revoke.
+	// +optional
+	DeletionPolicy TokenDeletionPolicy `json:"deletionPolicy,omitempty"`
+
 	// Suspend true stops refreshing; the last token stays until it expires.
 	// Omitted: false.
 	// +optional
@@ -106,6 +111,18 @@ type Grant struct {
 	// +required
 	Type AccessTokenGrantType `json:"type"`
 }
+
+// TokenDeletionPolicy says what a deletion does with the token.
+// +kubebuilder:validation:Enum=Revoke;Retain
+type TokenDeletionPolicy string
+
+// Deletion policies of tokens.
+const (
+	// TokenRevoke revokes the token, in one attempt.
+	TokenRevoke TokenDeletionPolicy = "Revoke"
+	// TokenRetain lets it expire by itself.
+	TokenRetain TokenDeletionPolicy = "Retain"
+)
 
 // AccessTokenStatus is the token's life, never the token.
 type AccessTokenStatus struct {

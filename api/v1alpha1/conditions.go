@@ -125,6 +125,10 @@ const (
 	ReasonIssuerMismatch = "IssuerMismatch"
 	// ReasonOrganizationNotFound: spec.organizationID is unknown to the server.
 	ReasonOrganizationNotFound = "OrganizationNotFound"
+	// ReasonServerReplaced: the issuer, organization or installation is another
+	// than the one that apps are registered on. The annotation
+	// connectedapps.dev/accept-server lets the manager go on.
+	ReasonServerReplaced = "ServerReplaced"
 	// ReasonInUse: ConnectedApps still use the TokenServer that is being deleted.
 	ReasonInUse = "InUse"
 )

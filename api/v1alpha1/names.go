@@ -26,10 +26,20 @@ const (
 	// AnnotationSecretID holds, on a credentials Secret, the token server's id
 	// of the client secret in it.
 	AnnotationSecretID = "connectedapps.dev/secret-id"
+	// AnnotationSecretHash holds, on a credentials Secret, a hash of the client
+	// secret in it, by which an edit is noticed.
+	AnnotationSecretHash = "connectedapps.dev/secret-hash"
+	// LabelTombstone marks ConfigMaps in the manager's namespace that remember a
+	// client whose server did not answer when it was to be deleted.
+	LabelTombstone = "connectedapps.dev/tombstone"
 	// AnnotationRefreshRequestedAt asks for a new token now; any new value
 	// does, the time by habit. status.lastHandledRefreshAt repeats it when it
 	// was done.
 	AnnotationRefreshRequestedAt = "connectedapps.dev/refresh-requested-at"
+	// AnnotationAcceptServer, on a TokenServer, names the installation id (or the
+	// issuer, of a server that has none) of a server that took the place of the
+	// one that apps are registered on, to go on with it.
+	AnnotationAcceptServer = "connectedapps.dev/accept-server"
 
 	// Finalizer keeps an object until what it made on a token server is gone.
 	Finalizer = "connectedapps.dev/finalizer"

@@ -5,3 +5,11 @@
 // Secret's UID, and ours is what has a controller reference with the owner's
 // UID. It knows nothing of what is in them.
 package apply
+
+// Field managers of our controllers.
+const (
+	ManagerConnectedApp = "connectedapps-connectedapp"
+	ManagerAccessToken  = "connectedapps-accesstoken"
+	ManagerTokenServer  = "connectedapps-tokenserver"
+	ManagerBootstrap    = "connectedapps-bootstrap"
+)

@@ -110,6 +110,15 @@ func Summarise(o Object, err error, ready string) {
 	Remove(o, v1alpha1.ConditionStalled)
 }
 
+// Suspend is the status of an object that the manager leaves alone: nothing is
+// known of it at this generation.
+func Suspend(o Object) {
+	*o.GetObservedGeneration() = o.GetGeneration()
+	Unknown(o, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, "spec.suspend is true: the manager changes nothing")
+	Remove(o, v1alpha1.ConditionReconciling)
+	Remove(o, v1alpha1.ConditionStalled)
+}
+
 // shorten cuts a message at maxMessage bytes and puts it on one line.
 func shorten(message string) string {
 	message = strings.Join(strings.Fields(strings.ToValidUTF8(message, "?")), " ")

@@ -32,8 +32,8 @@ type Error struct {
 	Reason string
 	// Message is what conditions and events show.
 	Message string
-	// After is the pause before the next try of a Waiting error; zero: only a
-	// watch brings the object back.
+	// After is the pause before the next try of a Waiting or Stalled error; zero:
+	// only a watch brings the object back.
 	After time.Duration
 	// Cause is for the log; nil for Waiting and most Stalled errors.
 	Cause error
@@ -76,9 +76,9 @@ func As(err error, fallback, message string) *Error {
 	return TransientError(fallback, err, "%s", message)
 }
 
-// Result is what a reconciler returns for err: nothing for nil and for Stalled
-// errors, the pause for Waiting ones, and the error itself otherwise, so that
-// the queue backs off.
+// Result is what a reconciler returns for err: nothing for nil, the pause for
+// Stalled and Waiting errors, and the error itself otherwise, so that the queue
+// backs off.
 func Result(err error) (ctrl.Result, error) {
 	var e *Error
 	switch {
@@ -86,9 +86,7 @@ func Result(err error) (ctrl.Result, error) {
 		return ctrl.Result{}, nil
 	case !errors.As(err, &e):
 		return ctrl.Result{}, err
-	case e.Kind == Stalled:
-		return ctrl.Result{}, nil
-	case e.Kind == Waiting:
+	case e.Kind != Transient:
 		return ctrl.Result{RequeueAfter: e.After}, nil
 	}
 	return ctrl.Result{}, err

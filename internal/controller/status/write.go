@@ -12,9 +12,9 @@ import (
 )
 
 // Patch writes the status of changed where it differs from original, and
-// reports whether it did: nothing is sent when nothing changed. Only the status
-// must differ. The patch carries the object's UID, so that a status never lands
-// on another object that took the name.
+// reports whether it did: nothing is sent when nothing changed. changed becomes
+// what the API server answered. The patch carries the object's UID, so that a
+// status never lands on another object that took the name.
 //
 // It is a merge patch: each kind's status has one controller as its only
 // writer, and the list of conditions is replaced whole.
@@ -23,15 +23,17 @@ func Patch(ctx context.Context, c client.Client, original, changed client.Object
 	if err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
 	}
-	var patch map[string]any
-	if err := json.Unmarshal(data, &patch); err != nil {
+	var diff struct {
+		Status map[string]any `json:"status"`
+	}
+	if err := json.Unmarshal(data, &diff); err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
 	}
-	if len(patch) == 0 {
+	if len(diff.Status) == 0 {
 		return false, nil
 	}
-	patch["metadata"] = map[string]any{"uid": changed.GetUID()}
-	if data, err = json.Marshal(patch); err != nil {
+	data, err = json.Marshal(map[string]any{"metadata": map[string]any{"uid": changed.GetUID()}, "status": diff.Status})
+	if err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
 	}
 	if err := c.Status().Patch(ctx, changed, client.RawPatch(types.MergePatchType, data)); err != nil {

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"slices"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// Grant types and scopes that rules of ours speak of.
+const (
+	grantClientCredentials = "client_credentials"
+	scopeProfile           = "profile"
+	authMethodSecret       = "client_secret_post"
+	authMethodNone         = "none"
+)
+
+// Client is a registration, as far as a spec has anything to say about it.
+type Client struct {
+	Name         string
+	GrantTypes   []string
+	RedirectURIs []string
+	Scopes       []Scope
+	Audience     string
+	// PublicKeys are PEM, compared byte for byte.
+	PublicKeys []string
+	// ClientURI, PolicyURI and TOSURI are empty when there is none.
+	ClientURI, PolicyURI, TOSURI string
+	Enabled                      bool
+	// AuthMethod is how the client authenticates at the token endpoint.
+	AuthMethod string
+}
+
+// Scope is a scope and the context it is assigned in; both contexts may be
+// empty.
+type Scope struct {
+	Name, OrganizationID, EnvironmentID string
+}
+
+func (s Scope) String() string {
+	switch {
+	case s.EnvironmentID != "":
+		return s.Name + " (organization " + orOwn(s.OrganizationID) + ", environment " + s.EnvironmentID + ")"
+	case s.OrganizationID != "":
+		return s.Name + " (organization " + s.OrganizationID + ")"
+	}
+	return s.Name
+}
+
+func orOwn(organization string) string {
+	if organization == "" {
+		return "of the app"
+	}
+	return organization
+}
+
+// ActsForItself tells whether the client uses client_credentials, and so has
+// scopes with contexts.
+func (c Client) ActsForItself() bool { return slices.Contains(c.GrantTypes, grantClientCredentials) }
+
+// HasSecret tells whether the client authenticates with a secret.
+func (c Client) HasSecret() bool { return c.AuthMethod != authMethodNone }
+
+// Desired is the client that the spec asks for, with the defaults the spec
+// leaves open. keys are the app's public keys, in the spec's order.
+func Desired(app *v1alpha1.ConnectedApp, keys []string) Client {
+	spec := &app.Spec
+	c := Client{
+		Name:       spec.ClientName,
+		GrantTypes: names(spec.GrantTypes), RedirectURIs: names(spec.RedirectURIs),
+		Audience: string(spec.Audience), PublicKeys: keys,
+		ClientURI: string(spec.ClientURI), PolicyURI: string(spec.PolicyURI), TOSURI: string(spec.TOSURI),
+		Enabled: spec.Enabled == nil || *spec.Enabled, AuthMethod: authMethodSecret,
+	}
+	if c.Name == "" {
+		c.Name = app.Namespace + "/" + app.Name
+	}
+	if c.Audience == "" {
+		c.Audience = string(v1alpha1.AudienceInternal)
+	}
+	if spec.ClientType == v1alpha1.ClientPublic {
+		c.AuthMethod = authMethodNone
+	}
+	for _, s := range spec.Scopes {
+		c.Scopes = append(c.Scopes, Scope{Name: s.Scope, OrganizationID: s.OrganizationID, EnvironmentID: s.EnvironmentID})
+	}
+	c.Scopes = NormalScopes(c, c.Scopes)
+	return c
+}
+
+// NormalScopes are the scopes of c without repetitions, and without the profile
+// that every client acting for itself has: servers list it or do not, and it
+// cannot be taken away.
+func NormalScopes(c Client, scopes []Scope) []Scope {
+	var normal []Scope
+	seen := make(map[Scope]bool, len(scopes))
+	for _, s := range scopes {
+		if seen[s] || c.ActsForItself() && s == (Scope{Name: scopeProfile}) {
+			continue
+		}
+		seen[s] = true
+		normal = append(normal, s)
+	}
+	return normal
+}
+
+func names[T ~string](list []T) []string {
+	var strings []string
+	for _, v := range list {
+		strings = append(strings, string(v))
+	}
+	return strings
+}
