@@ -8,7 +8,6 @@ package organizations
 import (
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -72,7 +71,7 @@ func (e *Endpoint) read(w http.ResponseWriter, r *http.Request, read reader) (an
 // allowed the app to know that.
 func permitted(caller *token.AccessToken) error {
 	enough := []string{oauth.ScopeProfile, oauth.ScopeFull, oauth.ScopeReadFull}
-	if !caller.IsUser || slices.ContainsFunc(enough, func(s string) bool { return slices.Contains(caller.Scopes, s) }) {
+	if !caller.IsUser || caller.HasScope(enough...) {
 		return nil
 	}
 	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")

@@ -6,9 +6,10 @@
 package profile
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -17,15 +18,19 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
+	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
-// Endpoint serves the profile. Every field is required.
+// Endpoint serves the profile. Every field without a note is required.
 type Endpoint struct {
 	// View is the server's in-memory view of the apps.
 	View interface {
 		App(clientID string) (*storage.App, bool)
 	}
 	Directory *directory.Live
+	// People also finds users whom an identity provider asserted; nil: those of
+	// the configuration alone.
+	People *user.People
 	// Authenticate verifies the bearer token of a request.
 	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
 	Logger       *slog.Logger
@@ -43,18 +48,18 @@ func (e *Endpoint) Mount(mux *http.ServeMux) {
 	}
 }
 
-func flat(user oauth.User, _ *oauth.MeClient) any { return user }
+func flat(u oauth.User, _ *oauth.MeClient) any { return u }
 
-func nested(user oauth.User, client *oauth.MeClient) any { return oauth.Me{User: user, Client: client} }
+func nested(u oauth.User, client *oauth.MeClient) any { return oauth.Me{User: u, Client: client} }
 
 func (e *Endpoint) serve(shape func(oauth.User, *oauth.MeClient) any) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, client, err := e.who(w, r)
+		found, client, err := e.who(w, r)
 		if err != nil {
 			answer.Fail(w, r, e.Logger, err)
 			return
 		}
-		answer.JSON(w, http.StatusOK, shape(user, client))
+		answer.JSON(w, http.StatusOK, shape(found, client))
 	})
 }
 
@@ -72,24 +77,46 @@ func (e *Endpoint) who(w http.ResponseWriter, r *http.Request) (oauth.User, *oau
 	}
 	// A token of a plain user session belongs to no app.
 	app, _ := e.View.App(caller.ClientID)
-	dir := e.Directory.Load()
-	user, ok := owner(dir, app)
-	if caller.IsUser {
-		user, ok = dir.User(caller.Subject)
+	found, err := e.find(r.Context(), caller, app)
+	if err != nil {
+		return none, nil, err
 	}
-	if !ok {
-		return none, nil, answer.NotFound("the user of this token is unknown")
-	}
-	return wireUser(dir, user), wireClient(app), nil
+	return wireUser(e.Directory.Load(), found), wireClient(app), nil
 }
 
 // permitted: an app always has profile; a user must have allowed it.
 func permitted(caller *token.AccessToken) error {
 	enough := []string{oauth.ScopeProfile, oauth.ScopeFull, oauth.ScopeReadFull}
-	if !caller.IsUser || slices.ContainsFunc(enough, func(s string) bool { return slices.Contains(caller.Scopes, s) }) {
+	if !caller.IsUser || caller.HasScope(enough...) {
 		return nil
 	}
 	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
+}
+
+// find returns the user of the token, or the owner of the app.
+func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *storage.App) (*directory.User, error) {
+	dir := e.Directory.Load()
+	if !caller.IsUser {
+		if found, ok := owner(dir, app); ok {
+			return found, nil
+		}
+		return nil, answer.NotFound("the app of this token has no owner")
+	}
+	found, ok := dir.User(caller.Subject)
+	if !ok && e.People != nil {
+		var err error
+		found, err = e.People.Find(ctx, caller.Subject)
+		if err != nil && !errors.Is(err, user.ErrUnknown) {
+			return nil, answer.Unavailable("finding the user", err)
+		}
+		ok = err == nil
+	}
+	if !ok || !found.Enabled {
+		return nil, &answer.Problem{
+			Status: http.StatusUnauthorized, Message: "the user of this token is gone", Challenge: `Bearer error="invalid_token"`,
+		}
+	}
+	return found, nil
 }
 
 // owner is the app's owner, or the owner of its organization when that user is
@@ -98,8 +125,8 @@ func owner(dir *directory.Directory, app *storage.App) (*directory.User, bool) {
 	if app == nil {
 		return nil, false
 	}
-	if user, ok := dir.User(app.OwnerUserID); ok && user.Enabled {
-		return user, true
+	if found, ok := dir.User(app.OwnerUserID); ok && found.Enabled {
+		return found, true
 	}
 	org, ok := dir.Organization(app.OrgID)
 	if !ok {
@@ -115,14 +142,14 @@ func wireClient(app *storage.App) *oauth.MeClient {
 	return &oauth.MeClient{ClientID: app.ClientID, Name: app.Name, OrgID: app.OrgID, ClientType: "control"}
 }
 
-func wireUser(dir *directory.Directory, user *directory.User) oauth.User {
-	org := wireOrganization(dir, user.OrganizationID)
-	created := timestamp(user.CreatedAt)
+func wireUser(dir *directory.Directory, u *directory.User) oauth.User {
+	org := wireOrganization(dir, u.OrganizationID)
+	created := timestamp(u.CreatedAt)
 	return oauth.User{
-		ID: user.ID, CreatedAt: created, UpdatedAt: created,
-		OrganizationID: user.OrganizationID,
-		FirstName:      user.FirstName, LastName: user.LastName, Email: user.Email, PhoneNumber: user.PhoneNumber, Username: user.Username,
-		IDProviderID: user.IDProviderID, Enabled: user.Enabled, IsFederated: user.IDProviderID != directory.LocalProvider,
+		ID: u.ID, CreatedAt: created, UpdatedAt: created,
+		OrganizationID: u.OrganizationID,
+		FirstName:      u.FirstName, LastName: u.LastName, Email: u.Email, PhoneNumber: u.PhoneNumber, Username: u.Username,
+		IDProviderID: u.IDProviderID, Enabled: u.Enabled, IsFederated: u.IDProviderID != directory.LocalProvider,
 		MFAVerifiersConfigured: "false", Type: "host",
 		OrganizationPreferences: map[string]any{}, Properties: map[string]any{},
 		Organization: org, MemberOfOrganizations: []oauth.UserOrganization{org}, ContributorOfOrganizations: []oauth.UserOrganization{org},
