@@ -44,7 +44,20 @@ func (c *Client) Discover(ctx context.Context) (*Discovery, error) {
 			Message: fmt.Sprintf("the issuer is %s, expected %s", c.redact.clean(d.Issuer), c.issuer),
 		}
 	}
-	return d, checkEndpoints(op, &d.Metadata)
+	return d, checkMetadata(op, &d.Metadata)
+}
+
+// maxName bounds the names a server gives to itself and to its extensions.
+const maxName = 128
+
+func checkMetadata(op string, m *oauth.Metadata) error {
+	if len(m.InstallationID) > maxName {
+		return unexpected(op, http.StatusOK, "connectedapps_installation_id has more than %d bytes", maxName)
+	}
+	// Extensions nobody here knows are of no use; a list without end is none.
+	m.Extensions = slices.DeleteFunc(m.Extensions, func(name string) bool { return len(name) > maxName })
+	m.Extensions = m.Extensions[:min(len(m.Extensions), 100)]
+	return checkEndpoints(op, m)
 }
 
 // checkEndpoints refuses a document whose addresses cannot be handed to anybody.

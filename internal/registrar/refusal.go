@@ -103,7 +103,7 @@ func (c *Client) transportError(ctx context.Context, op string, err error) error
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
-	e := &Error{Op: op, Reason: ReasonUnreachable, Message: c.redact.clean(err.Error())}
+	e := &Error{Op: op, Reason: ReasonUnreachable, Message: c.redact.clean(textOf(err))}
 	switch {
 	case isTimeout(err):
 		e.Reason, e.Message = ReasonTimeout, "no complete answer in time"
@@ -111,6 +111,15 @@ func (c *Client) transportError(ctx context.Context, op string, err error) error
 		e.Reason = ReasonTLSFailed
 	}
 	return e
+}
+
+// textOf leaves out the local port of a broken connection: the same trouble has
+// the same text, so that it is reported once.
+func textOf(err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Addr != nil {
+		return fmt.Sprintf("%s %s: %v", e.Op, e.Addr, e.Err)
+	}
+	return err.Error()
 }
 
 // contextError is for a caller that did not wait: its deadline is a timeout of

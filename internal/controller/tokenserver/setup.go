@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// SetupWithManager watches TokenServers and what they are made of. Unset
+// dependencies are taken from the manager.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if r.Client == nil {
+		r.Client = mgr.GetClient()
+	}
+	if r.Live == nil {
+		r.Live = mgr.GetAPIReader()
+	}
+	if r.Recorder == nil {
+		r.Recorder = mgr.GetEventRecorder("connectedapps-tokenserver")
+	}
+	ours := predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetNamespace() == r.Namespace })
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("tokenserver").
+		// The status is our own writing.
+		For(&v1alpha1.TokenServer{}, builder.WithPredicates(
+			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesSecret)), builder.WithPredicates(ours)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesConfigMap)), builder.WithPredicates(ours)).
+		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.deletedServerOf), builder.WithPredicates(onlyDeletions())).
+		// One server that does not answer must not keep others waiting.
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Complete(r)
+}
+
+func usesSecret(server *v1alpha1.TokenServer, name string) bool {
+	reference := server.Spec.Credentials.SecretRef
+	return reference != nil && reference.Name == name
+}
+
+func usesConfigMap(server *v1alpha1.TokenServer, name string) bool {
+	return server.Spec.CABundle != nil && server.Spec.CABundle.ConfigMapRef.Name == name
+}
+
+// usersOf maps a Secret or ConfigMap to the TokenServers that are made of it.
+func (r *Reconciler) usersOf(uses func(*v1alpha1.TokenServer, string) bool) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		servers := &v1alpha1.TokenServerList{}
+		if err := r.Client.List(ctx, servers, client.UnsafeDisableDeepCopy); err != nil {
+			return nil // the next probe sees it
+		}
+		var requests []reconcile.Request
+		for i := range servers.Items {
+			if uses(&servers.Items[i], o.GetName()) {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&servers.Items[i])})
+			}
+		}
+		return requests
+	}
+}
+
+// deletedServerOf maps an app that is gone to the TokenServer that waits for it.
+func (r *Reconciler) deletedServerOf(ctx context.Context, o client.Object) []reconcile.Request {
+	app, ok := o.(*v1alpha1.ConnectedApp)
+	if !ok {
+		return nil
+	}
+	server := &v1alpha1.TokenServer{}
+	key := client.ObjectKey{Name: app.TokenServerName()}
+	if err := r.Client.Get(ctx, key, server); err != nil || server.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: key}}
+}
+
+func onlyDeletions() predicate.Funcs {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
