@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package source finds the address a request really came from, behind proxies
+// that are trusted to tell it.
+package source
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Proxies are the networks whose X-Forwarded-For is believed.
+type Proxies []netip.Prefix
+
+// Of returns the nearest address that is not a trusted proxy's. It is invalid
+// when the request did not come through one, or when the header does not tell:
+// whoever connects directly may be anything that shares an address.
+func (p Proxies) Of(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !p.trusted(peer.Addr()) {
+		return netip.Addr{}
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	// Each proxy appends whom it saw: the right end is what ours wrote, the left
+	// end is what anybody may have sent.
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			return netip.Addr{}
+		}
+		if !p.trusted(hop) {
+			return hop.Unmap()
+		}
+	}
+	return netip.Addr{}
+}
+
+func (p Proxies) trusted(address netip.Addr) bool {
+	address = address.Unmap().WithZone("")
+	for _, prefix := range p {
+		if prefix.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
