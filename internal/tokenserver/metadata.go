@@ -19,7 +19,6 @@ func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Met
 			oauth.AuthMethodSecretPost, oauth.AuthMethodSecretBasic, oauth.AuthMethodPrivateKeyJWT, oauth.AuthMethodNone,
 		},
 		TokenEndpointAuthSigningAlgValuesSupported: []string{"RS256", "PS256", "ES256", "EdDSA"},
-		ResponseTypesSupported:                     []string{},
 		SubjectTypesSupported:                      []string{"public"},
 		IDTokenSigningAlgValuesSupported:           []string{keys.RS256},
 		Extensions: []string{
@@ -33,5 +32,6 @@ func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Met
 	for _, scope := range scopes.Catalog() {
 		m.ScopesSupported = append(m.ScopesSupported, scope.Name)
 	}
+	s.describePeople(&m)
 	return m
 }

@@ -50,6 +50,8 @@ type Config struct {
 	Directory *directory.Live
 	// AccessTokenLifetime in whole seconds; zero: DefaultAccessTokenLifetime.
 	AccessTokenLifetime time.Duration
+	// LoginDisabled leaves out the sign-in for programs, /accounts/login.
+	LoginDisabled bool
 	// RecoverableSecrets shows client secrets again to administrators.
 	RecoverableSecrets bool
 	// Source tells a caller's address where a trusted proxy gives a real one;
@@ -86,6 +88,7 @@ type Server struct {
 	tokens      *token.Issuer
 	verifier    *token.Verifier
 	clients     *clientauth.Authenticator
+	persons     *persons
 	follower    *feed.Follower
 	health      *health.Endpoint
 	handler     http.Handler
@@ -110,6 +113,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.verifier = &token.Verifier{
 		Keys: config.Keyring, Issuer: config.issuer(), Now: config.Now, Apps: s.view, Revocations: s.revocations, Opaque: opaque,
 	}
+	s.persons = s.newPersons()
+	s.verifier.Admits = s.persons.admits
 	s.clients = &clientauth.Authenticator{
 		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, Now: config.Now,
 		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: config.Store, Now: config.Now},
@@ -166,20 +171,24 @@ func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
 	if c.RecoverableSecrets {
 		manage.Sealer = c.Keyring
 	}
-	return []mountable{
+	endpoints := []mountable{
 		&discovery.Endpoint{Metadata: s.metadata(grants, installationID)},
 		&jwks.Endpoint{Published: c.Keyring.Published},
 		&tokenendpoint.Endpoint{Clients: s.clients, Grants: grants, Audit: log, Source: c.Source},
 		manage,
 		&profile.Endpoint{View: s.view, Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
 		&organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
-	}, nil
+	}
+	return append(endpoints, s.pages(log, authenticate)...), nil
 }
 
+// authenticateFunc returns what a request's bearer token says.
+type authenticateFunc = func(*http.Request) (*token.AccessToken, *oauth.Error)
+
 func (s *Server) grants() []grant.Grant {
-	return []grant.Grant{
+	return append([]grant.Grant{
 		&grant.ClientCredentials{Tokens: s.tokens},
-	}
+	}, s.persons.grants(&s.config)...)
 }
 
 // Handler serves clients.

@@ -35,7 +35,7 @@ type Verifier struct {
 	Apps        Apps
 	Revocations *Revocations
 	// Admits tells whether the token's user may still act; nil: every user.
-	Admits func(*AccessToken) bool
+	Admits func(ctx context.Context, t *AccessToken) bool
 	Opaque OpaqueTokens
 }
 
@@ -49,7 +49,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*AccessToken, error)
 	if !v.Now().Before(t.ExpiresAt) {
 		return nil, invalid("expired at %s", t.ExpiresAt.Format(time.RFC3339))
 	}
-	return t, v.check(t)
+	return t, v.check(ctx, t)
 }
 
 func (v *Verifier) read(ctx context.Context, raw string) (*AccessToken, error) {
@@ -60,7 +60,7 @@ func (v *Verifier) read(ctx context.Context, raw string) (*AccessToken, error) {
 }
 
 // check refuses a token whose app, user or grant has lost its right.
-func (v *Verifier) check(t *AccessToken) error {
+func (v *Verifier) check(ctx context.Context, t *AccessToken) error {
 	app, ok := v.Apps.App(t.ClientID)
 	switch {
 	case t.ClientID == SignInClientID:
@@ -74,7 +74,7 @@ func (v *Verifier) check(t *AccessToken) error {
 	if v.Revocations.Ends(t) {
 		return invalid("revoked")
 	}
-	if t.IsUser && v.Admits != nil && !v.Admits(t) {
+	if t.IsUser && v.Admits != nil && !v.Admits(ctx, t) {
 		return invalid("the user %s may not act", t.Subject)
 	}
 	return nil

@@ -21,6 +21,8 @@ type Consents struct {
 	// TokenLifetime is the longest life of an access token: how long a
 	// revocation must be remembered.
 	TokenLifetime time.Duration
+	// Revoked is called once a consent has been revoked; nil: nobody.
+	Revoked func(ctx context.Context) error
 }
 
 // Covers tells whether u has already allowed app all of scopes, so that nobody
@@ -66,6 +68,9 @@ func (c *Consents) Revoke(ctx context.Context, u *directory.User, clientID strin
 	err := c.Store.RevokeConsent(ctx, u.ID, clientID, u.OrganizationID, now, now.Add(c.TokenLifetime))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
+	}
+	if err == nil && c.Revoked != nil {
+		err = c.Revoked(ctx)
 	}
 	return err
 }
