@@ -8,6 +8,7 @@ package tokenservertest
 import (
 	"encoding/base64"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -70,6 +71,8 @@ type options struct {
 	middleware func(http.Handler) http.Handler
 	mutate     func(*directory.Organization, *directory.User)
 	folder     string
+	address    string
+	wrap       func(storage.Storage) storage.Storage
 }
 
 // WithTokenLifetime sets the life of access tokens.
@@ -102,10 +105,22 @@ func WithPasswordHash(hash string) Option {
 // instance can be started again on them.
 func WithFolder(folder string) Option { return func(o *options) { o.folder = folder } }
 
+// WithAddress listens on an address instead of a free port, so that an instance
+// started again has the same issuer.
+func WithAddress(address string) Option { return func(o *options) { o.address = address } }
+
+// WithStorage puts something between the server and its storage, for faults.
+func WithStorage(wrap func(storage.Storage) storage.Storage) Option {
+	return func(o *options) { o.wrap = wrap }
+}
+
 // Start starts a server that stops with the test.
 func Start(t testing.TB, opts ...Option) *Instance {
 	t.Helper()
-	o := options{middleware: func(h http.Handler) http.Handler { return h }}
+	o := options{
+		middleware: func(h http.Handler) http.Handler { return h },
+		wrap:       func(s storage.Storage) storage.Storage { return s },
+	}
 	o.config.Logger = slog.New(slog.DiscardHandler)
 	for _, opt := range opts {
 		opt(&o)
@@ -116,12 +131,12 @@ func Start(t testing.TB, opts ...Option) *Instance {
 	i := &Instance{AdminClientID: AdminClientID, OrgID: OrgID}
 	store, err := sqlite.Open(t.Context(), filepath.Join(o.folder, "tokenserver.db"), time.Now())
 	require.NoError(t, err)
-	i.Store = store
-	i.Keyring = openKeyring(t, o.folder, store)
+	i.Store = o.wrap(store)
+	i.Keyring = openKeyring(t, o.folder, i.Store)
 	i.Directory = directory.NewLive(Directory(o.mutate))
 	hasher := &token.SecretHasher{Key: i.Keyring.DataKey(storage.PurposeSecretHash)}
-	i.AdminClientSecret = addAdministrator(t, store, hasher, AdminClientID, OrgID)
-	i.OtherAdminClientSecret = addAdministrator(t, store, hasher, OtherAdminClientID, OtherOrgID)
+	i.AdminClientSecret = addAdministrator(t, i.Store, hasher, AdminClientID, OrgID)
+	i.OtherAdminClientSecret = addAdministrator(t, i.Store, hasher, OtherAdminClientID, OtherOrgID)
 	i.serve(t, o)
 	t.Cleanup(func() { _ = store.Close() })
 	return i
@@ -129,6 +144,13 @@ func Start(t testing.TB, opts ...Option) *Instance {
 
 func (i *Instance) serve(t testing.TB, o options) {
 	i.HTTP = httptest.NewUnstartedServer(nil)
+	if o.address != "" {
+		var listen net.ListenConfig
+		listener, err := listen.Listen(t.Context(), "tcp", o.address)
+		require.NoError(t, err)
+		_ = i.HTTP.Listener.Close()
+		i.HTTP.Listener = listener
+	}
 	i.URL = "http://" + i.HTTP.Listener.Addr().String()
 	config := o.config
 	config.PublicURL, config.Store, config.Keyring, config.Directory = i.URL, i.Store, i.Keyring, i.Directory
