@@ -3,6 +3,7 @@
 package tokenserveroptions
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,13 +20,16 @@ type Loaded struct {
 	Warnings []string
 }
 
+// Overrides replace fields of the file; empty ones do not.
+type Overrides struct{ Listen, OperationsListen string }
+
 // Load reads and validates a configuration file and the files it names. The
 // error is Problems when the file could be read.
-func Load(path string) (*Loaded, error) { return load(path, true) }
+func Load(path string, o Overrides) (*Loaded, error) { return load(path, o, true) }
 
 // LoadText is Load without reading the files that the configuration names, for
 // where they are not.
-func LoadText(path string) (*Loaded, error) { return load(path, false) }
+func LoadText(path string) (*Loaded, error) { return load(path, Overrides{}, false) }
 
 // Read reads a configuration file and reports only what makes it unreadable:
 // enough to know which files it names.
@@ -37,7 +41,7 @@ func Read(path string) (*Config, error) {
 	return config, problems.err()
 }
 
-func load(path string, files bool) (*Loaded, error) {
+func load(path string, o Overrides, files bool) (*Loaded, error) {
 	config, at, problems, err := read(path)
 	if err != nil {
 		return nil, err
@@ -45,6 +49,8 @@ func load(path string, files bool) (*Loaded, error) {
 	if at == nil {
 		return nil, problems.err()
 	}
+	config.Listen = cmp.Or(o.Listen, config.Listen)
+	config.OperationsListen = cmp.Or(o.OperationsListen, config.OperationsListen)
 	v := &validator{config: config, positions: at, problems: problems}
 	v.validate()
 	readHash := noPasswordHash

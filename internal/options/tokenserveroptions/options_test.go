@@ -65,7 +65,7 @@ func write(t *testing.T, dir, name, content string) string {
 
 func TestAMinimalFileTakesTheDefaults(t *testing.T) {
 	path := folder(t, valid)
-	loaded, err := tokenserveroptions.Load(path)
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
 	c := loaded.Config
 	require.Empty(t, loaded.Warnings)
@@ -108,7 +108,7 @@ users:
 - id: `+ownerID+`
   username: 12
 `)
-	_, err := tokenserveroptions.Load(path)
+	_, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.EqualError(t, err, strings.TrimSpace(`
 14 problems
   encryptionKeyFiles: is required: at least one file; openssl rand -base64 32 makes its content
@@ -192,7 +192,7 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"an object for a list":             {valid + "trustedProxies: {}\n", "trustedProxies: must be a list, not an object"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tokenserveroptions.Load(folder(t, test.config))
+			_, err := tokenserveroptions.Load(folder(t, test.config), tokenserveroptions.Overrides{})
 			require.ErrorContains(t, err, test.want)
 			require.NotContains(t, err.Error(), secret)
 		})
@@ -206,7 +206,7 @@ func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 		"no administrator's client": {regexp.MustCompile("(?m)^bootstrap.*\n").ReplaceAllString(valid, ""), "nobody can register the first app"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			loaded, err := tokenserveroptions.Load(folder(t, test.config))
+			loaded, err := tokenserveroptions.Load(folder(t, test.config), tokenserveroptions.Overrides{})
 			require.NoError(t, err)
 			require.Len(t, loaded.Warnings, 1)
 			require.Contains(t, loaded.Warnings[0], test.want)
@@ -217,11 +217,11 @@ func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 func TestACertificateOfAnotherHostIsWarnedOf(t *testing.T) {
 	path := folder(t, valid+"listen: :8443\ntlsCertFile: tls.crt\ntlsKeyFile: tls.key\n")
 	writeCertificate(t, filepath.Dir(path), "id.example.com")
-	loaded, err := tokenserveroptions.Load(path)
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
 	require.Empty(t, loaded.Warnings)
 	writeCertificate(t, filepath.Dir(path), "other.example.com")
-	loaded, err = tokenserveroptions.Load(path)
+	loaded, err = tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
 	require.Len(t, loaded.Warnings, 1)
 	require.Contains(t, loaded.Warnings[0], "does not cover the host of publicURL")
@@ -247,17 +247,26 @@ func TestAPasswordHashComesFromItsFile(t *testing.T) {
 	hash, err := user.HashPassword("correct horse")
 	require.NoError(t, err)
 	write(t, filepath.Dir(path), "owner.hash", hash+"\n")
-	loaded, err := tokenserveroptions.Load(path)
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
 	owner, _ := loaded.Directory.User(ownerID)
 	require.Equal(t, hash, owner.PasswordHash)
+}
+
+func TestAnOverrideIsValidatedLikeTheFile(t *testing.T) {
+	loaded, err := tokenserveroptions.Load(folder(t, valid), tokenserveroptions.Overrides{Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:0", loaded.Config.Listen)
+	require.Equal(t, "127.0.0.1:8081", loaded.Config.OperationsListen)
+	_, err = tokenserveroptions.Load(folder(t, valid), tokenserveroptions.Overrides{OperationsListen: "8081"})
+	require.ErrorContains(t, err, "operationsListen: must be host:port")
 }
 
 func TestLoadTextDoesNotNeedTheFiles(t *testing.T) {
 	path := write(t, t.TempDir(), "config.yaml", valid+"  passwordHashFile: owner.hash\n")
 	_, err := tokenserveroptions.LoadText(path)
 	require.NoError(t, err)
-	_, err = tokenserveroptions.Load(path)
+	_, err = tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.ErrorContains(t, err, "3 problems")
 }
 
@@ -276,10 +285,10 @@ func TestASecretFileIsOneLineOfASCII(t *testing.T) {
 
 func TestOnlyOrganizationsAndUsersNeedNoRestart(t *testing.T) {
 	path := folder(t, valid)
-	before, err := tokenserveroptions.Load(path)
+	before, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
 	write(t, filepath.Dir(path), "config.yaml", strings.Replace(valid, "name: Main", "name: Head", 1)+"listen: :1\nmaxStale: 1m\n")
-	after, err := tokenserveroptions.Load(path)
+	after, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"listen", "maxStale"}, before.Config.RestartFields(after.Config))
 }
