@@ -191,8 +191,7 @@ func (b *tab) url() string {
 // fill types into the field with that id.
 func (b *tab) fill(id, value string) {
 	b.t.Helper()
-	field := chromedp.CSS("#" + id)
-	b.run(chromedp.SetValue(field, ""), chromedp.SendKeys(field, value))
+	b.run(chromedp.Evaluate[chromedp.Void](`document.getElementById("`+id+`").value = ""`), chromedp.SendKeys(chromedp.CSS("#"+id), value))
 }
 
 // press clicks the button or link with that visible text and waits for the page
