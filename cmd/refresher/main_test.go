@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,7 +70,7 @@ type process struct {
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.CommandContext(context.Background(), binary, args...), output: &syncBuffer{}}
+	p := &process{Cmd: exec.CommandContext(t.Context(), binary, args...), output: &syncBuffer{}}
 	p.Stdout, p.Stderr = p.output, p.output
 	require.NoError(t, p.Start())
 	t.Cleanup(func() {
@@ -106,7 +105,7 @@ func (p *process) healthURL(t *testing.T) string {
 
 func probe(t *testing.T, url string) int {
 	t.Helper()
-	response, err := http.Get(url) //nolint:noctx // a test against loopback
+	response, err := http.Get(url)
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	return response.StatusCode

@@ -76,7 +76,7 @@ type TokenDocument struct {
 // ExpiresAt is written in UTC as RFC 3339 with whole seconds, rounded down.
 func Files(t *Token) map[string][]byte {
 	expires := t.ExpiresAt.UTC().Truncate(time.Second)
-	document, err := json.Marshal(TokenDocument{
+	document, err := json.Marshal(TokenDocument{ //nolint:gosec // to publish the token is the purpose
 		AccessToken: t.AccessToken,
 		TokenType:   t.typeOrBearer(),
 		ExpiresAt:   expires,

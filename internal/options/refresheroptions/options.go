@@ -86,14 +86,16 @@ func (o *Options) flagSet() *flag.FlagSet {
 	flags := flag.NewFlagSet("refresher", flag.ContinueOnError)
 	o.Mode = 0o440
 	o.RequestFormat = refresher.EncodingForm
-	flags.StringVar(&o.CredentialsDir, "credentials-dir", "", "`directory` of the credentials Secret's files: client-id, client-secret, token-url, ... (required)")
+	flags.StringVar(&o.CredentialsDir, "credentials-dir", "",
+		"`directory` of the credentials Secret's files: client-id, client-secret, token-url, ... (required)")
 	flags.StringVar(&o.OutputDir, "output-dir", "", "`directory` the token's files are written to (required)")
 	flags.Func("mode", "`octal` mode of the token's files (default 0440)", o.setMode)
 	flags.IntVar(&o.Group, "group", 0, "group `id` of the token's files (default: as the directory gives)")
 	flags.StringVar(&o.Scope, "scope", "", "space-delimited `scopes` to ask for (default: all the app has)")
 	flags.StringVar(&o.TokenURL, "token-url", "", "token endpoint `URL` to use instead of the credentials' own")
 	flags.Func("request-format", "`form` or json: how the token request is written (default form)", o.setRequestFormat)
-	flags.StringVar(&o.HealthListen, "health-listen", "", "`address` for /startupz, /readyz, /healthz and /metrics, such as :8090 (default: none)")
+	flags.StringVar(&o.HealthListen, "health-listen", "",
+		"`address` for /startupz, /readyz, /healthz and /metrics, such as :8090 (default: none)")
 	flags.BoolVar(&o.Once, "once", false, "write one token and exit, as an init container or a Job does")
 	flags.DurationVar(&o.OnceTimeout, "once-timeout", 2*time.Minute, "how long --once waits for the token (default 2m)")
 	flags.StringVar(&o.LogFormat, "log-format", "text", "`format` of the log on standard error: text or json (default text)")
