@@ -56,17 +56,28 @@ type Secret struct {
 // Get returns the owner's Secret of that name, or nil when there is none.
 // ErrNotOurs when it belongs to somebody else.
 func (s *Secrets) Get(ctx context.Context, owner client.Object, name string) (*corev1.Secret, error) {
-	key := client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}
 	secret := &corev1.Secret{}
-	err := s.Client.Get(ctx, key, secret)
+	err := s.Client.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, secret)
 	if apierrors.IsNotFound(err) {
-		err = s.Live.Get(ctx, key, secret)
+		return s.GetLive(ctx, owner, name)
 	}
+	return checked(secret, owner, err)
+}
+
+// GetLive is Get without the cache, for decisions that must not rest on what was
+// true a moment ago.
+func (s *Secrets) GetLive(ctx context.Context, owner client.Object, name string) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := s.Live.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, secret)
+	return checked(secret, owner, err)
+}
+
+func checked(secret *corev1.Secret, owner client.Object, err error) (*corev1.Secret, error) {
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading secret %s: %w", name, err)
+		return nil, fmt.Errorf("reading a secret: %w", err)
 	case !Owned(secret, owner):
 		return nil, ErrNotOurs
 	}

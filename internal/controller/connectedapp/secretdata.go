@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/inventory"
+	"connectedapps.dev/operator/internal/plan"
+)
+
+// Values that say what a credentials Secret is
+// (https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries).
+const (
+	bindingType            = "oauth2"
+	bindingProvider        = "connectedapps"
+	serviceBindingTypeName = "servicebinding.io/oauth2"
+)
+
+// wantedSecret is the app's Secret as it should be.
+func wantedSecret(s *scope, secret clientSecret) apply.Secret {
+	spec := s.secretSpec()
+	var metadata *v1alpha1.SecretMetadata
+	kind := corev1.SecretTypeOpaque
+	if spec != nil {
+		metadata = spec.Metadata
+		if spec.Preset == v1alpha1.PresetServiceBinding {
+			kind = serviceBindingTypeName
+		}
+	}
+	own := map[string]string{v1alpha1.AnnotationClientID: s.app.Status.ClientID}
+	if secret.value != "" {
+		own[v1alpha1.AnnotationSecretID] = secret.id
+		own[v1alpha1.AnnotationSecretHash] = hashSecret(s.app.Status.ClientID, secret.value)
+	}
+	data := map[string][]byte{}
+	for name, value := range values(s, secret.value) {
+		if value != "" {
+			data[plan.SecretKey(spec, name)] = []byte(value)
+		}
+	}
+	return apply.Secret{
+		Name: s.app.CredentialsSecretName(), Type: kind, Data: data,
+		Labels:      apply.Labels(metadata, map[string]string{v1alpha1.LabelConnectedApp: s.app.Name}),
+		Annotations: apply.Annotations(metadata, own),
+	}
+}
+
+func values(s *scope, secret string) map[string]string {
+	metadata := s.connection.Discovery.Metadata
+	method := s.want.AuthMethod
+	if !s.want.HasSecret() {
+		secret = ""
+	}
+	return map[string]string{
+		plan.KeyClientID: s.app.Status.ClientID, plan.KeyClientSecret: secret,
+		plan.KeyIssuerURL: s.connection.Issuer, plan.KeyTokenURL: metadata.TokenEndpoint,
+		plan.KeyInternalTokenURL: internalURL(s.connection, metadata.TokenEndpoint),
+		plan.KeyAuthorizationURL: metadata.AuthorizationEndpoint, plan.KeyJWKSURL: metadata.JWKSURI,
+		plan.KeyUserInfoURL: metadata.UserinfoEndpoint, plan.KeyIntrospectionURL: metadata.IntrospectionEndpoint,
+		plan.KeyScopes: scopeNames(s.want), plan.KeyAuthMethod: method,
+		plan.KeyType: bindingType, plan.KeyProvider: bindingProvider,
+		plan.KeyCA: string(s.connection.CABundle),
+	}
+}
+
+// internalURL is where in the cluster an endpoint is reached, or empty when that
+// is no other address.
+func internalURL(c *inventory.Connection, endpoint string) string {
+	path, ok := strings.CutPrefix(endpoint, strings.TrimRight(c.URL, "/"))
+	if c.InternalURL == "" || !ok {
+		return ""
+	}
+	return strings.TrimRight(c.InternalURL, "/") + path
+}
+
+// scopeNames are the scopes as a token request writes them.
+func scopeNames(c plan.Client) string {
+	var names []string
+	seen := map[string]bool{}
+	for _, s := range c.Scopes {
+		if !seen[s.Name] {
+			seen[s.Name] = true
+			names = append(names, s.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// hashSecret lets an edit of the value be noticed. The value is random and long,
+// so that a hash tells nothing about it.
+func hashSecret(clientID, value string) string {
+	sum := sha256.Sum256([]byte(clientID + "\x00" + value))
+	return hex.EncodeToString(sum[:16])
+}
+
+// storedSecret finds the client secret in a Secret of ours, under whichever key
+// it was written; nil when it is not there as it was written, or is another
+// client's.
+func storedSecret(secret *corev1.Secret, clientID string) *clientSecret {
+	if secret == nil || clientID == "" || secret.Annotations[v1alpha1.AnnotationClientID] != clientID {
+		return nil
+	}
+	id, hash := secret.Annotations[v1alpha1.AnnotationSecretID], secret.Annotations[v1alpha1.AnnotationSecretHash]
+	if id == "" {
+		return nil
+	}
+	for _, value := range secret.Data {
+		if hashSecret(clientID, string(value)) == hash {
+			return &clientSecret{id: id, value: string(value)}
+		}
+	}
+	return nil
+}

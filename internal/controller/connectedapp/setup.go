@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// Indexes of ConnectedApps.
+const (
+	indexTokenServer = "tokenServer"
+	indexSecret      = "existingSecret"
+	indexConfigMap   = "publicKeyConfigMap"
+)
+
+const (
+	defaultConcurrency = 8
+	firstRetry         = 200 * time.Millisecond
+	longestRetry       = 2 * time.Minute
+)
+
+// SetupWithManager registers the controller: which objects wake which apps.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if err := addIndexes(mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	recovered := make(chan event.GenericEvent, 64)
+	r.Connections.OnChange(func(name string) {
+		server := &v1alpha1.TokenServer{}
+		server.Name = name
+		select {
+		case recovered <- event.GenericEvent{Object: server}:
+		default: // the apps look again by themselves
+		}
+	})
+	toApps := handler.EnqueueRequestsFromMapFunc
+	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
+		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&corev1.Secret{}).
+		Watches(&corev1.Secret{}, toApps(r.appsReadingSecret), builder.WithPredicates(predicate.NewPredicateFuncs(isReferenced))).
+		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
+		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfRecovered))).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: cmp.Or(r.Concurrency, defaultConcurrency),
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
+		}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the ConnectedApp controller: %w", err)
+	}
+	return nil
+}
+
+func addIndexes(indexer client.FieldIndexer) error {
+	for name, values := range map[string]func(*v1alpha1.ConnectedApp) []string{
+		indexTokenServer: func(app *v1alpha1.ConnectedApp) []string { return []string{app.TokenServerName()} },
+		indexSecret: func(app *v1alpha1.ConnectedApp) []string {
+			if app.CredentialsType() != v1alpha1.CredentialsExistingSecret {
+				return nil
+			}
+			return []string{app.CredentialsSecretName()}
+		},
+		indexConfigMap: configMapNames,
+	} {
+		extract := func(o client.Object) []string { return values(o.(*v1alpha1.ConnectedApp)) }
+		if err := indexer.IndexField(context.Background(), &v1alpha1.ConnectedApp{}, name, extract); err != nil {
+			return fmt.Errorf("indexing ConnectedApps by %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func configMapNames(app *v1alpha1.ConnectedApp) []string {
+	var names []string
+	for _, key := range app.Spec.PublicKeys {
+		if key.ConfigMapRef != nil {
+			names = append(names, key.ConfigMapRef.Name)
+		}
+	}
+	return names
+}
+
+func isReferenced(o client.Object) bool {
+	return o.GetLabels()[v1alpha1.LabelSecret] == v1alpha1.SecretReferenced
+}
+
+func (r *Reconciler) appsReadingSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.apps(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{indexSecret: o.GetName()})
+}
+
+func (r *Reconciler) appsReadingConfigMap(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.apps(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{indexConfigMap: o.GetName()})
+}
+
+func (r *Reconciler) appsOfServer(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.apps(ctx, client.MatchingFields{indexTokenServer: o.GetName()})
+}
+
+func (r *Reconciler) appsInNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.apps(ctx, client.InNamespace(o.GetName()))
+}
+
+// appsOfRecovered also deletes the clients whose objects did not wait for the
+// server.
+func (r *Reconciler) appsOfRecovered(ctx context.Context, o client.Object) []reconcile.Request {
+	if err := r.drain(ctx, o.GetName()); err != nil {
+		log.FromContext(ctx).Error(err, "deleting remembered clients", "tokenServer", o.GetName())
+	}
+	return r.appsOfServer(ctx, o)
+}
+
+func (r *Reconciler) apps(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	var list v1alpha1.ConnectedAppList
+	if err := r.Client.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		log.FromContext(ctx).Error(err, "listing ConnectedApps")
+		return nil
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
+	}
+	return requests
+}
