@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/tokenserver/adminclient"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// failure tells what went wrong while doing from wrong usage.
+type failure struct {
+	err error
+	// hint says what to do about it; empty: hintFor finds one.
+	hint string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// doing marks what do returns as a failure.
+func doing(do func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := do(cmd, args)
+		var failed *failure
+		if err == nil || errors.As(err, &failed) {
+			return err
+		}
+		return &failure{err: err}
+	}
+}
+
+// hintFor says what to do about err; empty when the error says it all.
+func hintFor(err error) string {
+	var failed *failure
+	if errors.As(err, &failed) && failed.hint != "" {
+		return failed.hint
+	}
+	var problems tokenserveroptions.Problems
+	for _, known := range []struct {
+		matches bool
+		hint    string
+	}{
+		{errors.As(err, &problems), "correct the file; `tokenserver config check FILE` tells whether it is right"},
+		{errors.Is(err, storage.ErrInUse), "stop the other tokenserver first: a SQLite database has one server at a time"},
+		{errors.Is(err, storage.ErrNewerSchema), "start the release that wrote it, or a later one"},
+		{errors.Is(err, keys.ErrWrongKey), "put the key that this database was made with back among encryptionKeyFiles; without it the database cannot be read"},
+		{errors.Is(err, adminclient.ErrTaken), "choose another bootstrap.adminClient.clientID, or put back the organization that was first"},
+		{diskFull(err), "free space on the file system of the database, and look for a limit on the size of files (ulimit -f)"},
+		{errors.Is(err, syscall.EADDRINUSE), "another process listens there; choose other addresses with --listen and --operations-listen"},
+		{errors.Is(err, fs.ErrPermission), "let the user that runs tokenserver read its files and write the folder of the database"},
+		{strings.Contains(err.Error(), "its folder"), "make the folder, or correct storage.sqlite.path"},
+		{errors.Is(err, fs.ErrNotExist), "--config names the file; docs/tokenserver-configuration.md has an example"},
+	} {
+		if known.matches {
+			return known.hint
+		}
+	}
+	return ""
+}
+
+// diskFull recognises what the database says of a write that found no room.
+func diskFull(err error) bool {
+	return errors.Is(err, storage.ErrFull) || strings.Contains(err.Error(), "disk I/O error")
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+)
+
+// Limits of a connection: what a slow or hostile peer may hold.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	// drainTimeout is less than the 30 s Kubernetes gives a Pod.
+	drainTimeout = 25 * time.Second
+)
+
+// listeners are the two open ports.
+type listeners struct{ public, operations net.Listener }
+
+func listen(config *tokenserveroptions.Config) (*listeners, error) {
+	public, err := net.Listen("tcp", config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listening for clients: %w", err)
+	}
+	operations, err := net.Listen("tcp", config.OperationsListen)
+	if err != nil {
+		_ = public.Close()
+		return nil, fmt.Errorf("listening for operations: %w", err)
+	}
+	return &listeners{public: public, operations: operations}, nil
+}
+
+func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
+// serve answers on both ports until ctx ends, then drains.
+func (p *process) serve(ctx context.Context) error {
+	public := newHTTPServer(p.server.Handler(), p.logger)
+	operations := newHTTPServer(p.server.OperationsHandler(), p.logger)
+	failed := make(chan error, 2)
+	go func() { failed <- operations.Serve(p.listeners.operations) }()
+	go func() { failed <- p.servePublic(public) }()
+	p.logger.Info("serving", "version", version, "public_url", p.reloader.started.PublicURL,
+		"address", p.listeners.public.Addr().String(), "operations_address", p.listeners.operations.Addr().String())
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("serving: %w", err)
+	}
+	return errors.Join(err, p.drain(public), operations.Close())
+}
+
+func (p *process) servePublic(server *http.Server) error {
+	certificate := p.reloader.certificate
+	if certificate == nil {
+		return server.Serve(p.listeners.public)
+	}
+	server.TLSConfig = &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate.Load(), nil },
+	}
+	return server.ServeTLS(p.listeners.public, "", "")
+}
+
+// drain tells the probes, waits for them to be noticed, and finishes the
+// requests that have begun.
+func (p *process) drain(public *http.Server) error {
+	p.server.Drain()
+	p.logger.Info("draining", "delay", p.flags.drainDelay)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	time.Sleep(p.flags.drainDelay)
+	if err := public.Shutdown(ctx); err != nil {
+		p.logger.Warn("closing requests that did not end in time", "error", err)
+		return public.Close()
+	}
+	p.logger.Info("stopped")
+	return nil
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"connectedapps.dev/operator/internal/filewatch"
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/tokenserver/adminclient"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// reloader takes over files that changed while the server runs. Everything but
+// the organizations, the users and the content of files stays as it was at the
+// start.
+type reloader struct {
+	flags     serveFlags
+	started   *tokenserveroptions.Config
+	current   *tokenserveroptions.Loaded
+	directory *directory.Live
+	// certificate is nil without TLS.
+	certificate *atomic.Pointer[tls.Certificate]
+	admin       *adminclient.Applier
+	failed      *prometheus.GaugeVec
+	lastError   map[string]string
+	logger      *slog.Logger
+}
+
+// Groups of files; the label of the metric.
+const (
+	groupConfig      = "configuration"
+	groupCertificate = "certificate"
+	groupAdminClient = "admin_client"
+)
+
+func newReloader(
+	f serveFlags, loaded *tokenserveroptions.Loaded, store storage.Apps, keyring *keys.Keyring,
+	registry *prometheus.Registry, logger *slog.Logger,
+) (*reloader, error) {
+	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
+	r := &reloader{
+		flags: f, started: loaded.Config, current: loaded, directory: directory.NewLive(loaded.Directory),
+		admin: &adminclient.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now},
+		failed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tokenserver_config_reload_failed",
+			Help: "1 while files that changed could not be taken over and the earlier ones are in use, else 0.",
+		}, []string{"files"}),
+		lastError: map[string]string{},
+		logger:    logger,
+	}
+	registry.MustRegister(r.failed)
+	if loaded.Config.TLSCertFile != "" {
+		r.certificate = &atomic.Pointer[tls.Certificate]{}
+		return r, r.loadCertificate(context.Background())
+	}
+	return r, nil
+}
+
+func (r *reloader) watch(ctx context.Context) {
+	groups := []*filewatch.Group{{Name: groupConfig, Files: r.configFiles, Apply: r.loadConfig}}
+	if r.certificate != nil {
+		files := []string{r.started.TLSCertFile, r.started.TLSKeyFile}
+		groups = append(groups, &filewatch.Group{Name: groupCertificate, Files: func() []string { return files }, Apply: r.loadCertificate})
+	}
+	if c := r.started.Bootstrap.AdminClient; c != nil {
+		files := []string{c.ClientSecretFile}
+		groups = append(groups, &filewatch.Group{Name: groupAdminClient, Files: func() []string { return files }, Apply: r.applyAdminClient})
+	}
+	for _, group := range groups {
+		r.failed.WithLabelValues(group.Name).Set(0)
+	}
+	(&filewatch.Watcher{Groups: groups, Report: r.report}).Run(ctx)
+}
+
+// report logs an error once, not at every attempt.
+func (r *reloader) report(group string, err error) {
+	if err == nil {
+		if r.lastError[group] != "" {
+			r.logger.Info("changed files are taken over again", "files", group)
+		}
+		r.lastError[group] = ""
+		r.failed.WithLabelValues(group).Set(0)
+		return
+	}
+	r.failed.WithLabelValues(group).Set(1)
+	if r.lastError[group] != err.Error() {
+		r.lastError[group] = err.Error()
+		r.logger.Error("taking over changed files failed; the earlier ones stay in use", "files", group, "error", err)
+	}
+}
+
+// configFiles are the configuration and what is read together with it.
+func (r *reloader) configFiles() []string {
+	files := []string{r.flags.config}
+	for _, user := range r.current.Config.Users {
+		if user.PasswordHashFile != "" {
+			files = append(files, user.PasswordHashFile)
+		}
+	}
+	return files
+}
+
+func (r *reloader) loadConfig(ctx context.Context) error {
+	next, err := tokenserveroptions.Load(r.flags.config, r.flags.overrides)
+	if err != nil {
+		return err
+	}
+	if reflect.DeepEqual(next, r.current) {
+		return nil
+	}
+	// Before the swap: the first organization may have become another.
+	if err := r.applyAdminClientIn(ctx, next.Directory); err != nil {
+		return err
+	}
+	r.directory.Store(next.Directory)
+	r.current = next
+	r.logger.Info("configuration read again", "organizations", len(next.Config.Organizations), "users", len(next.Config.Users))
+	if fields := r.started.RestartFields(next.Config); len(fields) > 0 {
+		r.logger.Warn("these settings take effect after a restart", "settings", strings.Join(fields, ", "))
+	}
+	return nil
+}
+
+func (r *reloader) loadCertificate(context.Context) error {
+	pair, err := tls.LoadX509KeyPair(r.started.TLSCertFile, r.started.TLSKeyFile)
+	if err != nil {
+		return fmt.Errorf("loading the certificate: %w", err)
+	}
+	if before := r.certificate.Swap(&pair); before != nil && !reflect.DeepEqual(before.Certificate, pair.Certificate) {
+		r.logger.Info("certificate read again", "not_after", pair.Leaf.NotAfter)
+	}
+	return nil
+}
+
+func (r *reloader) applyAdminClient(ctx context.Context) error {
+	return r.applyAdminClientIn(ctx, r.directory.Load())
+}
+
+func (r *reloader) applyAdminClientIn(ctx context.Context, d *directory.Directory) error {
+	c := r.started.Bootstrap.AdminClient
+	if c == nil {
+		return r.admin.Apply(ctx, d, nil)
+	}
+	secret, err := c.Secret()
+	if err != nil {
+		return fmt.Errorf("reading the secret of the administrator's client: %w", err)
+	}
+	return r.admin.Apply(ctx, d, &adminclient.Client{ClientID: c.ClientID, Secret: secret})
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/tokenserver"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/source"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	config       string
+	waitForFiles time.Duration
+	overrides    tokenserveroptions.Overrides
+	drainDelay   time.Duration
+	logFormat    string
+	logLevel     string
+}
+
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server until SIGTERM or SIGINT",
+		Long: `serve runs the server until SIGTERM or SIGINT. Then /readyz answers 503,
+requests that have begun are finished, and it exits with status 0 after at most
+25 seconds; a second signal ends it at once.
+
+The configuration file, the certificate, the password hashes and the
+administrator's secret are read again within seconds after they changed. A bad
+edit keeps what was there before and is logged; settings that need a restart are
+named in the log.`,
+		Example: `  tokenserver serve --config=tokenserver.yaml
+  tokenserver serve --config=/etc/tokenserver/config/config.yaml --wait-for-files=2m --log-format=json
+  tokenserver serve --listen=127.0.0.1:9090 --operations-listen=127.0.0.1:9091`,
+		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			return f.validate()
+		},
+		RunE: doing(func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), f, cmd.ErrOrStderr())
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "tokenserver.yaml", "configuration `file`")
+	flags.DurationVar(&f.waitForFiles, "wait-for-files", 0, "how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made (default 0s: not at all)")
+	flags.StringVar(&f.overrides.Listen, "listen", "", "`address` of the endpoints (default: as the configuration says)")
+	flags.StringVar(&f.overrides.OperationsListen, "operations-listen", "", "`address` of /healthz, /readyz and /metrics (default: as the configuration says)")
+	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to go on taking requests after SIGTERM while /readyz answers 503, for load balancers to notice; at most 20s (default 0s)")
+	flags.StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
+	flags.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
+	return cmd
+}
+
+const maxDrainDelay = 20 * time.Second
+
+func (f *serveFlags) validate() error {
+	var problems []error
+	var level slog.Level
+	if f.logFormat != "text" && f.logFormat != "json" {
+		problems = append(problems, fmt.Errorf("--log-format must be text or json, not %q", f.logFormat))
+	}
+	if level.UnmarshalText([]byte(f.logLevel)) != nil {
+		problems = append(problems, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.logLevel))
+	}
+	if f.waitForFiles < 0 {
+		problems = append(problems, errors.New("--wait-for-files must not be negative"))
+	}
+	if f.drainDelay < 0 || f.drainDelay > maxDrainDelay {
+		problems = append(problems, fmt.Errorf("--drain-delay must be from 0s to %s", maxDrainDelay))
+	}
+	return errors.Join(problems...)
+}
+
+func (f *serveFlags) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.logLevel)) // validated
+	options := &slog.HandlerOptions{Level: level}
+	if f.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	// The second signal finds the default behaviour: it ends the program.
+	context.AfterFunc(ctx, stop)
+	logger := f.logger(stderr)
+	if err := waitForFiles(ctx, f.config, f.waitForFiles, logger); err != nil {
+		// Stopped before it began.
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	loaded, err := tokenserveroptions.Load(f.config, f.overrides)
+	if err != nil {
+		return fmt.Errorf("loading %s: %w", f.config, err)
+	}
+	for _, warning := range loaded.Warnings {
+		logger.Warn(warning)
+	}
+	p, err := assemble(ctx, f, loaded, logger)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.run(ctx), p.store.Close())
+}
+
+// process is everything that serve runs.
+type process struct {
+	flags     serveFlags
+	logger    *slog.Logger
+	store     storage.Storage
+	server    *tokenserver.Server
+	listeners *listeners
+	reloader  *reloader
+}
+
+// assemble builds what serve runs; nothing serves yet.
+func assemble(ctx context.Context, f serveFlags, loaded *tokenserveroptions.Loaded, logger *slog.Logger) (_ *process, err error) {
+	config := loaded.Config
+	store, keyring, err := openDatabase(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = store.Close()
+		}
+	}()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r, err := newReloader(f, loaded, store, keyring, registry, logger)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.applyAdminClient(ctx); err != nil {
+		return nil, err
+	}
+	server, err := newServer(ctx, config, store, keyring, r.directory, registry, logger)
+	if err != nil {
+		return nil, err
+	}
+	l, err := listen(config)
+	if err != nil {
+		return nil, err
+	}
+	return &process{flags: f, logger: logger, store: store, server: server, listeners: l, reloader: r}, nil
+}
+
+func newServer(
+	ctx context.Context, config *tokenserveroptions.Config, store storage.Storage, keyring *keys.Keyring, live *directory.Live,
+	registry *prometheus.Registry, logger *slog.Logger,
+) (*tokenserver.Server, error) {
+	server, err := tokenserver.New(ctx, tokenserver.Config{
+		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry,
+		AccessTokenLifetime: config.AccessTokenLifetime, RecoverableSecrets: config.RecoverableSecrets,
+		Source: source.Proxies(config.ProxyPrefixes()).Of,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the server: %w", err)
+	}
+	return server, nil
+}
+
+// run serves until ctx ends, and then until what has begun is finished.
+func (p *process) run(ctx context.Context) error {
+	// The loops outlive the requests, which may still have something to write.
+	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { p.server.Run(loops) })
+	running.Go(func() { p.reloader.watch(loops) })
+	err := p.serve(ctx)
+	stopLoops()
+	running.Wait()
+	return err
+}
