@@ -35,11 +35,12 @@ packages() { grep -vc -e '^go: ' -e '^#' "$log" || true; }
 
 # total counts the packages that are compiled already and those that are not.
 total() { # FLAGS AND PACKAGES...
-  local flags=() stale
-  for flag in "$@"; do
-    [[ $flag == -o || $flag == */bin/* || $flag == -trimpath ]] || flags+=("$flag")
+  local arguments=() stale
+  while (($#)); do
+    if [[ $1 == -o ]]; then shift; else arguments+=("$1"); fi
+    shift
   done
-  stale=$(go list -deps -f '{{if .Stale}}stale{{end}}' "${flags[@]}" 2>/dev/null | grep -c stale || true)
+  stale=$(go list -deps -f '{{if .Stale}}stale{{end}}' "${arguments[@]}" 2>/dev/null | grep -c stale || true)
   echo $((stale + $(packages)))
 }
 

@@ -1,0 +1,148 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the demo is made of: numbered steps, processes that end with it, waiting.
+
+green='' red='' dim='' reset='' live=
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+  green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' reset=$'\e[0m' live=yes
+fi
+
+### Steps
+
+number=0
+title=
+reason=
+
+# step TITLE begins a step. A step has failed when the next thing is the end of
+# this program.
+step() {
+  number=$((number + 1))
+  title=$1
+  reason=
+  SECONDS_AT_STEP=$SECONDS
+  [[ -z $live ]] || printf '%s%2d … %s%s' "$dim" "$number" "$title" "$reset"
+}
+
+# ok DETAIL ends it well.
+ok() {
+  local took=$((SECONDS - SECONDS_AT_STEP))
+  mark "$green" ✔ "$1"
+  ((took < 3)) || printf '     %stook %ds%s\n' "$dim" "$took" "$reset"
+  title=
+}
+
+# fail REASON ends everything.
+fail() {
+  reason=$1
+  exit 1
+}
+
+mark() { # COLOUR MARK DETAIL
+  [[ -z $live ]] || printf '\r\e[K'
+  printf '%2d %s%s%s %s: %s\n' "$number" "$1" "$2" "$reset" "$title" "$3"
+}
+
+# show COMMAND... prints a command and what it says.
+show() {
+  printf '     %s$ %s%s\n' "$dim" "$*" "$reset"
+  "$@" 2>&1 | sed 's/^/     /'
+}
+
+### Waiting
+
+# eventually SECONDS WHAT COMMAND... repeats a command until it succeeds.
+eventually() {
+  local deadline=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || fail "$what did not happen in time"
+    check_processes
+    sleep 0.1
+  done
+}
+
+### Processes
+
+declare -A pids=()
+started=()
+
+# Whatever happens to this shell, the kernel ends what it started. A demo that
+# is to stay gets a session of its own instead, apart from the terminal.
+guard=()
+if [[ -n ${KEEP:-} ]]; then
+  ! command -v setsid >/dev/null || guard=(setsid)
+else
+  ! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM --)
+fi
+
+# start NAME COMMAND... runs a program until the demo ends, its output in
+# NAME.log.
+start() {
+  local name=$1
+  shift
+  "${guard[@]}" "$@" >"$work/$name.log" 2>&1 </dev/null &
+  pids[$name]=$!
+  started+=("$name")
+  echo "$name ${pids[$name]}" >>"$work/processes"
+}
+
+check_processes() {
+  local name
+  for name in "${started[@]}"; do
+    kill -0 "${pids[$name]}" 2>/dev/null || fail "$name ended"
+  done
+}
+
+# end NAME... ends processes of ours and waits for them.
+end() {
+  local name pid i
+  for name in "$@"; do
+    pid=${pids[$name]:-}
+    [[ -n $pid ]] || continue
+    kill "$pid" 2>/dev/null || true
+    for ((i = 0; i < 100; i++)); do
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    unset "pids[$name]"
+  done
+}
+
+end_all() {
+  local i
+  for ((i = ${#started[@]} - 1; i >= 0; i--)); do
+    end "${started[i]}"
+  done
+  started=()
+}
+
+# free_port prints a port nobody listens on. It lies below those that the
+# system hands out by itself.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 10000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+  done
+  echo "$port"
+}
+
+# memory prints a table of the memory that programs hold.
+memory() {
+  local pid
+  printf '     %-26s %s\n' PROCESS MEMORY
+  for pid in $(descendants $$); do
+    awk '/^Name:/ { name = $2 } /^VmRSS:/ { printf "%s %d\n", name, $2 / 1024 }' "/proc/$pid/status" 2>/dev/null
+  done | grep -E '^(etcd|kube-|manager|tokenserver|refresher)' | awk '{ printf "     %-26s %4d MiB\n", $1, $2 }'
+}
+
+descendants() {
+  local child
+  for child in $(ps -o pid= --ppid "$1"); do
+    echo "$child"
+    descendants "$child"
+  done
+}

@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Plain curl against the token server. Secrets go through standard input and
+# files: whoever may list processes sees the arguments of a program.
+
+api() { curl -sS --max-time 10 --cacert "$work/ca.crt" "$@"; }
+
+# member NAME prints one member of a flat JSON object.
+member() { sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p'; }
+
+# secret NAMESPACE NAME KEY prints a value of a Secret.
+secret() {
+  kubectl get secret -n "$1" "$2" -o "go-template={{index .data \"$3\" | base64decode}}"
+}
+
+# request_token CLIENT_ID CLIENT_SECRET: the client-credentials example of the
+# platform, JSON body and all. Prints the response.
+request_token() {
+  api --fail-with-body -H 'Content-Type: application/json' --data @- \
+    "$url/accounts/api/v2/oauth2/token" <<BODY
+{"client_id": "$1", "client_secret": "$2", "grant_type": "client_credentials"}
+BODY
+}
+
+# get TOKEN PATH prints the response body and, on a line of its own, the status.
+get() {
+  api -w '\n%{http_code}\n' -H @- "$url$2" <<<"Authorization: Bearer $1"
+}
+
+status_of() { get "$@" | tail -n 1; }
+
+# short VALUE is enough of a token to tell it from the next.
+short() { sha256sum <<<"$1" | cut -c -8; }

@@ -1,0 +1,220 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The steps, in the order in which the demo takes them.
+
+control_plane() {
+  step "Control plane"
+  start cluster "$root/bin/cluster" --assets "$KUBEBUILDER_ASSETS" --controller-manager "$KUBE_CONTROLLER_MANAGER" \
+    --dir "$work/cluster" --kubeconfig "$KUBECONFIG"
+  eventually 120 "the API becoming ready" test -f "$KUBECONFIG"
+  ok "etcd, kube-apiserver and kube-controller-manager run"
+}
+
+install_kinds() {
+  step "Installed"
+  kubectl create namespace "$system" >/dev/null
+  kubectl apply --server-side -k config/crd >/dev/null
+  kubectl apply --server-side -k config/rbac >/dev/null
+  kubectl apply --server-side -k config/policy >/dev/null
+  kubectl create serviceaccount -n "$system" connectedapps-manager >/dev/null
+  kubectl wait --for=condition=Established --timeout=30s crd \
+    {tokenservers,connectedapps,accesstokens}.connectedapps.dev >/dev/null
+  ok "the kinds TokenServer, ConnectedApp and AccessToken, roles and policies"
+}
+
+# The manager runs with the rights it has in a cluster, no more.
+manager() {
+  step "Manager"
+  umask 077
+  kubectl create token -n "$system" connectedapps-manager --duration=24h >"$work/manager.token"
+  sed "s|^users:.*|users: [{name: admin, user: {tokenFile: $work/manager.token}}]|" "$KUBECONFIG" >"$work/manager.kubeconfig"
+  start manager "$root/bin/manager" --kubeconfig "$work/manager.kubeconfig" --namespace "$system" \
+    --minimum-token-lifetime 5s --health-probe-bind-address 127.0.0.1:0 --metrics-bind-address 0
+  for name in tokenserver-admin tokenserver-keys tokenserver-tls; do
+    eventually 30 "the Secret $name" kubectl get secret -n "$system" "$name"
+  done
+  ok "runs as its ServiceAccount and made the token server's Secrets"
+}
+
+# The configuration is that of config/tokenserver with the addresses of this
+# machine; the files are those that a Pod would mount.
+tokenserver() {
+  step "Token server"
+  local port operations files=$work/tokenserver
+  port=$(free_port)
+  operations=$(free_port)
+  url=https://localhost:$port
+  mkdir -m 700 "$files" "$files"/{admin,keys,tls,data}
+  secret "$system" tokenserver-admin client-secret >"$files/admin/client-secret"
+  secret "$system" tokenserver-keys encryption-key >"$files/keys/encryption-key"
+  for key in tls.crt tls.key ca.crt; do
+    secret "$system" tokenserver-tls "$key" >"$files/tls/$key"
+  done
+  cp "$files/tls/ca.crt" "$work/ca.crt"
+  sed -e "s|^publicURL:.*|publicURL: $url|" \
+    -e "s|^listen:.*|listen: 127.0.0.1:$port|" \
+    -e "s|^operationsListen:.*|operationsListen: 127.0.0.1:$operations|" \
+    -e "s|^accessTokenLifetime:.*|accessTokenLifetime: $token_lifetime|" \
+    -e "s|/etc/tokenserver|$files|; s|/var/lib/tokenserver|$files/data|" \
+    config/tokenserver/config.yaml >"$files/config.yaml"
+  start tokenserver "$root/bin/tokenserver" serve --config "$files/config.yaml"
+  eventually 30 "the token server becoming ready" curl -fsS "http://127.0.0.1:$operations/readyz"
+  ok "ready at $url, SQLite, tokens of $token_lifetime"
+}
+
+apply_samples() {
+  step "Manifests applied"
+  kubectl kustomize config/samples | sed "s|https://tokenserver.connectedapps-system.svc|$url|" >"$work/samples.yaml"
+  kubectl apply --server-side -f "$work/samples.yaml" >/dev/null
+  kubectl wait --for=condition=Ready --timeout=60s tokenserver/default >/dev/null 2>&1 || not_ready tokenserver
+  kubectl wait --for=condition=Ready --timeout=60s -n $namespace connectedapp --all >/dev/null 2>&1 || not_ready connectedapp
+  kubectl wait --for=condition=Ready --timeout=60s -n $namespace accesstoken --all >/dev/null 2>&1 || not_ready accesstoken
+  ok "config/samples, and every object is Ready"
+}
+
+not_ready() {
+  fail "$(kubectl get "$1" -A -o 'jsonpath={range .items[*]}{.metadata.name}: {.status.conditions[?(@.type=="Ready")].message}; {end}')"
+}
+
+registered_app() {
+  step "Registered"
+  client_id=$(kubectl get connectedapp -n $namespace gitproxy -o 'jsonpath={.status.clientID}')
+  [[ -n $client_id ]] || fail "the app has no client id"
+  ok "the ConnectedApp gitproxy is the client $client_id"
+  show kubectl get capp -n $namespace -o wide
+}
+
+secret_keys() {
+  step "Credentials"
+  local keys
+  keys=$(kubectl get secret -n $namespace gitproxy-credentials -o 'go-template={{range $key, $value := .data}}{{$key}} {{end}}')
+  for key in client-id client-secret token-url; do
+    [[ " $keys " == *" $key "* ]] || fail "the Secret has no key $key"
+  done
+  ok "the Secret gitproxy-credentials; its values stay hidden"
+  echo "     $keys" | fold -sw 100 | sed '2,$s/^/     /'
+}
+
+# The sidecar's program, with the Secret as a Pod would mount it, and an
+# application that reads the token all the time.
+refresher() {
+  step "Refresher"
+  local credentials=$work/credentials
+  tokens=$work/tokens
+  mkdir "$credentials" "$tokens"
+  for key in $(kubectl get secret -n $namespace gitproxy-credentials -o 'go-template={{range $key, $value := .data}}{{$key}} {{end}}'); do
+    secret $namespace gitproxy-credentials "$key" >"$credentials/$key"
+  done
+  start refresher "$root/bin/refresher" --credentials-dir "$credentials" --output-dir "$tokens" --health-listen 127.0.0.1:0
+  eventually 15 "the first token file" test -s "$tokens/access-token"
+  start reader "$root/hack/demo/reader.sh" "$tokens" "$work/reads"
+  ok "writes access-token, and a reader opens it 20 times a second"
+}
+
+token_by_curl() {
+  step "Token by curl"
+  local response
+  response=$(request_token "$client_id" "$(secret $namespace gitproxy-credentials client-secret)") ||
+    fail "the token endpoint said: $response"
+  token=$(member access_token <<<"$response")
+  [[ $token == *.*.* ]] || fail "no access token in the answer"
+  ok "got with the Secret's credentials and the vendor's JSON body"
+  echo "     $response" | sed 's/"access_token": *"[^"]*"/"access_token":"••••"/'
+}
+
+profile() {
+  step "Profile"
+  local tampered=${token%?????}AAAAA status
+  status=$(status_of "$token" /accounts/api/profile)
+  [[ $status == 200 ]] || fail "GET /accounts/api/profile answered $status"
+  status=$(status_of "$tampered" /accounts/api/profile)
+  [[ $status == 401 ]] || fail "a tampered token was answered with $status"
+  ok "the token is accepted (200), and refused after tampering (401)"
+}
+
+secret_rotates() {
+  step "Token Secret"
+  local seen=() now
+  local deadline=$((SECONDS + 60))
+  while ((${#seen[@]} < 3)); do
+    now=$(secret $namespace gitproxy-token access-token)
+    if [[ ${seen[-1]:-} != "$now" ]]; then
+      [[ $(status_of "$now" /accounts/api/profile) == 200 ]] || fail "the token in the Secret is refused"
+      seen+=("$now")
+    fi
+    ((SECONDS < deadline)) || fail "changed $((${#seen[@]} - 1)) times in a minute"
+    sleep 0.2
+  done
+  ok "rotated twice: $(short "${seen[0]}") → $(short "${seen[1]}") → $(short "${seen[2]}")"
+}
+
+file_rotates() {
+  step "Token file"
+  local reads gaps tokens_seen
+  eventually 60 "the second rotation of the file" rotated_twice
+  reads=$(wc -l <"$work/reads")
+  gaps=$(grep -vc '^ok ' "$work/reads" || true)
+  tokens_seen=$(uniq "$work/reads" | awk '/^ok/ { printf "%s%s", sep, $2; sep = " → " }')
+  ((gaps == 0)) || fail "$gaps of $reads reads found no good token: $(grep -v '^ok ' "$work/reads" | head -n 1)"
+  ok "rotated twice: $tokens_seen; $reads reads, no gap"
+}
+
+rotated_twice() { (($(uniq "$work/reads" | grep -c '^ok ') >= 3)); }
+
+edit_reaches_server() {
+  step "Edit"
+  kubectl patch connectedapp -n $namespace gitproxy --type merge -p '{"spec":{"clientName":"GitProxy EU"}}' >/dev/null
+  eventually 30 "the new name on the server" server_says '"client_name" *: *"GitProxy EU"'
+  ok "the new clientName is on the server"
+}
+
+# app_on_server asks the management API, as its administrator.
+app_on_server() {
+  local admin
+  admin=$(request_token connectedapps-manager "$(<"$work/tokenserver/admin/client-secret")" | member access_token)
+  get "$admin" "/accounts/api/connectedApplications/$client_id"
+}
+
+server_says() { app_on_server | grep -q "$1"; }
+
+deleted_secret_returns() {
+  step "Secret deleted"
+  kubectl delete secret -n $namespace gitproxy-credentials >/dev/null
+  eventually 30 "the Secret coming back" secret $namespace gitproxy-credentials client-secret
+  request_token "$client_id" "$(secret $namespace gitproxy-credentials client-secret)" >/dev/null ||
+    fail "the new credentials are refused"
+  ok "it came back within $((SECONDS - SECONDS_AT_STEP + 1))s, and its credentials work"
+}
+
+app_goes() {
+  step "App deleted"
+  memory >"$work/memory"
+  end reader refresher
+  kubectl delete accesstoken,connectedapp -n $namespace gitproxy --timeout=30s >/dev/null
+  eventually 15 "the app leaving the server" server_says '^404$'
+  eventually 15 "the Secrets being collected" no_secrets
+  ok "deregistered (404), and its Secrets are gone"
+}
+
+no_secrets() {
+  [[ -z $(kubectl get secret -n $namespace -o name --ignore-not-found gitproxy-credentials gitproxy-token) ]]
+}
+
+end_of_steps() {
+  printf '\nMemory at work:\n'
+  cat "$work/memory"
+  printf '\n%sAll %d steps held, in %ds.%s\n' "$green" "$number" "$SECONDS" "$reset"
+  [[ -n ${KEEP:-} ]] || return 0
+  cat <<USE
+
+It is still running. Try:
+
+     export KUBECONFIG=$kept/kubeconfig
+     kubectl get tokenservers,connectedapps,accesstokens -A
+     kubectl get secret -n $namespace portal-credentials -o yaml
+     curl --cacert $kept/ca.crt $url/accounts/api/v2/oauth2/.well-known/openid-configuration
+
+Logs are in $kept. "make demo-stop" ends it.
+USE
+}
