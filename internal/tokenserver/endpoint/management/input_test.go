@@ -210,7 +210,7 @@ func TestPaging(t *testing.T) {
 		require.Equal(t, want, list("limit=500&search="+search).Total, search)
 	}
 	rapid.Check(t, func(r *rapid.T) {
-		limit := rapid.IntRange(5, 70).Draw(r, "limit")
+		limit := rapid.IntRange(10, 70).Draw(r, "limit")
 		search := rapid.SampledFrom([]string{"", "crimson", "BLUE"}).Draw(r, "search")
 		whole := list("limit=500&search=" + search)
 		var paged []oauth.ConnectedApp
