@@ -149,6 +149,9 @@ const (
 	// ReasonTokenRefused: the token endpoint refused the request; the message
 	// says why.
 	ReasonTokenRefused = "TokenRefused"
+	// ReasonRevocationFailed, on Events: the token of an AccessToken that was
+	// deleted could not be revoked; it expires by itself.
+	ReasonRevocationFailed = "RevocationFailed"
 	// ReasonLifetimeTooShort: the server's tokens expire before a mounted Secret
 	// reaches its readers.
 	ReasonLifetimeTooShort = "LifetimeTooShort"

@@ -32,6 +32,14 @@ const (
 	// LabelTombstone marks ConfigMaps in the manager's namespace that remember a
 	// client whose server did not answer when it was to be deleted.
 	LabelTombstone = "connectedapps.dev/tombstone"
+	// AnnotationIssuedAt, on a token Secret, is when its token was issued.
+	AnnotationIssuedAt = "connectedapps.dev/issued-at"
+	// AnnotationIssuedFor, on a token Secret, is a digest of the client, secret
+	// and scopes its token was issued for.
+	AnnotationIssuedFor = "connectedapps.dev/issued-for"
+	// AnnotationContentHash, on a token Secret, is a digest of its data: data
+	// that somebody changed is replaced.
+	AnnotationContentHash = "connectedapps.dev/content-hash"
 	// AnnotationRefreshRequestedAt asks for a new token now; any new value
 	// does, the time by habit. status.lastHandledRefreshAt repeats it when it
 	// was done.

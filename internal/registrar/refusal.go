@@ -25,7 +25,7 @@ const maxRetryAfter = 10 * time.Minute
 // refusal makes an *Error of an answer that is no success.
 func (c *Client) refusal(r request, response *http.Response, body []byte, token string) *Error {
 	e := &Error{Op: r.op, Status: response.StatusCode, RetryAfter: retryAfter(response.Header.Get("Retry-After"))}
-	e.Message = c.redact.clean(messageOf(response, body), token)
+	e.Message = c.redact.clean(messageOf(response, body), append(r.redact, token)...)
 	e.Reason = reasonOf(r, response)
 	e.tokenRefused = strings.Contains(response.Header.Get("WWW-Authenticate"), oauth.CodeInvalidToken)
 	switch {

@@ -45,6 +45,8 @@ type request struct {
 	// limit is the most bytes of an answer; 0 means maxBody.
 	limit   int64
 	success []int
+	// redact are secrets in the request that an error must not repeat.
+	redact []string
 }
 
 func newTransport(caBundle []byte) (*http.Transport, error) {

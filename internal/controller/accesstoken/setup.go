@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package accesstoken
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
+)
+
+// SetupWithManager watches AccessTokens, their Secrets and the ConnectedApps
+// they belong to. Unset dependencies are taken from the manager. The queue is
+// this controller's own, so that a backlog of registrations delays no refresh.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if r.Client == nil {
+		r.Client = mgr.GetClient()
+	}
+	if r.Live == nil {
+		r.Live = mgr.GetAPIReader()
+	}
+	if r.Secrets == nil {
+		r.Secrets = &apply.Secrets{Client: r.Client, Live: r.Live, Scheme: mgr.GetScheme(), FieldManager: apply.ManagerAccessToken}
+	}
+	if r.Recorder == nil {
+		r.Recorder = mgr.GetEventRecorder(apply.ManagerAccessToken)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("accesstoken").
+		For(&v1alpha1.AccessToken{}, builder.WithPredicates(
+			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Owns(&corev1.Secret{}).
+		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.tokensOf)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 8,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](200*time.Millisecond, time.Minute),
+		}).
+		Complete(r)
+}
+
+// tokensOf maps an app to its AccessTokens.
+func (r *Reconciler) tokensOf(ctx context.Context, o client.Object) []reconcile.Request {
+	tokens := &v1alpha1.AccessTokenList{}
+	if err := r.Client.List(ctx, tokens, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil // reading from the cache fails when the manager stops
+	}
+	var requests []reconcile.Request
+	for i := range tokens.Items {
+		if tokens.Items[i].Spec.ConnectedAppRef.Name == o.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&tokens.Items[i])})
+		}
+	}
+	return requests
+}
