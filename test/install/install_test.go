@@ -86,6 +86,7 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 		{"patch", "accesstokens.connectedapps.dev/status", "-n", "payments"},
 		{"create", "secrets", "-n", "payments"},
 		{"create", "secrets", "-n", "connectedapps-system"},
+		{"create", "configmaps", "-n", "connectedapps-system"},
 		{"create", "events.events.k8s.io", "-n", "payments"},
 		{"update", "leases.coordination.k8s.io", "-n", "connectedapps-system"},
 		{"create", "tokenreviews.authentication.k8s.io"},
@@ -95,6 +96,7 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 	for _, refused := range [][]string{
 		{"update", "leases.coordination.k8s.io", "-n", "payments"},
 		{"create", "pods", "-n", "payments"},
+		{"create", "configmaps", "-n", "payments"},
 		{"impersonate", "users"},
 		{"create", "clusterroles.rbac.authorization.k8s.io"},
 		{"create", "serviceaccounts/token", "-n", "payments"},
