@@ -72,6 +72,7 @@ type options struct {
 	mutate     func(*directory.Organization, *directory.User)
 	folder     string
 	address    string
+	tls        bool
 	wrap       func(storage.Storage) storage.Storage
 }
 
@@ -108,6 +109,9 @@ func WithFolder(folder string) Option { return func(o *options) { o.folder = fol
 // WithAddress listens on an address instead of a free port, so that an instance
 // started again has the same issuer.
 func WithAddress(address string) Option { return func(o *options) { o.address = address } }
+
+// WithTLS serves https with a certificate that HTTP.Certificate returns.
+func WithTLS() Option { return func(o *options) { o.tls = true } }
 
 // WithStorage puts something between the server and its storage, for faults.
 func WithStorage(wrap func(storage.Storage) storage.Storage) Option {
@@ -151,7 +155,11 @@ func (i *Instance) serve(t testing.TB, o options) {
 		_ = i.HTTP.Listener.Close()
 		i.HTTP.Listener = listener
 	}
-	i.URL = "http://" + i.HTTP.Listener.Addr().String()
+	scheme, listenAndServe := "http://", i.HTTP.Start
+	if o.tls {
+		scheme, listenAndServe = "https://", i.HTTP.StartTLS
+	}
+	i.URL = scheme + i.HTTP.Listener.Addr().String()
 	config := o.config
 	config.PublicURL, config.Store, config.Keyring, config.Directory = i.URL, i.Store, i.Keyring, i.Directory
 	server, err := tokenserver.New(t.Context(), config)
@@ -159,7 +167,7 @@ func (i *Instance) serve(t testing.TB, o options) {
 	require.NoError(t, server.Load(t.Context()))
 	i.Server = server
 	i.HTTP.Config.Handler = o.middleware(server.Handler())
-	i.HTTP.Start()
+	listenAndServe()
 	t.Cleanup(i.HTTP.Close)
 }
 
