@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"connectedapps.dev/operator/internal/bootstrap"
+	"connectedapps.dev/operator/internal/controller"
+	"connectedapps.dev/operator/internal/options/manageroptions"
+)
+
+const (
+	leaderElectionID = "manager.connectedapps.dev"
+	shutdownTimeout  = 10 * time.Second
+)
+
+// manage runs the controllers until ctx ends.
+func manage(ctx context.Context, o *manageroptions.Options) error {
+	scheme, err := controller.NewScheme()
+	if err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster; set --kubeconfig or $KUBECONFIG outside of one: %w", err)
+	}
+	// The API server's own fairness protects it; a limit here would only delay.
+	config.QPS = -1
+	timeout := shutdownTimeout
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controller.CacheOptions(),
+		Metrics:                       metricsOptions(o),
+		HealthProbeBindAddress:        o.HealthProbeBindAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &timeout,
+	})
+	if err != nil {
+		return fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	if err := addChecks(mgr); err != nil {
+		return err
+	}
+	err = mgr.Add(&bootstrap.Runnable{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace, Secrets: o.BootstrapSecrets, TLS: o.ManageTLS,
+	})
+	if err != nil {
+		return fmt.Errorf("adding the bootstrap: %w", err)
+	}
+	err = controller.Register(ctx, mgr, controller.Options{
+		Namespace: o.Namespace, ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
+	})
+	if err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the controllers: %w", err)
+	}
+	return nil
+}
+
+func metricsOptions(o *manageroptions.Options) metricsserver.Options {
+	m := metricsserver.Options{BindAddress: o.MetricsBindAddress, SecureServing: o.MetricsSecure}
+	if o.MetricsSecure {
+		m.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return m
+}
+
+// addChecks serves the probes: a manager that waits to be the leader is ready.
+func addChecks(mgr ctrl.Manager) error {
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the health check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the readiness check: %w", err)
+	}
+	return nil
+}

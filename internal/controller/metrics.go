@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
+)
+
+// collectTimeout bounds reading from the cache, which has no server to wait for.
+const collectTimeout = 5 * time.Second
+
+// collector counts objects by the state their status shows, at the time of the
+// scrape: gauges that are set on the way are wrong after a restart and after a
+// deletion.
+type collector struct {
+	reader client.Reader
+
+	objects *prometheus.Desc
+	drifted *prometheus.Desc
+	expires *prometheus.Desc
+}
+
+func registerMetrics(reader client.Reader) error {
+	c := &collector{
+		reader: reader,
+		objects: prometheus.NewDesc("connectedapp_objects",
+			"Number of objects of a kind by the status and reason of their condition Ready.", []string{"kind", "ready", "reason"}, nil),
+		drifted: prometheus.NewDesc("connectedapp_drifted",
+			"Number of ConnectedApps that differ from their client on the token server and are left so.", nil, nil),
+		expires: prometheus.NewDesc("connectedapp_token_expiration_timestamp_seconds",
+			"When the token in the Secret of an AccessToken expires.", []string{"namespace", "name"}, nil),
+	}
+	var registered prometheus.AlreadyRegisteredError
+	if err := metrics.Registry.Register(c); err != nil && !errors.As(err, &registered) {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	return nil
+}
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	var servers v1alpha1.TokenServerList
+	var apps v1alpha1.ConnectedAppList
+	var tokens v1alpha1.AccessTokenList
+	for _, list := range []client.ObjectList{&servers, &apps, &tokens} {
+		if err := c.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return // the cache has not started
+		}
+	}
+	count := map[[3]string]int{}
+	for i := range servers.Items {
+		count[state("TokenServer", &servers.Items[i])]++
+	}
+	drifted := 0
+	for i := range apps.Items {
+		count[state("ConnectedApp", &apps.Items[i])]++
+		if status.IsTrue(&apps.Items[i], v1alpha1.ConditionDrifted) {
+			drifted++
+		}
+	}
+	for i := range tokens.Items {
+		count[state("AccessToken", &tokens.Items[i])]++
+		if at := tokens.Items[i].Status.ExpiresAt; at != nil {
+			ch <- prometheus.MustNewConstMetric(c.expires, prometheus.GaugeValue, float64(at.Unix()), tokens.Items[i].Namespace, tokens.Items[i].Name)
+		}
+	}
+	for labels, n := range count {
+		ch <- prometheus.MustNewConstMetric(c.objects, prometheus.GaugeValue, float64(n), labels[:]...)
+	}
+	ch <- prometheus.MustNewConstMetric(c.drifted, prometheus.GaugeValue, float64(drifted))
+}
+
+func state(kind string, object status.Object) [3]string {
+	ready := status.Get(object, v1alpha1.ConditionReady)
+	if ready == nil {
+		return [3]string{kind, string(metav1.ConditionUnknown), ""}
+	}
+	return [3]string{kind, string(ready.Status), ready.Reason}
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package manageroptions reads the flags of the manager.
+package manageroptions
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+)
+
+// Options are the manager's options.
+type Options struct {
+	// Namespace is the manager's own.
+	Namespace string
+	// LeaderElect lets only one of several managers work.
+	LeaderElect bool
+	// HealthProbeBindAddress serves /healthz and /readyz; "0": none.
+	HealthProbeBindAddress string
+	// MetricsBindAddress serves /metrics; "0": none.
+	MetricsBindAddress string
+	// MetricsSecure serves metrics over TLS, to those whom the API server lets.
+	MetricsSecure bool
+	// BootstrapSecrets creates the bundled token server's first Secrets.
+	BootstrapSecrets bool
+	// ManageTLS makes and renews its certificates.
+	ManageTLS bool
+	// ResyncInterval is how often each client is compared with its spec.
+	ResyncInterval time.Duration
+	// ProbeInterval is how often each token server is probed.
+	ProbeInterval time.Duration
+	// MinimumTokenLifetime is the shortest life of a token that goes into a
+	// Secret.
+	MinimumTokenLifetime time.Duration
+	// LogFormat is text or json. LogLevel is the least that is logged.
+	LogFormat string
+	LogLevel  slog.Level
+	// Version prints the version and ends the program.
+	Version bool
+}
+
+// envPrefix of the variables that set flags: MANAGER_NAMESPACE is --namespace.
+const envPrefix = "MANAGER_"
+
+const help = `manager keeps ConnectedApps registered on their token servers, their
+credentials in Secrets, and access tokens fresh.
+
+It connects to the cluster it runs in, or to that of --kubeconfig or $KUBECONFIG.
+A flag --resync-interval may also be set by the variable MANAGER_RESYNC_INTERVAL,
+and so on. Neither takes a secret.
+
+Exit status: 0 when stopped by SIGTERM or SIGINT, 1 when it could not go on, 2
+for wrong flags.
+
+Flags:
+`
+
+// Parse reads the arguments, then validates; a variable MANAGER_<FLAG> sets a
+// flag that the arguments do not. All problems are reported at once. The error
+// is flag.ErrHelp after the help was written to output.
+func Parse(args []string, getenv func(string) string, output io.Writer) (*Options, error) {
+	o := &Options{}
+	flags := o.flagSet()
+	flags.SetOutput(io.Discard) // the caller prints errors, once
+	flags.Usage = func() {}
+	problems := []error{setFromEnvironment(flags, getenv)}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		writeHelp(output, flags)
+		return nil, err
+	} else if err != nil {
+		return nil, errors.Join(append(problems, err)...)
+	}
+	if o.Version {
+		return o, nil
+	}
+	if flags.NArg() > 0 {
+		problems = append(problems, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0)))
+	}
+	problems = append(problems, o.validate()...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *Options) flagSet() *flag.FlagSet {
+	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
+	config.RegisterFlags(flags)
+	flags.StringVar(&o.Namespace, "namespace", "connectedapps-system", "`namespace` the manager runs in, with the credentials of TokenServers")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "let only one of several managers work at a time")
+	flags.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 for none")
+	flags.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "`address` of /metrics, such as :8443; 0 for none")
+	flags.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics over TLS to callers the API server knows and allows; false: plain, to anybody")
+	flags.BoolVar(&o.BootstrapSecrets, "bootstrap-secrets", true, "create the Secrets tokenserver-admin and tokenserver-keys when they are absent")
+	flags.BoolVar(&o.ManageTLS, "manage-tls", true, "make and renew the certificates of the bundled token server")
+	flags.DurationVar(&o.ResyncInterval, "resync-interval", 10*time.Minute, "how often each client on a token server is compared with its spec")
+	flags.DurationVar(&o.ProbeInterval, "probe-interval", time.Minute, "how often each token server is probed")
+	flags.DurationVar(&o.MinimumTokenLifetime, "minimum-token-lifetime", 10*time.Minute,
+		"shortest life of a token that is put into a Secret, which takes up to two minutes to reach its readers")
+	flags.StringVar(&o.LogFormat, "log-format", "text", "`format` of the log on standard error: text or json")
+	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn or error")
+	flags.BoolVar(&o.Version, "version", false, "print the version and exit")
+	return flags
+}
+
+func setFromEnvironment(flags *flag.FlagSet, getenv func(string) string) error {
+	var problems []error
+	flags.VisitAll(func(f *flag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := getenv(name)
+		if value == "" {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			problems = append(problems, fmt.Errorf("variable %s: value %q: %w", name, value, err))
+		}
+	})
+	return errors.Join(problems...)
+}
+
+var namespaceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (o *Options) validate() []error {
+	var problems []error
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if !namespaceForm.MatchString(o.Namespace) {
+		add("--namespace %q is not the name of a namespace", o.Namespace)
+	}
+	for _, a := range []struct{ name, address string }{
+		{"--health-probe-bind-address", o.HealthProbeBindAddress}, {"--metrics-bind-address", o.MetricsBindAddress},
+	} {
+		if _, _, err := net.SplitHostPort(a.address); a.address != "0" && err != nil {
+			add("%s must be host:port, such as :8081, or 0: %w", a.name, err)
+		}
+	}
+	for _, d := range []struct {
+		name         string
+		value, least time.Duration
+	}{
+		{"--resync-interval", o.ResyncInterval, time.Second},
+		{"--probe-interval", o.ProbeInterval, time.Second},
+		{"--minimum-token-lifetime", o.MinimumTokenLifetime, time.Second},
+	} {
+		if d.value < d.least {
+			add("%s must be at least %s", d.name, d.least)
+		}
+	}
+	if o.LogFormat != "text" && o.LogFormat != "json" {
+		add("--log-format must be text or json")
+	}
+	return problems
+}
+
+// Handler returns the log handler that LogFormat and LogLevel name.
+func (o *Options) Handler(w io.Writer) slog.Handler {
+	options := &slog.HandlerOptions{Level: o.LogLevel}
+	if o.LogFormat == "json" {
+		return slog.NewJSONHandler(w, options)
+	}
+	return slog.NewTextHandler(w, options)
+}
+
+func writeHelp(w io.Writer, flags *flag.FlagSet) {
+	_, _ = io.WriteString(w, help)
+	flags.VisitAll(func(f *flag.Flag) {
+		kind, usage := flag.UnquoteUsage(f)
+		if kind != "" {
+			kind = " " + kind
+		}
+		_, _ = fmt.Fprintf(w, "  --%s%s (default %q)\n        %s\n", f.Name, kind, f.DefValue, usage)
+	})
+}
+
