@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpx_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+)
+
+func read(contentType, body string) (httpx.Parameters, error) {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", contentType)
+	return httpx.ReadParameters(httptest.NewRecorder(), r)
+}
+
+const form, jsonType = "application/x-www-form-urlencoded", "application/json"
+
+func TestReadParametersTakes(t *testing.T) {
+	want := httpx.Parameters{"grant_type": "password", "username": "jörg", "password": "a b&c"}
+	for name, row := range map[string]struct{ contentType, body string }{
+		"a form":                          {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"a form with unknown parameters":  {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c&x=1"},
+		"a parameter without a value":     {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c&scope="},
+		"JSON":                            {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
+		"JSON with escapes":               {jsonType, `{"grant_type":"password","username":"j\u00f6rg","password":"a b\u0026c"}`},
+		"JSON with null":                  {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","scope":null}`},
+		"JSON with unknown members":       {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","x":{"y":[1,2]}}`},
+		"a media type in upper case":      {"Application/JSON; Charset=UTF-8", `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
+		"white space around JSON":         {jsonType, "\n {\"grant_type\":\"password\",\"username\":\"jörg\",\"password\":\"a b&c\"} \n"},
+		"a query that repeats parameters": {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := read(row.contentType, row.body)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+// FuzzReadParameters checks what every answer must be: parameters that a
+// database and a log can hold, or an OAuth error whose text RFC 6749 allows.
+func FuzzReadParameters(f *testing.F) {
+	for _, body := range []string{
+		"", "grant_type=a&grant_type=b", "scope=%ff", "a=%00", `{"grant_type":"a"}`, `{"scope":1}`, `{"a":{"a":1}`, `[]`, `{"scope":"\ud800"}`, "\xff",
+	} {
+		f.Add(true, body)
+		f.Add(false, body)
+	}
+	f.Fuzz(func(t *testing.T, asJSON bool, body string) {
+		contentType := form
+		if asJSON {
+			contentType = jsonType
+		}
+		p, err := read(contentType, body)
+		var failure *oauth.Error
+		if errors.As(err, &failure) {
+			require.Equal(t, oauth.CodeInvalidRequest, failure.Code)
+			for _, c := range failure.Description {
+				require.True(t, c >= ' ' && c <= '~' && c != '"' && c != '\\', "%q", failure.Description)
+			}
+			return
+		}
+		require.NoError(t, err)
+		for name, value := range p {
+			require.NotEmpty(t, value, name)
+			require.True(t, utf8.ValidString(value))
+			require.NotContains(t, value, "\x00")
+		}
+		sameMeaning(t, p)
+	})
+}
+
+// sameMeaning writes the parameters in both forms and reads them again.
+func sameMeaning(t *testing.T, p httpx.Parameters) {
+	values := url.Values{}
+	for name, value := range p {
+		values.Set(name, value)
+	}
+	again, err := read(form, values.Encode())
+	require.NoError(t, err)
+	require.Equal(t, p, again)
+	text, err := json.Marshal(p)
+	require.NoError(t, err)
+	again, err = read(jsonType, string(text))
+	require.NoError(t, err)
+	require.Equal(t, p, again)
+}
