@@ -29,6 +29,9 @@ type Fields struct {
 	Enabled   *bool   `json:"enabled,omitempty"`
 	// TokenEndpointAuthMethod is one of oauth.AuthMethod….
 	TokenEndpointAuthMethod *string `json:"token_endpoint_auth_method,omitempty"`
+	// ClientID brings an app back under its former id, on registration only,
+	// together with ClientSecret; it needs the extension restore.
+	ClientID *string `json:"client_id,omitempty"`
 	// ClientSecret is a secret the caller chose. On an update it becomes the
 	// only one, unless it is accepted already.
 	ClientSecret *string `json:"client_secret,omitempty"`
