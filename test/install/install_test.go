@@ -87,6 +87,8 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 		{"create", "secrets", "-n", "payments"},
 		{"create", "secrets", "-n", "connectedapps-system"},
 		{"create", "configmaps", "-n", "connectedapps-system"},
+		{"update", "secrets/tokenserver-tls", "-n", "connectedapps-system"},
+		{"update", "configmaps/tokenserver-ca", "-n", "connectedapps-system"},
 		{"create", "events.events.k8s.io", "-n", "payments"},
 		{"update", "leases.coordination.k8s.io", "-n", "connectedapps-system"},
 		{"create", "tokenreviews.authentication.k8s.io"},
