@@ -44,7 +44,7 @@ type appBody struct {
 	identityProviders                  opt[[]string]
 	skipUserConsent                    opt[bool]
 	refreshGrace                       opt[*time.Duration]
-	federatedIdentities                opt[[]storage.FederatedIdentity]
+	federatedIdentities                opt[identities]
 }
 
 // appMembers are the members of the body that are read. Others are ignored:
@@ -58,7 +58,7 @@ var appMembers = map[string]func(b *appBody, path string, v any) error{
 	"redirect_uris":                    member(func(b *appBody) *opt[[]string] { return &b.redirectURIs }, readRedirectURIs),
 	"scopes":                           member(func(b *appBody) *opt[[]storage.ContextScope] { return &b.scopes }, readScopes),
 	"public_keys":                      member(func(b *appBody) *opt[[]string] { return &b.publicKeys }, readPublicKeys),
-	"audience":                         member(func(b *appBody) *opt[string] { return &b.audience }, oneOf(oauth.AudienceInternal, oauth.AudienceEveryone)),
+	"audience":                         member(func(b *appBody) *opt[string] { return &b.audience }, oneOf(audiences...)),
 	"client_uri":                       member(func(b *appBody) *opt[string] { return &b.clientURI }, orNull(readWebURI)),
 	"policy_uri":                       member(func(b *appBody) *opt[string] { return &b.policyURI }, orNull(readWebURI)),
 	"tos_uri":                          member(func(b *appBody) *opt[string] { return &b.tosURI }, orNull(readWebURI)),
@@ -73,8 +73,10 @@ var appMembers = map[string]func(b *appBody, path string, v any) error{
 	"identity_providers":               member(func(b *appBody) *opt[[]string] { return &b.identityProviders }, readIdentityProviders),
 	"skip_user_consent":                member(func(b *appBody) *opt[bool] { return &b.skipUserConsent }, readBool),
 	"refresh_grace_seconds":            member(func(b *appBody) *opt[*time.Duration] { return &b.refreshGrace }, readRefreshGrace),
-	"federated_identities":             member(func(b *appBody) *opt[[]storage.FederatedIdentity] { return &b.federatedIdentities }, readFederatedIdentities),
+	"federated_identities":             member(func(b *appBody) *opt[identities] { return &b.federatedIdentities }, readFederatedIdentities),
 }
+
+var audiences = []string{oauth.AudienceInternal, oauth.AudienceEveryone}
 
 var authMethods = []string{oauth.AuthMethodSecretPost, oauth.AuthMethodSecretBasic, oauth.AuthMethodPrivateKeyJWT, oauth.AuthMethodNone}
 
@@ -191,7 +193,9 @@ func readIdentityProviders(path string, v any) ([]string, error) {
 	return readList(path, v, "strings", maxIdentities, line(maxIdentifierBytes))
 }
 
-func readFederatedIdentities(path string, v any) ([]storage.FederatedIdentity, error) {
+type identities = []storage.FederatedIdentity
+
+func readFederatedIdentities(path string, v any) (identities, error) {
 	return readList(path, v, "objects", maxIdentities, func(path string, v any) (storage.FederatedIdentity, error) {
 		object, ok := v.(map[string]any)
 		if !ok {

@@ -115,7 +115,8 @@ func (c *caller) checkAssignment(s storage.ContextScope, org string) error {
 	case !c.may(write, org):
 		return answer.BadRequest("scopes: %s cannot be assigned in organization %s with this token", s.Scope, shorten(org))
 	case scopes.NeedsAdministrator(s.Scope) && !c.administrator():
-		return answer.BadRequest("scopes: %s reaches a client_credentials app only through an administrator who is signed in as a user, or the server's configuration", s.Scope)
+		return answer.BadRequest("scopes: %s reaches a client_credentials app only through an administrator who is signed in as a user, "+
+			"or the server's configuration", s.Scope)
 	}
 	return nil
 }
@@ -129,7 +130,8 @@ func (c *caller) checkCredentials(app *storage.App) error {
 		if !scopes.Honoured(s.Scope) || c.covers(s.Scope, org) {
 			continue
 		}
-		return answer.InsufficientScope([]string{s.Scope}, "the app holds the scope %s in organization %s, which this token does not; its credentials are made by those who hold it", s.Scope, org)
+		return answer.InsufficientScope([]string{s.Scope}, "the app holds the scope %s in organization %s, which this token does not; "+
+			"its credentials are made by those who hold it", s.Scope, org)
 	}
 	return nil
 }

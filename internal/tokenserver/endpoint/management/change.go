@@ -13,10 +13,10 @@ import (
 )
 
 // newApp is an app as it is before the body of its creation is applied.
-func newApp(clientID, org string, owner owner, now time.Time) storage.App {
+func newApp(clientID, org string, belongs owner, now time.Time) storage.App {
 	return storage.App{
 		ClientID: clientID, OrgID: org,
-		OwnerUserID: owner.userID, OwnerOrgID: owner.orgID,
+		OwnerUserID: belongs.userID, OwnerOrgID: belongs.orgID,
 		GrantTypes: []string{}, RedirectURIs: []string{}, Scopes: []string{}, ContextScopes: []storage.ContextScope{},
 		PublicKeys: []string{}, PostLogoutRedirectURIs: []string{}, IdentityProviders: []string{},
 		Audience: oauth.AudienceInternal, Enabled: true,
@@ -73,7 +73,8 @@ func checkPlain(app *storage.App, path string, list []storage.ContextScope) erro
 	}
 	for i, s := range list {
 		if s.Org != "" || s.EnvID != "" {
-			return answer.BadRequest("%s: an app that acts for a user takes scopes without a context; only client_credentials apps have contexts", element(path, i))
+			return answer.BadRequest("%s: an app that acts for a user takes scopes without a context; only client_credentials apps have contexts",
+				element(path, i))
 		}
 	}
 	return nil

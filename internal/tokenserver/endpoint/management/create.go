@@ -119,11 +119,11 @@ func (e *Endpoint) createAgain(ctx context.Context, c *call, clientID string) (b
 
 // prepare makes the record of a new app and its first secret.
 func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.App, madeSecret, error) {
-	owner, err := e.ownerOf(c, body)
+	belongs, err := e.ownerOf(c, body)
 	if err != nil {
 		return storage.App{}, madeSecret{}, err
 	}
-	app := newApp(e.Credentials.NewClientID(), c.org, owner, c.now)
+	app := newApp(e.Credentials.NewClientID(), c.org, belongs, c.now)
 	chosen := ""
 	if restores(c, body) {
 		if !clientIDForm.MatchString(body.clientID.value) {

@@ -120,8 +120,8 @@ func (s *server) advance(d time.Duration) { s.now.Add(d.Microseconds()) }
 // written scope@org or scope@org/env.
 func (s *server) client(name, org string, scopes ...string) {
 	issued := &token.AccessToken{Subject: callerApp, ClientID: callerApp, OrgID: org, Scopes: []string{oauth.ScopeProfile}}
-	for _, scope := range scopes {
-		scope, context, inContext := strings.Cut(scope, "@")
+	for _, written := range scopes {
+		scope, context, inContext := strings.Cut(written, "@")
 		issued.Scopes = append(issued.Scopes, scope)
 		if inContext {
 			org, env, _ := strings.Cut(context, "/")

@@ -140,7 +140,8 @@ func (e *Endpoint) record(ctx context.Context, c *call, action audit.Action, app
 func (e *Endpoint) catalog(_ context.Context, c *call) error {
 	reply := []oauth.CatalogScope{}
 	for _, s := range scopes.Catalog() {
-		reply = append(reply, oauth.CatalogScope{Scope: s.Name, DisplayName: s.DisplayName, Description: s.Description, ProductLabel: s.ProductLabel})
+		entry := oauth.CatalogScope{Scope: s.Name, DisplayName: s.DisplayName, Description: s.Description, ProductLabel: s.ProductLabel}
+		reply = append(reply, entry)
 	}
 	answer.JSON(c.w, http.StatusOK, reply)
 	return nil

@@ -51,7 +51,9 @@ func (e *Endpoint) removeScopes(ctx context.Context, c *call) error {
 	return e.changeScopes(ctx, c, withoutScopes)
 }
 
-func (e *Endpoint) changeScopes(ctx context.Context, c *call, combine func(current, sent []storage.ContextScope) []storage.ContextScope) error {
+func (e *Endpoint) changeScopes(
+	ctx context.Context, c *call, combine func(current, sent []storage.ContextScope) []storage.ContextScope,
+) error {
 	object, err := c.object()
 	if err != nil {
 		return err

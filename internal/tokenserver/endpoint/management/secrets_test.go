@@ -181,7 +181,8 @@ func TestSecretLimits(t *testing.T) {
 	s.addSecret(app.ClientID, 0)
 	stored, err := s.store.App(t.Context(), app.ClientID)
 	require.NoError(t, err)
-	require.Equal(t, 101, len(stored.Secrets), "of the retired ones a hundred are kept")
+	kept := len(stored.Secrets)
+	require.Equal(t, 101, kept, "of the retired ones a hundred are kept")
 	require.Equal(t, 1, s.secrets(app.ClientID).Total)
 }
 

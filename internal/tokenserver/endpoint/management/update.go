@@ -87,11 +87,11 @@ func (e *Endpoint) patch(c *call, app *storage.App, body appBody) error {
 		return answer.BadRequest("external_id: is set on creation only")
 	}
 	if id := body.ownerUserID.value; id != "" && id != app.OwnerUserID {
-		owner, err := e.namedOwner(id, app.OrgID)
+		heir, err := e.namedOwner(id, app.OrgID)
 		if err != nil {
 			return err
 		}
-		app.OwnerUserID, app.OwnerOrgID = owner.userID, owner.orgID
+		app.OwnerUserID, app.OwnerOrgID = heir.userID, heir.orgID
 	}
 	before := *app
 	if err := body.apply(app); err != nil {

@@ -31,7 +31,8 @@ func readRedirectURI(path string, v any) (string, error) {
 	case u.Scheme == "https" && u.Hostname() != "", u.Scheme == "http" && loopback(u.Hostname()), strings.Contains(u.Scheme, "."):
 		return s, nil
 	}
-	return "", answer.BadRequest("%s: must be https with a host, http on 127.0.0.1, [::1] or localhost, or a private-use scheme with a dot such as com.example.app", path)
+	return "", answer.BadRequest("%s: must be https with a host, http on 127.0.0.1, [::1] or localhost, "+
+		"or a private-use scheme with a dot such as com.example.app", path)
 }
 
 // readWebURI takes the address of a page for people.
