@@ -9,14 +9,13 @@ import (
 	"context"
 	"crypto"
 	"crypto/cipher"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"crypto/rand"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -32,11 +31,17 @@ type Options struct {
 	// KeepFor is how long a key stays published after it stopped signing: the
 	// longest life of what it signed, and some skew. 24 h.
 	KeepFor time.Duration
+
+	// generate makes a private key; tests make weaker ones faster.
+	generate func(algorithm string) (crypto.Signer, error)
 }
 
 func (o *Options) setDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.generate == nil {
+		o.generate = generate
 	}
 	for value, def := range map[*time.Duration]time.Duration{
 		&o.PublishBefore: time.Hour, &o.RotateEvery: 30 * 24 * time.Hour, &o.KeepFor: 24 * time.Hour,
@@ -111,7 +116,7 @@ func (k *Keyring) loadDataKeys(ctx context.Context) error {
 		return fmt.Errorf("reading data keys: %w", err)
 	}
 	if len(records) == 0 {
-		if records, err = k.createDataKeys(ctx); err != nil {
+		if records, err = k.firstDataKeys(ctx); err != nil {
 			return err
 		}
 	}
@@ -128,6 +133,19 @@ func (k *Keyring) loadDataKeys(ctx context.Context) error {
 	}
 	k.sealing, err = newAEAD(k.data[storage.PurposeSealing])
 	return err
+}
+
+// firstDataKeys makes the data keys of a new database. One that has signing keys
+// is not new: it has lost what its secrets are hashed with.
+func (k *Keyring) firstDataKeys(ctx context.Context) ([]storage.DataKey, error) {
+	signing, err := k.store.SigningKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading signing keys: %w", err)
+	}
+	if len(signing) > 0 {
+		return nil, errors.New("the database holds signing keys but no data keys: restore it from a backup")
+	}
+	return k.createDataKeys(ctx)
 }
 
 func (k *Keyring) createDataKeys(ctx context.Context) ([]storage.DataKey, error) {
@@ -170,14 +188,22 @@ func (k *Keyring) Unseal(sealed, label []byte) ([]byte, error) {
 func (k *Keyring) Signer(algorithm string) (Signer, error) {
 	now := k.options.Now()
 	set := k.signing.Load()
-	// The newest active one signs.
-	for i := len(set.keys) - 1; i >= 0; i-- {
-		key := set.keys[i]
-		if key.record.Algorithm == algorithm && !key.record.ActiveAt.After(now) && key.record.RetiredAt.IsZero() {
-			return Signer{KeyID: key.record.ID, Algorithm: algorithm, Key: key.private}, nil
+	var next *signingKey
+	// The newest active one signs. When none is active yet, because the clock of
+	// the replica that made it is ahead, the one that is to be next signs.
+	for i, key := range slices.Backward(set.keys) {
+		if key.record.Algorithm != algorithm || !key.record.RetiredAt.IsZero() {
+			continue
+		}
+		next = &set.keys[i]
+		if !key.record.ActiveAt.After(now) {
+			break
 		}
 	}
-	return Signer{}, fmt.Errorf("no %s key is active", algorithm)
+	if next == nil {
+		return Signer{}, fmt.Errorf("no %s key is active", algorithm)
+	}
+	return Signer{KeyID: next.record.ID, Algorithm: algorithm, Key: next.private}, nil
 }
 
 // Public returns the published key with that id.
@@ -209,7 +235,7 @@ func (k *Keyring) adopt(records []storage.SigningKey) error {
 	known := k.signing.Load()
 	set := &signingSet{public: map[string]PublicKey{}}
 	now := k.options.Now()
-	for _, record := range records {
+	for _, record := range inOrder(records) {
 		if !record.ExpiresAt.IsZero() && !record.ExpiresAt.After(now) {
 			continue
 		}
