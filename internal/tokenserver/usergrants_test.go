@@ -145,7 +145,7 @@ func TestACodeBecomesTokensOnce(t *testing.T) {
 	require.Equal(t, "bearer", tokens.TokenType)
 	require.Equal(t, "openid profile offline_access", tokens.Scope)
 	require.Len(t, tokens.RefreshToken, 75)
-	require.Equal(t, 3, len(strings.Split(tokens.IDToken, ".")))
+	require.Len(t, strings.Split(tokens.IDToken, "."), 3)
 	status, claims := w.userInfo(tokens.AccessToken)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, map[string]any{"sub": tokenservertest.UserID, "preferred_username": "ulf", "name": "Ulf User", "given_name": "Ulf",

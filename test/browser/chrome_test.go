@@ -84,8 +84,8 @@ type screen struct {
 }
 
 var (
-	desktopLight = screen{name: "desktop-light", width: 1100, height: 800, scheme: "light"}
-	desktopDark  = screen{name: "desktop-dark", width: 1100, height: 800, scheme: "dark"}
+	desktopLight = screen{name: "desktop-light", width: 880, height: 640, scheme: "light"}
+	desktopDark  = screen{name: "desktop-dark", width: 880, height: 640, scheme: "dark"}
 	phoneLight   = screen{name: "phone-light", width: 390, height: 844, phone: true, scheme: "light"}
 	phoneDark    = screen{name: "phone-dark", width: 390, height: 844, phone: true, scheme: "dark"}
 	screens      = []screen{desktopLight, desktopDark, phoneLight, phoneDark}

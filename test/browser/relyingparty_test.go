@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -160,7 +159,7 @@ func (p *relyingParty) verify(token *oauth2.Token) *oidc.IDToken {
 // signIn fills the sign-in page as Ulf.
 func signIn(b *tab) {
 	b.t.Helper()
-	require.True(b.t, strings.Contains(b.url(), "/accounts/sign-in"), b.url())
+	require.Contains(b.t, b.url(), "/accounts/sign-in")
 	b.fill("username", "ulf")
 	b.fill("password", tokenservertest.Password)
 	b.press("Sign in")

@@ -4,6 +4,7 @@ package user
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"sync"
@@ -144,7 +145,7 @@ func TestAttemptsSideBySideDoNotExceedTheLimit(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 40 {
 		wg.Go(func() {
-			if _, err := a.Authenticate(context.Background(), Attempt{Login: "ada", Password: "wrong"}); err == ErrInvalidCredentials {
+			if _, err := a.Authenticate(t.Context(), Attempt{Login: "ada", Password: "wrong"}); errors.Is(err, ErrInvalidCredentials) {
 				tried.Store(i, true)
 			}
 		})
@@ -187,7 +188,7 @@ func TestAFullQueueSaysBusy(t *testing.T) {
 	s := newSlots(1, 2)
 	release, started := make(chan struct{}), make(chan struct{})
 	results := make(chan error, 3)
-	go func() { results <- s.do(context.Background(), func() { close(started); <-release }) }()
+	go func() { results <- s.do(t.Context(), func() { close(started); <-release }) }()
 	<-started
 	for range 2 {
 		s.waiting <- struct{}{} // two more wait

@@ -45,6 +45,7 @@ func (c *Cookies) get(r *http.Request, name string) string {
 
 // set writes a cookie that ends with the browser; maxAge below zero removes it.
 func (c *Cookies) set(w http.ResponseWriter, name, value string, maxAge int) {
+	//nolint:gosec // Secure is off on http loopback alone, where a browser would drop the cookie
 	http.SetCookie(w, &http.Cookie{Name: c.name(name), Value: value, Path: "/", MaxAge: maxAge,
 		Secure: c.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }

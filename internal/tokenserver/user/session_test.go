@@ -208,11 +208,11 @@ func TestWhoIsAdmitted(t *testing.T) {
 	dir := testDirectory().Load()
 	ada, _ := dir.User("ada")
 	gone, _ := dir.User("gone")
-	assert.NoError(t, Admits(&storage.App{OrgID: "org-1", Audience: oauth.AudienceInternal}, ada))
-	assert.ErrorIs(t, Admits(&storage.App{OrgID: "org-2", Audience: oauth.AudienceInternal}, ada), ErrNotAdmitted)
-	assert.ErrorIs(t, Admits(&storage.App{OrgID: "org-2"}, ada), ErrNotAdmitted, "no audience is the narrow one")
-	assert.NoError(t, Admits(&storage.App{OrgID: "org-2", Audience: oauth.AudienceEveryone}, ada))
-	assert.ErrorIs(t, Admits(&storage.App{OrgID: "org-1", Audience: oauth.AudienceEveryone}, gone), ErrDisabled)
+	require.NoError(t, Admits(&storage.App{OrgID: "org-1", Audience: oauth.AudienceInternal}, ada))
+	require.ErrorIs(t, Admits(&storage.App{OrgID: "org-2", Audience: oauth.AudienceInternal}, ada), ErrNotAdmitted)
+	require.ErrorIs(t, Admits(&storage.App{OrgID: "org-2"}, ada), ErrNotAdmitted, "no audience is the narrow one")
+	require.NoError(t, Admits(&storage.App{OrgID: "org-2", Audience: oauth.AudienceEveryone}, ada))
+	require.ErrorIs(t, Admits(&storage.App{OrgID: "org-1", Audience: oauth.AudienceEveryone}, gone), ErrDisabled)
 }
 
 func TestWhenConsentIsNotAskedAgain(t *testing.T) {

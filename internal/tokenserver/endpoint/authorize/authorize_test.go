@@ -86,8 +86,8 @@ func newWorld(t *testing.T) *world {
 		Sessions: &user.Sessions{Store: store, Directory: live, Cookies: cookies, Now: clock},
 		Forms:    &user.Forms{Cookies: cookies, Now: clock},
 		Consents: &user.Consents{Store: store, Now: clock, TokenLifetime: time.Hour},
-		Codes:    store, Pending: store, Pages: pages.New(), Audit: &audit.Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: clock,
+		Codes:    store, Pending: store, Pages: pages.New(), Audit: &audit.Log{Logger: slog.New(slog.DiscardHandler)},
+		Logger: slog.New(slog.DiscardHandler), Now: clock,
 		Hint: func(raw string) (IDTokenHint, error) {
 			if subject, ok := strings.CutPrefix(raw, "hint-of-"); ok {
 				return IDTokenHint{Subject: subject}, nil

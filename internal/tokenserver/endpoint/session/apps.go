@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
@@ -52,7 +51,7 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request, form url.Value
 		return
 	}
 	if !e.Forms.Valid(r, session, account, "", form.Get("form_token")) {
-		e.problem(w, r, http.StatusBadRequest, "expired", oauth.CodeInvalidRequest, "the form is too old or of another session")
+		e.problem(w, r, http.StatusBadRequest, "expired", "the form is too old or of another session")
 		return
 	}
 	clientID := form.Get("client_id")

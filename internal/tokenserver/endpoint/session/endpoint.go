@@ -69,12 +69,12 @@ func (e *Endpoint) form(next func(w http.ResponseWriter, r *http.Request, form u
 	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := protection.Check(r); err != nil {
-			e.problem(w, r, http.StatusForbidden, "crossorigin", oauth.CodeInvalidRequest, "the form was not sent from this site")
+			e.problem(w, r, http.StatusForbidden, "crossorigin", "the form was not sent from this site")
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
-			e.problem(w, r, http.StatusBadRequest, "request", oauth.CodeInvalidRequest, "the form is malformed or too large")
+			e.problem(w, r, http.StatusBadRequest, "request", "the form is malformed or too large")
 			return
 		}
 		next(w, r, r.PostForm)
@@ -102,8 +102,8 @@ func (e *Endpoint) required(w http.ResponseWriter, r *http.Request) (*user.Sessi
 	return session, ok && session != nil
 }
 
-func (e *Endpoint) problem(w http.ResponseWriter, r *http.Request, status int, kind, code, detail string) {
-	e.Pages.Problem(w, r, e.Logger, pages.Problem{Status: status, View: pages.Error{Kind: kind, Code: code, Detail: detail}})
+func (e *Endpoint) problem(w http.ResponseWriter, r *http.Request, status int, kind, detail string) {
+	e.Pages.Problem(w, r, e.Logger, pages.Problem{Status: status, View: pages.Error{Kind: kind, Code: oauth.CodeInvalidRequest, Detail: detail}})
 }
 
 func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -77,7 +77,7 @@ func target(app *storage.App, query url.Values) string {
 func (e *Endpoint) endSession(w http.ResponseWriter, r *http.Request) {
 	end, wrong := e.parseEnding(r.URL.Query())
 	if wrong != "" {
-		e.problem(w, r, http.StatusBadRequest, "request", oauth.CodeInvalidRequest, wrong)
+		e.problem(w, r, http.StatusBadRequest, "request", wrong)
 		return
 	}
 	session, ok := e.current(w, r)
@@ -95,7 +95,7 @@ func (e *Endpoint) endSession(w http.ResponseWriter, r *http.Request) {
 func (e *Endpoint) endSessionPost(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		e.problem(w, r, http.StatusBadRequest, "request", oauth.CodeInvalidRequest, "the form is malformed or too large")
+		e.problem(w, r, http.StatusBadRequest, "request", "the form is malformed or too large")
 		return
 	}
 	redirect(w, oauth.PathEndSession+"?"+r.PostForm.Encode())
@@ -153,7 +153,7 @@ func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, end ending) {
 	case end.target != "":
 		redirect(w, end.target)
 	case end.asked:
-		e.problem(w, r, http.StatusBadRequest, "logout", oauth.CodeInvalidRequest,
+		e.problem(w, r, http.StatusBadRequest, "logout",
 			"post_logout_redirect_uri is not registered, or neither client_id nor a valid id_token_hint says for which app")
 	default:
 		e.Pages.SignedOut(w)
