@@ -46,6 +46,7 @@ type ConnectedApp struct {
 	PostLogoutRedirectURIs       []string            `json:"post_logout_redirect_uris"`
 	IdentityProviders            []string            `json:"identity_providers"`
 	SkipUserConsent              bool                `json:"skip_user_consent"`
+	AssertionsWithoutExpiry      bool                `json:"assertions_without_expiry"`
 	RefreshGraceSeconds          *int64              `json:"refresh_grace_seconds,omitempty"`
 	FederatedIdentities          []FederatedIdentity `json:"federated_identities,omitempty"`
 	ExternalID                   string              `json:"external_id,omitempty"`
@@ -165,4 +166,24 @@ type CatalogScope struct {
 	Description  string `json:"description"`
 	ProductLabel string `json:"productLabel"`
 	Internal     bool   `json:"internal"`
+}
+
+// Introspection is the answer of the introspection endpoint
+// (https://www.rfc-editor.org/rfc/rfc7662#section-2.2). Of a token that is not
+// active, or not the caller's to know, Active alone is there. Times are in
+// seconds since 1970.
+type Introspection struct {
+	Active    bool           `json:"active"`
+	Scope     string         `json:"scope,omitempty"`
+	ClientID  string         `json:"client_id,omitempty"`
+	Username  string         `json:"username,omitempty"`
+	TokenType string         `json:"token_type,omitempty"`
+	ExpiresAt int64          `json:"exp,omitempty"`
+	IssuedAt  int64          `json:"iat,omitempty"`
+	Subject   string         `json:"sub,omitempty"`
+	Audience  string         `json:"aud,omitempty"`
+	Issuer    string         `json:"iss,omitempty"`
+	ID        string         `json:"jti,omitempty"`
+	OrgID     string         `json:"org_id,omitempty"`
+	Contexts  []ContextScope `json:"contexts,omitempty"`
 }

@@ -15,6 +15,10 @@ func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Met
 		Issuer:        s.config.issuer(),
 		TokenEndpoint: s.config.PublicURL + oauth.PathToken,
 		JWKSURI:       s.config.PublicURL + oauth.PathJWKS,
+
+		RevocationEndpoint:    s.config.PublicURL + oauth.PathRevoke,
+		IntrospectionEndpoint: s.config.PublicURL + oauth.PathIntrospect,
+
 		TokenEndpointAuthMethodsSupported: []string{
 			oauth.AuthMethodSecretPost, oauth.AuthMethodSecretBasic, oauth.AuthMethodPrivateKeyJWT, oauth.AuthMethodNone,
 		},

@@ -20,10 +20,12 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/discovery"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/health"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/introspection"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/jwks"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/management"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/organizations"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/profile"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/revocation"
 	tokenendpoint "connectedapps.dev/operator/internal/tokenserver/endpoint/token"
 	"connectedapps.dev/operator/internal/tokenserver/feed"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
@@ -176,7 +178,13 @@ func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
 		&jwks.Endpoint{Published: c.Keyring.Published},
 		&tokenendpoint.Endpoint{Clients: s.clients, Grants: grants, Audit: log, Source: c.Source},
 		manage,
-		&profile.Endpoint{View: s.view, Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
+		&introspection.Endpoint{
+			Clients: s.clients, Verifier: s.verifier, Refresh: s.persons.refresh, People: s.persons.directory, Issuer: c.issuer(),
+		},
+		&revocation.Endpoint{
+			Clients: s.clients, Verifier: s.verifier, Refresh: s.persons.refresh, Revocations: s.revocations, Audit: log,
+		},
+		&profile.Endpoint{View: s.view, Directory: c.Directory, People: s.persons.directory, Authenticate: authenticate, Logger: c.Logger},
 		&organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
 	}
 	return append(endpoints, s.pages(log, authenticate)...), nil
@@ -186,9 +194,14 @@ func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
 type authenticateFunc = func(*http.Request) (*token.AccessToken, *oauth.Error)
 
 func (s *Server) grants() []grant.Grant {
+	c := &s.config
 	return append([]grant.Grant{
 		&grant.ClientCredentials{Tokens: s.tokens},
-	}, s.persons.grants(&s.config)...)
+		&grant.JWTBearer{
+			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
+			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,
+		},
+	}, s.persons.grants(c)...)
 }
 
 // Handler serves clients.

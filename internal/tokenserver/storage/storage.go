@@ -63,6 +63,9 @@ type App struct {
 	// RefreshGrace is nil for the server's default, zero for off.
 	RefreshGrace        *time.Duration
 	FederatedIdentities []FederatedIdentity
+	// AssertionsWithoutExpiry takes assertions of the JWT bearer grant that have
+	// no exp.
+	AssertionsWithoutExpiry bool
 	// NotBefore ends every token issued to the app before it; zero: none.
 	NotBefore time.Time
 	// Config names the app of the configuration (the administrator's client);

@@ -45,6 +45,7 @@ type appBody struct {
 	skipUserConsent                    opt[bool]
 	refreshGrace                       opt[*time.Duration]
 	federatedIdentities                opt[identities]
+	assertionsWithoutExpiry            opt[bool]
 }
 
 // appMembers are the members of the body that are read. Others are ignored:
@@ -72,6 +73,7 @@ var appMembers = map[string]func(b *appBody, path string, v any) error{
 	"post_logout_redirect_uris":        member(func(b *appBody) *opt[[]string] { return &b.postLogoutRedirectURIs }, readRedirectURIs),
 	"identity_providers":               member(func(b *appBody) *opt[[]string] { return &b.identityProviders }, readIdentityProviders),
 	"skip_user_consent":                member(func(b *appBody) *opt[bool] { return &b.skipUserConsent }, readBool),
+	"assertions_without_expiry":        member(func(b *appBody) *opt[bool] { return &b.assertionsWithoutExpiry }, readBool),
 	"refresh_grace_seconds":            member(func(b *appBody) *opt[*time.Duration] { return &b.refreshGrace }, readRefreshGrace),
 	"federated_identities":             member(func(b *appBody) *opt[identities] { return &b.federatedIdentities }, readFederatedIdentities),
 }

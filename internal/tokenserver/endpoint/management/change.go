@@ -45,6 +45,7 @@ func (b appBody) apply(app *storage.App) error {
 	b.postLogoutRedirectURIs.into(&app.PostLogoutRedirectURIs)
 	b.identityProviders.into(&app.IdentityProviders)
 	b.skipUserConsent.into(&app.SkipUserConsent)
+	b.assertionsWithoutExpiry.into(&app.AssertionsWithoutExpiry)
 	b.refreshGrace.into(&app.RefreshGrace)
 	b.federatedIdentities.into(&app.FederatedIdentities)
 	if b.publicClient.set && b.publicClient.value {

@@ -37,6 +37,7 @@ func wireApp(app *storage.App) oauth.ConnectedApp {
 		PostLogoutRedirectURIs:       array(app.PostLogoutRedirectURIs),
 		IdentityProviders:            array(app.IdentityProviders),
 		SkipUserConsent:              app.SkipUserConsent,
+		AssertionsWithoutExpiry:      app.AssertionsWithoutExpiry,
 		ExternalID:                   app.ExternalID,
 		Revision:                     revision(app),
 		CreatedAt:                    app.CreatedAt,

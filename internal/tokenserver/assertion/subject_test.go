@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assertion_test
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
+)
+
+func TestSubjects(t *testing.T) {
+	for sub, want := range map[string]assertion.Subject{
+		"v2|idp|jsmith": {ProviderID: "idp", Username: "jsmith"},
+		"v2|idp|jsmith|john|smith|jsmith@gmail.com|[community]": {
+			ProviderID: "idp", Username: "jsmith", FirstName: "john", LastName: "smith", Email: "jsmith@gmail.com", Groups: []string{"community"},
+		},
+		"v2|idp|jsmith||||[]":           {ProviderID: "idp", Username: "jsmith"},
+		"v2|idp|jsmith||||[a, b ,,c d]": {ProviderID: "idp", Username: "jsmith", Groups: []string{"a", "b", "c d"}},
+		"v2|idp|Jürgen Groß":            {ProviderID: "idp", Username: "Jürgen Groß"},
+	} {
+		got, err := assertion.ParseSubject(sub)
+		require.NoError(t, err, sub)
+		require.Equal(t, want, got)
+	}
+}
+
+func TestSubjectsThatAreRefused(t *testing.T) {
+	for sub, message := range map[string]string{
+		"":                              "sub has 1 parts, not 3 or 7",
+		"jsmith":                        "sub has 1 parts, not 3 or 7",
+		"v2|idp":                        "sub has 2 parts, not 3 or 7",
+		"v2|idp|jsmith|john":            "sub has 4 parts, not 3 or 7",
+		"v2|idp|jsmith|a|b|c":           "sub has 6 parts, not 3 or 7",
+		"v2|idp|j|a|b|c|[d]|e":          "sub has 8 parts, not 3 or 7",
+		"v1|idp|jsmith":                 "sub must begin with v2",
+		"v2||jsmith":                    "sub names no identity provider",
+		"v2|idp|":                       "sub names no user, or one with space around the name",
+		"v2|idp| jsmith":                "sub names no user, or one with space around the name",
+		"v2|idp|js\nmith":               "sub contains a control character",
+		"v2|idp|js\x00mith":             "sub contains a control character",
+		"v2|idp|j|a|b|c|d":              "the groups in sub must stand in one pair of brackets",
+		"v2|idp|j|a|b|c|":               "the groups in sub must stand in one pair of brackets",
+		"v2|idp|j|a|b|c|[d":             "the groups in sub must stand in one pair of brackets",
+		"v2|idp|j|a|b|c|[[d]]":          "the groups in sub must stand in one pair of brackets",
+		"v2|idp|j|a|b|c|[a][b]":         "the groups in sub must stand in one pair of brackets",
+		"v2|idp|" + long:                "part 3 of sub is longer than 320 bytes",
+		"v2|idp|j|a|b|c|[" + long + "]": "sub has more than 100 groups, or one longer than 320 bytes",
+		"v2|idp|j|a|b|c|[" + strings.Repeat("g,", 101) + "]": "sub has more than 100 groups, or one longer than 320 bytes",
+	} {
+		_, err := assertion.ParseSubject(sub)
+		require.EqualError(t, err, message, sub)
+	}
+}
+
+var long = strings.Repeat("x", 321)
+
+func FuzzParseSubject(f *testing.F) {
+	for _, seed := range []string{"v2|idp|jsmith", "v2|idp|j|a|b|c|[d,e]", "v2|||||[", "v2|i|j|a|b|c|[[]]", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, sub string) {
+		s, err := assertion.ParseSubject(sub)
+		if err != nil {
+			return
+		}
+		require.NotEmpty(t, s.ProviderID)
+		require.NotEmpty(t, s.Username)
+		for _, part := range append([]string{s.ProviderID, s.Username, s.FirstName, s.LastName, s.Email}, s.Groups...) {
+			require.NotContains(t, part, "|")
+			require.False(t, strings.ContainsFunc(part, unicode.IsControl))
+		}
+		for _, group := range s.Groups {
+			require.False(t, strings.ContainsAny(group, "[],"))
+		}
+		// What was read can be written and reads the same.
+		again := strings.Join([]string{"v2", s.ProviderID, s.Username, s.FirstName, s.LastName, s.Email, "[" + strings.Join(s.Groups, ",") + "]"}, "|")
+		reread, err := assertion.ParseSubject(again)
+		require.NoError(t, err)
+		require.Equal(t, s, reread)
+	})
+}

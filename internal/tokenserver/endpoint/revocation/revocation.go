@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package revocation ends tokens before they expire.
+//
+// https://www.rfc-editor.org/rfc/rfc7009
+package revocation
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/clientauth"
+	"connectedapps.dev/operator/internal/tokenserver/grant"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// Endpoint serves revocation. Every field is required.
+type Endpoint struct {
+	Clients     *clientauth.Authenticator
+	Verifier    *token.Verifier
+	Refresh     *grant.RefreshTokens
+	Revocations *token.Revocations
+	Audit       *audit.Log
+}
+
+// Mount adds the path to mux.
+func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathRevoke, e.serve) }
+
+func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
+	if !httpx.AllowMethods(w, r, http.MethodPost) {
+		return
+	}
+	if err := e.revoke(w, r); err != nil {
+		httpx.Error(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+}
+
+// revoke ends the token of the request. One that is unknown or dead already is
+// no error: what the client wants is so
+// (https://www.rfc-editor.org/rfc/rfc7009#section-2.2).
+func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
+	parameters, err := httpx.ReadParameters(w, r)
+	if err != nil {
+		return err
+	}
+	var client *clientauth.Client
+	if clientauth.Presented(r, parameters) {
+		if client, err = e.Clients.Authenticate(r, parameters); err != nil {
+			return err
+		}
+	}
+	raw := parameters["token"]
+	if raw == "" {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter token is missing")
+	}
+	access, err := e.Verifier.Verify(r.Context(), raw)
+	switch {
+	case err == nil:
+		return e.accessToken(r, client, access)
+	case !errors.Is(err, token.ErrInvalid):
+		return err
+	}
+	return e.refreshToken(r, client, raw)
+}
+
+// remembered is how much longer than the token lives its revocation is kept:
+// the clocks of replicas differ.
+const remembered = time.Minute
+
+// accessToken ends one access token. Whoever has it may end it, as existing
+// clients do without authentication; a client that does authenticate must be
+// the token's.
+func (e *Endpoint) accessToken(r *http.Request, client *clientauth.Client, t *token.AccessToken) error {
+	if client != nil && client.App.ClientID != t.ClientID {
+		return errAnotherClient
+	}
+	err := e.Revocations.Revoke(r.Context(), storage.Revocation{
+		Kind: storage.RevokeToken, Key: t.ID, ExpiresAt: t.ExpiresAt.Add(remembered),
+	})
+	if err == nil {
+		e.record(r, t.ClientID, t.Subject, "access token")
+	}
+	return err
+}
+
+var errAnotherClient = oauth.Errorf(oauth.CodeUnauthorizedClient, "the token was issued to another client")
+
+// refreshToken ends all that came of the authorization behind the token. It
+// lives too long for possession to be enough.
+func (e *Endpoint) refreshToken(r *http.Request, client *clientauth.Client, raw string) error {
+	family, ok, err := e.Refresh.Lookup(r.Context(), raw)
+	switch {
+	case err != nil || !ok:
+		return err
+	case client == nil:
+		return oauth.Errorf(oauth.CodeInvalidClient, "a refresh token is revoked by its client alone, which must authenticate")
+	case client.App.ClientID != family.ClientID:
+		return errAnotherClient
+	}
+	if err := e.Refresh.Revoke(r.Context(), raw, family.ClientID); err != nil {
+		return err
+	}
+	e.record(r, family.ClientID, family.UserID, "refresh token and all tokens of its authorization")
+	return nil
+}
+
+func (e *Endpoint) record(r *http.Request, clientID, subject, what string) {
+	httpx.EventOf(r.Context()).ClientID = clientID
+	event := audit.Event{
+		Action: audit.TokenRevoked, ClientID: clientID, SourceIP: audit.SourceIP(r), ActorSubject: subject, ActorClientID: clientID, Reason: what,
+	}
+	if app, ok := e.Clients.Apps.App(clientID); ok {
+		event.ClientName, event.OrgID, event.GrantTypes = app.Name, app.OrgID, app.GrantTypes
+	}
+	e.Audit.Record(r.Context(), event)
+}

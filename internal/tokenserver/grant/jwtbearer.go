@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/user"
+)
+
+// JWTBearer lets an app act for a user whom it vouches for by a signed
+// assertion. The assertion is the app's credential too: iss names the app, and
+// one of the app's public keys verifies it.
+// https://www.rfc-editor.org/rfc/rfc7523#section-2.1
+type JWTBearer struct {
+	Apps      *clients.View
+	Directory *directory.Live
+	Users     storage.Users
+	Used      storage.Assertions
+	Tokens    *UserTokens
+	// Issuer is this server's; its token endpoint is below it. An assertion names
+	// one of the two as its audience.
+	Issuer, TokenEndpoint string
+	Now                   func() time.Time
+	Logger                *slog.Logger
+}
+
+// Type implements Grant.
+func (g *JWTBearer) Type() string { return oauth.GrantJWTBearer }
+
+// NeedsClient implements Grant.
+func (g *JWTBearer) NeedsClient() bool { return false }
+
+// Authorize implements Grant.
+func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) {
+	if r.Assertion == "" {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter assertion is missing")
+	}
+	app, err := g.app(r)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := g.verify(ctx, app, r.Assertion)
+	if err != nil {
+		return nil, err
+	}
+	asserted, err := g.subject(app, claims.Subject)
+	if err != nil {
+		return nil, refuseAssertion(err)
+	}
+	scopes, err := narrow(withoutConsent(app), r.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	// Last of all checks: an assertion that is refused is not used up.
+	if err := g.useOnce(ctx, app, claims); err != nil {
+		return nil, err
+	}
+	now := g.Now()
+	stored, err := g.Users.PutUser(ctx, asserted, now)
+	if err != nil {
+		return nil, fmt.Errorf("storing the asserted user: %w", err)
+	}
+	person := user.Asserted(stored)
+	if err := user.Admits(app, person); err != nil {
+		return nil, refuseAssertion(err)
+	}
+	authTime := now
+	if !claims.IssuedAt.IsZero() && claims.IssuedAt.Before(now) {
+		authTime = claims.IssuedAt
+	}
+	return g.Tokens.issue(ctx, authorization{app: app, user: person, scopes: scopes, authTime: authTime})
+}
+
+// app is the one that iss names. A client that authenticates beside its
+// assertion must be the same.
+func (g *JWTBearer) app(r *Request) (*storage.App, error) {
+	issuer, err := assertion.Issuer(r.Assertion)
+	if err != nil {
+		return nil, refuseAssertion(err)
+	}
+	app, known := g.Apps.App(issuer)
+	switch {
+	case !known:
+		return nil, refuseAssertion(errors.New("iss is no app"))
+	case r.Client != nil && r.Client.App.ClientID != issuer:
+		return nil, refuseAssertion(errors.New("iss differs from the client"))
+	case !app.Enabled:
+		return nil, refuseAssertion(errors.New("the app is disabled"))
+	}
+	return app, CheckListed(app, oauth.GrantJWTBearer)
+}
+
+func (g *JWTBearer) verify(ctx context.Context, app *storage.App, raw string) (*assertion.Claims, error) {
+	claims, err := assertion.Verify(raw, app.PublicKeys, assertion.Policy{
+		Audiences: []string{g.TokenEndpoint, g.Issuer}, WithoutExpiry: app.AssertionsWithoutExpiry, Now: g.Now(),
+	})
+	if err != nil {
+		return nil, refuseAssertion(err)
+	}
+	if claims.ExpiresAt.IsZero() {
+		g.Logger.WarnContext(ctx, "taking an assertion that never expires, as the app's assertions_without_expiry says", "client_id", app.ClientID)
+	}
+	return claims, nil
+}
+
+// neverExpires is how long the id of an assertion without exp is remembered.
+const neverExpires = 10 * 365 * 24 * time.Hour
+
+// useOnce lets an assertion with a jti count once
+// (https://www.rfc-editor.org/rfc/rfc7523#section-3).
+func (g *JWTBearer) useOnce(ctx context.Context, app *storage.App, claims *assertion.Claims) error {
+	if claims.ID == "" {
+		return nil
+	}
+	until := claims.ExpiresAt.Add(assertion.Skew)
+	if claims.ExpiresAt.IsZero() {
+		until = g.Now().Add(neverExpires)
+	}
+	err := g.Used.UseAssertion(ctx, app.ClientID, claims.ID, until)
+	if errors.Is(err, storage.ErrAlreadyExists) {
+		return refuseAssertion(errors.New("jti was used before"))
+	}
+	return err
+}
+
+// subject reads sub and decides whether the app may speak for that identity
+// provider: the provider must be the organization's and among the app's. The
+// local directory signs in by password, so nobody vouches for its users.
+func (g *JWTBearer) subject(app *storage.App, sub string) (storage.User, error) {
+	s, err := assertion.ParseSubject(sub)
+	if err != nil {
+		return storage.User{}, err
+	}
+	org, ok := g.Directory.Load().Organization(app.OrgID)
+	if !ok {
+		return storage.User{}, errors.New("the app's organization is gone")
+	}
+	at := slices.IndexFunc(org.IdentityProviders, func(p directory.IdentityProvider) bool { return p.ID == s.ProviderID })
+	if s.ProviderID == directory.LocalProvider || at < 0 || !slices.Contains(app.IdentityProviders, s.ProviderID) {
+		return storage.User{}, errors.New("the identity provider in sub is not one that the app may speak for (identity_providers)")
+	}
+	asserted := storage.User{
+		ID: uuid.NewString(), OrgID: org.ID, IDProviderID: s.ProviderID, Username: s.Username,
+		FirstName: s.FirstName, LastName: s.LastName, Email: s.Email,
+	}
+	if org.IdentityProviders[at].TrustAssertedGroups {
+		asserted.Groups = s.Groups
+	}
+	return asserted, nil
+}
+
+// refuseAssertion tells the client why; no reason repeats the assertion.
+func refuseAssertion(reason error) error {
+	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", reason).WithCause(reason)
+}

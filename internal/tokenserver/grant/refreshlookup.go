@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package grant
+
+import (
+	"context"
+	"errors"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// Lookup returns the living family of a refresh token that may still be
+// exchanged: the current one, or the one before it. It reports false for
+// anything else.
+func (t *RefreshTokens) Lookup(ctx context.Context, raw string) (storage.RefreshFamily, bool, error) {
+	family, generation, err := t.find(ctx, raw)
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return storage.RefreshFamily{}, false, nil
+	}
+	return family, err == nil && generation >= family.Generation-1, err
+}
