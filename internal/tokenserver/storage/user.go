@@ -25,7 +25,8 @@ type User struct {
 type Users interface {
 	// PutUser stores what was asserted about the user with that organization,
 	// provider and username, under a new id (user.ID) when there is none yet. It
-	// returns the stored user. When nothing differs, nothing is written.
+	// returns the stored user. An empty name or address was not asserted: what is
+	// stored stays. When nothing differs, nothing is written.
 	PutUser(ctx context.Context, user User, now time.Time) (User, error)
 	// User returns the user or ErrNotFound.
 	User(ctx context.Context, id string) (User, error)

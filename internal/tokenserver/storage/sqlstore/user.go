@@ -3,6 +3,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -35,6 +36,8 @@ func (s *Store) PutUser(ctx context.Context, user storage.User, now time.Time) (
 			return err
 		}
 		user.ID, user.Username, user.CreatedAt, user.UpdatedAt = before.ID, before.Username, before.CreatedAt, before.UpdatedAt
+		user.FirstName = cmp.Or(user.FirstName, before.FirstName)
+		user.LastName, user.Email = cmp.Or(user.LastName, before.LastName), cmp.Or(user.Email, before.Email)
 		if reflect.DeepEqual(user, before) {
 			return nil
 		}
