@@ -176,7 +176,8 @@ func newServer(
 	server, err := tokenserver.New(ctx, tokenserver.Config{
 		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry,
 		AccessTokenLifetime: config.AccessTokenLifetime, RecoverableSecrets: config.RecoverableSecrets,
-		Source: source.Proxies(config.ProxyPrefixes()).Of,
+		LoginDisabled: !config.LoginEndpoint,
+		Source:        source.Proxies(config.ProxyPrefixes()).Of,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the server: %w", err)

@@ -28,9 +28,6 @@ type Config struct {
 	EncryptionKeyFiles []string `yaml:"encryptionKeyFiles"`
 	// AccessTokenLifetime is in whole seconds.
 	AccessTokenLifetime time.Duration `yaml:"accessTokenLifetime"`
-	// MaxStale is how long client_credentials goes on while the database is
-	// away.
-	MaxStale time.Duration `yaml:"maxStale"`
 	// RecoverableSecrets keeps client secrets encrypted and shows them to
 	// administrators again.
 	RecoverableSecrets bool `yaml:"recoverableSecrets"`
@@ -71,13 +68,12 @@ const (
 	DefaultListen              = "127.0.0.1:8080"
 	DefaultOperationsListen    = "127.0.0.1:8081"
 	DefaultAccessTokenLifetime = time.Hour
-	DefaultMaxStale            = 15 * time.Minute
 )
 
 func defaults() *Config {
 	return &Config{
 		Listen: DefaultListen, OperationsListen: DefaultOperationsListen,
-		AccessTokenLifetime: DefaultAccessTokenLifetime, MaxStale: DefaultMaxStale, LoginEndpoint: true,
+		AccessTokenLifetime: DefaultAccessTokenLifetime, LoginEndpoint: true,
 	}
 }
 

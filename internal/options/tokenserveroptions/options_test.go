@@ -72,7 +72,6 @@ func TestAMinimalFileTakesTheDefaults(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8080", c.Listen)
 	require.Equal(t, "127.0.0.1:8081", c.OperationsListen)
 	require.Equal(t, time.Hour, c.AccessTokenLifetime)
-	require.Equal(t, 15*time.Minute, c.MaxStale)
 	require.True(t, c.LoginEndpoint)
 	require.False(t, c.RecoverableSecrets)
 	require.Equal(t, filepath.Join(filepath.Dir(path), "tokenserver.db"), c.Storage.SQLite.Path, "relative to the file's folder")
@@ -95,8 +94,8 @@ accessTokenLifetime: soon
 recoverableSecrets: "no"
 storage: tokenserver.db
 encryptionKeyFile: encryption-key
-maxStale: 15m
-maxStale: 20m
+loginEndpoint: true
+loginEndpoint: false
 organizations:
 - id: MAIN
   name: Main
@@ -118,7 +117,7 @@ users:
   line 4: recoverableSecrets: must be true or false, not "no"
   line 5: storage: must be an object of fields (sqlite), not "tokenserver.db"
   line 6: encryptionKeyFile: unknown field; did you mean encryptionKeyFiles?
-  line 8: maxStale: is already given in line 7
+  line 8: loginEndpoint: is already given in line 7
   line 10: organizations[0].id: must be a UUID in lower case, not "MAIN"
   line 10: organizations[0].ownerID: is required: the id of the user who owns the organization
   line 14: organizations[0].environments[0].name: must be a string, not a list
@@ -162,8 +161,7 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"an encryption key too short":      {replace("[encryption-key]", "[client-secret]"), "must hold base64 of 32 bytes"},
 		"a lifetime of half seconds":       {valid + "accessTokenLifetime: 1500ms\n", "accessTokenLifetime: must be whole seconds"},
 		"a lifetime of days":               {valid + "accessTokenLifetime: 48h\n", "accessTokenLifetime: must be whole seconds from 1s to 24h, not 48h0m0s"},
-		"a number for a duration":          {valid + "maxStale: 15\n", "maxStale: must be a duration such as 15m or 1h30m, not the number 15"},
-		"no staleness":                     {valid + "maxStale: 0s\n", "maxStale: must be from 1s to 24h"},
+		"a number for a duration":          {valid + "accessTokenLifetime: 15\n", "accessTokenLifetime: must be a duration such as 15m or 1h30m, not the number 15"},
 		"a proxy name":                     {valid + "trustedProxies: [proxy]\n", "trustedProxies[0]: must be an address or a network"},
 		"a network with host bits":         {valid + "trustedProxies: [10.0.0.7/8]\n", "trustedProxies[0]: has bits beyond its prefix: did you mean 10.0.0.0/8?"},
 		"a client id with a space":         {replace("connectedapps-manager", "'the manager'"), "bootstrap.adminClient.clientID: must be 1 to 64 letters"},
@@ -287,10 +285,10 @@ func TestOnlyOrganizationsAndUsersNeedNoRestart(t *testing.T) {
 	path := folder(t, valid)
 	before, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
-	write(t, filepath.Dir(path), "config.yaml", strings.Replace(valid, "name: Main", "name: Head", 1)+"listen: :1\nmaxStale: 1m\n")
+	write(t, filepath.Dir(path), "config.yaml", strings.Replace(valid, "name: Main", "name: Head", 1)+"listen: :1\naccessTokenLifetime: 1m\n")
 	after, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.NoError(t, err)
-	require.Equal(t, []string{"listen", "maxStale"}, before.Config.RestartFields(after.Config))
+	require.Equal(t, []string{"listen", "accessTokenLifetime"}, before.Config.RestartFields(after.Config))
 }
 
 func TestProxiesAreAddressesOrNetworks(t *testing.T) {

@@ -45,7 +45,7 @@ func (v *validator) validate() {
 			v.addf(fmt.Sprintf("encryptionKeyFiles[%d]", i), "must name a file")
 		}
 	}
-	v.durations()
+	v.accessTokenLifetime()
 	v.trustedProxies()
 	v.adminClient()
 }
@@ -113,19 +113,12 @@ func (v *validator) tls() {
 	}
 }
 
-// Bounds of the durations.
-const (
-	maxAccessTokenLifetime = 24 * time.Hour
-	maxMaxStale            = 24 * time.Hour
-)
+const maxAccessTokenLifetime = 24 * time.Hour
 
-func (v *validator) durations() {
+func (v *validator) accessTokenLifetime() {
 	lifetime := v.config.AccessTokenLifetime
 	if lifetime < time.Second || lifetime > maxAccessTokenLifetime || lifetime%time.Second != 0 {
 		v.addf("accessTokenLifetime", "must be whole seconds from 1s to 24h, not %s", lifetime)
-	}
-	if stale := v.config.MaxStale; stale < time.Second || stale > maxMaxStale {
-		v.addf("maxStale", "must be from 1s to 24h, not %s", stale)
 	}
 }
 
