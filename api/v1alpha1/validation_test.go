@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"connectedapps.dev/operator/internal/testenv"
+)
+
+var plane *testenv.ControlPlane
+
+func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
+
+// manifest makes an object of a kind from the YAML of its spec.
+func manifest(t *testing.T, kind, name, spec string) *unstructured.Unstructured {
+	t.Helper()
+	o := &unstructured.Unstructured{}
+	require.NoError(t, yaml.Unmarshal([]byte(spec), &o.Object), "the test's own YAML")
+	o.Object = map[string]any{"spec": o.Object}
+	o.SetAPIVersion("connectedapps.dev/v1alpha1")
+	o.SetKind(kind)
+	o.SetName(name)
+	if kind != "TokenServer" {
+		o.SetNamespace("default")
+	}
+	return o
+}
+
+// create asks the API server, strict about unknown fields as kubectl is.
+func create(t *testing.T, o *unstructured.Unstructured) error {
+	t.Helper()
+	return plane.Client.Create(t.Context(), o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
+}
+
+const (
+	jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	publicKey = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
+)
+
+func TestConnectedAppManifestsThatAreAccepted(t *testing.T) {
+	for name, spec := range map[string]string{
+		"the least possible":                   `grantTypes: [client_credentials]`,
+		"an app for users":                     `{grantTypes: [authorization_code, refresh_token], redirectURIs: ["https://example.com/"], scopes: [{scope: profile}, {scope: offline_access}]}`,
+		"a redirect to the caller's machine":   `{grantTypes: [authorization_code], redirectURIs: ["http://localhost:8080/cb", "http://127.0.0.1/cb", "http://[::1]:99/cb"]}`,
+		"a redirect with a query":              `{grantTypes: [authorization_code], redirectURIs: ["https://example.com:8443/cb?a=b%20c"]}`,
+		"a public client":                      `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"]}`,
+		"a public client that says so twice":   `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"], credentials: {type: None}}`,
+		"scopes with contexts":                 `{grantTypes: [client_credentials], scopes: [{scope: "view:environment", organizationID: o, environmentID: e}]}`,
+		"the same scope in two contexts":       `{grantTypes: [client_credentials], scopes: [{scope: a, organizationID: o}, {scope: a, organizationID: p}]}`,
+		"a thousand scopes":                    `{grantTypes: [client_credentials], scopes: [` + strings.Repeat(`{scope: a},`, 1000) + `]}`,
+		"a public key":                         fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}]}`, jwtBearer, publicKey),
+		"a public key in a ConfigMap":          fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{configMapRef: {name: keys, key: key.pem}}]}`, jwtBearer),
+		"keys renamed":                         `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {keys: {client-id: ID, client-secret: SECRET, ca.crt: tls.ca}}}}`,
+		"keys that change places":              `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {keys: {client-id: client-secret, client-secret: client-id}}}}`,
+		"labels and annotations on the Secret": `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {metadata: {labels: {team: a, example.com/x: ""}, annotations: {reloader.stakater.com/match: "true"}}}}}`,
+		"a Secret made by somebody else":       `{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}}}`,
+		"a ClientName in any language":         `{grantTypes: [client_credentials], clientName: "Grüße, 世界"}`,
+		"every policy that can be chosen":      `{grantTypes: [client_credentials], deletionPolicy: Orphan, driftPolicy: Report, suspend: true, enabled: false}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, create(t, manifest(t, "ConnectedApp", "app", spec)))
+		})
+	}
+}
+
+func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
+	secret := func(rest string) string {
+		return `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {` + rest + `}}}`
+	}
+	redirect := func(uri string) string {
+		return fmt.Sprintf(`{grantTypes: [authorization_code], redirectURIs: [%q]}`, uri)
+	}
+	for name, row := range map[string]struct{ spec, field, says string }{
+		"an unknown field":                        {`{grantTypes: [client_credentials], grantType: x}`, "spec.grantType", "unknown field"},
+		"a wrong type":                            {`{grantTypes: client_credentials}`, "spec.grantTypes", "must be of type array"},
+		"a number for a boolean":                  {`{grantTypes: [client_credentials], enabled: 1}`, "spec.enabled", "must be of type boolean"},
+		"no grant type":                           {`{}`, "spec.grantTypes", "Required"},
+		"an empty list of grant types":            {`{grantTypes: []}`, "spec.grantTypes", "at least 1"},
+		"the implicit grant":                      {`{grantTypes: [implicit]}`, "spec.grantTypes[0]", "Unsupported value"},
+		"a grant type twice":                      {`{grantTypes: [password, password]}`, "spec.grantTypes[1]", "Duplicate value"},
+		"client_credentials with another":         {`{grantTypes: [client_credentials, password]}`, "spec.grantTypes", "must be the only grant type"},
+		"refresh_token alone":                     {`{grantTypes: [refresh_token]}`, "spec.grantTypes", "refresh_token needs authorization_code"},
+		"refresh_token with password":             {`{grantTypes: [password, refresh_token]}`, "spec.grantTypes", "refresh_token needs authorization_code"},
+		"authorization_code without a redirect":   {`{grantTypes: [authorization_code]}`, "spec.redirectURIs", "authorization_code needs redirectURIs"},
+		"a redirect without authorization_code":   {`{grantTypes: [client_credentials], redirectURIs: ["https://a.example/"]}`, "spec.redirectURIs", "no other grant type uses them"},
+		"jwt-bearer without a key":                {fmt.Sprintf(`{grantTypes: [%q]}`, jwtBearer), "spec.publicKeys", "needs publicKeys"},
+		"a key without jwt-bearer":                {fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}]}`, publicKey), "spec.publicKeys", "no other grant type uses them"},
+		"a redirect by http":                      {redirect("http://example.com/"), "spec.redirectURIs[0]", "must be https with a host, or http on localhost"},
+		"a redirect to a host like localhost":     {redirect("http://localhost.example.com/"), "spec.redirectURIs[0]", "must be https"},
+		"a redirect by a scheme of its own":       {redirect("com.example.app:/cb"), "spec.redirectURIs[0]", "must be https"},
+		"a redirect with a fragment":              {redirect("https://example.com/#x"), "spec.redirectURIs[0]", "must have no fragment"},
+		"a redirect with a wildcard":              {redirect("https://*.example.com/"), "spec.redirectURIs[0]", "wildcards are not possible"},
+		"a redirect with a user name":             {redirect("https://example.com@evil.example/"), "spec.redirectURIs[0]", "must be https with a host"},
+		"a redirect with a backslash":             {redirect(`https://example.com\@evil.example/`), "spec.redirectURIs[0]", "must"},
+		"a redirect with a space":                 {redirect("https://example.com/a b"), "spec.redirectURIs[0]", "percent-encode"},
+		"a relative redirect":                     {redirect("/callback"), "spec.redirectURIs[0]", "must be https"},
+		"a redirect without a host":               {redirect("https:///callback"), "spec.redirectURIs[0]", "must be https with a host"},
+		"a redirect of 2001 characters":           {redirect("https://example.com/" + strings.Repeat("a", 1981)), "spec.redirectURIs[0]", "may not be more than 2000"},
+		"a public client with client_credentials": {`{clientType: Public, grantTypes: [client_credentials]}`, "spec.clientType", "has no secret to authenticate with"},
+		"a public client with a Secret":           {`{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://a.example/"], credentials: {type: Secret}}`, "spec.credentials.type", "type None is for clientType Public"},
+		"a confidential client without a secret":  {`{grantTypes: [password], credentials: {type: None}}`, "spec.credentials.type", "type None is for clientType Public"},
+		"more than 1000 scopes":                   {`{grantTypes: [client_credentials], scopes: [` + strings.Repeat(`{scope: a},`, 1001) + `]}`, "spec.scopes", "at most 1000"},
+		"a scope without a name":                  {`{grantTypes: [client_credentials], scopes: [{organizationID: o}]}`, "spec.scopes[0].scope", "Required"},
+		"a scope with a space":                    {`{grantTypes: [client_credentials], scopes: [{scope: "a b"}]}`, "spec.scopes[0].scope", "should match"},
+		"a context for an app with users":         {`{grantTypes: [password], scopes: [{scope: a, organizationID: o}]}`, "spec.scopes", "are for apps with client_credentials"},
+		"openid for an app of its own":            {`{grantTypes: [client_credentials], scopes: [{scope: openid}]}`, "spec.scopes", "are for apps that act for users"},
+		"a key that is not PEM":                   {fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: hello}]}`, jwtBearer), "spec.publicKeys[0].pem", "must be one PEM block"},
+		"a private key":                           {fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}]}`, jwtBearer, strings.ReplaceAll(publicKey, "PUBLIC", "PRIVATE")), "spec.publicKeys[0].pem", "is a private key"},
+		"a key twice in one block":                {fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}]}`, jwtBearer, publicKey+publicKey), "spec.publicKeys[0].pem", "must be one PEM block"},
+		"a key in two places":                     {fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q, configMapRef: {name: a, key: b}}]}`, jwtBearer, publicKey), "spec.publicKeys[0]", "exactly one of pem and configMapRef"},
+		"a key that is nowhere":                   {fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{}]}`, jwtBearer), "spec.publicKeys[0]", "exactly one of pem and configMapRef"},
+		"an audience that does not exist":         {`{grantTypes: [client_credentials], audience: nobody}`, "spec.audience", "Unsupported value"},
+		"a website that is none":                  {`{grantTypes: [client_credentials], clientURI: "javascript:alert(1)"}`, "spec.clientURI", "absolute http or https address"},
+		"a name of spaces":                        {`{grantTypes: [client_credentials], clientName: "  "}`, "spec.clientName", "should match"},
+		"a label of Argo CD":                      {secret(`metadata: {labels: {argocd.argoproj.io/instance: x}}`), "spec.credentials.secret.metadata.labels", "must not use names of GitOps tools"},
+		"a label that GitOps tools track":         {secret(`metadata: {labels: {app.kubernetes.io/instance: x}}`), "spec.credentials.secret.metadata.labels", "must not use names of GitOps tools"},
+		"an annotation of kubectl":                {secret(`metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: x}}`), "spec.credentials.secret.metadata.annotations", "must not use names of GitOps tools"},
+		"an annotation of Helm":                   {secret(`metadata: {annotations: {helm.sh/resource-policy: keep}}`), "spec.credentials.secret.metadata.annotations", "must not use names"},
+		"an annotation of Flux":                   {secret(`metadata: {annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}}`), "spec.credentials.secret.metadata.annotations", "must not use names"},
+		"a label of ours":                         {secret(`metadata: {labels: {connectedapps.dev/secret: referenced}}`), "spec.credentials.secret.metadata.labels", "must not use names"},
+		"a label that is none":                    {secret(`metadata: {labels: {"a b": x}}`), "spec.credentials.secret.metadata.labels", "must be valid label names"},
+		"a label value that is none":              {secret(`metadata: {labels: {a: "x y"}}`), "spec.credentials.secret.metadata.labels", "must be valid label names"},
+		"a key that cannot be renamed":            {secret(`keys: {password: x}`), "spec.credentials.secret.keys", "can rename client-id"},
+		"two values under one key":                {secret(`keys: {client-id: x, client-secret: x}`), "spec.credentials.secret.keys", "must give each value a name of its own"},
+		"a key that the preset uses":              {secret(`keys: {client-id: client-secret}`), "spec.credentials.secret.keys", "must not give a value the name that the preset gives to another"},
+		"a key that the preset env uses":          {secret(`preset: env, keys: {client-id: CLIENT_SECRET}`), "spec.credentials.secret.keys", "must not give a value the name that the preset gives to another"},
+		"a key that Secrets do not take":          {secret(`keys: {client-id: "a/b"}`), "spec.credentials.secret.keys", "must consist of letters"},
+		"a preset that does not exist":            {secret(`preset: camel`), "spec.credentials.secret.preset", "Unsupported value"},
+		"a Secret name that is none":              {secret(`name: Not_A_Name`), "spec.credentials.secret.name", "should match"},
+		"ExistingSecret without a name":           {`{grantTypes: [client_credentials], credentials: {type: ExistingSecret}}`, "spec.credentials.secret.name", "needs secret.name"},
+		"metadata on somebody else's Secret":      {`{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: a, metadata: {labels: {a: b}}}}}`, "spec.credentials.secret.metadata", "does not write a Secret of type ExistingSecret"},
+		"a TokenServer without a name":            {`{grantTypes: [client_credentials], tokenServerRef: {}}`, "spec.tokenServerRef.name", "Required"},
+		"a policy that does not exist":            {`{grantTypes: [client_credentials], deletionPolicy: Keep}`, "spec.deletionPolicy", "Unsupported value"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := create(t, manifest(t, "ConnectedApp", "app", row.spec))
+			require.ErrorContains(t, err, row.field)
+			require.ErrorContains(t, err, row.says)
+		})
+	}
+}
+
+func TestNamesAreShortEnoughForTheirSecrets(t *testing.T) {
+	for _, kind := range []struct{ kind, spec string }{
+		{"ConnectedApp", `grantTypes: [client_credentials]`}, {"AccessToken", `connectedAppRef: {name: app}`},
+	} {
+		require.NoError(t, create(t, manifest(t, kind.kind, strings.Repeat("a", 52), kind.spec)))
+		err := create(t, manifest(t, kind.kind, strings.Repeat("a", 53), kind.spec))
+		require.ErrorContains(t, err, "metadata.name must have at most 52 characters")
+	}
+}
+
+func TestTheTokenServerOfAnAppCannotBeChanged(t *testing.T) {
+	app := manifest(t, "ConnectedApp", "immutable", `grantTypes: [client_credentials]`)
+	require.NoError(t, plane.Client.Create(t.Context(), app))
+	t.Cleanup(func() { _ = plane.Client.Delete(t.Context(), app) })
+
+	require.NoError(t, unstructured.SetNestedField(app.Object, "default", "spec", "tokenServerRef", "name"))
+	require.NoError(t, plane.Client.Update(t.Context(), app), "default is what an omitted reference means")
+
+	require.NoError(t, unstructured.SetNestedField(app.Object, "other", "spec", "tokenServerRef", "name"))
+	err := plane.Client.Update(t.Context(), app)
+	require.ErrorContains(t, err, "spec.tokenServerRef")
+	require.ErrorContains(t, err, "cannot be changed")
+}
+
+func TestTokenServerManifests(t *testing.T) {
+	const rest = `credentials: {type: Secret, secretRef: {name: admin}}`
+	rule := func(rest string) string {
+		return `{url: "https://id.example.com", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {}, grantTypes: [password], ` + rest + `}]}`
+	}
+	for name, row := range map[string]struct{ spec, field, says string }{
+		"a server on https":                {`{url: "https://id.example.com", ` + rest + `}`, "", ""},
+		"a server under a path":            {`{url: "https://example.com/id", ` + rest + `}`, "", ""},
+		"a server on loopback":             {`{url: "http://127.0.0.1:8080", ` + rest + `}`, "", ""},
+		"a server on loopback, version 6":  {`{url: "http://[::1]:8080", ` + rest + `}`, "", ""},
+		"wildcards where they are allowed": {rule(`scopes: [{scope: "view:*"}, {scope: "*"}], redirectHosts: ["*.example.com", "a-b.example.com", "[::1]"]`), "", ""},
+		"a selector with expressions":      {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {matchExpressions: [{key: a, operator: In, values: [b]}, {key: c, operator: Exists}]}, grantTypes: [password]}]}`, "", ""},
+
+		"plain http":                    {`{url: "http://id.example.com", ` + rest + `}`, "spec.url", "must be an https URL"},
+		"something that is no URL":      {`{url: "id.example.com", ` + rest + `}`, "spec.url", "must be an https URL"},
+		"a slash at the end":            {`{url: "https://id.example.com/", ` + rest + `}`, "spec.url", "must have no slash at the end"},
+		"a password in the URL":         {`{url: "https://u:p@id.example.com", ` + rest + `}`, "spec.url", "no user name"},
+		"an internal address by http":   {`{url: "https://a.example", internalURL: "http://tokenserver.ns.svc", ` + rest + `}`, "spec.internalURL", "must be an https URL"},
+		"no credentials":                {`{url: "https://a.example"}`, "spec.credentials", "Required"},
+		"credentials without a Secret":  {`{url: "https://a.example", credentials: {type: Secret}}`, "spec.credentials", "type Secret needs secretRef"},
+		"no requests at all":            {`{url: "https://a.example", requestsPerSecond: 0, ` + rest + `}`, "spec.requestsPerSecond", "greater than or equal to 1"},
+		"a timeout that is no duration": {`{url: "https://a.example", deletionTimeout: soon, ` + rest + `}`, "spec.deletionTimeout", ""},
+		"a timeout below zero":          {`{url: "https://a.example", deletionTimeout: -1s, ` + rest + `}`, "spec.deletionTimeout", "from 0s to 168h"},
+		"a wildcard within a scope":     {rule(`scopes: [{scope: "view:*:x"}]`), "scopes[0].scope", "should match"},
+		"a wildcard within a host":      {rule(`redirectHosts: ["a.*.example.com"]`), "redirectHosts", "only as a leading"},
+		"a host with a port":            {rule(`redirectHosts: ["example.com:443"]`), "redirectHosts", "without scheme, port and path"},
+		"a host in upper case":          {rule(`redirectHosts: ["Example.com"]`), "redirectHosts", "in lower case"},
+		"a rule without a selector":     {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, grantTypes: [password]}]}`, "namespaceSelector", "Required"},
+		"two rules of one name":         {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {}, grantTypes: [password]}, {name: a, namespaceSelector: {}, grantTypes: [password]}]}`, "spec.access[1]", "Duplicate"},
+		"a selector without values":     {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {matchExpressions: [{key: a, operator: In}]}, grantTypes: [password]}]}`, "matchExpressions[0]", "In and NotIn need values"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := create(t, manifest(t, "TokenServer", "server", row.spec))
+			if row.field == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, row.field)
+			require.ErrorContains(t, err, row.says)
+		})
+	}
+}
+
+func TestAccessTokenManifests(t *testing.T) {
+	for name, row := range map[string]struct{ spec, field, says string }{
+		"the least possible":   {`{connectedAppRef: {name: app}}`, "", ""},
+		"all there is":         {`{connectedAppRef: {name: app}, secret: {name: t, metadata: {labels: {a: b}}}, scopes: [a, b], grant: {type: ClientCredentials}, suspend: true}`, "", ""},
+		"no app":               {`{}`, "spec.connectedAppRef", "Required"},
+		"no scope in the list": {`{connectedAppRef: {name: app}, scopes: []}`, "spec.scopes", "at least 1"},
+		"two scopes in one":    {`{connectedAppRef: {name: app}, scopes: ["a b"]}`, "spec.scopes[0]", "should match"},
+		"a scope twice":        {`{connectedAppRef: {name: app}, scopes: [a, a]}`, "spec.scopes[1]", "Duplicate"},
+		"an unknown grant":     {`{connectedAppRef: {name: app}, grant: {type: Implicit}}`, "spec.grant.type", "Unsupported value"},
+		"a label of GitOps":    {`{connectedAppRef: {name: app}, secret: {metadata: {labels: {argocd.argoproj.io/instance: x}}}}`, "spec.secret.metadata.labels", "must not use names"},
+		"an unknown field":     {`{connectedAppRef: {name: app}, token: x}`, "spec.token", "unknown field"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := create(t, manifest(t, "AccessToken", "token", row.spec))
+			if row.field == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, row.field)
+			require.ErrorContains(t, err, row.says)
+		})
+	}
+}
+
+// A new object must not pass for a ready one while nobody has looked at it.
+func TestANewObjectIsNotCurrent(t *testing.T) {
+	app := manifest(t, "ConnectedApp", "fresh", `grantTypes: [client_credentials]`)
+	require.NoError(t, plane.Client.Create(t.Context(), app))
+	t.Cleanup(func() { _ = plane.Client.Delete(t.Context(), app) })
+	observed, _, err := unstructured.NestedInt64(app.Object, "status", "observedGeneration")
+	require.NoError(t, err)
+	require.Equal(t, int64(-1), observed)
+	require.Equal(t, "InProgress", string(testenv.KStatus(t, app)))
+}
+
+// What was applied is what is read back: a default in a spec would show as a
+// difference for ever.
+func TestNothingIsAddedToASpec(t *testing.T) {
+	for kind, spec := range map[string]string{
+		"ConnectedApp": `grantTypes: [client_credentials]`,
+		"AccessToken":  `connectedAppRef: {name: app}`,
+		"TokenServer":  `{url: "https://id.example.com", credentials: {type: Secret, secretRef: {name: a}}}`,
+	} {
+		o := manifest(t, kind, "defaults", spec)
+		want := o.DeepCopy()
+		require.NoError(t, create(t, o))
+		require.Equal(t, want.Object["spec"], o.Object["spec"], kind)
+	}
+}
