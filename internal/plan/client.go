@@ -6,14 +6,7 @@ import (
 	"slices"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-)
-
-// Grant types and scopes that rules of ours speak of.
-const (
-	grantClientCredentials = "client_credentials"
-	scopeProfile           = "profile"
-	authMethodSecret       = "client_secret_post"
-	authMethodNone         = "none"
+	"connectedapps.dev/operator/internal/oauth"
 )
 
 // Client is a registration, as far as a spec has anything to say about it.
@@ -57,10 +50,10 @@ func orOwn(organization string) string {
 
 // ActsForItself tells whether the client uses client_credentials, and so has
 // scopes with contexts.
-func (c Client) ActsForItself() bool { return slices.Contains(c.GrantTypes, grantClientCredentials) }
+func (c Client) ActsForItself() bool { return slices.Contains(c.GrantTypes, oauth.GrantClientCredentials) }
 
 // HasSecret tells whether the client authenticates with a secret.
-func (c Client) HasSecret() bool { return c.AuthMethod != authMethodNone }
+func (c Client) HasSecret() bool { return c.AuthMethod != oauth.AuthMethodNone }
 
 // Desired is the client that the spec asks for, with the defaults the spec
 // leaves open. keys are the app's public keys, in the spec's order.
@@ -71,7 +64,7 @@ func Desired(app *v1alpha1.ConnectedApp, keys []string) Client {
 		GrantTypes: names(spec.GrantTypes), RedirectURIs: names(spec.RedirectURIs),
 		Audience: string(spec.Audience), PublicKeys: keys,
 		ClientURI: string(spec.ClientURI), PolicyURI: string(spec.PolicyURI), TOSURI: string(spec.TOSURI),
-		Enabled: spec.Enabled == nil || *spec.Enabled, AuthMethod: authMethodSecret,
+		Enabled: spec.Enabled == nil || *spec.Enabled, AuthMethod: oauth.AuthMethodSecretPost,
 	}
 	if c.Name == "" {
 		c.Name = app.Namespace + "/" + app.Name
@@ -80,7 +73,7 @@ func Desired(app *v1alpha1.ConnectedApp, keys []string) Client {
 		c.Audience = string(v1alpha1.AudienceInternal)
 	}
 	if spec.ClientType == v1alpha1.ClientPublic {
-		c.AuthMethod = authMethodNone
+		c.AuthMethod = oauth.AuthMethodNone
 	}
 	for _, s := range spec.Scopes {
 		c.Scopes = append(c.Scopes, Scope{Name: s.Scope, OrganizationID: s.OrganizationID, EnvironmentID: s.EnvironmentID})
@@ -96,7 +89,7 @@ func NormalScopes(c Client, scopes []Scope) []Scope {
 	var normal []Scope
 	seen := make(map[Scope]bool, len(scopes))
 	for _, s := range scopes {
-		if seen[s] || c.ActsForItself() && s == (Scope{Name: scopeProfile}) {
+		if seen[s] || c.ActsForItself() && s == (Scope{Name: oauth.ScopeProfile}) {
 			continue
 		}
 		seen[s] = true

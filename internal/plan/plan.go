@@ -73,7 +73,6 @@ type Input struct {
 	ReportDrift bool
 	// NotTaken are fields that the server was given and did not keep.
 	NotTaken []string
-	Now      time.Time
 }
 
 // Result is a plan.

@@ -95,7 +95,7 @@ func (p credentials) actions(s *scope) []plan.Action {
 		former[i] = secret.ID
 	}
 	return plan.Make(plan.Input{
-		Want: s.want, Live: &live, OwnSecret: s.ownSecret() && s.want.HasSecret(), Published: published, Former: former, Now: p.now,
+		Want: s.want, Live: &live, OwnSecret: s.ownSecret() && s.want.HasSecret(), Published: published, Former: former,
 	}).Actions
 }
 

@@ -151,7 +151,7 @@ func (p registration) follow(ctx context.Context, s *scope) error {
 	changes := plan.Diff(s.live.Client, s.want)
 	result := plan.Make(plan.Input{
 		Want: s.want, Live: s.live, Changed: s.changed, ReportDrift: s.app.Spec.DriftPolicy == v1alpha1.DriftReport,
-		NotTaken: p.memory.notTaken(s.app.UID, changes), Now: p.now,
+		NotTaken: p.memory.notTaken(s.app.UID, changes),
 	})
 	if s.drift == nil {
 		s.drift = result.Drift
