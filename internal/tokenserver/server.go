@@ -153,7 +153,7 @@ func (s *Server) mount(ctx context.Context) error {
 		endpoint.Mount(mux)
 	}
 	mux.HandleFunc("/", notFound)
-	s.handler = observer.Wrap(s.securityHeaders(mux))
+	s.handler = observer.Wrap(s.securityHeaders(s.crossOrigin(mux)))
 	return nil
 }
 

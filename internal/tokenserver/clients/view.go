@@ -16,9 +16,10 @@ import (
 
 // View is the apps in memory. It is safe for concurrent use.
 type View struct {
-	store storage.Apps
-	apps  sync.Map // client id → *storage.App
-	count atomic.Int64
+	store   storage.Apps
+	apps    sync.Map // client id → *storage.App
+	count   atomic.Int64
+	origins origins
 	// refreshing keeps an older read from replacing a newer one.
 	refreshing sync.Mutex
 }
@@ -59,8 +60,9 @@ func (v *View) Refresh(ctx context.Context, clientID string) error {
 	app, err := v.store.App(ctx, clientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		if _, was := v.apps.LoadAndDelete(clientID); was {
+		if before, was := v.apps.LoadAndDelete(clientID); was {
 			v.count.Add(-1)
+			v.origins.replace(before.(*storage.App), nil)
 		}
 		return nil
 	case err != nil:
@@ -71,7 +73,11 @@ func (v *View) Refresh(ctx context.Context, clientID string) error {
 }
 
 func (v *View) put(app storage.App) {
-	if _, was := v.apps.Swap(app.ClientID, &app); !was {
+	before, was := v.apps.Swap(app.ClientID, &app)
+	if !was {
 		v.count.Add(1)
+		v.origins.replace(nil, &app)
+		return
 	}
+	v.origins.replace(before.(*storage.App), &app)
 }
