@@ -29,6 +29,7 @@ main() {
   trap 'exit 143' TERM HUP
   hack/need.sh curl
   [[ -z ${KEEP:-} ]] || stop_kept
+  umask 077
   work=$(mktemp -d "${TMPDIR:-/tmp}/connectedapps-demo.XXXXXX")
   export KUBECONFIG=$work/kubeconfig
 
@@ -71,10 +72,10 @@ finish() {
 
 show_logs() {
   local log
-  for log in "$work"/*.log "$work"/cluster/*.log; do
+  for log in "$work"/*.log; do
     [[ -s $log ]] || continue
     printf '\n     %sthe end of %s:%s\n' "$dim" "${log##*/}" "$reset"
-    tail -n 5 "$log" | cut -c -400 | sed 's/^/     /'
+    tail -n 8 "$log" | cut -c -400 | sed 's/^/     /'
   done
 }
 

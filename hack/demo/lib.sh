@@ -38,9 +38,13 @@ fail() {
   exit 1
 }
 
+# A step may fail while its output goes to a file: marks go where the demo's do.
+exec 3>&1
 mark() { # COLOUR MARK DETAIL
-  [[ -z $live ]] || printf '\r\e[K'
-  printf '%2d %s%s%s %s: %s\n' "$number" "$1" "$2" "$reset" "$title" "$3"
+  {
+    [[ -z $live ]] || printf '\r\e[K'
+    printf '%2d %s%s%s %s: %s\n' "$number" "$1" "$2" "$reset" "$title" "$3"
+  } >&3
 }
 
 # show COMMAND... prints a command and what it says.
@@ -130,13 +134,16 @@ free_port() {
   echo "$port"
 }
 
-# memory prints a table of the memory that programs hold.
+# memory prints a table of the memory that our programs hold.
 memory() {
-  local pid
-  printf '     %-26s %s\n' PROCESS MEMORY
+  local pid name kib
   for pid in $(descendants $$); do
-    awk '/^Name:/ { name = $2 } /^VmRSS:/ { printf "%s %d\n", name, $2 / 1024 }' "/proc/$pid/status" 2>/dev/null
-  done | grep -E '^(etcd|kube-|manager|tokenserver|refresher)' | awk '{ printf "     %-26s %4d MiB\n", $1, $2 }'
+    name=$(basename "$(readlink "/proc/$pid/exe")")
+    kib=$(awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status" 2>/dev/null) || continue
+    case $name in
+    etcd | kube-* | manager | tokenserver | refresher) printf '     %-24s %4d MiB\n' "$name" $((kib / 1024)) ;;
+    esac
+  done
 }
 
 descendants() {

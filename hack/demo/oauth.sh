@@ -14,6 +14,15 @@ secret() {
   kubectl get secret -n "$1" "$2" -o "go-template={{index .data \"$3\" | base64decode}}"
 }
 
+# mount NAMESPACE NAME DIR writes the files that a Pod would find, for the owner
+# alone to read.
+mount() {
+  local key value
+  while read -r key value; do
+    (umask 077 && base64 -d <<<"$value" >"$3/$key")
+  done < <(kubectl get secret -n "$1" "$2" -o 'go-template={{range $key, $value := .data}}{{$key}} {{$value}}{{"\n"}}{{end}}')
+}
+
 # request_token CLIENT_ID CLIENT_SECRET: the client-credentials example of the
 # platform, JSON body and all. Prints the response.
 request_token() {

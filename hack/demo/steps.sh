@@ -26,7 +26,6 @@ install_kinds() {
 # The manager runs with the rights it has in a cluster, no more.
 manager() {
   step "Manager"
-  umask 077
   kubectl create token -n "$system" connectedapps-manager --duration=24h >"$work/manager.token"
   sed "s|^users:.*|users: [{name: admin, user: {tokenFile: $work/manager.token}}]|" "$KUBECONFIG" >"$work/manager.kubeconfig"
   start manager "$root/bin/manager" --kubeconfig "$work/manager.kubeconfig" --namespace "$system" \
@@ -45,12 +44,10 @@ tokenserver() {
   port=$(free_port)
   operations=$(free_port)
   url=https://localhost:$port
-  mkdir -m 700 "$files" "$files"/{admin,keys,tls,data}
-  secret "$system" tokenserver-admin client-secret >"$files/admin/client-secret"
-  secret "$system" tokenserver-keys encryption-key >"$files/keys/encryption-key"
-  for key in tls.crt tls.key ca.crt; do
-    secret "$system" tokenserver-tls "$key" >"$files/tls/$key"
-  done
+  mkdir "$files" "$files"/{admin,keys,tls,data}
+  mount "$system" tokenserver-admin "$files/admin"
+  mount "$system" tokenserver-keys "$files/keys"
+  mount "$system" tokenserver-tls "$files/tls"
   cp "$files/tls/ca.crt" "$work/ca.crt"
   sed -e "s|^publicURL:.*|publicURL: $url|" \
     -e "s|^listen:.*|listen: 127.0.0.1:$port|" \
@@ -103,9 +100,7 @@ refresher() {
   local credentials=$work/credentials
   tokens=$work/tokens
   mkdir "$credentials" "$tokens"
-  for key in $(kubectl get secret -n $namespace gitproxy-credentials -o 'go-template={{range $key, $value := .data}}{{$key}} {{end}}'); do
-    secret $namespace gitproxy-credentials "$key" >"$credentials/$key"
-  done
+  mount $namespace gitproxy-credentials "$credentials"
   start refresher "$root/bin/refresher" --credentials-dir "$credentials" --output-dir "$tokens" --health-listen 127.0.0.1:0
   eventually 15 "the first token file" test -s "$tokens/access-token"
   start reader "$root/hack/demo/reader.sh" "$tokens" "$work/reads"
@@ -135,18 +130,18 @@ profile() {
 
 secret_rotates() {
   step "Token Secret"
-  local seen=() now
-  local deadline=$((SECONDS + 60))
+  local seen=() last='' now deadline=$((SECONDS + 60))
   while ((${#seen[@]} < 3)); do
     now=$(secret $namespace gitproxy-token access-token)
-    if [[ ${seen[-1]:-} != "$now" ]]; then
+    if [[ $now != "$last" ]]; then
       [[ $(status_of "$now" /accounts/api/profile) == 200 ]] || fail "the token in the Secret is refused"
-      seen+=("$now")
+      seen+=("$(short "$now")")
+      last=$now
     fi
     ((SECONDS < deadline)) || fail "changed $((${#seen[@]} - 1)) times in a minute"
     sleep 0.2
   done
-  ok "rotated twice: $(short "${seen[0]}") → $(short "${seen[1]}") → $(short "${seen[2]}")"
+  ok "rotated twice: ${seen[0]} → ${seen[1]} → ${seen[2]}"
 }
 
 file_rotates() {
@@ -202,7 +197,7 @@ no_secrets() {
 }
 
 end_of_steps() {
-  printf '\nMemory at work:\n'
+  printf '\nResident memory at work:\n'
   cat "$work/memory"
   printf '\n%sAll %d steps held, in %ds.%s\n' "$green" "$number" "$SECONDS" "$reset"
   [[ -n ${KEEP:-} ]] || return 0
