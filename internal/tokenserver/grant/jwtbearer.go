@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -162,7 +163,22 @@ func (g *JWTBearer) subject(app *storage.App, sub string) (storage.User, error) 
 	return asserted, nil
 }
 
-// refuseAssertion tells the client why; no reason repeats the assertion.
+// refuseAssertion tells the client why; no reason repeats more of the assertion
+// than the name of a member.
 func refuseAssertion(reason error) error {
-	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", reason).WithCause(reason)
+	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", describable(reason.Error())).WithCause(reason)
+}
+
+// describable makes text fit for an error_description
+// (https://www.rfc-editor.org/rfc/rfc6749#section-5.2).
+func describable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r < ' ' || r > '~' || r == '\\':
+			return '?'
+		}
+		return r
+	}, text)
 }
