@@ -3,7 +3,6 @@
 package browser
 
 import (
-	"net/http"
 	"net/url"
 	"testing"
 	"time"
@@ -258,7 +257,7 @@ func TestAnUnregisteredAddressIsNeverFollowed(t *testing.T) {
 	b.requireAccessible()
 }
 
-// TestPagesWorkWithoutScripts runs the flow with scripts switched off.
+// TestPagesWorkWithTheKeyboardAlone signs in without touching a mouse.
 func TestPagesWorkWithTheKeyboardAlone(t *testing.T) {
 	app := newRelyingParty(t, startServer(t), nil)
 	b := newTab(t, desktopLight)
@@ -267,8 +266,24 @@ func TestPagesWorkWithTheKeyboardAlone(t *testing.T) {
 	b.run(chromedp.KeyEvent("ulf\t" + tokenservertest.Password + "\r"))
 	b.run(chromedp.WaitVisible(`//h1[text()="Authorize GitProxy"]`))
 	require.Empty(t, evaluate[[]string](b, `[...document.querySelectorAll("a,button,input:not([type=hidden])")].filter(e => e.tabIndex < 0).map(e => e.outerHTML)`))
-	response, err := http.Get(app.server.URL + "/accounts/sign-in")
-	require.NoError(t, err)
-	defer func() { _ = response.Body.Close() }()
-	require.Equal(t, http.StatusOK, response.StatusCode)
+	b.run(chromedp.KeyEvent("\t"))
+	require.Equal(t, "#content", evaluate[string](b, `document.activeElement.getAttribute("href")`), "the first stop skips to the content")
+}
+
+// TestAnAppInTheBrowserRedeemsItsOwnCode has a page of the app's own site call
+// the token endpoint by fetch, as a single-page application does.
+func TestAnAppInTheBrowserRedeemsItsOwnCode(t *testing.T) {
+	app := newRelyingParty(t, startServer(t), func(a *oauth.ConnectedApp) { a.TokenEndpointAuthMethod = oauth.AuthMethodNone })
+	b := newTab(t, desktopLight)
+	verifier := app.start(b)
+	signIn(b)
+	b.press("Authorize")
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {app.answer().Get("code")}, "redirect_uri": {app.config.RedirectURL},
+		"client_id": {app.app.ClientID}, "code_verifier": {verifier}}
+	tokens := evaluate[map[string]any](b, `fetch("`+app.config.Endpoint.TokenURL+`", {method: "POST", body: new URLSearchParams("`+
+		form.Encode()+`")}).then(r => r.json())`)
+	require.NotEmpty(t, tokens["access_token"], tokens)
+	claims := evaluate[map[string]any](b, `fetch("`+app.provider.UserInfoEndpoint()+`", {headers: {Authorization: "Bearer `+
+		tokens["access_token"].(string)+`"}}).then(r => r.json())`)
+	require.Equal(t, "ulf", claims["preferred_username"])
 }

@@ -129,3 +129,14 @@ func TestOnlyAnIDTokenOfOursIsRecognised(t *testing.T) {
 		assert.ErrorIs(t, err, token.ErrInvalid, name)
 	}
 }
+
+func FuzzRecognise(f *testing.F) {
+	f.Add("eyJhbGciOiJSUzI1NiIsImtpZCI6ImtpZC1SUzI1NiJ9.e30.AAAA")
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	f.Add("..")
+	issuer := &token.IDTokens{Keys: ring{}, Issuer: idIssuer, Now: time.Now}
+	f.Fuzz(func(t *testing.T, raw string) {
+		_, err := issuer.Recognise(raw)
+		require.ErrorIs(t, err, token.ErrInvalid, "nothing is ours without our key")
+	})
+}

@@ -71,7 +71,7 @@ func (f *Forms) sign(kind string, at time.Time, parts ...string) string {
 const headBytes = 8 + 16
 
 func (f *Forms) verify(token, kind string, life time.Duration, parts ...string) bool {
-	raw, err := base64.RawURLEncoding.DecodeString(token)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) != headBytes+32 {
 		return false
 	}

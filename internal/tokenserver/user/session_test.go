@@ -255,3 +255,14 @@ func TestWhenConsentIsNotAskedAgain(t *testing.T) {
 	require.Len(t, active, 1)
 	assert.Equal(t, w.clock.Now().Add(time.Hour), active[0].ExpiresAt)
 }
+
+func FuzzFormToken(f *testing.F) {
+	forms := &Forms{Cookies: &Cookies{Key: []byte(newToken())}, Now: newClock().Now}
+	session := &Session{ID: "one"}
+	good := forms.Token(nil, nil, session, "consent", "/a")
+	f.Add(good)
+	f.Add("")
+	f.Fuzz(func(t *testing.T, token string) {
+		require.Equal(t, token == good, forms.Valid(nil, session, "consent", "/a", token))
+	})
+}
