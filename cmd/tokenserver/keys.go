@@ -96,7 +96,10 @@ func withKeyring(ctx context.Context, path string, do func(*keys.Keyring) error)
 	}
 	// Opening it would make a new one.
 	if _, err := os.Stat(loaded.Config.Storage.SQLite.Path); err != nil {
-		return &failure{err: fmt.Errorf("opening the database: %w", err), hint: "tokenserver serve makes the database; correct storage.sqlite.path if it is elsewhere"}
+		return &failure{
+			err:  fmt.Errorf("opening the database: %w", err),
+			hint: "tokenserver serve makes the database; correct storage.sqlite.path if it is elsewhere",
+		}
 	}
 	store, keyring, err := openDatabase(ctx, loaded.Config)
 	if errors.Is(err, storage.ErrInUse) {

@@ -61,10 +61,12 @@ named in the log.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "tokenserver.yaml", "configuration `file`")
-	flags.DurationVar(&f.waitForFiles, "wait-for-files", 0, "how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made (default 0s: not at all)")
+	flags.DurationVar(&f.waitForFiles, "wait-for-files", 0,
+		"how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made (default 0s: not at all)")
 	flags.StringVar(&f.overrides.Listen, "listen", "", "`address` of the endpoints (default: as the configuration says)")
 	flags.StringVar(&f.overrides.OperationsListen, "operations-listen", "", "`address` of /healthz, /readyz and /metrics (default: as the configuration says)")
-	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to go on taking requests after SIGTERM while /readyz answers 503, for load balancers to notice; at most 20s (default 0s)")
+	flags.DurationVar(&f.drainDelay, "drain-delay", 0,
+		"how long to go on taking requests after SIGTERM while /readyz answers 503, for load balancers to notice; at most 20s (default 0s)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	return cmd
@@ -118,7 +120,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 		return fmt.Errorf("loading %s: %w", f.config, err)
 	}
 	for _, warning := range loaded.Warnings {
-		logger.Warn(warning)
+		logger.Warn("probably not meant", "warning", warning)
 	}
 	p, err := assemble(ctx, f, loaded, logger)
 	if err != nil {

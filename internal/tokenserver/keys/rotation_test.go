@@ -82,6 +82,7 @@ func TestRotateNowSignsAtOnceAndKeepsTheEarlierKeys(t *testing.T) {
 	d := newDatabase(t)
 	k := d.open(t, encryptionKeys(t, 1))
 	first := signerID(t, k, ES256)
+	d.now = d.now.Add(time.Second)
 	require.NoError(t, k.Rotate(t.Context(), true, false))
 	require.NotEqual(t, first, signerID(t, k, ES256))
 	require.True(t, publishes(k, first))

@@ -3,6 +3,7 @@
 package source_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"testing"
@@ -31,7 +32,7 @@ func TestOnlyTrustedProxiesTellTheSource(t *testing.T) {
 		"from a proxy itself":                    {"10.0.0.1:80", []string{"10.0.0.2"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/", nil)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.RemoteAddr = test.peer
 			r.Header["X-Forwarded-For"] = test.headers
 			want := netip.Addr{}
