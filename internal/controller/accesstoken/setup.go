@@ -12,9 +12,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
@@ -36,12 +38,22 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder(apply.ManagerAccessToken)
 	}
+	recovered := make(chan event.GenericEvent, 64)
+	r.Connections.OnChange(func(name string) {
+		server := &v1alpha1.TokenServer{}
+		server.Name = name
+		select {
+		case recovered <- event.GenericEvent{Object: server}:
+		default: // tokens are tried again by themselves
+		}
+	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("accesstoken").
 		For(&v1alpha1.AccessToken{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&corev1.Secret{}).
 		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.tokensOf)).
+		WatchesRawSource(source.Channel(recovered, handler.EnqueueRequestsFromMapFunc(r.tokensOfServer))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 8,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](200*time.Millisecond, time.Minute),
@@ -51,13 +63,34 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // tokensOf maps an app to its AccessTokens.
 func (r *Reconciler) tokensOf(ctx context.Context, o client.Object) []reconcile.Request {
-	tokens := &v1alpha1.AccessTokenList{}
-	if err := r.Client.List(ctx, tokens, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+	return r.tokens(ctx, func(token *v1alpha1.AccessToken) bool { return token.Spec.ConnectedAppRef.Name == o.GetName() },
+		client.InNamespace(o.GetNamespace()))
+}
+
+// tokensOfServer maps a TokenServer that came back to the AccessTokens of its
+// apps: those that failed need not sit out their pause.
+func (r *Reconciler) tokensOfServer(ctx context.Context, o client.Object) []reconcile.Request {
+	apps := &v1alpha1.ConnectedAppList{}
+	if err := r.Client.List(ctx, apps, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // reading from the cache fails when the manager stops
+	}
+	of := map[client.ObjectKey]bool{}
+	for i := range apps.Items {
+		of[client.ObjectKeyFromObject(&apps.Items[i])] = apps.Items[i].TokenServerName() == o.GetName()
+	}
+	return r.tokens(ctx, func(token *v1alpha1.AccessToken) bool {
+		return of[client.ObjectKey{Namespace: token.Namespace, Name: token.Spec.ConnectedAppRef.Name}]
+	})
+}
+
+func (r *Reconciler) tokens(ctx context.Context, which func(*v1alpha1.AccessToken) bool, options ...client.ListOption) []reconcile.Request {
+	tokens := &v1alpha1.AccessTokenList{}
+	if err := r.Client.List(ctx, tokens, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil // as above
 	}
 	var requests []reconcile.Request
 	for i := range tokens.Items {
-		if tokens.Items[i].Spec.ConnectedAppRef.Name == o.GetName() {
+		if which(&tokens.Items[i]) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&tokens.Items[i])})
 		}
 	}

@@ -4,15 +4,18 @@ package accesstoken_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"os"
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -24,7 +27,13 @@ import (
 
 var plane *testenv.ControlPlane
 
-func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
+// logged is what the managers of all tests log.
+var logged lockedBuffer
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(&logged, nil)))
+	os.Exit(testenv.Run(m, &plane))
+}
 
 // world is a namespace with an app on a real token server and the manager at
 // work.
