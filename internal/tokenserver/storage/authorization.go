@@ -63,7 +63,7 @@ type RefreshFamily struct {
 	Scopes                  []string
 	AuthTime                time.Time
 	SessionID               string
-	// CodeHash is the code it came from, at most one family each; nil: none.
+	// CodeHash is the code it came from, at most one family each.
 	CodeHash []byte
 	// RotatedAt is when the current generation was made; ExpiresAt slides.
 	CreatedAt, RotatedAt, ExpiresAt time.Time
@@ -72,9 +72,8 @@ type RefreshFamily struct {
 }
 
 // RefreshFamilies is the role of the refresh token grant. A family begins with
-// RedeemCode, or with CreateFamily for grants without a code.
+// RedeemCode.
 type RefreshFamilies interface {
-	CreateFamily(ctx context.Context, family RefreshFamily) error
 	// Family returns the family, revoked or not, or ErrNotFound.
 	Family(ctx context.Context, id string) (RefreshFamily, error)
 	// FamilyByCode returns the family a code began, or ErrNotFound.
@@ -111,8 +110,6 @@ type Sessions interface {
 	TouchSession(ctx context.Context, id string, usedAt time.Time) error
 	// DeleteSession removes one; an unknown id is ignored.
 	DeleteSession(ctx context.Context, id string) error
-	// DeleteUserSessions removes all of a user.
-	DeleteUserSessions(ctx context.Context, userID string) error
 }
 
 // Consent is what a user allowed an app in an organization.

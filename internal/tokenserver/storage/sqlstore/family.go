@@ -13,13 +13,8 @@ import (
 const familyColumns = `id, nonce, generation, client_id, user_id, org_id, scopes, auth_time, session_id, code_hash,
 	created_at, rotated_at, expires_at, revoked_at`
 
-// CreateFamily implements storage.RefreshFamilies.
-func (s *Store) CreateFamily(ctx context.Context, family storage.RefreshFamily) error {
-	return s.createFamily(ctx, s.write, family)
-}
-
-func (s *Store) createFamily(ctx context.Context, q querier, f storage.RefreshFamily) error {
-	_, err := s.exec(ctx, q, `INSERT INTO refresh_families (`+familyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+func (s *Store) createFamily(ctx context.Context, tx *sql.Tx, f storage.RefreshFamily) error {
+	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		f.ID, f.Nonce, f.Generation, f.ClientID, f.UserID, f.OrgID, encodeList(f.Scopes), micros(f.AuthTime), f.SessionID, f.CodeHash,
 		micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt))
 	return err

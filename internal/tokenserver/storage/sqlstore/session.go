@@ -43,12 +43,6 @@ func (s *Store) DeleteSession(ctx context.Context, id string) error {
 	return err
 }
 
-// DeleteUserSessions implements storage.Sessions.
-func (s *Store) DeleteUserSessions(ctx context.Context, userID string) error {
-	_, err := s.exec(ctx, s.write, `DELETE FROM sessions WHERE user_id = ?`, userID)
-	return err
-}
-
 // CreatePendingAuthorization implements storage.PendingAuthorizations.
 func (s *Store) CreatePendingAuthorization(ctx context.Context, p storage.PendingAuthorization) error {
 	if err := checkTexts([]string{p.Parameters}); err != nil {
