@@ -107,12 +107,10 @@ func (e *Endpoint) refreshToken(ctx context.Context, asking *storage.App, raw st
 		return oauth.Introspection{}, err
 	}
 	found, err := e.People.Find(ctx, family.UserID)
-	switch {
-	case errors.Is(err, user.ErrUnknown):
-		return oauth.Introspection{}, nil
-	case err != nil:
+	if err != nil && !errors.Is(err, user.ErrUnknown) {
 		return oauth.Introspection{}, err
-	case user.Admits(asking, found) != nil:
+	}
+	if admitted := err == nil && user.Admits(asking, found) == nil; !admitted {
 		return oauth.Introspection{}, nil
 	}
 	return oauth.Introspection{
