@@ -50,7 +50,9 @@ func orOwn(organization string) string {
 
 // ActsForItself tells whether the client uses client_credentials, and so has
 // scopes with contexts.
-func (c Client) ActsForItself() bool { return slices.Contains(c.GrantTypes, oauth.GrantClientCredentials) }
+func (c Client) ActsForItself() bool {
+	return slices.Contains(c.GrantTypes, oauth.GrantClientCredentials)
+}
 
 // HasSecret tells whether the client authenticates with a secret.
 func (c Client) HasSecret() bool { return c.AuthMethod != oauth.AuthMethodNone }

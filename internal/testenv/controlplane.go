@@ -3,6 +3,7 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,14 +69,22 @@ func Start() (*ControlPlane, error) {
 		ControlPlaneStartTimeout: time.Minute,
 		ControlPlaneStopTimeout:  time.Minute,
 	}}
+	if err := p.start(); err != nil {
+		// What did start must not outlive the test.
+		return nil, errors.Join(err, p.environment.Stop())
+	}
+	return p, nil
+}
+
+func (p *ControlPlane) start() (err error) {
 	if p.Config, err = p.environment.Start(); err != nil {
-		return nil, fmt.Errorf("starting the control plane in %s: %w", assets, err)
+		return fmt.Errorf("starting the control plane in %s: %w", p.environment.BinaryAssetsDirectory, err)
 	}
-	p.Config.QPS, p.Config.Burst = -1, -1 // tests wait for conditions, not for a limiter
+	p.Config.QPS = -1 // tests wait for conditions, not for a limiter
 	if p.Client, err = client.NewWithWatch(p.Config, client.Options{Scheme: p.Scheme}); err != nil {
-		return nil, fmt.Errorf("connecting to the control plane: %w", err)
+		return fmt.Errorf("connecting to the control plane: %w", err)
 	}
-	return p, p.createSystemNamespace()
+	return p.createSystemNamespace()
 }
 
 // Stop ends the control plane and removes its data.
@@ -104,7 +113,7 @@ func assetsDirectory(root string) (string, error) {
 		dir = filepath.Join(root, "bin", "k8s")
 	}
 	for _, name := range []string{"etcd", "kube-apiserver"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil { //nolint:gosec // the folder is the developer's own choice
 			return "", fmt.Errorf("no %s in %s: run `make control-plane` to build the control plane, or set KUBEBUILDER_ASSETS", name, dir)
 		}
 	}

@@ -251,7 +251,7 @@ func (s *Secrets) ownsMore(live *corev1.Secret, want Secret) bool {
 		if entry.Manager != s.FieldManager || entry.FieldsV1 == nil {
 			continue
 		}
-		owned := ownedNames(entry.FieldsV1.Raw)
+		owned := ownedNames(entry.FieldsV1.GetRawBytes())
 		if !subset(owned.labels, want.Labels) || !subset(owned.annotations, want.Annotations) || !subset(owned.data, want.Data) {
 			return true
 		}

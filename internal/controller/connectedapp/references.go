@@ -128,7 +128,8 @@ func notPublished(s *scope, err error) error {
 }
 
 func failed(s *scope, condition string, err error) error {
-	if e, ok := errors.AsType[*status.Error](err); ok && !(s.wasReady && s.intact() && isServerTrouble(err)) {
+	untouched := s.wasReady && s.intact() && isServerTrouble(err)
+	if e, ok := errors.AsType[*status.Error](err); ok && !untouched {
 		status.False(s.app, condition, e.Reason, e.Message)
 	}
 	return err

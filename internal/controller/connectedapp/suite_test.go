@@ -5,14 +5,17 @@ package connectedapp_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
@@ -30,13 +33,31 @@ type world struct {
 	stop      func()
 }
 
-func start(t *testing.T, options ...tokenservertest.Option) *world {
+// start starts a world. options are of the token server or of the manager.
+func start(t *testing.T, options ...any) *world {
 	t.Helper()
-	w := &world{T: t, instance: tokenservertest.Start(t, options...)}
+	var server []tokenservertest.Option
+	var manager []testenv.ManagerOption
+	for _, o := range options {
+		switch o := o.(type) {
+		case tokenservertest.Option:
+			server = append(server, o)
+		case testenv.ManagerOption:
+			manager = append(manager, o)
+		default:
+			t.Fatalf("an option of type %T", o)
+		}
+	}
+	w := &world{T: t, instance: tokenservertest.Start(t, server...)}
 	w.server = plane.TokenServer(t, w.instance)
 	w.namespace = plane.Namespace(t, nil)
-	w.stop = plane.StartManager(t)
+	w.stop = plane.StartManager(t, manager...)
 	return w
+}
+
+// resync compares every client this often.
+func resync(interval time.Duration) testenv.ManagerOption {
+	return testenv.WithOptions(func(o *controller.Options) { o.ResyncInterval = interval })
 }
 
 // app creates a ConnectedApp.
@@ -76,6 +97,34 @@ func (w *world) secret(name string) *corev1.Secret {
 	secret := &corev1.Secret{}
 	require.NoError(w, plane.Client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, secret))
 	return secret
+}
+
+// requireWorks obtains a token with what the app's Secret holds.
+func (w *world) requireWorks(secret *corev1.Secret) {
+	w.Helper()
+	requireToken(w, string(secret.Data["token-url"]), string(secret.Data["client-id"]), string(secret.Data["client-secret"]))
+}
+
+// registered is the client as the token server holds it.
+func (w *world) registered(app *v1alpha1.ConnectedApp) storage.App {
+	w.Helper()
+	client, err := w.instance.Store.App(w.Context(), app.Status.ClientID)
+	require.NoError(w, err)
+	return client
+}
+
+// clients are the token server's clients that this cluster made.
+func (w *world) clients() []storage.App {
+	w.Helper()
+	var made []storage.App
+	list, _, err := w.instance.Store.Apps(w.Context(), storage.AppQuery{OrgID: w.instance.OrgID, Limit: 1000})
+	require.NoError(w, err)
+	for _, app := range list {
+		if app.ExternalID != "" {
+			made = append(made, app)
+		}
+	}
+	return made
 }
 
 // update changes an object, whatever others do to it meanwhile.

@@ -31,7 +31,7 @@ func Set(o Object, conditionType string, value metav1.ConditionStatus, reason, m
 	})
 }
 
-// True, False and Unknown set one condition to that value.
+// True sets one condition to True.
 func True(o Object, conditionType, reason, message string) {
 	Set(o, conditionType, metav1.ConditionTrue, reason, message)
 }

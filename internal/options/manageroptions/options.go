@@ -178,4 +178,3 @@ func writeHelp(w io.Writer, flags *flag.FlagSet) {
 		_, _ = fmt.Fprintf(w, "  --%s%s (default %q)\n        %s\n", f.Name, kind, f.DefValue, usage)
 	})
 }
-
