@@ -45,7 +45,7 @@ func (g *AuthorizationCode) Authorize(ctx context.Context, r *Request) (*Result,
 		return nil, errCode.WithCause(err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading a code: %w", err)
+		return nil, unavailable("reading a code", err)
 	}
 	if err := g.check(code, r); err != nil {
 		return nil, errCode.WithCause(err)
@@ -112,7 +112,7 @@ func (g *AuthorizationCode) redeem(ctx context.Context, app *storage.App, code s
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, errCode.WithCause(errors.New("it was revoked meanwhile"))
 	case err != nil:
-		return nil, fmt.Errorf("redeeming a code: %w", err)
+		return nil, unavailable("redeeming a code", err)
 	}
 	result, err := g.Tokens.issue(ctx, granted)
 	if err == nil && family != nil {

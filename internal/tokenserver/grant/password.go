@@ -68,7 +68,7 @@ func passwordRefusal(err error) error {
 			Status: http.StatusTooManyRequests, RetryAfter: throttled.RetryAfter, Cause: err}
 	case errors.Is(err, user.ErrBusy):
 		busy := oauth.Errorf(oauth.CodeTemporarilyUnavailable, "too many password checks at once, try again").WithCause(err)
-		busy.RetryAfter = 2 * time.Second
+		busy.RetryAfter = retryAfter
 		return busy
 	}
 	return err

@@ -4,9 +4,7 @@ package grant
 
 import (
 	"context"
-	"errors"
 
-	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -15,9 +13,8 @@ import (
 // anything else.
 func (t *RefreshTokens) Lookup(ctx context.Context, raw string) (storage.RefreshFamily, bool, error) {
 	family, generation, err := t.find(ctx, raw)
-	var refused *oauth.Error
-	if errors.As(err, &refused) {
-		return storage.RefreshFamily{}, false, nil
+	if err != nil {
+		return storage.RefreshFamily{}, false, unlessRefused(err)
 	}
-	return family, err == nil && generation >= family.Generation-1, err
+	return family, generation >= family.Generation-1, nil
 }

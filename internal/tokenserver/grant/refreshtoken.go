@@ -97,7 +97,7 @@ func (t *RefreshTokens) advance(
 			return next, nil
 		}
 		if !errors.Is(err, storage.ErrNotFound) {
-			return family, fmt.Errorf("rotating a refresh token: %w", err)
+			return family, unavailable("rotating a refresh token", err)
 		}
 		// Somebody else was faster: what is presented is now the one before.
 		if family, err = t.live(ctx, family.ID); err != nil {

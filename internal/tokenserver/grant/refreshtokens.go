@@ -10,7 +10,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -103,7 +102,7 @@ func (t *RefreshTokens) live(ctx context.Context, id string) (storage.RefreshFam
 	case errors.Is(err, storage.ErrNotFound):
 		return family, errRefresh.WithCause(err)
 	case err != nil:
-		return family, fmt.Errorf("reading a refresh token: %w", err)
+		return family, unavailable("reading a refresh token", err)
 	case !family.RevokedAt.IsZero():
 		return family, errRefresh.WithCause(errors.New("its family is revoked"))
 	case !t.Now().Before(family.ExpiresAt):
@@ -120,7 +119,7 @@ func (t *RefreshTokens) revoke(ctx context.Context, id string) error {
 		err = t.Revoked(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("revoking tokens: %w", err)
+		return unavailable("revoking tokens", err)
 	}
 	return nil
 }
@@ -130,12 +129,21 @@ func (t *RefreshTokens) revoke(ctx context.Context, id string) error {
 // (https://www.rfc-editor.org/rfc/rfc7009#section-2.2).
 func (t *RefreshTokens) Revoke(ctx context.Context, raw, clientID string) error {
 	family, _, err := t.find(ctx, raw)
-	var refused *oauth.Error
-	if errors.As(err, &refused) || (err == nil && family.ClientID != clientID) {
+	if err != nil {
+		return unlessRefused(err)
+	}
+	if family.ClientID != clientID {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
 	return t.revoke(ctx, family.ID)
+}
+
+// unlessRefused drops the error of a token that is worth nothing and keeps that
+// of a server that cannot tell.
+func unlessRefused(err error) error {
+	var refused *oauth.Error
+	if errors.As(err, &refused) && refused.Code == oauth.CodeInvalidGrant {
+		return nil
+	}
+	return err
 }

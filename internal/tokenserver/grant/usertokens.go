@@ -5,6 +5,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -43,8 +44,21 @@ func (u *UserTokens) find(ctx context.Context, app *storage.App, userID string) 
 	if errors.Is(err, user.ErrUnknown) || errors.Is(err, user.ErrDisabled) || errors.Is(err, user.ErrNotAdmitted) {
 		return nil, oauth.Errorf(oauth.CodeInvalidGrant, "the app may no longer act for the user").WithCause(err)
 	}
-	return found, err
+	if err != nil {
+		return nil, unavailable("finding the user", err)
+	}
+	return found, nil
 }
+
+// unavailable says that storage gave no answer: nothing is known to be wrong
+// with the request, so the client may repeat it.
+func unavailable(doing string, err error) error {
+	failure := oauth.Errorf(oauth.CodeTemporarilyUnavailable, "the storage of the server does not answer, try again")
+	failure.RetryAfter = retryAfter
+	return failure.WithCause(fmt.Errorf("%s: %w", doing, err))
+}
+
+const retryAfter = 2 * time.Second
 
 // issue makes the access token and, with openid, the id token.
 func (u *UserTokens) issue(ctx context.Context, a authorization) (*Result, error) {
