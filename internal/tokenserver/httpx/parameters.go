@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -39,6 +40,11 @@ func ReadParameters(w http.ResponseWriter, r *http.Request) (Parameters, error) 
 		if errors.As(err, &tooLarge) {
 			return nil, &oauth.Error{
 				Code: oauth.CodeInvalidRequest, Description: "the body is longer than 1 MiB", Status: http.StatusRequestEntityTooLarge,
+			}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, &oauth.Error{
+				Code: oauth.CodeInvalidRequest, Description: "the body did not arrive in time", Status: http.StatusRequestTimeout,
 			}
 		}
 		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "the body could not be read").WithCause(err)

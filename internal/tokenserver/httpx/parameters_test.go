@@ -3,13 +3,17 @@
 package httpx_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +50,30 @@ func TestReadParametersTakes(t *testing.T) {
 			require.Equal(t, want, got)
 		})
 	}
+}
+
+// TestASlowBodyIsNotWaitedFor sends half a body and then nothing.
+func TestASlowBodyIsNotWaitedFor(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := httpx.ReadParameters(w, r)
+		httpx.Error(w, r, err)
+	}))
+	server.Config.ReadTimeout = 50 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	connection, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer func() { _ = connection.Close() }()
+	_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: "+form+"\r\nContent-Length: 100\r\n\r\ngrant_type=")
+	require.NoError(t, err)
+
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(t, http.StatusRequestTimeout, response.StatusCode)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"error":"invalid_request","error_description":"the body did not arrive in time"}`, string(body))
 }
 
 // FuzzReadParameters checks what every answer must be: parameters that a
