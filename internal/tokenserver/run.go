@@ -92,6 +92,6 @@ func (s *Server) collectGarbage(ctx context.Context) error {
 
 func (s *Server) report(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil {
-		s.config.Logger.LogAttrs(ctx, slog.LevelError, what, slog.Any("error", err))
+		s.config.Logger.LogAttrs(ctx, slog.LevelError, "background work", slog.String("doing", what), slog.Any("error", err))
 	}
 }

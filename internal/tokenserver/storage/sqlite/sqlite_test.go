@@ -16,9 +16,7 @@ import (
 )
 
 func open(t *testing.T) storage.Storage {
-	folder, err := os.MkdirTemp(t.TempDir(), "")
-	require.NoError(t, err)
-	s, err := sqlite.Open(t.Context(), filepath.Join(folder, "tokenserver.db"), storagetest.Epoch)
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "tokenserver.db"), storagetest.Epoch)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
