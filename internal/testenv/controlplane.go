@@ -5,15 +5,19 @@ package testenv
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -39,7 +43,15 @@ type ControlPlane struct {
 // it. It is the body of TestMain:
 //
 //	func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
+//
+// The controllers log to standard error when TESTENV_LOG is set.
 func Run(m *testing.M, plane **ControlPlane) int {
+	handler := slog.Handler(slog.DiscardHandler)
+	if os.Getenv("TESTENV_LOG") != "" {
+		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetLogger(logr.FromSlogHandler(handler))
 	started, err := Start()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)

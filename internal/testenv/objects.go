@@ -111,3 +111,11 @@ func (p *ControlPlane) remove(objects ...client.Object) {
 		_ = p.Client.Patch(context.Background(), o, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
 	}
 }
+
+// ReadNamespace returns a namespace.
+func (p *ControlPlane) ReadNamespace(t testing.TB, name string) *corev1.Namespace {
+	t.Helper()
+	namespace := &corev1.Namespace{}
+	require.NoError(t, p.Client.Get(t.Context(), client.ObjectKey{Name: name}, namespace))
+	return namespace
+}

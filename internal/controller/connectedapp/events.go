@@ -49,6 +49,9 @@ func (r *Reconciler) reportReady(s *scope) {
 	if !r.memory.reported(s.app.UID, ready.Reason, s.app.Generation) {
 		return
 	}
+	if ready.Reason == v1alpha1.ReasonTokenServerUnavailable {
+		return // thousands of apps would say what its TokenServer says once
+	}
 	kind := corev1.EventTypeWarning
 	if ready.Status == metav1.ConditionTrue {
 		kind = corev1.EventTypeNormal

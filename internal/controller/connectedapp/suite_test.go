@@ -52,6 +52,10 @@ func start(t *testing.T, options ...any) *world {
 	w.server = plane.TokenServer(t, w.instance)
 	w.namespace = plane.Namespace(t, nil)
 	w.stop = plane.StartManager(t, manager...)
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NoError(w.read(w.server))
+		c.True(status.IsReady(w.server), "conditions: %+v", w.server.Status.Conditions)
+	})
 	return w
 }
 

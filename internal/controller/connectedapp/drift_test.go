@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	eventsv1 "k8s.io/api/events/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// tamper changes a client behind the manager's back, as an administrator does.
+func (w *world) tamper(app *v1alpha1.ConnectedApp, change func(*storage.App)) {
+	w.Helper()
+	_, err := w.instance.Store.UpdateApp(w.Context(), app.Status.ClientID, time.Now(), func(a *storage.App) error { change(a); return nil })
+	require.NoError(w, err)
+}
+
+func (w *world) events() []string {
+	w.Helper()
+	var list eventsv1.EventList
+	require.NoError(w, plane.Client.List(w.Context(), &list, client.InNamespace(w.namespace)))
+	var texts []string
+	for _, e := range list.Items {
+		texts = append(texts, e.Type+" "+e.Reason+": "+e.Note)
+	}
+	return texts
+}
+
+func TestDriftIsNamedAndRepaired(t *testing.T) {
+	w := start(t, resync(time.Second))
+	app := w.ready(w.app())
+	w.tamper(app, func(a *storage.App) {
+		a.Name, a.Enabled = "Mallory", false
+		a.ContextScopes = append(a.ContextScopes, storage.ContextScope{Scope: "full"})
+	})
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired)
+	registered := w.registered(app)
+	require.Equal(t, w.namespace+"/app", registered.Name)
+	require.True(t, registered.Enabled)
+	require.Len(t, registered.ContextScopes, 1)
+	const named = "clientName: Mallory, should be "
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, named)
+	require.True(t, status.IsReady(app))
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.Contains(w.events(), "Warning DriftRepaired: clientName: Mallory, should be "+w.namespace+"/app; "+
+			"scopes: [view:environment, full], should be [view:environment]; enabled: false, should be true")
+	})
+}
+
+func TestDriftIsReportedAndLeft(t *testing.T) {
+	w := start(t, resync(time.Second))
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Spec.DriftPolicy = v1alpha1.DriftReport }))
+	w.tamper(app, func(a *storage.App) { a.Name = "Mallory" })
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected)
+	require.Equal(t, "Mallory", w.registered(app).Name)
+	require.True(t, status.IsReady(app), "it was asked for")
+
+	w.tamper(app, func(a *storage.App) { a.Name = w.namespace + "/app" })
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonNoDrift)
+}
+
+func TestAClientThatIsGoneIsRegisteredAnew(t *testing.T) {
+	w := start(t, resync(time.Second))
+	app := w.ready(w.app())
+	lost := app.Status.ClientID
+	require.NoError(t, w.instance.Store.DeleteApp(t.Context(), lost, time.Now()))
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NoError(w.read(app))
+		c.NotEqual(lost, app.Status.ClientID)
+		c.True(status.IsReady(app))
+	})
+	w.requireWorks(w.secret("app-credentials"))
+	require.Len(t, w.clients(), 1)
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, lost)
+}
+
+func TestASecretThatWasRevokedOnTheServerIsReplaced(t *testing.T) {
+	w := start(t, resync(time.Second))
+	app := w.ready(w.app())
+	before := string(w.secret("app-credentials").Data["client-secret"])
+	w.tamper(app, func(a *storage.App) { a.Secrets = nil })
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NotEqual(before, string(w.secret("app-credentials").Data["client-secret"]))
+	})
+	testenv.Eventually(t, func(c *require.Assertions) {
+		secret := w.secret("app-credentials")
+		code, _ := requestToken(t, string(secret.Data["token-url"]), string(secret.Data["client-id"]), string(secret.Data["client-secret"]))
+		c.Equal(200, code)
+	})
+	w.ready(app)
+}
+
+// A status can be written by others; it does not make their client ours.
+func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
+	w := start(t)
+	theirs := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "theirs" }))
+	ours := w.ready(w.app())
+	revision := w.registered(theirs).Revision
+	w.stop()
+	ours.Status.ClientID = theirs.Status.ClientID
+	require.NoError(t, plane.Client.Status().Update(t.Context(), ours))
+	w.update(ours, func() { ours.Spec.ClientName = "hijacked" })
+	w.stop = plane.StartManager(t)
+	w.condition(ours, v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
+	require.Equal(t, revision, w.registered(theirs).Revision)
+
+	require.NoError(t, plane.Client.Delete(t.Context(), ours))
+	testenv.Eventually(t, func(c *require.Assertions) { c.Len(w.clients(), 1) })
+	require.Equal(t, theirs.Status.ClientID, w.clients()[0].ClientID)
+}
+
+func TestTightenedAccessTakesEffectOnTheServer(t *testing.T) {
+	w := start(t)
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "view:environment"}, {Scope: "admin:exchange"}}
+	}))
+	w.update(w.server, func() {
+		w.server.Spec.Access[0].Scopes = []v1alpha1.AccessScope{{Scope: "view:*"}}
+	})
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonNotAllowed)
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionPolicyAccepted).Message, "scope admin:exchange")
+	testenv.Eventually(t, func(c *require.Assertions) { c.Len(w.registered(app).ContextScopes, 1) })
+	require.True(t, w.registered(app).Enabled)
+
+	w.update(w.server, func() { w.server.Spec.Access = nil })
+	testenv.Eventually(t, func(c *require.Assertions) { c.False(w.registered(app).Enabled) })
+
+	w.update(w.server, func() { w.server.Spec.Access = []v1alpha1.AccessRule{testenv.AllowAll("all")} })
+	w.ready(app)
+	require.True(t, w.registered(app).Enabled)
+	require.Len(t, w.registered(app).ContextScopes, 2)
+}
+
+func TestAnAppThatIsNotAllowedIsNotRegistered(t *testing.T) {
+	w := start(t)
+	w.update(w.server, func() {
+		w.server.Spec.Access[0].NamespaceSelector.MatchLabels = map[string]v1alpha1.LabelValue{"team": "payments"}
+	})
+	app := w.app()
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonNotAllowed)
+	require.Equal(t, "Failed", string(testenv.KStatus(t, app)))
+	require.Empty(t, w.clients())
+	require.Empty(t, app.Finalizers, "there is nothing to clean up")
+
+	namespace := plane.ReadNamespace(t, w.namespace)
+	w.update(namespace, func() { namespace.Labels["team"] = "payments" })
+	w.ready(app)
+}
