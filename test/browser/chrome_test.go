@@ -51,6 +51,7 @@ func startChrome() {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(binary), chromedp.UserDataDir(profile),
 		chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.IgnoreCertErrors, // one test speaks TLS with a certificate of its own
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("font-render-hinting", "none"))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
@@ -107,7 +108,7 @@ func newTab(t *testing.T, s screen) *tab {
 	chrome.once.Do(startChrome)
 	require.NoError(t, chrome.err, "starting Chromium (set CHROMIUM to its path)")
 	ctx, closeTab := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	b := &tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
 		cancel()
@@ -199,7 +200,7 @@ func (b *tab) fill(id, value string) {
 func (b *tab) press(label string) {
 	b.t.Helper()
 	xpath := `//button[normalize-space()="` + label + `"] | //a[normalize-space()="` + label + `"]`
-	ctx, cancel := context.WithTimeout(b.ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	_, err := chromedp.RunResponse(ctx, chromedp.Click(xpath))
 	require.NoError(b.t, err, "pressing %q on %s", label, b.url())

@@ -287,3 +287,16 @@ func TestAnAppInTheBrowserRedeemsItsOwnCode(t *testing.T) {
 		tokens["access_token"].(string)+`"}}).then(r => r.json())`)
 	require.Equal(t, "ulf", claims["preferred_username"])
 }
+
+// TestTheBrowserKeepsTheHostCookiesOfTLS signs in over https: a browser drops
+// cookies whose __Host- prefix it does not believe.
+func TestTheBrowserKeepsTheHostCookiesOfTLS(t *testing.T) {
+	server := startServer(t, tokenservertest.WithTLS())
+	b := newTab(t, desktopLight)
+	b.open(server.URL + "/accounts/authorized-apps")
+	signIn(b)
+	require.Contains(t, b.text(), "No app may act for you")
+	require.Empty(t, evaluate[string](b, `document.cookie`), "out of reach of scripts")
+	b.press("Sign out")
+	require.Contains(t, b.text(), "You are signed out")
+}

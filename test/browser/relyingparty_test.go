@@ -25,11 +25,11 @@ import (
 )
 
 // startServer starts a token server whose users have tokenservertest.Password.
-func startServer(t *testing.T) *tokenservertest.Instance {
+func startServer(t *testing.T, options ...tokenservertest.Option) *tokenservertest.Instance {
 	t.Helper()
 	hash, err := user.HashPassword(tokenservertest.Password)
 	require.NoError(t, err)
-	return tokenservertest.Start(t, tokenservertest.WithPasswordHash(hash))
+	return tokenservertest.Start(t, append(options, tokenservertest.WithPasswordHash(hash))...)
 }
 
 // relyingParty is an application that signs people in: independent client
