@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package docs_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// walk calls visit with the content of each file of the repository whose name
+// ends so.
+func walk(t *testing.T, suffix string, visit func(path, text string)) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == "bin" || entry.Name() == "node_modules" || entry.Name() == ".git") {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || !strings.HasSuffix(path, suffix) {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err == nil {
+			visit(path, string(text))
+		}
+		return err
+	}))
+}
+
+func TestEveryTestThatADocumentNamesExists(t *testing.T) {
+	declared := map[string]bool{}
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	walk(t, "_test.go", func(_, text string) {
+		for _, match := range declaration.FindAllStringSubmatch(text, -1) {
+			declared[match[1]] = true
+		}
+	})
+	named := 0
+	mention := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z0-9]\\w+)`")
+	walk(t, ".md", func(path, text string) {
+		for _, match := range mention.FindAllStringSubmatch(text, -1) {
+			named++
+			require.True(t, declared[match[1]], "%s names %s, which does not exist", path, match[1])
+		}
+	})
+	require.NotZero(t, named)
+}
+
+// TestLinksBetweenDocumentsLead checks links to files of the repository.
+func TestLinksBetweenDocumentsLead(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	walk(t, ".md", func(path, text string) {
+		for _, match := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(match[1], "://") || strings.HasPrefix(match[1], "mailto:") {
+				continue
+			}
+			_, err := os.Stat(filepath.Join(filepath.Dir(path), match[1]))
+			require.NoError(t, err, "%s links to %s", path, match[1])
+		}
+	})
+}
