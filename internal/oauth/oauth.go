@@ -55,11 +55,10 @@ const (
 // Extensions of the management API, as discovery lists them in
 // connectedapps_extensions (contract section 12).
 const (
-	ExtensionExternalID          = "external_id"
-	ExtensionSecrets             = "secrets"
-	ExtensionRevision            = "revision"
-	ExtensionRestore             = "restore"
-	ExtensionFederatedIdentities = "federated_identities"
+	ExtensionExternalID = "external_id"
+	ExtensionSecrets    = "secrets"
+	ExtensionRevision   = "revision"
+	ExtensionRestore    = "restore"
 )
 
 // Paths below a server's public URL (contract sections 3 to 7, 10 and 12).

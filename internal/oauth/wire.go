@@ -22,45 +22,37 @@ type TokenResponse struct {
 // ConnectedApp is the connected app on the wire (contract sections 2 and 12).
 // Arrays are never null in an answer.
 type ConnectedApp struct {
-	ClientID                     string              `json:"client_id"`
-	ClientSecret                 string              `json:"client_secret,omitempty"`
-	ClientSecretID               string              `json:"client_secret_id,omitempty"`
-	ClientName                   string              `json:"client_name"`
-	GrantTypes                   []string            `json:"grant_types"`
-	RedirectURIs                 []string            `json:"redirect_uris"`
-	Scopes                       []string            `json:"scopes"`
-	PublicKeys                   []string            `json:"public_keys"`
-	Audience                     string              `json:"audience"`
-	ClientURI                    *string             `json:"client_uri"`
-	PolicyURI                    *string             `json:"policy_uri"`
-	TOSURI                       *string             `json:"tos_uri"`
-	CertExpiry                   *string             `json:"cert_expiry"`
-	Enabled                      bool                `json:"enabled"`
-	OrgID                        string              `json:"org_id"`
-	OwnerOrgID                   string              `json:"owner_org_id"`
-	OwnerUserID                  string              `json:"owner_user_id"`
-	GenerateISSClaimWithoutToken bool                `json:"generate_iss_claim_without_token"`
-	IDProviderID                 *string             `json:"idprovider_id"`
-	TokenEndpointAuthMethod      string              `json:"token_endpoint_auth_method"`
-	AccessTokenFormat            string              `json:"access_token_format"`
-	PostLogoutRedirectURIs       []string            `json:"post_logout_redirect_uris"`
-	IdentityProviders            []string            `json:"identity_providers"`
-	SkipUserConsent              bool                `json:"skip_user_consent"`
-	AssertionsWithoutExpiry      bool                `json:"assertions_without_expiry"`
-	RefreshGraceSeconds          *int64              `json:"refresh_grace_seconds,omitempty"`
-	FederatedIdentities          []FederatedIdentity `json:"federated_identities,omitempty"`
-	ExternalID                   string              `json:"external_id,omitempty"`
-	Revision                     string              `json:"revision,omitempty"`
-	CreatedAt                    time.Time           `json:"created_at"`
-	UpdatedAt                    time.Time           `json:"updated_at"`
-	ClientSecretUpdatedAt        *time.Time          `json:"client_secret_updated_at"`
-}
-
-// FederatedIdentity is a workload token of a configured issuer that may stand
-// for the app's secret (contract section 12).
-type FederatedIdentity struct {
-	IssuerName string `json:"issuer_name"`
-	Subject    string `json:"subject"`
+	ClientID                     string     `json:"client_id"`
+	ClientSecret                 string     `json:"client_secret,omitempty"`
+	ClientSecretID               string     `json:"client_secret_id,omitempty"`
+	ClientName                   string     `json:"client_name"`
+	GrantTypes                   []string   `json:"grant_types"`
+	RedirectURIs                 []string   `json:"redirect_uris"`
+	Scopes                       []string   `json:"scopes"`
+	PublicKeys                   []string   `json:"public_keys"`
+	Audience                     string     `json:"audience"`
+	ClientURI                    *string    `json:"client_uri"`
+	PolicyURI                    *string    `json:"policy_uri"`
+	TOSURI                       *string    `json:"tos_uri"`
+	CertExpiry                   *string    `json:"cert_expiry"`
+	Enabled                      bool       `json:"enabled"`
+	OrgID                        string     `json:"org_id"`
+	OwnerOrgID                   string     `json:"owner_org_id"`
+	OwnerUserID                  string     `json:"owner_user_id"`
+	GenerateISSClaimWithoutToken bool       `json:"generate_iss_claim_without_token"`
+	IDProviderID                 *string    `json:"idprovider_id"`
+	TokenEndpointAuthMethod      string     `json:"token_endpoint_auth_method"`
+	AccessTokenFormat            string     `json:"access_token_format"`
+	PostLogoutRedirectURIs       []string   `json:"post_logout_redirect_uris"`
+	IdentityProviders            []string   `json:"identity_providers"`
+	SkipUserConsent              bool       `json:"skip_user_consent"`
+	AssertionsWithoutExpiry      bool       `json:"assertions_without_expiry"`
+	RefreshGraceSeconds          *int64     `json:"refresh_grace_seconds,omitempty"`
+	ExternalID                   string     `json:"external_id,omitempty"`
+	Revision                     string     `json:"revision,omitempty"`
+	CreatedAt                    time.Time  `json:"created_at"`
+	UpdatedAt                    time.Time  `json:"updated_at"`
+	ClientSecretUpdatedAt        *time.Time `json:"client_secret_updated_at"`
 }
 
 // ContextScope is a scope assigned in the context of an organization and an

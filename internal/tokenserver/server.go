@@ -196,7 +196,7 @@ type authenticateFunc = func(*http.Request) (*token.AccessToken, *oauth.Error)
 func (s *Server) grants() []grant.Grant {
 	c := &s.config
 	return append([]grant.Grant{
-		&grant.ClientCredentials{Tokens: s.tokens},
+		&grant.ClientCredentials{Tokens: s.tokens, ID: s.persons.tokens.ID},
 		&grant.JWTBearer{
 			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
 			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,

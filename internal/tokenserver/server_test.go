@@ -264,3 +264,31 @@ func TestATamperedOrDeadTokenIsRefused(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, response.StatusCode)
 	require.Equal(t, http.StatusUnauthorized, profile(tok.AccessToken), "a deleted app's token")
 }
+
+func TestAnAppWithGoogleWIFGetsAnIDTokenOfItsOwn(t *testing.T) {
+	i := tokenservertest.Start(t)
+	for name, row := range map[string]struct {
+		scopes string
+		gets   bool
+	}{
+		"with the scope":    {`["openid:google_wif"]`, true},
+		"without the scope": {`[]`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := register(t, i, `{"client_name":"machine","grant_types":["client_credentials"],"audience":"internal","scopes":`+row.scopes+`}`)
+			config := clientcredentials.Config{ClientID: app.ClientID, ClientSecret: app.ClientSecret, TokenURL: i.URL + oauth.PathToken}
+			tokens, err := config.Token(t.Context())
+			require.NoError(t, err)
+			raw, _ := tokens.Extra("id_token").(string)
+			require.Equal(t, row.gets, raw != "")
+			if !row.gets {
+				return
+			}
+			provider, err := oidc.NewProvider(t.Context(), i.URL+oauth.IssuerPath)
+			require.NoError(t, err)
+			idToken, err := provider.Verifier(&oidc.Config{ClientID: app.ClientID}).Verify(t.Context(), raw)
+			require.NoError(t, err)
+			require.Equal(t, app.ClientID, idToken.Subject)
+		})
+	}
+}

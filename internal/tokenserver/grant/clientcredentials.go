@@ -13,7 +13,12 @@ import (
 
 // ClientCredentials lets an app act on its own behalf.
 // https://www.rfc-editor.org/rfc/rfc6749#section-4.4
-type ClientCredentials struct{ Tokens *token.Issuer }
+type ClientCredentials struct {
+	Tokens *token.Issuer
+	// ID issues the id token of an app with the scope openid:google_wif, which
+	// it exchanges elsewhere for another platform's token (contract section 4).
+	ID *token.IDTokens
+}
 
 // Type implements Grant.
 func (g *ClientCredentials) Type() string { return oauth.GrantClientCredentials }
@@ -39,7 +44,11 @@ func (g *ClientCredentials) Authorize(ctx context.Context, r *Request) (*Result,
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Response: answer(raw, t), App: app, Token: t}, nil
+	response := answer(raw, t)
+	if slices.Contains(scopes, oauth.ScopeGoogleWIF) {
+		response.IDToken, err = g.ID.Issue(token.IDToken{Subject: app.ClientID, ClientID: app.ClientID, AccessToken: raw})
+	}
+	return &Result{Response: response, App: app, Token: t}, err
 }
 
 // ownScopes are the scopes of an app that acts for itself. profile is implicit

@@ -61,8 +61,7 @@ type App struct {
 	IdentityProviders      []string
 	SkipUserConsent        bool
 	// RefreshGrace is nil for the server's default, zero for off.
-	RefreshGrace        *time.Duration
-	FederatedIdentities []FederatedIdentity
+	RefreshGrace *time.Duration
 	// AssertionsWithoutExpiry takes assertions of the JWT bearer grant that have
 	// no exp.
 	AssertionsWithoutExpiry bool
@@ -83,10 +82,6 @@ type App struct {
 // ContextScope is a scope within an organization and an environment; either
 // may be empty.
 type ContextScope struct{ Scope, Org, EnvID string }
-
-// FederatedIdentity is a subject of a configured issuer that may stand for the
-// app.
-type FederatedIdentity struct{ IssuerName, Subject string }
 
 // Secret is one client secret of an app.
 type Secret struct {

@@ -44,7 +44,6 @@ type appBody struct {
 	identityProviders                  opt[[]string]
 	skipUserConsent                    opt[bool]
 	refreshGrace                       opt[*time.Duration]
-	federatedIdentities                opt[identities]
 	assertionsWithoutExpiry            opt[bool]
 }
 
@@ -75,7 +74,6 @@ var appMembers = map[string]func(b *appBody, path string, v any) error{
 	"skip_user_consent":                member(func(b *appBody) *opt[bool] { return &b.skipUserConsent }, readBool),
 	"assertions_without_expiry":        member(func(b *appBody) *opt[bool] { return &b.assertionsWithoutExpiry }, readBool),
 	"refresh_grace_seconds":            member(func(b *appBody) *opt[*time.Duration] { return &b.refreshGrace }, readRefreshGrace),
-	"federated_identities":             member(func(b *appBody) *opt[identities] { return &b.federatedIdentities }, readFederatedIdentities),
 }
 
 var audiences = []string{oauth.AudienceInternal, oauth.AudienceEveryone}
@@ -193,23 +191,6 @@ func readPublicKeys(path string, v any) ([]string, error) {
 
 func readIdentityProviders(path string, v any) ([]string, error) {
 	return readList(path, v, "strings", maxIdentities, line(maxIdentifierBytes))
-}
-
-type identities = []storage.FederatedIdentity
-
-func readFederatedIdentities(path string, v any) (identities, error) {
-	return readList(path, v, "objects", maxIdentities, func(path string, v any) (storage.FederatedIdentity, error) {
-		object, ok := v.(map[string]any)
-		if !ok {
-			return storage.FederatedIdentity{}, wrongType(path, "an object", v)
-		}
-		issuer, err := readName(join(path, "issuer_name"), object["issuer_name"])
-		if err != nil {
-			return storage.FederatedIdentity{}, err
-		}
-		subject, err := readName(join(path, "subject"), object["subject"])
-		return storage.FederatedIdentity{IssuerName: issuer, Subject: subject}, err
-	})
 }
 
 // readRefreshGrace takes null as the server's default.

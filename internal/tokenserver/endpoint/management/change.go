@@ -47,7 +47,6 @@ func (b appBody) apply(app *storage.App) error {
 	b.skipUserConsent.into(&app.SkipUserConsent)
 	b.assertionsWithoutExpiry.into(&app.AssertionsWithoutExpiry)
 	b.refreshGrace.into(&app.RefreshGrace)
-	b.federatedIdentities.into(&app.FederatedIdentities)
 	if b.publicClient.set && b.publicClient.value {
 		app.TokenEndpointAuthMethod = oauth.AuthMethodNone
 	}

@@ -91,7 +91,7 @@ func TestTheAppOnTheWire(t *testing.T) {
 		"public_keys": []string{key}, "audience": "everyone", "client_uri": "https://example.com/about", "policy_uri": nil, "enabled": false,
 		"generate_iss_claim_without_token": true, "idprovider_id": "idp-a", "token_endpoint_auth_method": "client_secret_basic",
 		"access_token_format": "opaque", "post_logout_redirect_uris": []string{"https://example.com/bye"}, "identity_providers": []string{"idp-a"},
-		"skip_user_consent": true, "assertions_without_expiry": true, "refresh_grace_seconds": 10, "federated_identities": []any{map[string]any{"issuer_name": "cluster", "subject": "system:serviceaccount:a:b"}},
+		"skip_user_consent": true, "assertions_without_expiry": true, "refresh_grace_seconds": 10,
 		"external_id": "cluster/a/b/1",
 	})
 	require.NoError(t, err)

@@ -107,7 +107,7 @@ func (e *Endpoint) patch(c *call, app *storage.App, body appBody) error {
 	if err := e.checkReferences(c, app, body, added); err != nil {
 		return err
 	}
-	if !slices.Equal(before.PublicKeys, app.PublicKeys) || !slices.Equal(before.FederatedIdentities, app.FederatedIdentities) {
+	if !slices.Equal(before.PublicKeys, app.PublicKeys) {
 		if err := c.caller.checkCredentials(app); err != nil {
 			return err
 		}

@@ -48,9 +48,6 @@ func wireApp(app *storage.App) oauth.ConnectedApp {
 		seconds := int64(*app.RefreshGrace / time.Second)
 		wire.RefreshGraceSeconds = &seconds
 	}
-	for _, identity := range app.FederatedIdentities {
-		wire.FederatedIdentities = append(wire.FederatedIdentities, oauth.FederatedIdentity(identity))
-	}
 	return wire
 }
 

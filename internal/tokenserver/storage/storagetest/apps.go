@@ -70,8 +70,7 @@ func App(n int) storage.App {
 		TOSURI: "https://t.example", Enabled: true, OwnerUserID: "user-1", OwnerOrgID: orgA, GenerateISSClaimWithoutToken: true,
 		IDProviderID: "idp", TokenEndpointAuthMethod: "client_secret_post", AccessTokenFormat: "jwt",
 		PostLogoutRedirectURIs: []string{"https://a.example/out"}, IdentityProviders: []string{"idp"}, SkipUserConsent: true, RefreshGrace: &grace,
-		FederatedIdentities: []storage.FederatedIdentity{{IssuerName: "c1", Subject: "system:serviceaccount:a:b"}},
-		NotBefore:           Epoch, SecretUpdatedAt: at, CreatedAt: at, UpdatedAt: at,
+		NotBefore: Epoch, SecretUpdatedAt: at, CreatedAt: at, UpdatedAt: at,
 		Secrets: []storage.Secret{
 			{ID: fmt.Sprintf("secret-%d-old", n), Hash: []byte{0, 1, 2}, CreatedAt: at, ExpiresAt: at.Add(time.Hour), LastUsedAt: at.Add(time.Minute)},
 			{ID: fmt.Sprintf("secret-%d", n), Hash: []byte{3}, Sealed: []byte{4, 5}, CreatedAt: at.Add(time.Second)},
