@@ -4,7 +4,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -41,14 +40,18 @@ func registerMetrics(reader client.Reader) error {
 		expires: prometheus.NewDesc("connectedapp_token_expiration_timestamp_seconds",
 			"When the token in the Secret of an AccessToken expires.", []string{"namespace", "name"}, nil),
 	}
-	var registered prometheus.AlreadyRegisteredError
-	if err := metrics.Registry.Register(c); err != nil && !errors.As(err, &registered) {
+	metrics.Registry.Unregister(c) // a process that runs a second manager, as tests do, reports of that one
+	if err := metrics.Registry.Register(c); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	return nil
 }
 
-func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.objects
+	ch <- c.drifted
+	ch <- c.expires
+}
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)

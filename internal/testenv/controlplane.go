@@ -46,7 +46,7 @@ type ControlPlane struct {
 //
 // The controllers log to standard error when TESTENV_LOG is set.
 func Run(m *testing.M, plane **ControlPlane) int {
-	handler := slog.Handler(slog.DiscardHandler)
+	handler := slog.DiscardHandler
 	if os.Getenv("TESTENV_LOG") != "" {
 		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"connectedapps.dev/operator/internal/controller"
@@ -22,6 +23,7 @@ type ManagerOption func(*managerOptions)
 type managerOptions struct {
 	controllers controller.Options
 	newClient   client.NewClientFunc
+	user        string
 }
 
 // WithOptions changes the controllers' options.
@@ -32,6 +34,12 @@ func WithOptions(change func(*controller.Options)) ManagerOption {
 // WithClient replaces the client the controllers write with, for faults.
 func WithClient(newClient client.NewClientFunc) ManagerOption {
 	return func(o *managerOptions) { o.newClient = newClient }
+}
+
+// WithUser lets the controllers act as a user, with no more rights than that
+// user has.
+func WithUser(name string) ManagerOption {
+	return func(o *managerOptions) { o.user = name }
 }
 
 // StartManager runs all controllers as the manager does, with short intervals,
@@ -45,10 +53,12 @@ func (p *ControlPlane) StartManager(t testing.TB, options ...ManagerOption) (sto
 		option(&o)
 	}
 	skip := true // several managers run in one test binary, one after the other
-	mgr, err := ctrl.NewManager(p.Config, ctrl.Options{
+	config := rest.CopyConfig(p.Config)
+	config.Impersonate.UserName = o.user
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: p.Scheme, Cache: controller.CacheOptions(), NewClient: o.newClient,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Controller: config.Controller{SkipNameValidation: &skip},
+		Controller: ctrlconfig.Controller{SkipNameValidation: &skip},
 	})
 	require.NoError(t, err)
 	require.NoError(t, controller.Register(t.Context(), mgr, o.controllers))
