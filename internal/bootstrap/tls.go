@@ -43,7 +43,8 @@ func (r *Runnable) ensureCA(ctx context.Context) (*keyPair, error) {
 		case err == nil && pair.certificate.IsCA && (!pair.due(r.now()) || !ours(live)):
 			return pair, nil
 		case !ours(live):
-			return nil, fmt.Errorf("the Secret %s holds no certificate authority, and somebody else made it: mend it, delete it, or run the manager with --manage-tls=false", CASecret)
+			return nil, fmt.Errorf("the Secret %s holds no certificate authority with an ECDSA key, and somebody else made it: "+
+				"mend it, delete it, or run the manager with --manage-tls=false", CASecret)
 		}
 	}
 	pair, err := newAuthority(r.now())

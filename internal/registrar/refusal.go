@@ -97,7 +97,7 @@ func messageOf(response *http.Response, body []byte) string {
 // transportError words a request without a complete answer.
 func (c *Client) transportError(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
-		return contextError(op, ctx)
+		return contextError(ctx, op)
 	}
 	// The URL is left out: its query is nobody's business.
 	if e, ok := errors.AsType[*url.Error](err); ok {
@@ -124,7 +124,7 @@ func textOf(err error) string {
 
 // contextError is for a caller that did not wait: its deadline is a timeout of
 // the server's, its cancellation is nobody's fault.
-func contextError(op string, ctx context.Context) error {
+func contextError(ctx context.Context, op string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	}

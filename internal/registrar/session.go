@@ -50,7 +50,7 @@ func (s *session) token(ctx context.Context) (string, error) {
 	case <-s.login:
 		defer func() { s.login <- struct{}{} }()
 	case <-ctx.Done():
-		return "", contextError("logging in", ctx)
+		return "", contextError(ctx, "logging in")
 	}
 	if token := s.valid(); token != "" {
 		return token, nil

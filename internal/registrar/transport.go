@@ -121,7 +121,7 @@ func lackOfPermission(err error) error {
 // send makes one request, with the token when there is one.
 func (c *Client) send(ctx context.Context, r request, token string) (int, error) {
 	if err := c.limiter.Wait(ctx); err != nil {
-		return 0, contextError(r.op, ctx)
+		return 0, contextError(ctx, r.op)
 	}
 	httpRequest, err := c.newRequest(ctx, r, token)
 	if err != nil {

@@ -71,7 +71,7 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
 	if err := r.readSecretLive(ctx, s); err != nil || !s.valid() {
-		return nil //nolint:nilerr // nothing of ours to revoke
+		return nil // nothing of ours to revoke
 	}
 	app := &v1alpha1.ConnectedApp{}
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.token.Namespace, Name: s.token.Spec.ConnectedAppRef.Name}, app); err != nil {

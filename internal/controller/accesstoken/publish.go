@@ -16,7 +16,7 @@ import (
 // publish makes the Secret hold the token and its labels, when it does not, and
 // removes a Secret of an earlier name. An expired token is not written.
 func (r *Reconciler) publish(ctx context.Context, s *scope, token *held) error {
-	if token.Validate(s.now) != nil {
+	if !publishable(token, s.now) {
 		return nil
 	}
 	secret, _, err := r.Secrets.Apply(ctx, s.token, s.secret, wanted(s.token, token))
@@ -28,6 +28,8 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, token *held) error {
 	token.ExpiresAt, token.IssuedAt = token.ExpiresAt.Truncate(time.Second), token.IssuedAt.Truncate(time.Second)
 	return r.removeFormer(ctx, s)
 }
+
+func publishable(token *held, now time.Time) bool { return token != nil && token.Validate(now) == nil }
 
 // wanted is the Secret for a token.
 func wanted(owner *v1alpha1.AccessToken, token *held) apply.Secret {

@@ -124,7 +124,8 @@ func (r *Reconciler) readCredentials(ctx context.Context, s *scope) error {
 	switch {
 	case apierrors.IsNotFound(err), err == nil && !mayRead(secret, s.app):
 		// The cache may be a moment behind the app's status.
-		return status.WaitingError(v1alpha1.ReasonAppNotReady, time.Second, "the Secret %s with the credentials of ConnectedApp %s is not there yet", name, s.app.Name)
+		return status.WaitingError(v1alpha1.ReasonAppNotReady, time.Second,
+			"the Secret %s with the credentials of ConnectedApp %s is not there yet", name, s.app.Name)
 	case err != nil:
 		return status.TransientError(v1alpha1.ReasonWriteFailed, err, "reading Secret %s failed, trying again", name)
 	}

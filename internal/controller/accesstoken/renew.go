@@ -33,7 +33,8 @@ func (r *Reconciler) renew(ctx context.Context, s *scope) error {
 	}
 	if life := fresh.ExpiresAt.Sub(fresh.IssuedAt); life < r.MinimumLifetime {
 		problem := status.StalledError(v1alpha1.ReasonLifetimeTooShort,
-			"the token server's tokens live %s; in a Secret they must live at least %s, since kubelets take up to two minutes to bring it to its readers", life, r.MinimumLifetime)
+			"the token server's tokens live %s; in a Secret they must live at least %s, since kubelets take up to two minutes to bring it to its readers",
+			life, r.MinimumLifetime)
 		return r.failed(ctx, s, problem, lifetimePause)
 	}
 	r.failures.forget(s.token.UID)

@@ -57,7 +57,7 @@ func (s *scope) due() bool {
 }
 
 // valid tells whether the Secret holds a token that the server still accepts.
-func (s *scope) valid() bool { return s.held != nil && s.held.Validate(s.now) == nil }
+func (s *scope) valid() bool { return publishable(s.held, s.now) }
 
 // refreshAt is when the held token is to be replaced. It follows from the token
 // alone, so that it is the same after a restart, and differs between objects.

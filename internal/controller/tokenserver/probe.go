@@ -39,8 +39,8 @@ func (r *Reconciler) probe(ctx context.Context, server *v1alpha1.TokenServer) er
 // connection returns the one in use when the configuration is still the same,
 // with its log-in, else a new one that nobody has yet.
 func (r *Reconciler) connection(server *v1alpha1.TokenServer, config registrar.Config) (*inventory.Connection, error) {
-	print := fingerprint(server, config)
-	if known, ok := r.Connections.Get(server.Name); ok && known.Fingerprint == print {
+	mark := fingerprint(server, config)
+	if known, ok := r.Connections.Get(server.Name); ok && known.Fingerprint == mark {
 		return known, nil
 	}
 	// The one in use is no longer what the spec says.
@@ -50,7 +50,7 @@ func (r *Reconciler) connection(server *v1alpha1.TokenServer, config registrar.C
 		return nil, status.StalledError(v1alpha1.ReasonUnreachable, "the server cannot be asked: %v", err)
 	}
 	return &inventory.Connection{
-		Fingerprint: print,
+		Fingerprint: mark,
 		URL:         config.URL,
 		InternalURL: config.InternalURL,
 		CABundle:    config.CABundle,
