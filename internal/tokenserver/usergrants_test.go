@@ -511,10 +511,11 @@ func TestSigningInForPrograms(t *testing.T) {
 		"a number as password": {"application/json", `{"username":"ulf","password":1}`, http.StatusBadRequest},
 		"an array":             {"application/json", `[]`, http.StatusBadRequest},
 		"no password":          {"application/json", `{"username":"ulf"}`, http.StatusBadRequest},
+		"a name twice in JSON": {"application/json", `{"username":"ulf","username":"olga","password":"x"}`, http.StatusBadRequest},
 		"two names":            {formType, "username=ulf&username=olga&password=x", http.StatusBadRequest},
 		"XML":                  {"application/xml", `<a/>`, http.StatusUnsupportedMediaType},
 		"no type":              {"", `{}`, http.StatusUnsupportedMediaType},
-		"a large body":         {"application/json", `{"username":"` + strings.Repeat("a", 1<<17) + `"}`, http.StatusRequestEntityTooLarge},
+		"a large body":         {"application/json", `{"username":"` + strings.Repeat("a", 1<<20) + `"}`, http.StatusRequestEntityTooLarge},
 	} {
 		response, body := post(t, login, test.kind, test.body, nil)
 		assert.Equal(t, test.want, response.StatusCode, name)

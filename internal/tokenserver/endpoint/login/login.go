@@ -6,15 +6,11 @@
 package login
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
-	"mime"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -23,6 +19,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/bearer"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
@@ -35,9 +32,6 @@ const (
 	PathOldLogin = "/accounts/api/v1/oauth/token"
 	PathLogout   = "/accounts/api/logout"
 )
-
-// maxBody bounds a request, in bytes.
-const maxBody = 64 << 10
 
 // Endpoint serves sign-in and sign-out for programs.
 type Endpoint struct {
@@ -64,11 +58,6 @@ func (e *Endpoint) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+PathLogout+"/{$}", e.logout)
 }
 
-type credentials struct {
-	Username string `json:"username"`
-	Password string `json:"password"`
-}
-
 type response struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
@@ -76,12 +65,12 @@ type response struct {
 }
 
 func (e *Endpoint) login(w http.ResponseWriter, r *http.Request) {
-	given, err := read(w, r)
+	username, password, err := read(w, r)
 	if err != nil {
 		answer.Fail(w, r, e.Logger, err)
 		return
 	}
-	attempt := user.Attempt{Login: given.Username, Password: given.Password}
+	attempt := user.Attempt{Login: username, Password: password}
 	if e.Source != nil {
 		attempt.Source = e.Source(r)
 	}
@@ -94,34 +83,20 @@ func (e *Endpoint) login(w http.ResponseWriter, r *http.Request) {
 }
 
 // read takes the credentials as JSON or as a form.
-func read(w http.ResponseWriter, r *http.Request) (credentials, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+func read(w http.ResponseWriter, r *http.Request) (username, password string, err error) {
+	parameters, err := httpx.ReadParameters(w, r)
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return "", "", answer.Problemf(refused.Status, "%s", refused.Description)
+	}
 	if err != nil {
-		return credentials{}, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON or a form")
+		return "", "", err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		return credentials{}, answer.Problemf(http.StatusRequestEntityTooLarge, "the body cannot be read or is larger than 64 KiB")
+	username, password = parameters["username"], parameters["password"]
+	if username == "" || password == "" {
+		return "", "", answer.BadRequest("username and password are required")
 	}
-	var c credentials
-	switch kind {
-	case "application/json":
-		if err := json.Unmarshal(body, &c); err != nil {
-			return credentials{}, answer.BadRequest("the body is not a JSON object with the strings username and password")
-		}
-	case "application/x-www-form-urlencoded":
-		form, err := url.ParseQuery(string(body))
-		if err != nil || len(form["username"]) > 1 || len(form["password"]) > 1 {
-			return credentials{}, answer.BadRequest("the form is malformed")
-		}
-		c = credentials{Username: form.Get("username"), Password: form.Get("password")}
-	default:
-		return credentials{}, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON or a form")
-	}
-	if c.Username == "" || c.Password == "" {
-		return credentials{}, answer.BadRequest("username and password are required")
-	}
-	return c, nil
+	return username, password, nil
 }
 
 // issue answers with a token that acts as full for the user.
