@@ -27,10 +27,11 @@ main() {
   trap finish EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  hack/need.sh curl
+  hack/need.sh curl openssl
   [[ -z ${KEEP:-} ]] || stop_kept
   umask 077
   work=$(mktemp -d "${TMPDIR:-/tmp}/connectedapps-demo.XXXXXX")
+  [[ -z ${KEEP:-} ]] || ln -sfn "$work" "$kept"
   export KUBECONFIG=$work/kubeconfig
 
   control_plane
@@ -47,6 +48,7 @@ main() {
   file_rotates
   edit_reaches_server
   deleted_secret_returns
+  vendor_examples
   app_goes
   end_of_steps
 }
@@ -55,18 +57,15 @@ main() {
 finish() {
   local code=$?
   trap '' INT TERM HUP
-  if [[ -n $title ]] && ((code != 130 && code != 143)); then
+  [[ -n ${work:-} ]] || exit "$code"
+  if ((code != 0 && code != 130 && code != 143)); then
     mark "$red" ✘ "${reason:-a command failed with exit code $code}"
     show_logs
-    code=1
   fi
-  [[ -n ${work:-} ]] || exit "$code"
-  if [[ -n ${KEEP:-} ]] && ((code == 0)); then
-    ln -sfn "$work" "$kept"
-    exit 0
-  fi
+  [[ -z ${KEEP:-} ]] || ((code != 0)) || exit 0
   end_all
   rm -rf "$work"
+  [[ -z ${KEEP:-} ]] || rm -f "$kept"
   exit "$code"
 }
 

@@ -29,7 +29,6 @@ ok() {
   local took=$((SECONDS - SECONDS_AT_STEP))
   mark "$green" ✔ "$1"
   ((took < 3)) || printf '     %stook %ds%s\n' "$dim" "$took" "$reset"
-  title=
 }
 
 # fail REASON ends everything.
@@ -85,7 +84,7 @@ fi
 start() {
   local name=$1
   shift
-  "${guard[@]}" "$@" >"$work/$name.log" 2>&1 </dev/null &
+  "${guard[@]}" "$@" >"$work/$name.log" 2>&1 </dev/null 3>&- &
   pids[$name]=$!
   started+=("$name")
   echo "$name ${pids[$name]}" >>"$work/processes"
@@ -93,7 +92,7 @@ start() {
 
 check_processes() {
   local name
-  for name in "${started[@]}"; do
+  for name in "${!pids[@]}"; do
     kill -0 "${pids[$name]}" 2>/dev/null || fail "$name ended"
   done
 }

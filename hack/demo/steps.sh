@@ -36,28 +36,36 @@ manager() {
   ok "runs as its ServiceAccount and made the token server's Secrets"
 }
 
-# The configuration is that of config/tokenserver with the addresses of this
-# machine; the files are those that a Pod would mount.
 tokenserver() {
   step "Token server"
-  local port operations files=$work/tokenserver
-  port=$(free_port)
-  operations=$(free_port)
-  url=https://localhost:$port
-  mkdir "$files" "$files"/{admin,keys,tls,data}
+  local files=$work/files
+  mkdir "$files" "$files"/{admin,keys,tls}
   mount "$system" tokenserver-admin "$files/admin"
   mount "$system" tokenserver-keys "$files/keys"
   mount "$system" tokenserver-tls "$files/tls"
   cp "$files/tls/ca.crt" "$work/ca.crt"
-  sed -e "s|^publicURL:.*|publicURL: $url|" \
+  start_server tokenserver $token_lifetime
+  url=$server_url
+  ok "ready at $url, SQLite, tokens of $token_lifetime"
+}
+
+# start_server NAME TOKEN_LIFETIME starts a token server with the configuration
+# of config/tokenserver and the addresses and files of this machine, and leaves
+# its address in $server_url.
+start_server() {
+  local port operations data=$work/$1
+  port=$(free_port)
+  operations=$(free_port)
+  server_url=https://localhost:$port
+  mkdir -p "$data"
+  sed -e "s|^publicURL:.*|publicURL: $server_url|" \
     -e "s|^listen:.*|listen: 127.0.0.1:$port|" \
     -e "s|^operationsListen:.*|operationsListen: 127.0.0.1:$operations|" \
-    -e "s|^accessTokenLifetime:.*|accessTokenLifetime: $token_lifetime|" \
-    -e "s|/etc/tokenserver|$files|; s|/var/lib/tokenserver|$files/data|" \
-    config/tokenserver/config.yaml >"$files/config.yaml"
-  start tokenserver "$root/bin/tokenserver" serve --config "$files/config.yaml"
+    -e "s|^accessTokenLifetime:.*|accessTokenLifetime: $2|" \
+    -e "s|/etc/tokenserver|$work/files|; s|/var/lib/tokenserver|$data|" \
+    "${config:-config/tokenserver/config.yaml}" >"$data/config.yaml"
+  start "$1" "$root/bin/tokenserver" serve --config "$data/config.yaml"
   eventually 30 "the token server becoming ready" curl -fsS "http://127.0.0.1:$operations/readyz"
-  ok "ready at $url, SQLite, tokens of $token_lifetime"
 }
 
 apply_samples() {
@@ -167,7 +175,7 @@ edit_reaches_server() {
 # app_on_server asks the management API, as its administrator.
 app_on_server() {
   local admin
-  admin=$(request_token connectedapps-manager "$(<"$work/tokenserver/admin/client-secret")" | member access_token)
+  admin=$(request_token connectedapps-manager "$(<"$work/files/admin/client-secret")" | member access_token)
   get "$admin" "/accounts/api/connectedApplications/$client_id"
 }
 
@@ -184,7 +192,6 @@ deleted_secret_returns() {
 
 app_goes() {
   step "App deleted"
-  memory >"$work/memory"
   end reader refresher
   kubectl delete accesstoken,connectedapp -n $namespace gitproxy --timeout=30s >/dev/null
   eventually 15 "the app leaving the server" server_says '^404$'
@@ -194,6 +201,25 @@ app_goes() {
 
 no_secrets() {
   [[ -z $(kubectl get secret -n $namespace -o name --ignore-not-found gitproxy-credentials gitproxy-token) ]]
+}
+
+# The vendor's examples want tokens of an hour, a user and an identity provider:
+# another server, with the same program and files.
+vendor_examples() {
+  step "Vendor's examples"
+  local idp=5f0c1e7a-9d24-4b86-8a3f-6e1d2c7b9054 password output
+  memory >"$work/memory"
+  password=$(head -c 18 /dev/urandom | base64)
+  "$root/bin/tokenserver" user hash <<<"$password" >"$work/files/owner.hash"
+  sed -e "/^  ownerID:/a\\  identityProviders: [{id: $idp, name: Partners}]" \
+    -e "/^  username: owner/a\\  passwordHashFile: $work/files/owner.hash" \
+    config/tokenserver/config.yaml >"$work/examples.yaml"
+  config=$work/examples.yaml start_server examples 1h
+  output=$(BASE_URL=$server_url CA_FILE=$work/ca.crt LOGIN=owner PASSWORD=$password IDP_ID=$idp test/vendor/examples.sh 2>&1) ||
+    fail "$(tail -n 1 <<<"$output")"
+  end examples
+  ok "all $(grep -c '^✔' <<<"$output") requests run as they are printed"
+  echo "     of $(grep -E '(Grant|Refresh Token)$' <<<"$output" | paste -sd , | sed 's/,/, /g')"
 }
 
 end_of_steps() {
