@@ -16,6 +16,6 @@ code)
   ;;
 manifests)
   $generate crd paths=./api/... output:crd:dir="$dir/config/crd/bases"
-  $generate rbac:roleName=manager-role paths=./internal/controller/... output:rbac:dir="$dir/config/rbac"
+  $generate rbac:roleName=manager-role "paths=./internal/controller/...;./internal/bootstrap/..." output:rbac:dir="$dir/config/rbac"
   ;;
 esac

@@ -227,13 +227,14 @@ end_of_steps() {
   cat "$work/memory"
   printf '\n%sAll %d steps held, in %ds.%s\n' "$green" "$number" "$SECONDS" "$reset"
   [[ -n ${KEEP:-} ]] || return 0
+  kubectl apply --server-side --force-conflicts -f "$work/samples.yaml" >/dev/null
   cat <<USE
 
 It is still running. Try:
 
      export KUBECONFIG=$kept/kubeconfig
      kubectl get tokenservers,connectedapps,accesstokens -A
-     kubectl get secret -n $namespace portal-credentials -o yaml
+     kubectl describe secret -n $namespace gitproxy-credentials
      curl --cacert $kept/ca.crt $url/accounts/api/v2/oauth2/.well-known/openid-configuration
 
 Logs are in $kept. "make demo-stop" ends it.
