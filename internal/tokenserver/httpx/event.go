@@ -102,7 +102,7 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 	level := slog.LevelInfo
 	attributes := []slog.Attr{
 		slog.String("method", boundedMethod(r.Method)), slog.String("route", route), slog.Int("status", status),
-		slog.Duration("duration", took), slog.String("remote", r.RemoteAddr),
+		slog.Float64("duration_seconds", took.Seconds()), slog.String("remote", r.RemoteAddr),
 	}
 	if event.ClientID != "" {
 		attributes = append(attributes, slog.String("client_id", event.ClientID))
