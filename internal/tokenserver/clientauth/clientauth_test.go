@@ -4,7 +4,6 @@ package clientauth_test
 
 import (
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -104,7 +103,7 @@ func FuzzAuthenticate(f *testing.F) {
 			return
 		}
 		var refused *oauth.Error
-		require.True(t, errors.As(err, &refused))
+		require.ErrorAs(t, err, &refused)
 		for _, c := range refused.Description {
 			require.True(t, c >= ' ' && c <= '~' && c != '"' && c != '\\')
 		}
