@@ -89,6 +89,7 @@ func TestAProbeOpensAndClosesTheBreaker(t *testing.T) {
 // again is used again within the longest delay, and one in trouble is asked
 // little.
 func TestTheBreakerNeverStaysShut(t *testing.T) {
+	background := t.Context()
 	rapid.Check(t, func(t *rapid.T) {
 		s, c := newServer("a"), newClock()
 		i := inventory.New(s, inventory.Options{Now: c.Now, Breaker: &inventory.Breaker{MaxDelay: 8 * time.Second}})
@@ -99,24 +100,24 @@ func TestTheBreakerNeverStaysShut(t *testing.T) {
 			case 1:
 				s.setFail(nil)
 			case 2:
-				ctx, cancel := context.WithCancel(context.Background())
+				ctx, cancel := context.WithCancel(background)
 				cancel()
 				_, _ = i.App(ctx, "a", 0)
 			}
-			_, _ = i.App(context.Background(), "a", 0)
+			_, _ = i.App(background, "a", 0)
 			c.advance(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 		}
 		s.setFail(down)
 		_, before := s.calls()
 		for range 600 {
-			_, _ = i.App(context.Background(), "a", 0)
+			_, _ = i.App(background, "a", 0)
 			c.advance(100 * time.Millisecond)
 		}
 		_, after := s.calls()
 		require.LessOrEqual(t, after-before, 20, "a minute of trouble")
 		s.setFail(nil)
 		c.advance(8 * time.Second)
-		_, err := i.App(context.Background(), "a", 0)
+		_, err := i.App(background, "a", 0)
 		require.NoError(t, err)
 	})
 }

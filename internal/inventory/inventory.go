@@ -138,7 +138,7 @@ func (i *Inventory) fresh(clientID string, maxAge time.Duration) *App {
 	if !ok || seen.from <= i.written[clientID] {
 		return nil
 	}
-	if i.listing != nil && i.listing.confirms(clientID, seen, i.written[clientID]) && i.listing.at.After(seen.at) {
+	if i.listing != nil && i.listing.confirms(clientID, seen) {
 		seen.at = i.listing.at
 		i.apps[clientID] = seen
 	}

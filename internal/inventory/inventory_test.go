@@ -114,6 +114,7 @@ func TestAFailedWriteVoidsWhatWasRead(t *testing.T) {
 // TestNothingOlderThanAsked plays random changes by us and by others, at random
 // times, with lists that lose rows, and looks at the apps in between.
 func TestNothingOlderThanAsked(t *testing.T) {
+	background := t.Context()
 	rapid.Check(t, func(t *rapid.T) {
 		all := ids(4)
 		s, c := newServer(all...), newClock()
@@ -154,7 +155,7 @@ func TestNothingOlderThanAsked(t *testing.T) {
 			},
 			"we change an app": func(t *rapid.T) {
 				id, name := pick.Draw(t, "id"), next()
-				_, err := i.Update(context.Background(), id, named(name))
+				_, err := i.Update(background, id, named(name))
 				require.NoError(t, err)
 				set(id, name)
 				was[id] = nil // nothing older counts any more
@@ -163,7 +164,7 @@ func TestNothingOlderThanAsked(t *testing.T) {
 			"we look": func(t *rapid.T) {
 				id := pick.Draw(t, "id")
 				age := time.Duration(rapid.SampledFrom([]int{0, 30, 60}).Draw(t, "age")) * time.Second
-				app, err := i.App(context.Background(), id, age)
+				app, err := i.App(background, id, age)
 				if registrar.IsNotFound(err) {
 					require.Empty(t, now[id], "an app that is there was reported gone")
 					return
@@ -288,4 +289,33 @@ func (s *countingReads) Read(ctx context.Context, id string) (*oauth.ConnectedAp
 	s.now--
 	s.mu.Unlock()
 	return s.server.Read(ctx, id)
+}
+
+func TestAReadingThatAWriteOvertookIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer("a")
+		slow := &slowScopes{server: s, release: make(chan struct{})}
+		i := inventory.New(slow, inventory.Options{Revision: true})
+		var group sync.WaitGroup
+		group.Go(func() { _, _ = i.App(t.Context(), "a", minute) })
+		synctest.Wait() // the app is read, its scopes are not yet
+		_, err := i.Update(t.Context(), "a", named("ours"))
+		require.NoError(t, err)
+		close(slow.release)
+		group.Wait()
+		app, err := i.App(t.Context(), "a", minute)
+		require.NoError(t, err)
+		require.Equal(t, "ours", app.ClientName)
+	})
+}
+
+// slowScopes holds back the second half of a reading until released.
+type slowScopes struct {
+	*server
+	release chan struct{}
+}
+
+func (s *slowScopes) Scopes(ctx context.Context, id string) ([]oauth.ContextScope, error) {
+	<-s.release
+	return s.server.Scopes(ctx, id)
 }

@@ -16,11 +16,12 @@ type listing struct {
 	revisions map[string]string // by client id
 }
 
-// confirms tells whether an app that was read singly is still so: the list was
-// made after that and after our last write, and has the same revision.
-func (l *listing) confirms(clientID string, seen seenApp, written uint64) bool {
+// confirms tells whether an app that was read singly was still so when the list
+// was made. Revisions do not come again, so that a list from before our last
+// write cannot have the one of a reading after it.
+func (l *listing) confirms(clientID string, seen seenApp) bool {
 	revision, ok := l.revisions[clientID]
-	return ok && revision != "" && revision == seen.app.Revision && l.from > seen.from && l.from > written
+	return ok && revision != "" && revision == seen.app.Revision && l.at.After(seen.at)
 }
 
 // refresh is a list in the making, for which others may wait.
