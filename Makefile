@@ -35,9 +35,8 @@ KUBE_CONTROLLER_MANAGER := $(firstword $(wildcard $(KUBEBUILDER_ASSETS)/kube-con
 export KUBE_CONTROLLER_MANAGER
 
 # The installed kubectl when it is recent enough; otherwise one is built.
-KUBECTL ?= $(shell hack/kubectl.sh)
-ifeq ($(KUBECTL),)
-KUBECTL := $(K8S)/kubectl
+ifeq ($(origin KUBECTL),undefined)
+KUBECTL := $(or $(shell hack/kubectl.sh),$(K8S)/kubectl)
 endif
 export KUBECTL
 

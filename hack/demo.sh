@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.."
 root=$PWD
 kept=$root/bin/demo
 
+kubectl() { "${KUBECTL:-kubectl}" "$@"; }
+
 namespace=payments
 system=connectedapps-system
 token_lifetime=12s # so short that one sees it change
