@@ -12,7 +12,9 @@ cd "$(dirname "$0")/.."
 root=$PWD
 kept=$root/bin/demo
 
-kubectl() { "${KUBECTL:-kubectl}" "$@"; }
+: "${KUBEBUILDER_ASSETS:?run this with make demo}" "${KUBE_CONTROLLER_MANAGER:?run this with make demo}"
+: "${KUBECTL:?run this with make demo}"
+kubectl() { "$KUBECTL" "$@"; }
 
 namespace=payments
 system=connectedapps-system
