@@ -98,7 +98,7 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint; design rules are in .golangci.yaml.
 test: verify unit ## Verify, then run all tests with the race detector.
 
 .PHONY: unit
-unit: $(ASSETS) $(KUBECTL) browser-tools ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it.
+unit: $(ASSETS) $(KUBECTL) browser-tools $(BIN)/clients/node_modules/.package-lock.json ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it.
 	@hack/test.sh $(TEST)
 
 .PHONY: verify
@@ -132,7 +132,7 @@ screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
 	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
 
 .PHONY: browser-tools
-browser-tools: $(BIN)/browser/node_modules/axe-core/axe.min.js
+browser-tools: $(BIN)/browser/node_modules/.package-lock.json
 	@hack/need.sh chromium
 
 ##@ Build
@@ -201,8 +201,11 @@ $(BIN)/cluster: $(wildcard hack/cluster/*.go)
 	@$(BUILD) "the cluster command" . -o $@ ./hack/cluster
 	@touch $@
 
-$(BIN)/browser/node_modules/axe-core/axe.min.js: test/browser/package.json test/browser/package-lock.json
-	@hack/need.sh npm
-	@mkdir -p $(BIN)/browser && cp $^ $(BIN)/browser/
-	@cd $(BIN)/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+# Packages of npm that tests use, at the versions of their lock files.
+NPM_PACKAGES := $(BIN)/browser/node_modules/.package-lock.json $(BIN)/clients/node_modules/.package-lock.json
+
+$(BIN)/browser/node_modules/.package-lock.json: test/browser/package.json test/browser/package-lock.json
+$(BIN)/clients/node_modules/.package-lock.json: test/clients/node/package.json test/clients/node/package-lock.json
+$(NPM_PACKAGES):
+	@hack/npm.sh $(dir $<) $(patsubst %/node_modules,%,$(@D))
 	@touch $@

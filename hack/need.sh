@@ -11,6 +11,7 @@ package() {
   case $1 in
   gcc) echo gcc libc6-dev ;; # the race detector links with it
   npm) echo npm ;;
+  node) echo nodejs ;;
   chromium) echo chromium fonts-dejavu-core ;;
   *) echo "$1" ;;
   esac
