@@ -81,8 +81,15 @@ func (r *Runnable) create(ctx context.Context, o client.Object) error {
 	if err != nil {
 		return fmt.Errorf("creating %s: %w", o.GetName(), err)
 	}
-	log.FromContext(ctx).Info("created", "kind", fmt.Sprintf("%T", o), "name", o.GetName())
+	log.FromContext(ctx).Info("created", "kind", kindOf(o), "name", o.GetName())
 	return nil
+}
+
+func kindOf(o client.Object) string {
+	if _, ok := o.(*corev1.ConfigMap); ok {
+		return "ConfigMap"
+	}
+	return "Secret"
 }
 
 // secret returns a Secret as the API server has it, nil when there is none.

@@ -4,7 +4,10 @@ package inventory_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +46,28 @@ func TestAServerThatKeepsFailingIsLeftInPeace(t *testing.T) {
 		_, err = i.App(t.Context(), "a", 0)
 		require.NoError(t, err)
 	}
+}
+
+func TestOneCallTriesWhetherTheServerIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer("a")
+		slow := &countingReads{server: s}
+		i := inventory.New(slow, inventory.Options{})
+		i.Failed(down)
+		time.Sleep(time.Minute)
+		var group sync.WaitGroup
+		var refused atomic.Int32
+		for range 10 {
+			group.Go(func() {
+				if _, err := i.App(t.Context(), "a", 0); err != nil {
+					refused.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		require.EqualValues(t, 9, refused.Load())
+		require.Equal(t, 1, slow.most)
+	})
 }
 
 func TestRefusalsOfOneRequestAreNoTroubleOfTheServer(t *testing.T) {

@@ -161,7 +161,7 @@ func (i *Inventory) read(ctx context.Context, clientID string) (*App, error) {
 	case err != nil:
 		return nil, err
 	}
-	if from > i.written[clientID] && from > i.apps[clientID].from {
+	if from > i.apps[clientID].from {
 		i.apps[clientID] = seenApp{app: app, from: from, at: at}
 	}
 	return app, nil

@@ -58,16 +58,31 @@ func (r *Reconciler) delete(ctx context.Context, original, server *v1alpha1.Toke
 		err := r.patchFinalizers(ctx, server, func(o client.Object) { controllerutil.RemoveFinalizer(o, v1alpha1.Finalizer) })
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if _, ok := r.Connections.Get(server.Name); !ok {
-		// After a restart: the apps need the connection to deregister. What
-		// the probe finds is not the news of a TokenServer that goes.
-		_ = r.probe(ctx, server)
-	}
-	status.Summarise(server, status.WaitingError(v1alpha1.ReasonInUse, left, "%d ConnectedApps still use it", used), "")
+	status.Summarise(server, status.WaitingError(v1alpha1.ReasonInUse, left, "%s", r.stillUsed(ctx, server, used)), "")
 	if _, err := status.Patch(ctx, r.Client, original, server); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	return ctrl.Result{RequeueAfter: min(left, r.trouble.delay(server.Name, 10*time.Second))}, nil
+}
+
+// stillUsed says what the deletion waits for. The apps need the connection to
+// deregister; after a restart it is made here, and when that fails this is the
+// one place that can tell why.
+func (r *Reconciler) stillUsed(ctx context.Context, server *v1alpha1.TokenServer, used int) string {
+	until := server.DeletionTimestamp.Add(deletionTimeout(server)).UTC().Format(time.RFC3339)
+	text := fmt.Sprintf("%d ConnectedApps still use it", used)
+	if problem := r.connect(ctx, server); problem != nil {
+		text += fmt.Sprintf(", and it cannot be used to deregister them: %s", status.As(problem, "", "reading what it is made of failed").Message)
+	}
+	return text + fmt.Sprintf("; it goes without them at %s (spec.deletionTimeout)", until)
+}
+
+// connect probes unless there is a connection.
+func (r *Reconciler) connect(ctx context.Context, server *v1alpha1.TokenServer) error {
+	if _, ok := r.Connections.Get(server.Name); ok {
+		return nil
+	}
+	return r.probe(ctx, server)
 }
 
 func deletionTimeout(server *v1alpha1.TokenServer) time.Duration {

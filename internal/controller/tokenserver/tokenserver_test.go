@@ -43,13 +43,14 @@ type world struct {
 	name   string
 	fault  atomic.Pointer[http.HandlerFunc]
 	probes atomic.Int32
+	stop   func()
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t}
 	w.server = tokenservertest.Start(t, tokenservertest.WithMiddleware(w.middleware))
-	plane.StartManager(t)
+	w.stop = plane.StartManager(t)
 	w.name = plane.Namespace(t, nil)
 	return w
 }
@@ -343,6 +344,25 @@ func TestAServerInUseOutlivesItsApps(t *testing.T) {
 	})
 	_, err := w.server.Store.App(t.Context(), id)
 	require.Error(t, err, "the app was deregistered before the way to its server went")
+}
+
+func TestADeletionThatCannotDeregisterSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	w.create(w.credentials(w.server.AdminClientSecret))
+	server := w.tokenServer()
+	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.connectedApp()
+	w.stop()
+	w.setFault(answer(500, "application/json", `{}`))
+	require.NoError(t, plane.Client.Delete(t.Context(), server))
+	plane.StartManager(t)
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server))
+		ready := testenv.Condition(server.Status.Conditions, v1alpha1.ConditionReady)
+		c.Equal(v1alpha1.ReasonInUse, ready.Reason)
+		c.Contains(ready.Message, "1 ConnectedApps still use it, and it cannot be used to deregister them: reading the discovery document: the server answered 500")
+		c.Contains(ready.Message, "spec.deletionTimeout")
+	})
 }
 
 func TestAServerInUseGoesAfterItsTimeout(t *testing.T) {
