@@ -13,7 +13,7 @@ hack/need.sh gcc
 # What the tests import is compiled first, because go test shows no progress.
 if [[ $* == ./... ]]; then
   mapfile -t packages < <(go list -test -deps \
-    -f '{{if and .Module (not .ForTest) (ne .Name "main")}}{{.ImportPath}}{{end}}' ./...)
+    -f '{{if and .Module .GoFiles (not .ForTest) (ne .Name "main")}}{{.ImportPath}}{{end}}' ./...)
   GOGC=400 CGO_ENABLED=1 hack/build.sh "tests with the race detector" . -race "${packages[@]}"
 fi
 
