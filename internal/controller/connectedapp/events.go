@@ -3,8 +3,11 @@
 package connectedapp
 
 import (
+	"context"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
@@ -25,8 +28,8 @@ const (
 
 // report tells people what changed in this reconciliation: nothing when nothing
 // did.
-func (r *Reconciler) report(s *scope) {
-	r.reportReady(s)
+func (r *Reconciler) report(ctx context.Context, s *scope) {
+	r.reportReady(ctx, s)
 	if s.replaced {
 		r.event(s.app, corev1.EventTypeWarning, eventClientReplaced, actionReconcile,
 			"the client was gone from the token server and was registered anew as %s", s.app.Status.ClientID)
@@ -44,14 +47,15 @@ func (r *Reconciler) report(s *scope) {
 }
 
 // reportReady tells that the app became ready, or why it did not.
-func (r *Reconciler) reportReady(s *scope) {
+func (r *Reconciler) reportReady(ctx context.Context, s *scope) {
 	ready := status.Get(s.app, v1alpha1.ConditionReady)
-	if !r.memory.reported(s.app.UID, ready.Reason, s.app.Generation) {
+	if !r.memory.reported(s.app, ready.Reason, s.app.Generation) {
 		return
 	}
 	if ready.Reason == v1alpha1.ReasonTokenServerUnavailable {
-		return // thousands of apps would say what its TokenServer says once
+		return // or thousands of apps would say what its TokenServer says once
 	}
+	log.FromContext(ctx).Info("ConnectedApp", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
 	kind := corev1.EventTypeWarning
 	if ready.Status == metav1.ConditionTrue {
 		kind = corev1.EventTypeNormal

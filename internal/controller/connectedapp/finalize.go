@@ -33,7 +33,6 @@ const (
 // remembered, and deleted when the server is back.
 func (r *Reconciler) finalize(ctx context.Context, app *v1alpha1.ConnectedApp) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(app, v1alpha1.Finalizer) {
-		r.memory.forget(app.UID)
 		return ctrl.Result{}, nil
 	}
 	if app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
@@ -156,7 +155,6 @@ func (r *Reconciler) removeFinalizer(ctx context.Context, app *v1alpha1.Connecte
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}
-	r.memory.forget(app.UID)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/plan"
@@ -18,10 +19,12 @@ import (
 // few calls, nothing else. Its zero value is empty.
 type memory struct {
 	mu   sync.Mutex
-	apps map[types.UID]*remembered
+	apps map[types.NamespacedName]*remembered
 }
 
 type remembered struct {
+	// uid tells the object from an earlier one of the same name.
+	uid types.UID
 	// version is the newest resource version of the object that we wrote.
 	version string
 	// at and want are when the client was last compared, and with what.
@@ -34,15 +37,17 @@ type remembered struct {
 	notTaken map[string]string
 }
 
-// of returns the entry of an app. The caller holds the lock.
-func (m *memory) of(uid types.UID) *remembered {
+// of returns the entry of an app, which is empty for a new one. The caller holds
+// the lock.
+func (m *memory) of(app *v1alpha1.ConnectedApp) *remembered {
 	if m.apps == nil {
-		m.apps = map[types.UID]*remembered{}
+		m.apps = map[types.NamespacedName]*remembered{}
 	}
-	entry := m.apps[uid]
-	if entry == nil {
-		entry = &remembered{}
-		m.apps[uid] = entry
+	key := client.ObjectKeyFromObject(app)
+	entry := m.apps[key]
+	if entry == nil || entry.uid != app.UID {
+		entry = &remembered{uid: app.UID}
+		m.apps[key] = entry
 	}
 	return entry
 }
@@ -51,15 +56,15 @@ func (m *memory) of(uid types.UID) *remembered {
 func (m *memory) wrote(app *v1alpha1.ConnectedApp) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.of(app.UID).version = app.ResourceVersion
+	m.of(app).version = app.ResourceVersion
 }
 
 // isBehind tells whether a cached object is older than what we wrote.
 func (m *memory) isBehind(app *v1alpha1.ConnectedApp) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entry := m.apps[app.UID]
-	if entry == nil || entry.version == "" {
+	entry := m.of(app)
+	if entry.version == "" {
 		return false
 	}
 	order, err := resourceversion.CompareResourceVersion(app.ResourceVersion, entry.version)
@@ -67,27 +72,27 @@ func (m *memory) isBehind(app *v1alpha1.ConnectedApp) bool {
 }
 
 // compared remembers that the client was compared with want.
-func (m *memory) compared(uid types.UID, at time.Time, want plan.Client) {
+func (m *memory) compared(app *v1alpha1.ConnectedApp, at time.Time, want plan.Client) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entry := m.of(uid)
+	entry := m.of(app)
 	entry.at, entry.want = at, want
 }
 
 // isDue tells whether the client has to be compared again.
-func (m *memory) isDue(uid types.UID, now time.Time, interval time.Duration, want plan.Client) bool {
+func (m *memory) isDue(app *v1alpha1.ConnectedApp, now time.Time, interval time.Duration, want plan.Client) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entry := m.apps[uid]
+	entry := m.of(app)
 	// The pause before a resync is up to a fifth shorter than the interval.
-	return entry == nil || now.Sub(entry.at) >= interval*4/5 || !reflect.DeepEqual(entry.want, want)
+	return now.Sub(entry.at) >= interval*4/5 || !reflect.DeepEqual(entry.want, want)
 }
 
 // learn remembers fields that the server was given and did not keep.
-func (m *memory) learn(uid types.UID, changes []plan.Change) {
+func (m *memory) learn(app *v1alpha1.ConnectedApp, changes []plan.Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entry := m.of(uid)
+	entry := m.of(app)
 	entry.notTaken = map[string]string{}
 	for _, c := range changes {
 		entry.notTaken[c.Field] = c.New
@@ -96,13 +101,10 @@ func (m *memory) learn(uid types.UID, changes []plan.Change) {
 
 // notTaken are the fields of these changes of which the server is known not to
 // keep that value.
-func (m *memory) notTaken(uid types.UID, changes []plan.Change) []string {
+func (m *memory) notTaken(app *v1alpha1.ConnectedApp, changes []plan.Change) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entry := m.apps[uid]
-	if entry == nil {
-		return nil
-	}
+	entry := m.of(app)
 	var fields []string
 	for _, c := range changes {
 		if value, ok := entry.notTaken[c.Field]; ok && value == c.New {
@@ -113,18 +115,18 @@ func (m *memory) notTaken(uid types.UID, changes []plan.Change) []string {
 }
 
 // reported notes an outcome and tells whether it is a new one.
-func (m *memory) reported(uid types.UID, reason string, generation int64) bool {
+func (m *memory) reported(app *v1alpha1.ConnectedApp, reason string, generation int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entry := m.of(uid)
+	entry := m.of(app)
 	news := entry.reason != reason || entry.generation != generation
 	entry.reason, entry.generation = reason, generation
 	return news
 }
 
 // forget drops an app that is gone.
-func (m *memory) forget(uid types.UID) {
+func (m *memory) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.apps, uid)
+	delete(m.apps, key)
 }

@@ -45,7 +45,7 @@ type Reconciler struct {
 	Namespace string
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
-	// Concurrency is the number of apps worked on at a time; 0 means 8.
+	// Concurrency is the number of apps worked on at a time; 0 means 16.
 	Concurrency int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -57,6 +57,7 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	app, err := r.get(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
+		r.memory.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -96,7 +97,7 @@ func (r *Reconciler) run(ctx context.Context, s *scope) error {
 		}
 	}
 	if s.live != nil {
-		r.memory.compared(s.app.UID, r.now(), s.want)
+		r.memory.compared(s.app, r.now(), s.want)
 	}
 	if s.refusal != nil {
 		return s.refusal
@@ -116,7 +117,7 @@ func (r *Reconciler) conclude(ctx context.Context, original *v1alpha1.ConnectedA
 	if err := r.writeStatus(ctx, original, s.app); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.report(s)
+	r.report(ctx, s)
 	result, err := status.Result(err)
 	if err == nil && result.IsZero() {
 		result.RequeueAfter = r.pause()

@@ -51,7 +51,7 @@ func (p registration) isDue(s *scope) bool {
 	if s.existing != nil && s.existing.version != s.app.Status.ReferencedSecretVersion {
 		return true
 	}
-	return p.memory.isDue(s.app.UID, p.now, p.resync, s.want)
+	return p.memory.isDue(s.app, p.now, p.resync, s.want)
 }
 
 // find sets live: the client as the server has it, which is registered when it
@@ -151,7 +151,7 @@ func (p registration) follow(ctx context.Context, s *scope) error {
 	changes := plan.Diff(s.live.Client, s.want)
 	result := plan.Make(plan.Input{
 		Want: s.want, Live: s.live, Changed: s.changed, ReportDrift: s.app.Spec.DriftPolicy == v1alpha1.DriftReport,
-		NotTaken: p.memory.notTaken(s.app.UID, changes),
+		NotTaken: p.memory.notTaken(s.app, changes),
 	})
 	if s.drift == nil {
 		s.drift = result.Drift
@@ -202,7 +202,7 @@ func (p registration) learn(s *scope, answer *oauth.ConnectedApp, sent []plan.Ch
 			}
 		}
 	}
-	p.memory.learn(s.app.UID, kept)
+	p.memory.learn(s.app, kept)
 }
 
 // reportDrift keeps the condition Drifted.

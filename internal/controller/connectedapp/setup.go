@@ -33,7 +33,7 @@ const (
 )
 
 const (
-	defaultConcurrency = 8
+	defaultConcurrency = 16
 	firstRetry         = 200 * time.Millisecond
 	longestRetry       = 2 * time.Minute
 )
