@@ -4,11 +4,13 @@ package testenv
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,9 @@ import (
 // SystemNamespace is the manager's namespace in tests. Start creates it.
 const SystemNamespace = "connectedapps-system"
 
+// parallel is how many parallel tests of a package run at a time.
+const parallel = "8"
+
 // ControlPlane is a running API server with our CRDs.
 type ControlPlane struct {
 	// Config connects as an administrator.
@@ -37,6 +42,11 @@ type ControlPlane struct {
 	Scheme *kruntime.Scheme
 
 	environment *envtest.Environment
+
+	// sharing starts the manager that tests share.
+	sharing    sync.Once
+	shareError error
+	stopShared func() error
 }
 
 // Run starts a control plane, runs the tests of the package with it and ends
@@ -58,6 +68,11 @@ func Run(m *testing.M, plane **ControlPlane) int {
 		return 1
 	}
 	*plane = started
+	// These tests wait more than they compute.
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
+		return 1
+	}
 	code := m.Run()
 	if err := started.Stop(); err != nil {
 		fmt.Fprintf(os.Stderr, "testenv: stopping the control plane: %v\n", err)
@@ -99,8 +114,14 @@ func (p *ControlPlane) start() (err error) {
 	return p.createSystemNamespace()
 }
 
-// Stop ends the control plane and removes its data.
-func (p *ControlPlane) Stop() error { return p.environment.Stop() }
+// Stop ends the control plane, and the shared manager, and removes its data.
+func (p *ControlPlane) Stop() error {
+	var problem error
+	if p.stopShared != nil {
+		problem = p.stopShared()
+	}
+	return errors.Join(problem, p.environment.Stop())
+}
 
 // NewScheme returns a scheme with the built-in kinds and ours.
 func NewScheme() *kruntime.Scheme {

@@ -4,6 +4,8 @@ package testenv
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,10 +44,45 @@ func WithUser(name string) ManagerOption {
 	return func(o *managerOptions) { o.user = name }
 }
 
+// ShareManager runs all controllers for every test of the package that asks for
+// it, from the first of them on. Those tests are parallel ones, each with its own
+// namespace and TokenServer; tests that are not have ended by then. Only the
+// first caller's options count.
+func (p *ControlPlane) ShareManager(t testing.TB, options ...ManagerOption) {
+	t.Helper()
+	p.sharing.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		done, err := p.run(ctx, options)
+		p.stopShared = func() error {
+			cancel()
+			if done == nil {
+				return nil
+			}
+			return <-done
+		}
+		p.shareError = err
+	})
+	require.NoError(t, p.shareError)
+}
+
 // StartManager runs all controllers as the manager does, with short intervals,
-// until the returned function or the end of the test stops them.
+// until stop is called or the test ends.
 func (p *ControlPlane) StartManager(t testing.TB, options ...ManagerOption) (stop func()) {
 	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done, err := p.run(ctx, options)
+	require.NoError(t, err)
+	stop = sync.OnceFunc(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// run starts the controllers and waits for their cache. The channel tells how
+// they ended.
+func (p *ControlPlane) run(ctx context.Context, options []ManagerOption) (<-chan error, error) {
 	o := managerOptions{controllers: controller.Options{
 		Namespace: SystemNamespace, ResyncInterval: 10 * time.Minute, ProbeInterval: 500 * time.Millisecond, MinimumTokenLifetime: time.Second,
 	}}
@@ -60,21 +97,16 @@ func (p *ControlPlane) StartManager(t testing.TB, options ...ManagerOption) (sto
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: ctrlconfig.Controller{SkipNameValidation: &skip},
 	})
-	require.NoError(t, err)
-	require.NoError(t, controller.Register(t.Context(), mgr, o.controllers))
-	ctx, cancel := context.WithCancel(t.Context())
+	if err != nil {
+		return nil, err
+	}
+	if err := controller.Register(ctx, mgr, o.controllers); err != nil {
+		return nil, err
+	}
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		require.NoError(t, <-done)
+	if !mgr.GetCache().WaitForCacheSync(ctx) {
+		return done, errors.New("the cache does not fill")
 	}
-	t.Cleanup(stop)
-	require.True(t, mgr.GetCache().WaitForCacheSync(t.Context()), "the cache has to fill")
-	return stop
+	return done, nil
 }

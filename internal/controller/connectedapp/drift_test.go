@@ -35,7 +35,7 @@ func (w *world) events() []string {
 }
 
 func TestDriftIsNamedAndRepaired(t *testing.T) {
-	w := start(t, resync(time.Second))
+	w := start(t)
 	app := w.ready(w.app())
 	w.tamper(app, func(a *storage.App) {
 		a.Name, a.Enabled = "Mallory", false
@@ -56,7 +56,7 @@ func TestDriftIsNamedAndRepaired(t *testing.T) {
 }
 
 func TestDriftIsReportedAndLeft(t *testing.T) {
-	w := start(t, resync(time.Second))
+	w := start(t)
 	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Spec.DriftPolicy = v1alpha1.DriftReport }))
 	w.tamper(app, func(a *storage.App) { a.Name = "Mallory" })
 	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected)
@@ -68,7 +68,7 @@ func TestDriftIsReportedAndLeft(t *testing.T) {
 }
 
 func TestAClientThatIsGoneIsRegisteredAnew(t *testing.T) {
-	w := start(t, resync(time.Second))
+	w := start(t)
 	app := w.ready(w.app())
 	lost := app.Status.ClientID
 	require.NoError(t, w.instance.Store.DeleteApp(t.Context(), lost, time.Now()))
@@ -83,7 +83,7 @@ func TestAClientThatIsGoneIsRegisteredAnew(t *testing.T) {
 }
 
 func TestASecretThatWasRevokedOnTheServerIsReplaced(t *testing.T) {
-	w := start(t, resync(time.Second))
+	w := start(t)
 	app := w.ready(w.app())
 	before := string(w.secret("app-credentials").Data["client-secret"])
 	w.tamper(app, func(a *storage.App) { a.Secrets = nil })
@@ -104,11 +104,12 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	theirs := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "theirs" }))
 	ours := w.ready(w.app())
 	revision := w.registered(theirs).Revision
-	w.stop()
+	suspend := true
+	w.update(ours, func() { ours.Spec.Suspend = &suspend })
+	w.condition(ours, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended)
 	ours.Status.ClientID = theirs.Status.ClientID
 	require.NoError(t, plane.Client.Status().Update(t.Context(), ours))
-	w.update(ours, func() { ours.Spec.ClientName = "hijacked" })
-	w.stop = plane.StartManager(t)
+	w.update(ours, func() { ours.Spec.Suspend, ours.Spec.ClientName = nil, "hijacked" })
 	w.condition(ours, v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
 	require.Equal(t, revision, w.registered(theirs).Revision)
 

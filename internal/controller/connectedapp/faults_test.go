@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,7 +66,7 @@ func TestTroubleOfTheTokenServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			faults := &trouble{}
-			w := start(t, tokenservertest.WithMiddleware(faults.middleware), resync(time.Second))
+			w := start(t, tokenservertest.WithMiddleware(faults.middleware))
 			settled := w.ready(w.app())
 			version := settled.ResourceVersion
 
@@ -106,8 +105,14 @@ func TestASlowTokenServerDelaysNothingElse(t *testing.T) {
 	faults := &trouble{}
 	w := start(t, tokenservertest.WithMiddleware(faults.middleware))
 	settled := w.ready(w.app())
-	faults.begin(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	t.Cleanup(faults.end)
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	faults.begin(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-ended:
+		}
+	})
 
 	w.update(settled, func() { settled.Spec.ClientName = "new" })
 	testenv.Eventually(t, func(c *require.Assertions) {
@@ -119,7 +124,7 @@ func TestASlowTokenServerDelaysNothingElse(t *testing.T) {
 	require.NotEqual(t, settled.Generation, settled.Status.ObservedGeneration)
 
 	// Another server is served meanwhile.
-	other := start(t)
+	other := begin(t)
 	other.ready(other.app())
 }
 

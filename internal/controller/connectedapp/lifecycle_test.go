@@ -101,7 +101,7 @@ func TestStatusIsHonestFromTheFirstWriteOn(t *testing.T) {
 
 func TestAResyncOfWhatIsInOrderWritesNothing(t *testing.T) {
 	faults := &trouble{}
-	w := start(t, tokenservertest.WithMiddleware(faults.middleware), resync(time.Second))
+	w := start(t, tokenservertest.WithMiddleware(faults.middleware))
 	app := w.ready(w.app())
 	w.ready(app)
 	// The first comparison after a change may note the server's revision.

@@ -30,38 +30,28 @@ type world struct {
 	instance  *tokenservertest.Instance
 	server    *v1alpha1.TokenServer
 	namespace string
-	stop      func()
 }
 
-// start starts a world. options are of the token server or of the manager.
-func start(t *testing.T, options ...any) *world {
+// start starts a world, in parallel with those of other tests. Every client is
+// compared with its spec each second.
+func start(t *testing.T, options ...tokenservertest.Option) *world {
 	t.Helper()
-	var server []tokenservertest.Option
-	var manager []testenv.ManagerOption
-	for _, o := range options {
-		switch o := o.(type) {
-		case tokenservertest.Option:
-			server = append(server, o)
-		case testenv.ManagerOption:
-			manager = append(manager, o)
-		default:
-			t.Fatalf("an option of type %T", o)
-		}
-	}
-	w := &world{T: t, instance: tokenservertest.Start(t, server...)}
+	t.Parallel()
+	return begin(t, options...)
+}
+
+// begin is start for a test that is parallel already.
+func begin(t *testing.T, options ...tokenservertest.Option) *world {
+	t.Helper()
+	plane.ShareManager(t, testenv.WithOptions(func(o *controller.Options) { o.ResyncInterval = time.Second }))
+	w := &world{T: t, instance: tokenservertest.Start(t, options...)}
 	w.server = plane.TokenServer(t, w.instance)
 	w.namespace = plane.Namespace(t, nil)
-	w.stop = plane.StartManager(t, manager...)
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NoError(w.read(w.server))
 		c.True(status.IsReady(w.server), "conditions: %+v", w.server.Status.Conditions)
 	})
 	return w
-}
-
-// resync compares every client this often.
-func resync(interval time.Duration) testenv.ManagerOption {
-	return testenv.WithOptions(func(o *controller.Options) { o.ResyncInterval = interval })
 }
 
 // app creates a ConnectedApp.
