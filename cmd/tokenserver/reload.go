@@ -31,6 +31,8 @@ type reloader struct {
 	started   *tokenserveroptions.Config
 	current   *tokenserveroptions.Loaded
 	directory *directory.Live
+	// take makes the server use another directory.
+	take func(context.Context, *directory.Directory) error
 	// certificate is nil without TLS.
 	certificate *atomic.Pointer[tls.Certificate]
 	admin       *adminclient.Applier
@@ -125,7 +127,9 @@ func (r *reloader) loadConfig(ctx context.Context) error {
 	if err := r.applyAdminClientIn(ctx, next.Directory); err != nil {
 		return err
 	}
-	r.directory.Store(next.Directory)
+	if err := r.take(ctx, next.Directory); err != nil {
+		return err
+	}
 	r.current = next
 	r.logger.Info("configuration read again", "organizations", len(next.Config.Organizations), "users", len(next.Config.Users))
 	if fields := r.started.RestartFields(next.Config); len(fields) > 0 {

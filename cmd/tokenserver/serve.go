@@ -164,6 +164,7 @@ func assemble(ctx context.Context, f serveFlags, loaded *tokenserveroptions.Load
 	if err != nil {
 		return nil, err
 	}
+	r.take = server.TakeDirectory
 	l, err := listen(config)
 	if err != nil {
 		return nil, err

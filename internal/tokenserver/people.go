@@ -9,6 +9,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/login"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/session"
@@ -62,6 +63,27 @@ func (p *persons) admits(ctx context.Context, t *token.AccessToken) bool {
 		return !errors.Is(err, user.ErrUnknown)
 	}
 	return found.Enabled
+}
+
+// TakeDirectory takes over organizations and users that were read again. The
+// access tokens of a user who is gone or disabled end for good: they do not
+// come back when the user does. On an error it may be called again.
+func (s *Server) TakeDirectory(ctx context.Context, next *directory.Directory) error {
+	before, now := s.config.Directory.Load(), s.config.Now()
+	s.config.Directory.Store(next)
+	for _, u := range before.Users() {
+		if after, stays := next.User(u.ID); !u.Enabled || (stays && after.Enabled) {
+			continue
+		}
+		err := s.revocations.Revoke(ctx, storage.Revocation{
+			Kind: storage.RevokeUser, Key: u.ID, NotBefore: now, ExpiresAt: now.Add(s.config.AccessTokenLifetime),
+		})
+		if err != nil {
+			s.config.Directory.Store(before)
+			return err
+		}
+	}
+	return nil
 }
 
 // hint reads an id_token_hint.

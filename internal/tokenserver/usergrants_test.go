@@ -588,3 +588,31 @@ func TestUserInfoIsForUsersWhoAllowedIt(t *testing.T) {
 	status, _ = w.userInfo(tokens.AccessToken)
 	require.Equal(t, http.StatusUnauthorized, status, "a removed user's tokens end")
 }
+
+// TestTokensOfAUserWhoGoesEndForGood reads the configuration again without the
+// user, or with the user disabled, and then as it was.
+func TestTokensOfAUserWhoGoesEndForGood(t *testing.T) {
+	for name, change := range map[string]func(*directory.User){
+		"disabled": func(u *directory.User) { u.Enabled = false },
+		"removed":  func(u *directory.User) { u.ID = "77777777-7777-4777-8777-777777777777" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newPersonWorld(t, webApp)
+			_, tokens, _ := w.redeem(w.code(nil))
+			status, _ := w.userInfo(tokens.AccessToken)
+			require.Equal(t, http.StatusOK, status)
+			before := w.i.Directory.Load()
+			after := tokenservertest.Directory(func(_ *directory.Organization, u *directory.User) {
+				if u != nil && u.ID == tokenservertest.UserID {
+					change(u)
+				}
+			})
+			require.NoError(t, w.i.Server.TakeDirectory(t.Context(), after))
+			status, _ = w.userInfo(tokens.AccessToken)
+			require.Equal(t, http.StatusUnauthorized, status)
+			require.NoError(t, w.i.Server.TakeDirectory(t.Context(), before))
+			status, _ = w.userInfo(tokens.AccessToken)
+			require.Equal(t, http.StatusUnauthorized, status, "the token came back with the user")
+		})
+	}
+}

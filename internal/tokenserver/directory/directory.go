@@ -131,16 +131,9 @@ func (d *Directory) UserByName(orgID, username string) (*User, bool) {
 	return user, ok
 }
 
-// Users returns an organization's users in the order of the configuration.
-func (d *Directory) Users(orgID string) []*User {
-	var users []*User
-	for _, user := range d.users {
-		if user.OrganizationID == orgID {
-			users = append(users, user)
-		}
-	}
-	return users
-}
+// Users returns the users of every organization in the order of the
+// configuration.
+func (d *Directory) Users() []*User { return d.users }
 
 // Live holds the snapshot of the moment. The zero value is an empty directory.
 type Live struct{ current atomic.Pointer[Directory] }
