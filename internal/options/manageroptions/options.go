@@ -11,10 +11,11 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"connectedapps.dev/operator/internal/options"
 )
 
 // Options are the manager's options.
@@ -69,20 +70,15 @@ Flags:
 func Parse(args []string, getenv func(string) string, output io.Writer) (*Options, error) {
 	o := &Options{}
 	flags := o.flagSet()
-	flags.SetOutput(io.Discard) // the caller prints errors, once
-	flags.Usage = func() {}
-	problems := []error{setFromEnvironment(flags, getenv)}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	problems, err := options.Read(flags, envPrefix, args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
 		writeHelp(output, flags)
+	}
+	if err != nil {
 		return nil, err
-	} else if err != nil {
-		return nil, errors.Join(append(problems, err)...)
 	}
 	if o.Version {
 		return o, nil
-	}
-	if flags.NArg() > 0 {
-		problems = append(problems, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0)))
 	}
 	problems = append(problems, o.validate()...)
 	if err := errors.Join(problems...); err != nil {
@@ -109,21 +105,6 @@ func (o *Options) flagSet() *flag.FlagSet {
 	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn or error")
 	flags.BoolVar(&o.Version, "version", false, "print the version and exit")
 	return flags
-}
-
-func setFromEnvironment(flags *flag.FlagSet, getenv func(string) string) error {
-	var problems []error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value := getenv(name)
-		if value == "" {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			problems = append(problems, fmt.Errorf("variable %s: value %q: %w", name, value, err))
-		}
-	})
-	return errors.Join(problems...)
 }
 
 var namespaceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)

@@ -16,9 +16,9 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
+	"connectedapps.dev/operator/internal/options"
 	"connectedapps.dev/operator/internal/refresher"
 )
 
@@ -60,20 +60,15 @@ const envPrefix = "REFRESHER_"
 func Parse(args []string, getenv func(string) string, output io.Writer) (*Options, error) {
 	o := &Options{}
 	flags := o.flagSet()
-	flags.SetOutput(io.Discard) // the caller prints errors, once
-	flags.Usage = func() {}
-	problems := []error{setFromEnvironment(flags, getenv)}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	problems, err := options.Read(flags, envPrefix, args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
 		writeHelp(output, flags)
+	}
+	if err != nil {
 		return nil, err
-	} else if err != nil {
-		return nil, errors.Join(append(problems, err)...)
 	}
 	if o.Version {
 		return o, nil
-	}
-	if flags.NArg() > 0 {
-		problems = append(problems, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0)))
 	}
 	problems = append(problems, o.validate()...)
 	if err := errors.Join(problems...); err != nil {
@@ -119,21 +114,6 @@ func (o *Options) setRequestFormat(s string) error {
 		return nil
 	}
 	return errors.New("must be form or json")
-}
-
-func setFromEnvironment(flags *flag.FlagSet, getenv func(string) string) error {
-	var problems []error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value := getenv(name)
-		if value == "" {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			problems = append(problems, fmt.Errorf("variable %s: value %q: %w", name, value, err))
-		}
-	})
-	return errors.Join(problems...)
 }
 
 func (o *Options) validate() []error {
