@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -42,11 +41,7 @@ type ControlPlane struct {
 	Scheme *kruntime.Scheme
 
 	environment *envtest.Environment
-
-	// sharing starts the manager that tests share.
-	sharing    sync.Once
-	shareError error
-	stopShared func() error
+	shared      shared
 }
 
 // Run starts a control plane, runs the tests of the package with it and ends
@@ -114,14 +109,8 @@ func (p *ControlPlane) start() (err error) {
 	return p.createSystemNamespace()
 }
 
-// Stop ends the control plane, and the shared manager, and removes its data.
-func (p *ControlPlane) Stop() error {
-	var problem error
-	if p.stopShared != nil {
-		problem = p.stopShared()
-	}
-	return errors.Join(problem, p.environment.Stop())
-}
+// Stop ends the control plane and removes its data.
+func (p *ControlPlane) Stop() error { return p.environment.Stop() }
 
 // NewScheme returns a scheme with the built-in kinds and ours.
 func NewScheme() *kruntime.Scheme {

@@ -44,25 +44,50 @@ func WithUser(name string) ManagerOption {
 	return func(o *managerOptions) { o.user = name }
 }
 
-// ShareManager runs all controllers for every test of the package that asks for
-// it, from the first of them on. Those tests are parallel ones, each with its own
-// namespace and TokenServer; tests that are not have ended by then. Only the
-// first caller's options count.
+// ShareManager runs all controllers for the tests that ask for it at the same
+// time: parallel ones, each with its own namespace and TokenServer. They stop
+// with the last of them. Only the first one's options count.
 func (p *ControlPlane) ShareManager(t testing.TB, options ...ManagerOption) {
 	t.Helper()
-	p.sharing.Do(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		done, err := p.run(ctx, options)
-		p.stopShared = func() error {
-			cancel()
-			if done == nil {
-				return nil
-			}
-			return <-done
-		}
-		p.shareError = err
-	})
-	require.NoError(t, p.shareError)
+	t.Cleanup(func() { require.NoError(t, p.shared.release()) })
+	require.NoError(t, p.shared.use(func(ctx context.Context) (<-chan error, error) { return p.run(ctx, options) }))
+}
+
+// shared is something that runs while at least one test uses it.
+type shared struct {
+	mu     sync.Mutex
+	users  int
+	cancel context.CancelFunc
+	done   <-chan error
+}
+
+func (s *shared) use(run func(context.Context) (<-chan error, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users++
+	if s.cancel != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done, err := run(ctx)
+	if err != nil {
+		cancel()
+		return err
+	}
+	s.cancel, s.done = cancel, done
+	return nil
+}
+
+func (s *shared) release() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users--
+	if s.users > 0 || s.cancel == nil {
+		return nil
+	}
+	s.cancel()
+	s.cancel = nil
+	return <-s.done
 }
 
 // StartManager runs all controllers as the manager does, with short intervals,

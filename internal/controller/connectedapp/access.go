@@ -41,7 +41,7 @@ func (p access) reconcile(ctx context.Context, s *scope) error {
 	}
 	if organization == "" {
 		// Rules may speak of the organization, which only the server knows.
-		return errNoConnection(s.app.TokenServerName())
+		return errNoConnection(s.server)
 	}
 	s.verdict = plan.Judge(plan.Desired(s.app, nil), plan.Namespace{Labels: labels}, s.server.Spec.Access, organization)
 	if s.verdict.Allowed {
@@ -61,7 +61,7 @@ func (p access) findServer(ctx context.Context, s *scope) error {
 	s.server = &v1alpha1.TokenServer{}
 	err := p.client.Get(ctx, client.ObjectKey{Name: name}, s.server)
 	if apierrors.IsNotFound(err) {
-		return status.WaitingError(v1alpha1.ReasonTokenServerNotFound, 0, "there is no TokenServer %s", name)
+		return errNoServer(name)
 	}
 	if err != nil {
 		return fmt.Errorf("reading TokenServer %s: %w", name, err)
@@ -70,6 +70,10 @@ func (p access) findServer(ctx context.Context, s *scope) error {
 		s.connection = connection
 	}
 	return nil
+}
+
+func errNoServer(name string) *status.Error {
+	return status.WaitingError(v1alpha1.ReasonTokenServerNotFound, recheck, "there is no TokenServer %s", name)
 }
 
 func (p access) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {

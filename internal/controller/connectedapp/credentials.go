@@ -164,7 +164,7 @@ func stillAccepted(secrets []plan.Secret, id string) bool {
 func (p credentials) handOver(ctx context.Context, s *scope) error {
 	if s.existing.version != s.app.Status.ReferencedSecretVersion || s.changed || s.replaced {
 		if s.connection == nil {
-			return errNoConnection(s.app.TokenServerName())
+			return errNoConnection(s.server)
 		}
 		_, err := s.connection.Update(ctx, s.app.Status.ClientID, registrar.Fields{ClientSecret: &s.existing.value})
 		if registrar.IsInvalid(err) {

@@ -4,6 +4,7 @@ package connectedapp
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,8 +29,8 @@ const (
 
 // report tells people what changed in this reconciliation: nothing when nothing
 // did.
-func (r *Reconciler) report(ctx context.Context, s *scope) {
-	r.reportReady(ctx, s)
+func (r *Reconciler) report(ctx context.Context, s *scope, outcome error) {
+	r.reportReady(ctx, s, outcome)
 	if s.replaced {
 		r.event(s.app, corev1.EventTypeWarning, eventClientReplaced, actionReconcile,
 			"the client was gone from the token server and was registered anew as %s", s.app.Status.ClientID)
@@ -47,7 +48,7 @@ func (r *Reconciler) report(ctx context.Context, s *scope) {
 }
 
 // reportReady tells that the app became ready, or why it did not.
-func (r *Reconciler) reportReady(ctx context.Context, s *scope) {
+func (r *Reconciler) reportReady(ctx context.Context, s *scope, outcome error) {
 	ready := status.Get(s.app, v1alpha1.ConditionReady)
 	if !r.memory.reported(s.app, ready.Reason, s.app.Generation) {
 		return
@@ -56,12 +57,12 @@ func (r *Reconciler) reportReady(ctx context.Context, s *scope) {
 		return // or thousands of apps would say what its TokenServer says once
 	}
 	log.FromContext(ctx).Info("ConnectedApp", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
-	kind := corev1.EventTypeWarning
-	if ready.Status == metav1.ConditionTrue {
-		kind = corev1.EventTypeNormal
-		if s.wasReady {
-			return // after a restart of the manager
-		}
+	if ready.Status == metav1.ConditionTrue && s.wasReady {
+		return // after a restart of the manager
+	}
+	kind := corev1.EventTypeNormal
+	if e, ok := errors.AsType[*status.Error](outcome); outcome != nil && (!ok || e.Kind != status.Waiting) {
+		kind = corev1.EventTypeWarning
 	}
 	r.event(s.app, kind, ready.Reason, actionReconcile, "%s", ready.Message)
 }

@@ -72,7 +72,10 @@ func (r *Reconciler) deleteClient(ctx context.Context, app *v1alpha1.ConnectedAp
 	}
 	connection, ok := r.Connections.Get(app.TokenServerName())
 	if !ok {
-		return timeout, errNoConnection(app.TokenServerName())
+		if server.Name == "" {
+			return timeout, errNoServer(app.TokenServerName())
+		}
+		return timeout, errNoConnection(server)
 	}
 	return timeout, remoteError(deleteClient(ctx, connection, externalID(r.ClusterID, app), app.Status.ClientID))
 }

@@ -12,13 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
+	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 )
 
 func TestAppIsRegisteredAndItsSecretWorks(t *testing.T) {
 	w := start(t)
-	app := w.ready(w.app())
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "view:environment"}, {Scope: "profile"}, {Scope: "read:stats"}}
+	}))
 
 	require.Equal(t, "Current", string(testenv.KStatus(t, app)))
 	require.NotEmpty(t, app.Status.ClientID)
@@ -34,7 +37,7 @@ func TestAppIsRegisteredAndItsSecretWorks(t *testing.T) {
 	require.Equal(t, app.Status.ClientID, data["client-id"])
 	require.Equal(t, issuer, data["issuer-url"])
 	require.Equal(t, w.instance.URL+oauth.PathToken, data["token-url"])
-	require.Equal(t, "view:environment", data["scopes"])
+	require.Equal(t, "view:environment profile read:stats", data["scopes"], "those of the spec, in its order")
 	require.Equal(t, "client_secret_post", data["auth-method"])
 	require.Equal(t, "oauth2", data["type"])
 	require.Equal(t, "connectedapps", data["provider"])

@@ -117,7 +117,7 @@ func (r *Reconciler) conclude(ctx context.Context, original *v1alpha1.ConnectedA
 	if err := r.writeStatus(ctx, original, s.app); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.report(ctx, s)
+	r.report(ctx, s, err)
 	result, err := status.Result(err)
 	if err == nil && result.IsZero() {
 		result.RequeueAfter = r.pause()

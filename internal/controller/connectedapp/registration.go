@@ -29,7 +29,7 @@ func (p registration) reconcile(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if s.connection == nil {
-		return notRegistered(s, errNoConnection(s.app.TokenServerName()))
+		return notRegistered(s, errNoConnection(s.server))
 	}
 	if err := p.find(ctx, s); err != nil {
 		return notRegistered(s, remoteError(err))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
@@ -16,9 +18,13 @@ import (
 
 // errNoConnection is the outcome of work that needs a TokenServer which cannot
 // be used. Its recovery brings the app back.
-func errNoConnection(name string) *status.Error {
+func errNoConnection(server *v1alpha1.TokenServer) *status.Error {
+	ready := status.Get(server, v1alpha1.ConditionReady)
+	if ready == nil || ready.ObservedGeneration != server.Generation || ready.Status == metav1.ConditionTrue {
+		return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, recheck, "TokenServer %s has not been probed yet", server.Name)
+	}
 	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, recheck,
-		"TokenServer %s cannot be used at present, its conditions say why; the work goes on when it is back", name)
+		"TokenServer %s cannot be used at present (%s), its conditions say more; the work goes on when it is back", server.Name, ready.Reason)
 }
 
 // remoteError turns a failed call into what conditions show.

@@ -5,6 +5,7 @@ package connectedapp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,7 +65,7 @@ func values(s *scope, secret string) map[string]string {
 		plan.KeyInternalTokenURL: internalURL(s.connection, metadata.TokenEndpoint),
 		plan.KeyAuthorizationURL: metadata.AuthorizationEndpoint, plan.KeyJWKSURL: metadata.JWKSURI,
 		plan.KeyUserInfoURL: metadata.UserinfoEndpoint, plan.KeyIntrospectionURL: metadata.IntrospectionEndpoint,
-		plan.KeyScopes: scopeNames(s.want), plan.KeyAuthMethod: method,
+		plan.KeyScopes: scopeNames(s), plan.KeyAuthMethod: method,
 		plan.KeyType: bindingType, plan.KeyProvider: bindingProvider,
 		plan.KeyCA: string(s.connection.CABundle),
 	}
@@ -80,14 +81,16 @@ func internalURL(c *inventory.Connection, endpoint string) string {
 	return strings.TrimRight(c.InternalURL, "/") + path
 }
 
-// scopeNames are the scopes as a token request writes them.
-func scopeNames(c plan.Client) string {
+// scopeNames are the scopes of the spec that are allowed, as a token request
+// writes them.
+func scopeNames(s *scope) string {
 	var names []string
-	seen := map[string]bool{}
-	for _, s := range c.Scopes {
-		if !seen[s.Name] {
-			seen[s.Name] = true
-			names = append(names, s.Name)
+	for _, assigned := range s.app.Spec.Scopes {
+		wanted := plan.Scope{Name: assigned.Scope, OrganizationID: assigned.OrganizationID, EnvironmentID: assigned.EnvironmentID}
+		// What is implied is not in the registration.
+		implied := len(plan.NormalScopes(s.want, []plan.Scope{wanted})) == 0
+		if (implied || slices.Contains(s.want.Scopes, wanted)) && !slices.Contains(names, wanted.Name) {
+			names = append(names, wanted.Name)
 		}
 	}
 	return strings.Join(names, " ")
