@@ -3,6 +3,11 @@
 package connectedapp_test
 
 import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +19,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
 // tamper changes a client behind the manager's back, as an administrator does.
@@ -96,6 +102,35 @@ func TestASecretThatWasRevokedOnTheServerIsReplaced(t *testing.T) {
 		c.Equal(200, code)
 	})
 	w.ready(app)
+}
+
+// A server that does not know a field is told once, not at every comparison.
+func TestAFieldThatTheServerDoesNotKeepIsSentOnce(t *testing.T) {
+	var patches atomic.Int64
+	w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch {
+				patches.Add(1)
+			}
+			if body, err := io.ReadAll(r.Body); err == nil {
+				body = bytes.ReplaceAll(body, []byte(`"tos_uri"`), []byte(`"unknown"`))
+				r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}))
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Spec.TOSURI = "https://app.example.com/terms" }))
+	require.Equal(t, int64(1), patches.Load())
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.Contains(strings.Join(w.events(), "\n"), "Warning FieldNotKept: the token server does not keep what the spec says, it is not sent again: tosURI: none")
+	})
+	// Another change makes several comparisons certain.
+	w.tamper(app, func(a *storage.App) { a.Name = "Mallory" })
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired)
+	w.tamper(app, func(a *storage.App) { a.Enabled = false })
+	testenv.Eventually(t, func(c *require.Assertions) { c.True(w.registered(app).Enabled) })
+	require.Equal(t, int64(3), patches.Load())
+	require.NotContains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, "tosURI")
 }
 
 // A status can be written by others; it does not make their client ours.

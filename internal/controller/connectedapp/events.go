@@ -24,6 +24,7 @@ const (
 const (
 	eventSecretRestored   = "SecretRestored"
 	eventClientReplaced   = "ClientReplaced"
+	eventFieldNotKept     = "FieldNotKept"
 	eventClientRemembered = "ClientRemembered"
 )
 
@@ -40,6 +41,10 @@ func (r *Reconciler) report(ctx context.Context, s *scope, outcome error) {
 			reason = v1alpha1.ReasonDriftRepaired
 		}
 		r.event(s.app, corev1.EventTypeWarning, reason, actionReconcile, "%s", describe(s.drift))
+	}
+	if len(s.notKept) > 0 {
+		r.event(s.app, corev1.EventTypeWarning, eventFieldNotKept, actionReconcile,
+			"the token server does not keep what the spec says, it is not sent again: %s", describe(s.notKept))
 	}
 	if s.restored && !s.replaced {
 		r.event(s.app, corev1.EventTypeNormal, eventSecretRestored, actionReconcile,

@@ -93,7 +93,9 @@ func (m *memory) learn(app *v1alpha1.ConnectedApp, changes []plan.Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	entry := m.of(app)
-	entry.notTaken = map[string]string{}
+	if entry.notTaken == nil {
+		entry.notTaken = map[string]string{}
+	}
 	for _, c := range changes {
 		entry.notTaken[c.Field] = c.New
 	}

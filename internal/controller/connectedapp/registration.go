@@ -5,6 +5,7 @@ package connectedapp
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -194,15 +195,11 @@ func (p registration) learn(s *scope, answer *oauth.ConnectedApp, sent []plan.Ch
 	if got.ActsForItself() {
 		got.Scopes = s.want.Scopes // they have an answer of their own
 	}
-	var kept []plan.Change
-	for _, c := range plan.Diff(got, s.want) {
-		for _, wanted := range sent {
-			if c.Field == wanted.Field {
-				kept = append(kept, c)
-			}
-		}
+	isSent := func(c plan.Change) bool {
+		return slices.ContainsFunc(sent, func(other plan.Change) bool { return other.Field == c.Field })
 	}
-	p.memory.learn(s.app, kept)
+	s.notKept = slices.DeleteFunc(plan.Diff(got, s.want), func(c plan.Change) bool { return !isSent(c) })
+	p.memory.learn(s.app, s.notKept)
 }
 
 // reportDrift keeps the condition Drifted.

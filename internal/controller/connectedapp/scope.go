@@ -58,6 +58,9 @@ type scope struct {
 	// was undone. Set by registration.
 	drift    []plan.Change
 	repaired bool
+	// notKept are fields that the server was given and did not keep. Set by
+	// registration.
+	notKept []plan.Change
 	// restored tells that the Secret was written although nothing new was wanted.
 	// Set by credentials.
 	restored bool
