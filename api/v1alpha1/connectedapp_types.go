@@ -18,7 +18,7 @@ import (
 // +kubebuilder:printcolumn:name="Client-ID",type=string,JSONPath=`.status.clientID`
 // +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.binding.name`
 // +kubebuilder:printcolumn:name="Grants",type=string,JSONPath=`.spec.grantTypes`,priority=1
-// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.tokenServerRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.status.issuer`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="metadata.name must have at most 52 characters, so that the names of its Secrets fit",fieldPath=".metadata"
