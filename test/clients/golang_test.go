@@ -36,7 +36,7 @@ func TestGolangOAuth2AndGoOIDC(t *testing.T) {
 			require.NoError(t, err)
 			checkIDToken(t, provider, app.ClientID, tokens)
 
-			_, err = config.Exchange(t.Context(), landed.Query().Get("code"), oauth2.VerifierOption("x"+verifier[1:]))
+			_, err = config.Exchange(t.Context(), landed.Query().Get("code"), oauth2.VerifierOption(oauth2.GenerateVerifier()))
 			require.ErrorContains(t, err, "invalid_grant", "another verifier")
 
 			info, err := provider.UserInfo(t.Context(), oauth2.StaticTokenSource(tokens))
