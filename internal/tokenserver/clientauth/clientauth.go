@@ -63,9 +63,6 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 	return a.bySecret(c)
 }
 
-// ErrNoCredentials says that a request names no client at all.
-var ErrNoCredentials = errors.New("no client credentials")
-
 // Presented tells whether the request names or proves a client.
 func Presented(r *http.Request, p httpx.Parameters) bool {
 	_, basic := basicHeader(r)

@@ -3,24 +3,15 @@
 package answer
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
+
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 // JSON writes one answer. Nothing of this API may be kept by a cache.
-func JSON(w http.ResponseWriter, status int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(data) // the caller has gone; nobody is left to tell
-}
+func JSON(w http.ResponseWriter, status int, body any) { httpx.JSON(w, status, body) }
 
 // NoContent writes a 204.
 func NoContent(w http.ResponseWriter) {
