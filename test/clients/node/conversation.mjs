@@ -2,7 +2,14 @@
 // The conversation with the Go test: one JSON object a line, first the
 // configuration in, then an authorization URL out and where it led to in, at
 // last the result out.
+//
+// Imported first, it also gives Node.js 18 what the libraries expect of newer
+// ones.
+import { webcrypto } from 'node:crypto'
 import readline from 'node:readline'
+
+globalThis.crypto ??= webcrypto
+globalThis.CryptoKey ??= webcrypto.CryptoKey
 
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 

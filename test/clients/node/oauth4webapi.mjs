@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import * as oauth from 'oauth4webapi'
 import { receive, run, send } from './conversation.mjs'
+import * as oauth from 'oauth4webapi'
 
 await run(async ({ issuer, clientID, redirectURI }) => {
   const insecure = { [oauth.allowInsecureRequests]: true }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import * as client from 'openid-client'
 import { receive, run, send } from './conversation.mjs'
+import * as client from 'openid-client'
 
 await run(async ({ issuer, clientID, clientSecret, machineID, machineSecret, redirectURI }) => {
   const options = { execute: [client.allowInsecureRequests] }
