@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -227,7 +228,7 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 
 // securityHeaders go on every answer; pages add their own content policy.
 func (s *Server) securityHeaders(next http.Handler) http.Handler {
-	https := len(s.config.PublicURL) > 5 && s.config.PublicURL[:6] == "https:"
+	https := strings.HasPrefix(s.config.PublicURL, "https:")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if https {

@@ -27,17 +27,25 @@ type View struct {
 // New makes an empty view; Load fills it.
 func New(store storage.Apps) *View { return &View{store: store} }
 
-// Load reads every app.
+// Load reads every app and forgets those that are gone.
 func (v *View) Load(ctx context.Context) error {
 	v.refreshing.Lock()
 	defer v.refreshing.Unlock()
+	present := map[string]bool{}
 	err := v.store.AllApps(ctx, func(app storage.App) error {
+		present[app.ClientID] = true
 		v.put(app)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading apps: %w", err)
 	}
+	v.apps.Range(func(clientID, _ any) bool {
+		if id, _ := clientID.(string); !present[id] {
+			v.forget(id)
+		}
+		return true
+	})
 	return nil
 }
 
@@ -80,4 +88,10 @@ func (v *View) put(app storage.App) {
 		return
 	}
 	v.origins.replace(before.(*storage.App), &app)
+}
+
+func (v *View) forget(clientID string) {
+	if _, was := v.apps.LoadAndDelete(clientID); was {
+		v.count.Add(-1)
+	}
 }
