@@ -42,7 +42,9 @@ type ConnectedApp struct {
 	GenerateISSClaimWithoutToken bool       `json:"generate_iss_claim_without_token"`
 	IDProviderID                 *string    `json:"idprovider_id"`
 	TokenEndpointAuthMethod      string     `json:"token_endpoint_auth_method"`
-	AccessTokenFormat            string     `json:"access_token_format"`
+	AccessTokenFormat            *string    `json:"access_token_format"`
+	IDTokenSignedResponseAlg     string     `json:"id_token_signed_response_alg,omitempty"`
+	AccessTokenSignedResponseAlg string     `json:"access_token_signed_response_alg,omitempty"`
 	PostLogoutRedirectURIs       []string   `json:"post_logout_redirect_uris"`
 	IdentityProviders            []string   `json:"identity_providers"`
 	SkipUserConsent              bool       `json:"skip_user_consent"`
@@ -177,5 +179,13 @@ type Introspection struct {
 	Issuer    string         `json:"iss,omitempty"`
 	ID        string         `json:"jti,omitempty"`
 	OrgID     string         `json:"org_id,omitempty"`
-	Contexts  []ContextScope `json:"contexts,omitempty"`
+	Contexts  []TokenContext `json:"contexts,omitempty"`
+}
+
+// TokenContext limits scopes of an access token to an organization and an
+// environment; Scope is space-delimited.
+type TokenContext struct {
+	Org   string `json:"org,omitempty"`
+	EnvID string `json:"envId,omitempty"`
+	Scope string `json:"scope"`
 }

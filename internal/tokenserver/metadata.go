@@ -24,7 +24,7 @@ func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Met
 		},
 		TokenEndpointAuthSigningAlgValuesSupported: []string{"RS256", "PS256", "ES256", "EdDSA"},
 		SubjectTypesSupported:                      []string{"public"},
-		IDTokenSigningAlgValuesSupported:           []string{keys.RS256},
+		IDTokenSigningAlgValuesSupported:           []string{keys.RS256, keys.ES256},
 		Extensions: []string{
 			oauth.ExtensionExternalID, oauth.ExtensionSecrets, oauth.ExtensionRevision, oauth.ExtensionRestore,
 		},

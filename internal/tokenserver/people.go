@@ -4,11 +4,14 @@ package tokenserver
 
 import (
 	"context"
-	"errors"
+	"encoding/hex"
+	"fmt"
+	"net/http"
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/login"
@@ -35,12 +38,11 @@ func (s *Server) newPersons() *persons {
 		directory:     &user.People{Directory: c.Directory, Store: c.Store},
 		authenticator: &user.Authenticator{Directory: c.Directory, Now: c.Now},
 		refresh: &grant.RefreshTokens{
-			Store: c.Store, Key: c.Keyring.DataKey(storage.PurposeRefresh), Now: c.Now, TokenLifetime: c.AccessTokenLifetime,
-			Revoked: s.revocations.Load,
+			Store: c.Store, Key: c.Keyring.DataKey(storage.PurposeRefresh), Now: c.Now, Holders: s.holders,
 		},
 	}
 	p.tokens = &grant.UserTokens{
-		Access: s.tokens, People: p.directory,
+		Access: s.tokens, People: p.directory, Holders: s.holders,
 		ID: &token.IDTokens{Keys: c.Keyring, Issuer: c.issuer(), Lifetime: c.AccessTokenLifetime, Now: c.Now},
 	}
 	return p
@@ -55,35 +57,49 @@ func (p *persons) grants(c *Config) []grant.Grant {
 	}
 }
 
-// admits tells whether the user of a token may still act: it is not disabled
-// and not removed. While that cannot be told, what the token says holds.
-func (p *persons) admits(ctx context.Context, t *token.AccessToken) bool {
-	found, err := p.directory.Find(ctx, t.Subject)
-	if err != nil {
-		return !errors.Is(err, user.ErrUnknown)
+// admits tells whether app may still act for a user: app is nil for the
+// platform's own sign-in. What cannot be told is the server's trouble, and
+// nobody's right.
+func (p *persons) admits(ctx context.Context, app *clients.App, userID string) error {
+	found, err := p.directory.Find(ctx, userID)
+	switch {
+	case err == nil && app != nil:
+		err = user.Admits(app, found)
+	case err == nil && !found.Enabled:
+		err = user.ErrDisabled
 	}
-	return found.Enabled
+	if user.Refused(err) {
+		return fmt.Errorf("%w: user %s: %w", token.ErrInvalid, userID, err)
+	}
+	return err
 }
 
-// TakeDirectory takes over organizations and users that were read again. The
-// access tokens of a user who is gone or disabled end for good: they do not
-// come back when the user does. On an error it may be called again.
+// TakeDirectory takes over organizations and users that were read again, and ends
+// what the change ends. On an error it may be called again; whoever is gone or
+// disabled is refused meanwhile.
 func (s *Server) TakeDirectory(ctx context.Context, next *directory.Directory) error {
-	before, now := s.config.Directory.Load(), s.config.Now()
 	s.config.Directory.Store(next)
-	for _, u := range before.Users() {
-		if after, stays := next.User(u.ID); !u.Enabled || (stays && after.Enabled) {
-			continue
-		}
-		err := s.revocations.Revoke(ctx, storage.Revocation{
-			Kind: storage.RevokeUser, Key: u.ID, NotBefore: now, ExpiresAt: now.Add(s.config.AccessTokenLifetime),
-		})
-		if err != nil {
-			s.config.Directory.Store(before)
-			return err
-		}
+	return s.observe(ctx, next)
+}
+
+// observe ends for good what belongs to users who are gone, disabled, or have
+// another password or organization, and to organizations that are gone, since the
+// configuration was last observed, by whatever replica and before whatever
+// restart: nothing of it comes back when they do.
+func (s *Server) observe(ctx context.Context, d *directory.Directory) error {
+	var present []storage.Configured
+	for _, org := range d.Organizations() {
+		present = append(present, storage.Configured{Kind: storage.EpochOrganization, Key: org.ID, State: "present"})
 	}
-	return nil
+	for _, u := range d.Users() {
+		state := ""
+		if u.Enabled {
+			// Hashed, so that the table holds nothing to guess a password with.
+			state = hex.EncodeToString(s.hasher().Hash(u.OrganizationID + " " + u.PasswordHash))
+		}
+		present = append(present, storage.Configured{Kind: storage.EpochUser, Key: u.ID, State: state})
+	}
+	return s.ended.Observe(ctx, present)
 }
 
 // hint reads an id_token_hint.
@@ -93,28 +109,33 @@ func (p *persons) hint(raw string) (authorize.IDTokenHint, error) {
 }
 
 // pages are the endpoints that people see, and those that tell of them.
-func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []mountable {
+func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []route {
 	c, p := &s.config, s.persons
 	cookies := &user.Cookies{Secure: strings.HasPrefix(c.PublicURL, "https:"), Key: c.Keyring.DataKey(storage.PurposeCookie)}
-	sessions := &user.Sessions{Store: c.Store, Directory: c.Directory, Cookies: cookies, Now: c.Now}
+	sessions := &user.Sessions{Store: c.Store, Directory: c.Directory, Ended: s.ended, Cookies: cookies, Now: c.Now}
 	forms := &user.Forms{Cookies: cookies, Now: c.Now}
-	consents := &user.Consents{Store: c.Store, Now: c.Now, TokenLifetime: c.AccessTokenLifetime, Revoked: s.revocations.Load}
+	consents := &user.Consents{Store: c.Store, Ended: s.ended, Now: c.Now}
 	renderer := pages.New()
 	authorization := &authorize.Endpoint{
 		Issuer: c.issuer(), Apps: s.view, Directory: c.Directory, Sessions: sessions, Forms: forms, Consents: consents,
-		Codes: c.Store, Pending: c.Store, Hint: p.hint, Pages: renderer, Audit: log, Logger: c.Logger, Now: c.Now,
+		Codes: c.Store, Pending: c.Store, Hint: p.hint, Ended: s.ended, Pages: renderer, Audit: log, Logger: c.Logger, Now: c.Now,
 	}
-	return []mountable{
-		authorization,
-		&session.Endpoint{
+	asPage := func(w http.ResponseWriter, r *http.Request, err error) {
+		w.Header().Set("Retry-After", "2")
+		renderer.Problem(w, r, c.Logger, pages.Problem{Status: http.StatusServiceUnavailable, Cause: err, View: pages.Error{Kind: "unavailable"}})
+	}
+	return []route{
+		{always, asPage, renderer},
+		{confirmed, asPage, authorization},
+		{confirmed, asPage, &session.Endpoint{
 			Authorize: authorization, Apps: s.view, Directory: c.Directory, Authenticator: p.authenticator, Sessions: sessions,
 			Forms: forms, Consents: consents, Hint: p.hint, Source: c.Source, Pages: renderer, Audit: log, Logger: c.Logger,
-		},
-		&userinfo.Endpoint{People: p.directory, Authenticate: authenticate, Logger: c.Logger},
-		&login.Endpoint{
-			Authenticator: p.authenticator, Issuer: s.tokens, Verifier: s.verifier, Revocations: s.revocations, Source: c.Source,
+		}},
+		{confirmed, s.asAPI, &userinfo.Endpoint{People: p.directory, Authenticate: authenticate, Logger: c.Logger}},
+		{confirmed, s.asAPI, &login.Endpoint{
+			Authenticator: p.authenticator, Issuer: s.tokens, Verifier: s.verifier, Ended: s.ended, Directory: c.Directory, Source: c.Source,
 			Disabled: c.LoginDisabled, Audit: log, Logger: c.Logger, Now: c.Now,
-		},
+		}},
 	}
 }
 

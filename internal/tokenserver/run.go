@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,12 +33,15 @@ func (s *Server) Load(ctx context.Context) error {
 	if err := s.reload(ctx); err != nil {
 		return err
 	}
-	s.health.SetLoaded()
+	if err := s.observe(ctx, s.config.Directory.Load()); err != nil {
+		return err
+	}
+	s.gate.loaded.Store(true)
 	return nil
 }
 
 func (s *Server) reload(ctx context.Context) error {
-	return errors.Join(s.view.Load(ctx), s.revocations.Load(ctx), s.config.Keyring.Reload(ctx))
+	return errors.Join(s.view.Load(ctx), s.ended.Load(ctx), s.config.Keyring.Reload(ctx))
 }
 
 // Run does what goes on beside requests, until ctx ends: it loads until that
@@ -46,11 +51,11 @@ func (s *Server) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		s.loadUntilDone(ctx)
+		loops.Go(func() { s.every(ctx, maintainEvery, "collecting garbage", s.collectGarbage) })
 		s.follower.Run(ctx)
 	})
 	loops.Go(func() { s.every(ctx, clients.FlushEvery, "writing last uses", s.usage.Flush) })
 	loops.Go(func() { s.every(ctx, maintainEvery, "keeping signing keys", s.config.Keyring.Maintain) })
-	loops.Go(func() { s.every(ctx, maintainEvery, "collecting garbage", s.collectGarbage) })
 	loops.Wait()
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
@@ -72,7 +77,9 @@ func (s *Server) loadUntilDone(ctx context.Context) {
 	}
 }
 
+// every does it now and then at every interval.
 func (s *Server) every(ctx context.Context, interval time.Duration, what string, do func(context.Context) error) {
+	s.report(ctx, what, do(ctx))
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -85,9 +92,22 @@ func (s *Server) every(ctx context.Context, interval time.Duration, what string,
 	}
 }
 
+// garbageBatch is how many rows of a table go in one transaction.
+const garbageBatch = 500
+
+// collectGarbage goes on until nothing is left, in transactions so short that
+// other writes come in between.
 func (s *Server) collectGarbage(ctx context.Context) error {
-	_, err := s.config.Store.CollectGarbage(ctx, s.config.Now())
-	return err
+	s.ended.Sweep()
+	for {
+		gone, err := s.config.Store.CollectGarbage(ctx, s.config.Now(), garbageBatch)
+		if err != nil {
+			return err
+		}
+		if most := slices.Max(slices.Collect(maps.Values(gone))); most < garbageBatch {
+			return nil
+		}
+	}
 }
 
 func (s *Server) report(ctx context.Context, what string, err error) {

@@ -19,6 +19,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/discovery"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/health"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/introspection"
@@ -40,10 +41,6 @@ import (
 // section 9).
 const DefaultAccessTokenLifetime = time.Hour
 
-// staleAfter is how long the database may not answer before the replica's view
-// counts as stale.
-const staleAfter = time.Second
-
 // Config is what a server is built from. Fields without a note are required.
 type Config struct {
 	// PublicURL is where clients reach the server, without a final slash.
@@ -53,6 +50,9 @@ type Config struct {
 	Directory *directory.Live
 	// AccessTokenLifetime in whole seconds; zero: DefaultAccessTokenLifetime.
 	AccessTokenLifetime time.Duration
+	// MaxStale is for how long client_credentials is served from memory while the
+	// database does not answer; zero: DefaultMaxStale.
+	MaxStale time.Duration
 	// LoginDisabled leaves out the sign-in for programs, /accounts/login.
 	LoginDisabled bool
 	// RecoverableSecrets shows client secrets again to administrators.
@@ -71,6 +71,9 @@ func (c *Config) setDefaults() {
 	if c.AccessTokenLifetime == 0 {
 		c.AccessTokenLifetime = DefaultAccessTokenLifetime
 	}
+	if c.MaxStale == 0 {
+		c.MaxStale = DefaultMaxStale
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -84,37 +87,40 @@ func (c *Config) issuer() string { return c.PublicURL + oauth.IssuerPath }
 
 // Server is one replica.
 type Server struct {
-	config      Config
-	view        *clients.View
-	usage       *clients.Usage
-	revocations *token.Revocations
-	tokens      *token.Issuer
-	verifier    *token.Verifier
-	clients     *clientauth.Authenticator
-	persons     *persons
-	follower    *feed.Follower
-	health      *health.Endpoint
-	handler     http.Handler
+	config   Config
+	view     *clients.View
+	usage    *clients.Usage
+	ended    *ended.Ledger
+	holders  *grant.Holders
+	tokens   *token.Issuer
+	verifier *token.Verifier
+	clients  *clientauth.Authenticator
+	persons  *persons
+	follower *feed.Follower
+	gate     *gate
+	health   *health.Endpoint
+	handler  http.Handler
 }
 
 // mountable is one endpoint.
-type mountable interface{ Mount(mux *http.ServeMux) }
+type mountable interface{ Mount(mux httpx.Router) }
 
 // New builds a server. Load must succeed before it answers rightly.
 func New(ctx context.Context, config Config) (*Server, error) {
 	config.setDefaults()
 	s := &Server{
-		config:      config,
-		view:        clients.New(config.Store),
-		usage:       clients.NewUsage(config.Store, config.Now),
-		revocations: token.NewRevocations(config.Store, config.Now),
+		config: config,
+		view:   clients.New(config.Store, config.Directory),
+		usage:  clients.NewUsage(config.Store, config.Now),
+		ended:  ended.New(config.Store, config.Now),
 	}
+	s.holders = &grant.Holders{Apps: s.view, Ended: s.ended}
 	opaque := token.OpaqueTokens{Store: config.Store}
 	s.tokens = &token.Issuer{
 		Keys: config.Keyring, Issuer: config.issuer(), Lifetime: config.AccessTokenLifetime, Now: config.Now, Opaque: opaque,
 	}
 	s.verifier = &token.Verifier{
-		Keys: config.Keyring, Issuer: config.issuer(), Now: config.Now, Apps: s.view, Revocations: s.revocations, Opaque: opaque,
+		Keys: config.Keyring, Issuer: config.issuer(), Now: config.Now, Apps: s.view, Ended: s.ended, Opaque: opaque,
 	}
 	s.persons = s.newPersons()
 	s.verifier.Admits = s.persons.admits
@@ -126,12 +132,14 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
 		Handlers: map[storage.ChangeKind]feed.Handler{
 			storage.ChangeApp:         s.view.Refresh,
-			storage.ChangeRevocation:  func(ctx context.Context, _ string) error { return s.revocations.Load(ctx) },
+			storage.ChangeEpoch:       s.ended.FollowEpoch,
+			storage.ChangeEnded:       s.ended.FollowEnded,
 			storage.ChangeSigningKeys: func(ctx context.Context, _ string) error { return config.Keyring.Reload(ctx) },
 		},
 	}
+	s.gate = &gate{follower: s.follower, maxStale: config.MaxStale, now: config.Now}
 	s.health = &health.Endpoint{
-		Gatherer: config.Registry, Confirmed: s.follower.Confirmed, StaleAfter: staleAfter, Now: config.Now,
+		Gatherer: config.Registry, Confirmed: s.follower.Confirmed, StaleAfter: feed.StaleAfter, Now: config.Now, Loaded: s.gate.loaded.Load,
 	}
 	return s, s.mount(ctx)
 }
@@ -145,21 +153,21 @@ func (s *Server) mount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	endpoints, err := s.endpoints(ctx)
+	routes, err := s.routes(ctx)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	for _, endpoint := range endpoints {
-		endpoint.Mount(mux)
+	for _, route := range routes {
+		route.endpoint.Mount(guarded{mux: mux, gate: s.gate, needs: route.needs, refuse: route.refuse})
 	}
 	mux.HandleFunc("/", notFound)
 	s.handler = observer.Wrap(s.securityHeaders(s.crossOrigin(mux)))
 	return nil
 }
 
-// endpoints is the server's table of contents.
-func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
+// routes is the server's table of contents.
+func (s *Server) routes(ctx context.Context) ([]route, error) {
 	installationID, err := s.config.Store.InstallationID(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the installation id: %w", err)
@@ -168,27 +176,31 @@ func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
 	authenticate := (&bearer.Authenticator{Verifier: s.verifier}).Authenticate
 	grants := s.grants()
 	manage := &management.Endpoint{
-		Apps: c.Store, Revocations: s.revocations, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),
-		CompleteUntil: s.usage.CompleteUntil, TokenLifetime: c.AccessTokenLifetime, Audit: log, Now: c.Now, Logger: c.Logger,
+		Apps: c.Store, Ended: s.ended, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),
+		CompleteUntil: s.usage.CompleteUntil, Audit: log, Now: c.Now, Logger: c.Logger,
 	}
 	if c.RecoverableSecrets {
 		manage.Sealer = c.Keyring
 	}
-	endpoints := []mountable{
-		&discovery.Endpoint{Metadata: s.metadata(grants, installationID)},
-		&jwks.Endpoint{Published: c.Keyring.Published},
-		&tokenendpoint.Endpoint{Clients: s.clients, Grants: grants, Audit: log, Source: c.Source},
-		manage,
-		&introspection.Endpoint{
+	routes := []route{
+		{always, httpx.Error, &discovery.Endpoint{Metadata: s.metadata(grants, installationID)}},
+		{always, httpx.Error, &jwks.Endpoint{Published: c.Keyring.Published}},
+		{cached, httpx.Error, &tokenendpoint.Endpoint{
+			Clients: s.clients, Grants: grants, Audit: log, Source: c.Source, Fresh: s.follower.Confirm,
+		}},
+		{confirmed, s.asAPI, manage},
+		{confirmed, httpx.Error, &introspection.Endpoint{
 			Clients: s.clients, Verifier: s.verifier, Refresh: s.persons.refresh, People: s.persons.directory, Issuer: c.issuer(),
-		},
-		&revocation.Endpoint{
-			Clients: s.clients, Verifier: s.verifier, Refresh: s.persons.refresh, Revocations: s.revocations, Audit: log,
-		},
-		&profile.Endpoint{View: s.view, Directory: c.Directory, People: s.persons.directory, Authenticate: authenticate, Logger: c.Logger},
-		&organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
+		}},
+		{confirmed, httpx.Error, &revocation.Endpoint{
+			Clients: s.clients, Verifier: s.verifier, Refresh: s.persons.refresh, Ended: s.ended, Audit: log,
+		}},
+		{confirmed, s.asAPI, &profile.Endpoint{
+			View: s.view, Directory: c.Directory, People: s.persons.directory, Authenticate: authenticate, Logger: c.Logger,
+		}},
+		{confirmed, s.asAPI, &organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger}},
 	}
-	return append(endpoints, s.pages(log, authenticate)...), nil
+	return append(routes, s.pages(log, authenticate)...), nil
 }
 
 // authenticateFunc returns what a request's bearer token says.
@@ -197,7 +209,7 @@ type authenticateFunc = func(*http.Request) (*token.AccessToken, *oauth.Error)
 func (s *Server) grants() []grant.Grant {
 	c := &s.config
 	return append([]grant.Grant{
-		&grant.ClientCredentials{Tokens: s.tokens, ID: s.persons.tokens.ID},
+		&grant.ClientCredentials{Tokens: s.tokens, Holders: s.holders, ID: s.persons.tokens.ID},
 		&grant.JWTBearer{
 			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
 			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,
@@ -220,7 +232,7 @@ func (s *Server) OperationsHandler() http.Handler {
 func (s *Server) Drain() { s.health.Drain() }
 
 // App returns an app as the server sees it.
-func (s *Server) App(clientID string) (*storage.App, bool) { return s.view.App(clientID) }
+func (s *Server) App(clientID string) (*clients.App, bool) { return s.view.App(clientID) }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
 	httpx.JSON(w, http.StatusNotFound, oauth.ManagementError{Status: http.StatusNotFound, Message: "there is no such endpoint"})

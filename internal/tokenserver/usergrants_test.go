@@ -295,11 +295,9 @@ func TestARefreshTokenEndsWithWhatItRestsOn(t *testing.T) {
 	for name, end := range map[string]func(w *personWorld){
 		"its life of 90 days": func(w *personWorld) { w.clock.advance(90*24*time.Hour + time.Second) },
 		"the user's consent": func(w *personWorld) {
-			now := w.clock.Now()
-			_, err := w.i.Store.WidenConsent(w.t.Context(), storage.Consent{UserID: tokenservertest.UserID, ClientID: w.app.ClientID,
-				OrgID: w.i.OrgID, Scopes: []string{"openid"}}, now)
+			_, err := w.i.Store.RevokeConsent(w.t.Context(), tokenservertest.UserID, w.app.ClientID, w.i.OrgID, w.clock.Now())
 			require.NoError(w.t, err)
-			require.NoError(w.t, w.i.Store.RevokeConsent(w.t.Context(), tokenservertest.UserID, w.app.ClientID, w.i.OrgID, now, now))
+			w.clock.advance(2 * time.Second) // as another replica's revocation, it comes by the feed
 		},
 		"the user": func(w *personWorld) {
 			w.i.Directory.Store(tokenservertest.Directory(func(_ *directory.Organization, u *directory.User) {
@@ -309,7 +307,8 @@ func TestARefreshTokenEndsWithWhatItRestsOn(t *testing.T) {
 			}))
 		},
 		"the app": func(w *personWorld) {
-			require.NoError(w.t, w.i.Store.DeleteApp(w.t.Context(), w.app.ClientID, w.clock.Now()))
+			_, err := w.i.Store.DeleteApp(w.t.Context(), w.app.ClientID, w.clock.Now())
+			require.NoError(w.t, err)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -100,7 +100,7 @@ var gallery = map[string]func(r *pages.Renderer, w http.ResponseWriter){
 func TestScreenshots(t *testing.T) {
 	renderer := pages.New()
 	mux := http.NewServeMux()
-	mux.Handle(pages.AssetPath, renderer.Assets())
+	renderer.Mount(mux)
 	for name, write := range gallery {
 		mux.HandleFunc("/"+name, func(w http.ResponseWriter, _ *http.Request) { write(renderer, w) })
 	}

@@ -117,14 +117,14 @@ func (s *suicidal) UpdateApp(ctx context.Context, id string, now time.Time, chan
 	return s.Storage.UpdateApp(ctx, id, now, change)
 }
 
-func (s *suicidal) DeleteApp(ctx context.Context, id string, now time.Time) error {
+func (s *suicidal) DeleteApp(ctx context.Context, id string, now time.Time) (storage.Epoch, error) {
 	defer s.wrote()
 	return s.Storage.DeleteApp(ctx, id, now)
 }
 
-func (s *suicidal) Revoke(ctx context.Context, r storage.Revocation, now time.Time) error {
+func (s *suicidal) EndToken(ctx context.Context, ended storage.EndedToken, now time.Time) error {
 	defer s.wrote()
-	return s.Storage.Revoke(ctx, r, now)
+	return s.Storage.EndToken(ctx, ended, now)
 }
 
 func (s *suicidal) CreateOpaqueToken(ctx context.Context, token storage.OpaqueToken) error {
@@ -145,10 +145,10 @@ func (s *suicidal) RedeemCode(
 }
 
 func (s *suicidal) RotateFamily(
-	ctx context.Context, id string, generation int64, now, expiresAt time.Time,
+	ctx context.Context, id string, generation, next int64, now, expiresAt time.Time,
 ) (storage.RefreshFamily, error) {
 	defer s.wrote()
-	return s.Storage.RotateFamily(ctx, id, generation, now, expiresAt)
+	return s.Storage.RotateFamily(ctx, id, generation, next, now, expiresAt)
 }
 
 func (s *suicidal) RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error {

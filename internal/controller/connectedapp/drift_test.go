@@ -77,7 +77,8 @@ func TestAClientThatIsGoneIsRegisteredAnew(t *testing.T) {
 	w := start(t)
 	app := w.ready(w.app())
 	lost := app.Status.ClientID
-	require.NoError(t, w.instance.Store.DeleteApp(t.Context(), lost, time.Now()))
+	_, err := w.instance.Store.DeleteApp(t.Context(), lost, time.Now())
+	require.NoError(t, err)
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NoError(w.read(app))
 		c.NotEqual(lost, app.Status.ClientID)

@@ -70,9 +70,9 @@ func (a *Applier) app(org *directory.Organization, client *Client, now time.Time
 		GrantTypes:    []string{oauth.GrantClientCredentials},
 		ContextScopes: []storage.ContextScope{{Scope: oauth.ScopeManageConnApps, Org: org.ID}},
 		Audience:      oauth.AudienceInternal, Enabled: true, OwnerUserID: org.OwnerID, OwnerOrgID: org.ID,
-		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, AccessTokenFormat: "jwt",
-		Secrets:   []storage.Secret{{ID: uuid.NewString(), Hash: a.Hash(client.Secret), CreatedAt: now}},
-		CreatedAt: now, UpdatedAt: now, SecretUpdatedAt: now,
+		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost,
+		Secrets:                 []storage.Secret{{ID: uuid.NewString(), Hash: a.Hash(client.Secret), CreatedAt: now}},
+		CreatedAt:               now, UpdatedAt: now, SecretUpdatedAt: now,
 	}
 }
 
@@ -82,7 +82,7 @@ func (a *Applier) change(app *storage.App, want storage.App, now time.Time) erro
 		return ErrTaken
 	}
 	secret := want.Secrets[0]
-	want.CreatedAt, want.UpdatedAt, want.NotBefore = app.CreatedAt, app.UpdatedAt, app.NotBefore
+	want.CreatedAt, want.UpdatedAt = app.CreatedAt, app.UpdatedAt
 	want.Revision, want.SecretUpdatedAt = app.Revision, app.SecretUpdatedAt
 	want.Secrets = app.Secrets
 	if live := liveSecrets(app.Secrets, now); len(live) != 1 || !bytes.Equal(live[0].Hash, secret.Hash) {
@@ -120,7 +120,7 @@ func (a *Applier) deleteOthers(ctx context.Context, client *Client) error {
 		return fmt.Errorf("looking for earlier administrator's clients: %w", err)
 	}
 	for _, id := range others {
-		if err := a.Apps.DeleteApp(ctx, id, a.Now()); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		if _, err := a.Apps.DeleteApp(ctx, id, a.Now()); err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("deleting the earlier administrator's client %s: %w", id, err)
 		}
 	}

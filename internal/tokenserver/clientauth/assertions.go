@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -22,9 +24,11 @@ type Assertions struct {
 	Issuer string
 	Used   storage.Assertions
 	Now    func() time.Time
+
+	forgiven forgiven
 }
 
-func (a *Assertions) client(ctx context.Context, c *credentials) (*storage.App, error) {
+func (a *Assertions) client(ctx context.Context, c *credentials) (*Client, error) {
 	refuse := func(cause error) error {
 		return c.refuse("the client assertion is not accepted", cause)
 	}
@@ -49,12 +53,58 @@ func (a *Assertions) client(ctx context.Context, c *credentials) (*storage.App, 
 		return nil, refuse(errors.New("sub differs from iss"))
 	case claims.ID == "":
 		return nil, refuse(errors.New("jti is missing"))
-	case !app.Enabled:
-		return nil, c.refuse("the client is disabled", nil)
 	}
-	err = a.Used.UseAssertion(ctx, app.ClientID, claims.ID, claims.ExpiresAt.Add(assertion.Skew))
-	if errors.Is(err, storage.ErrAlreadyExists) {
+	if err := a.Apps.Standing(app); err != nil {
+		return nil, c.refuse("the client is disabled", err)
+	}
+	use := use{app.ClientID, claims.ID}
+	until := claims.ExpiresAt.Add(assertion.Skew)
+	err = a.Used.UseAssertion(ctx, use.clientID, use.jti, until)
+	unuse := func() { a.forgiven.add(use, until, a.Now()) }
+	switch {
+	case errors.Is(err, storage.ErrAlreadyExists) && !a.forgiven.take(use):
 		return nil, refuse(errors.New("jti was used before"))
+	case errors.Is(err, storage.ErrUnavailable):
+		unuse() // it may have been written all the same
+		return nil, fmt.Errorf("noting the use of an assertion: %w", err)
+	case err != nil && !errors.Is(err, storage.ErrAlreadyExists):
+		return nil, err
 	}
-	return app, err
+	return &Client{App: app, unuse: unuse}, nil
+}
+
+// use is one use of an assertion.
+type use struct{ clientID, jti string }
+
+// maxForgiven bounds the memory that an outage may take.
+const maxForgiven = 10_000
+
+// forgiven are the uses that a fault of the storage made worthless. They are
+// remembered here alone: at another replica the client signs a new assertion.
+type forgiven struct {
+	mu   sync.Mutex
+	uses map[use]time.Time
+}
+
+func (f *forgiven) add(u use, until, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.uses == nil {
+		f.uses = map[use]time.Time{}
+	}
+	if len(f.uses) >= maxForgiven {
+		maps.DeleteFunc(f.uses, func(_ use, until time.Time) bool { return !now.Before(until) })
+	}
+	if len(f.uses) < maxForgiven {
+		f.uses[u] = until
+	}
+}
+
+// take tells whether the use was forgiven, and counts it.
+func (f *forgiven) take(u use) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.uses[u]
+	delete(f.uses, u)
+	return ok
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -25,14 +26,27 @@ import (
 // Client is an app that has authenticated, or a public one that has named
 // itself. Only Authenticate makes one, so that whoever holds it need not ask.
 type Client struct {
-	App *storage.App
+	App *clients.App
 	// Public tells that the client has no secret to prove itself by.
 	Public bool
+
+	// unuse takes back that a client assertion was used; nil: there was none.
+	unuse func()
+}
+
+// Failed is told why the request of an authenticated client failed. When the
+// server's storage is to blame, the client's assertion counts as unused, so that
+// the client may repeat the request as it is.
+func (c *Client) Failed(err error) {
+	if c != nil && c.unuse != nil && errors.Is(err, storage.ErrUnavailable) {
+		c.unuse()
+	}
 }
 
 // Apps is the view of the apps; *clients.View is one.
 type Apps interface {
-	App(clientID string) (*storage.App, bool)
+	clients.Lookup
+	Standing(app *clients.App) error
 }
 
 // Authenticator authenticates clients.
@@ -76,7 +90,8 @@ func (a *Authenticator) bySecret(c *credentials) (*Client, error) {
 	if !known {
 		app = &nobody
 	}
-	if c.secret == "" && known && app.TokenEndpointAuthMethod == oauth.AuthMethodNone && app.Enabled {
+	standing := a.Apps.Standing(app)
+	if c.secret == "" && known && app.TokenEndpointAuthMethod == oauth.AuthMethodNone && standing == nil {
 		return &Client{App: app, Public: true}, nil
 	}
 	secretID, matches := a.match(app, c)
@@ -85,20 +100,20 @@ func (a *Authenticator) bySecret(c *credentials) (*Client, error) {
 		return nil, c.refuse("client authentication is missing", nil)
 	case !matches:
 		return nil, c.refuse("the client is unknown or its secret is wrong", nil)
-	case !app.Enabled:
-		return nil, c.refuse("the client is disabled", nil)
+	case standing != nil:
+		return nil, c.refuse("the client is disabled", standing)
 	}
 	a.Used(secretID)
 	return &Client{App: app}, nil
 }
 
 // nobody has one secret that nothing hashes to.
-var nobody = storage.App{Secrets: []storage.Secret{{}}}
+var nobody = clients.App{App: storage.App{Secrets: []storage.Secret{{}}}}
 
 // match looks for the secret among the live ones. Basic credentials are
 // form-encoded (RFC 6749 section 2.3.1), but many clients send them plain: both
 // readings are tried.
-func (a *Authenticator) match(app *storage.App, c *credentials) (secretID string, matches bool) {
+func (a *Authenticator) match(app *clients.App, c *credentials) (secretID string, matches bool) {
 	now := a.Now()
 	for _, candidate := range c.readings() {
 		hash := a.Hash(candidate)
@@ -115,11 +130,7 @@ func (a *Authenticator) byAssertion(ctx context.Context, c *credentials) (*Clien
 	if a.Assertions == nil {
 		return nil, c.refuse("client assertions are not accepted here", nil)
 	}
-	app, err := a.Assertions.client(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{App: app}, nil
+	return a.Assertions.client(ctx, c)
 }
 
 // credentials are what a request presents.

@@ -14,6 +14,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -21,7 +22,11 @@ import (
 // apps is a view of one app: its secret contains what form-encoding changes.
 type apps struct{ app storage.App }
 
-func (a apps) App(id string) (*storage.App, bool) { return &a.app, id == a.app.ClientID }
+func (a apps) App(id string) (*clients.App, bool) {
+	return clients.Prepare(a.app), id == a.app.ClientID
+}
+
+func (apps) Standing(*clients.App) error { return nil }
 
 const clientID, secret = "client", "s e+c%r:et"
 

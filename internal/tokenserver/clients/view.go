@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package clients holds every app in memory, so that a token request needs no
-// database. The view follows the change feed and this replica's own writes.
+// Package clients holds every app in memory, prepared for requests, so that a
+// token request needs no database. The view follows the change feed and this
+// replica's own writes. It also knows which apps may do anything at present, and
+// when their secrets were last used.
 package clients
 
 import (
@@ -11,21 +13,23 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // View is the apps in memory. It is safe for concurrent use.
 type View struct {
-	store   storage.Apps
-	apps    sync.Map // client id → *storage.App
-	count   atomic.Int64
-	origins origins
+	store     storage.Apps
+	directory *directory.Live
+	apps      sync.Map // client id → *App
+	count     atomic.Int64
+	origins   originCount
 	// refreshing keeps an older read from replacing a newer one.
 	refreshing sync.Mutex
 }
 
 // New makes an empty view; Load fills it.
-func New(store storage.Apps) *View { return &View{store: store} }
+func New(store storage.Apps, dir *directory.Live) *View { return &View{store: store, directory: dir} }
 
 // Load reads every app and forgets those that are gone.
 func (v *View) Load(ctx context.Context) error {
@@ -49,13 +53,25 @@ func (v *View) Load(ctx context.Context) error {
 	return nil
 }
 
-// App returns an app, to be treated as read-only.
-func (v *View) App(clientID string) (*storage.App, bool) {
+// App implements Lookup.
+func (v *View) App(clientID string) (*App, bool) {
 	app, ok := v.apps.Load(clientID)
 	if !ok {
 		return nil, false
 	}
-	return app.(*storage.App), true
+	return app.(*App), true
+}
+
+// Standing is the one rule whether an app may do anything at present. Errors:
+// ErrDisabled, ErrOrganizationGone.
+func (v *View) Standing(app *App) error {
+	if !app.Enabled {
+		return ErrDisabled
+	}
+	if _, ok := v.directory.Load().Organization(app.OrgID); !ok {
+		return ErrOrganizationGone
+	}
+	return nil
 }
 
 // Len is how many apps there are.
@@ -68,10 +84,7 @@ func (v *View) Refresh(ctx context.Context, clientID string) error {
 	app, err := v.store.App(ctx, clientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		if before, was := v.apps.LoadAndDelete(clientID); was {
-			v.count.Add(-1)
-			v.origins.replace(before.(*storage.App), nil)
-		}
+		v.forget(clientID)
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading app %s: %w", clientID, err)
@@ -80,18 +93,20 @@ func (v *View) Refresh(ctx context.Context, clientID string) error {
 	return nil
 }
 
-func (v *View) put(app storage.App) {
-	before, was := v.apps.Swap(app.ClientID, &app)
+func (v *View) put(record storage.App) {
+	app := Prepare(record)
+	before, was := v.apps.Swap(app.ClientID, app)
 	if !was {
 		v.count.Add(1)
-		v.origins.replace(nil, &app)
+		v.origins.replace(nil, app)
 		return
 	}
-	v.origins.replace(before.(*storage.App), &app)
+	v.origins.replace(before.(*App), app)
 }
 
 func (v *View) forget(clientID string) {
-	if _, was := v.apps.LoadAndDelete(clientID); was {
+	if before, was := v.apps.LoadAndDelete(clientID); was {
 		v.count.Add(-1)
+		v.origins.replace(before.(*App), nil)
 	}
 }

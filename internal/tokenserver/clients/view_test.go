@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 	"connectedapps.dev/operator/internal/tokenserver/storage/storagetest"
 )
@@ -23,12 +24,13 @@ func TestAReloadForgetsWhatIsGone(t *testing.T) {
 		_, err := store.CreateApp(t.Context(), storagetest.App(n))
 		require.NoError(t, err)
 	}
-	view := clients.New(store)
+	view := clients.New(store, directory.NewLive(directory.New(nil, nil)))
 	require.NoError(t, view.Load(t.Context()))
 	require.Equal(t, 3, view.Len())
 
 	gone := storagetest.App(1).ClientID
-	require.NoError(t, store.DeleteApp(t.Context(), gone, storagetest.Epoch))
+	_, err = store.DeleteApp(t.Context(), gone, storagetest.Epoch)
+	require.NoError(t, err)
 	require.NoError(t, view.Load(t.Context()))
 	_, found := view.App(gone)
 	require.False(t, found, "a deleted app would go on getting tokens")

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -24,7 +25,16 @@ const (
 	DefaultOverlap = 30 * time.Second
 	// DefaultHorizon is safely less than the hour the feed keeps its entries.
 	DefaultHorizon = 45 * time.Minute
+	// DefaultTimeout is how long one poll may take.
+	DefaultTimeout = 2 * time.Second
+	// StaleAfter is how old the last confirmation may be (tokenserver.md 23).
+	StaleAfter = time.Second
+	// patience is how long a request waits for a poll that is under way.
+	patience = 500 * time.Millisecond
 )
+
+// ErrStale says that it is not known whether what is in memory is up to date.
+var ErrStale = fmt.Errorf("the change feed could not be confirmed: %w", storage.ErrUnavailable)
 
 // Handler brings what is in memory up to date with the record that key names.
 // It may be called more often than there were changes.
@@ -45,25 +55,70 @@ type Follower struct {
 	// Logger gets a line when the polls begin to fail and when they are well
 	// again; nil is slog.Default.
 	Logger *slog.Logger
-	// Interval, Overlap and Horizon are the defaults above when zero.
-	Interval, Overlap, Horizon time.Duration
+	// Interval, Overlap, Horizon and Timeout are the defaults above when zero.
+	Interval, Overlap, Horizon, Timeout time.Duration
 
-	mu        sync.Mutex
-	read      time.Time // start of the last poll that read the feed
-	confirmed time.Time // start of the last poll that also handled all of it
-	failing   bool
-	seen      map[int64]bool   // ids that the last poll read
-	pending   []storage.Change // entries read and not handled yet
-	reload    bool             // entries may have been missed
+	confirmed atomic.Pointer[time.Time] // start of the last poll that read and handled all of it
+	failed    atomic.Pointer[time.Time] // end of the last poll, when that one failed
+
+	once    sync.Once
+	turn    chan struct{}    // held by the poll under way, and guards what follows
+	read    time.Time        // start of the last poll that read the feed
+	failing bool             // the last poll failed
+	seen    map[int64]bool   // ids that the last poll read
+	pending []storage.Change // entries read and not handled yet
+	reload  bool             // entries may have been missed
 }
 
 // Confirmed is the time at which everything in memory was last known to be up
-// to date; zero before the first poll that succeeded.
+// to date; zero before the first poll that succeeded. It never waits.
 func (f *Follower) Confirmed() time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.confirmed
+	if at := f.confirmed.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
+
+// Confirm returns nil when everything in memory is up to date, within StaleAfter.
+// When the last poll is older, as on a machine that had no time for it, it polls
+// itself. ErrStale when the database does not answer; while it does not, nobody
+// waits but the one who polls.
+func (f *Follower) Confirm(ctx context.Context) error {
+	if f.fresh() {
+		return nil
+	}
+	if at := f.failed.Load(); at != nil && f.now().Sub(*at) < orDefault(f.Interval, DefaultInterval) {
+		return ErrStale
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if !f.take(ctx) {
+		return ErrStale
+	}
+	defer f.give()
+	if f.fresh() {
+		return nil
+	}
+	if err := f.poll(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	return nil
+}
+
+func (f *Follower) fresh() bool { return f.now().Sub(f.Confirmed()) <= StaleAfter }
+
+// take waits for the turn to poll; false when ctx ends before.
+func (f *Follower) take(ctx context.Context) bool {
+	f.once.Do(func() { f.turn = make(chan struct{}, 1) })
+	select {
+	case f.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *Follower) give() { <-f.turn }
 
 // Run polls until ctx ends. A poll that fails is repeated at the next interval.
 func (f *Follower) Run(ctx context.Context) {
@@ -84,14 +139,26 @@ func (f *Follower) Run(ctx context.Context) {
 // record. What a handler could not do is tried again at the next poll, and the
 // time of Confirmed stays until it is done.
 func (f *Follower) Poll(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	if !f.take(ctx) {
+		return ctx.Err()
+	}
+	defer f.give()
+	return f.poll(ctx)
+}
+
+func (f *Follower) poll(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, orDefault(f.Timeout, DefaultTimeout))
+	defer cancel()
 	now := f.now()
-	err := f.readFeed(ctx, now)
+	err := f.readFeed(limited, now)
 	// Also when reading failed: what is pending may well succeed.
-	err = errors.Join(err, f.handle(ctx))
+	err = errors.Join(err, f.handle(limited))
 	if err == nil {
-		f.confirmed = now
+		f.confirmed.Store(&now)
+		f.failed.Store(nil)
+	} else {
+		end := f.now()
+		f.failed.Store(&end)
 	}
 	f.report(ctx, err)
 	return err

@@ -175,16 +175,16 @@ func TestAFailedHandlerIsTriedAgainUntilItSucceeds(t *testing.T) {
 		played := &playedFeed{}
 		f, keys := follow(played)
 		broken := true
-		f.Handlers[storage.ChangeRevocation] = func(_ context.Context, key string) error {
+		f.Handlers[storage.ChangeEnded] = func(_ context.Context, key string) error {
 			if broken {
 				return errors.New("disk on fire")
 			}
 			*keys = append(*keys, key)
 			return nil
 		}
-		played.add(1, storage.ChangeRevocation, "jti 1", time.Now())
+		played.add(1, storage.ChangeEnded, "jti 1", time.Now())
 		played.add(2, storage.ChangeApp, "a", time.Now())
-		require.ErrorContains(t, f.Poll(t.Context()), "following a change of revocation jti 1: disk on fire")
+		require.ErrorContains(t, f.Poll(t.Context()), "following a change of ended jti 1: disk on fire")
 		require.Equal(t, []string{"a"}, *keys, "one failure does not hold up the others")
 		require.Zero(t, f.Confirmed())
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -32,6 +33,9 @@ func (g *AuthorizationCode) Type() string { return oauth.GrantAuthorizationCode 
 // NeedsClient implements Grant.
 func (g *AuthorizationCode) NeedsClient() bool { return true }
 
+// Cached implements Grant.
+func (g *AuthorizationCode) Cached() bool { return false }
+
 var errCode = oauth.Errorf(oauth.CodeInvalidGrant, "the code is unknown, expired, already used, or issued for another request")
 
 // Authorize implements Grant.
@@ -45,7 +49,7 @@ func (g *AuthorizationCode) Authorize(ctx context.Context, r *Request) (*Result,
 		return nil, errCode.WithCause(err)
 	}
 	if err != nil {
-		return nil, unavailable("reading a code", err)
+		return nil, fmt.Errorf("reading a code: %w", err)
 	}
 	if err := g.check(code, r); err != nil {
 		return nil, errCode.WithCause(err)
@@ -55,6 +59,9 @@ func (g *AuthorizationCode) Authorize(ctx context.Context, r *Request) (*Result,
 	}
 	if !g.Now().Before(code.ExpiresAt) {
 		return nil, errCode.WithCause(fmt.Errorf("it expired at %s", code.ExpiresAt))
+	}
+	if err := g.Tokens.Holders.alive(r.Client.App, code.UserID, code.GrantID, code.Epochs); err != nil {
+		return nil, errCode.WithCause(err)
 	}
 	return g.redeem(ctx, r.Client.App, code)
 }
@@ -92,14 +99,14 @@ func verifies(challenge, verifier string) bool {
 
 // redeem uses the code up and only then makes tokens, so that no crash can ever
 // leave two sets of them.
-func (g *AuthorizationCode) redeem(ctx context.Context, app *storage.App, code storage.AuthorizationCode) (*Result, error) {
+func (g *AuthorizationCode) redeem(ctx context.Context, app *clients.App, code storage.AuthorizationCode) (*Result, error) {
 	person, err := g.Tokens.find(ctx, app, code.UserID)
 	if err != nil {
 		return nil, err
 	}
 	granted := authorization{
-		app: app, user: person, grantID: code.GrantID, scopes: within(code.Scopes, app.Scopes), authTime: code.AuthTime,
-		sessionID: code.SessionID, nonce: code.Nonce,
+		app: app, user: person, grantID: code.GrantID, scopes: within(code.Scopes, app.Scopes), epochs: code.Epochs,
+		authTime: code.AuthTime, sessionID: code.SessionID, nonce: code.Nonce,
 	}
 	var family *storage.RefreshFamily
 	if offline(granted) {
@@ -112,7 +119,7 @@ func (g *AuthorizationCode) redeem(ctx context.Context, app *storage.App, code s
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, errCode.WithCause(errors.New("it was revoked meanwhile"))
 	case err != nil:
-		return nil, unavailable("redeeming a code", err)
+		return nil, fmt.Errorf("redeeming a code: %w", err)
 	}
 	result, err := g.Tokens.issue(ctx, granted)
 	if err == nil && family != nil {
@@ -124,7 +131,7 @@ func (g *AuthorizationCode) redeem(ctx context.Context, app *storage.App, code s
 // replayed ends what a code has begun: somebody else has seen it.
 // https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
 func (g *AuthorizationCode) replayed(ctx context.Context, code storage.AuthorizationCode) error {
-	if err := g.Refresh.revoke(ctx, code.GrantID); err != nil {
+	if err := g.Refresh.Holders.Ended.EndFamily(ctx, code.GrantID); err != nil {
 		return err
 	}
 	return errCode.WithCause(errors.New("it was used before, so the tokens that came of it are revoked"))

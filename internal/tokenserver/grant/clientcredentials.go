@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
@@ -14,7 +15,8 @@ import (
 // ClientCredentials lets an app act on its own behalf.
 // https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 type ClientCredentials struct {
-	Tokens *token.Issuer
+	Tokens  *token.Issuer
+	Holders *Holders
 	// ID issues the id token of an app with the scope openid:google_wif, which
 	// it exchanges elsewhere for another platform's token (contract section 4).
 	ID *token.IDTokens
@@ -26,53 +28,47 @@ func (g *ClientCredentials) Type() string { return oauth.GrantClientCredentials 
 // NeedsClient implements Grant.
 func (g *ClientCredentials) NeedsClient() bool { return true }
 
+// Cached implements Grant.
+func (g *ClientCredentials) Cached() bool { return true }
+
 // Authorize implements Grant.
 func (g *ClientCredentials) Authorize(ctx context.Context, r *Request) (*Result, error) {
 	app := r.Client.App
 	if r.Client.Public {
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "a public client cannot act on its own behalf")
 	}
-	scopes, err := narrow(ownScopes(app), r.Scopes)
+	scopes, err := narrow(app.OwnScopes, r.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	epochs, err := g.Holders.at(app, "")
 	if err != nil {
 		return nil, err
 	}
 	t := &token.AccessToken{
 		Subject: app.ClientID, ClientID: app.ClientID, OrgID: app.OrgID,
-		Scopes: scopes, Contexts: contexts(app, scopes),
+		Scopes: scopes, Contexts: contexts(app, scopes), Epochs: epochs,
 	}
-	raw, err := g.Tokens.IssueFor(ctx, app.AccessTokenFormat, t)
+	raw, err := g.Tokens.IssueFor(ctx, &app.App, t)
 	if err != nil {
 		return nil, err
 	}
 	response := answer(raw, t)
 	if slices.Contains(scopes, oauth.ScopeGoogleWIF) {
-		response.IDToken, err = g.ID.Issue(token.IDToken{Subject: app.ClientID, ClientID: app.ClientID, AccessToken: raw})
+		response.IDToken, err = g.ID.Issue(token.IDToken{Subject: app.ClientID, ClientID: app.ClientID, Algorithm: app.IDTokenAlg, AccessToken: raw})
 	}
 	return &Result{Response: response, App: app, Token: t}, err
 }
 
-// ownScopes are the scopes of an app that acts for itself. profile is implicit
-// (contract section 1 rule 9).
-func ownScopes(app *storage.App) []string {
-	scopes := make([]string, 0, len(app.ContextScopes)+1)
-	for _, s := range app.ContextScopes {
-		if !slices.Contains(scopes, s.Scope) {
-			scopes = append(scopes, s.Scope)
-		}
+// contexts are those of the granted scopes; of all of them they are known already.
+func contexts(app *clients.App, granted []string) []token.Context {
+	if len(granted) == len(app.OwnScopes) {
+		return token.ContextsOf(app.ContextScopes)
 	}
-	if !slices.Contains(scopes, oauth.ScopeProfile) {
-		scopes = append(scopes, oauth.ScopeProfile)
+	isGranted := make(map[string]bool, len(granted))
+	for _, scope := range granted {
+		isGranted[scope] = true
 	}
-	return scopes
-}
-
-// contexts are those of the granted scopes.
-func contexts(app *storage.App, granted []string) []token.Context {
-	kept := make([]storage.ContextScope, 0, len(app.ContextScopes))
-	for _, s := range app.ContextScopes {
-		if slices.Contains(granted, s.Scope) {
-			kept = append(kept, s)
-		}
-	}
+	kept := slices.DeleteFunc(slices.Clone(app.ContextScopes), func(s storage.ContextScope) bool { return !isGranted[s.Scope] })
 	return token.ContextsOf(kept)
 }

@@ -12,7 +12,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
@@ -36,7 +36,7 @@ type Request struct {
 // Result is what a grant decided: the answer, and what the audit log says of it.
 type Result struct {
 	Response *oauth.TokenResponse
-	App      *storage.App
+	App      *clients.App
 	Token    *token.AccessToken
 }
 
@@ -47,13 +47,16 @@ type Grant interface {
 	// NeedsClient tells that the client must have authenticated; otherwise the
 	// grant finds it itself.
 	NeedsClient() bool
+	// Cached tells that what is in memory is enough, also while the database does
+	// not answer (tokenserver.md 23).
+	Cached() bool
 	// Authorize decides. Errors: *oauth.Error, or the server's own trouble.
 	Authorize(ctx context.Context, r *Request) (*Result, error)
 }
 
 // CheckListed refuses a grant type that the app does not list.
 // https://www.rfc-editor.org/rfc/rfc6749#section-5.2
-func CheckListed(app *storage.App, grantType string) error {
+func CheckListed(app *clients.App, grantType string) error {
 	if slices.Contains(app.GrantTypes, grantType) {
 		return nil
 	}
@@ -66,14 +69,20 @@ func narrow(allowed, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return allowed, nil
 	}
-	var granted []string
+	left := make(map[string]bool, len(allowed))
+	for _, scope := range allowed {
+		left[scope] = true
+	}
+	granted := make([]string, 0, len(asked))
 	for _, scope := range asked {
-		if !slices.Contains(allowed, scope) {
+		fresh, known := left[scope]
+		if !known {
 			return nil, oauth.Errorf(oauth.CodeInvalidScope, "the scope %s is not one the client may have", scopeText(scope))
 		}
-		if !slices.Contains(granted, scope) {
+		if fresh {
 			granted = append(granted, scope)
 		}
+		left[scope] = false
 	}
 	return granted, nil
 }

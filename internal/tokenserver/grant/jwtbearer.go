@@ -18,6 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
@@ -26,7 +27,7 @@ import (
 // one of the app's public keys verifies it.
 // https://www.rfc-editor.org/rfc/rfc7523#section-2.1
 type JWTBearer struct {
-	Apps      *clients.View
+	Apps      token.Apps
 	Directory *directory.Live
 	Users     storage.Users
 	Used      storage.Assertions
@@ -43,6 +44,9 @@ func (g *JWTBearer) Type() string { return oauth.GrantJWTBearer }
 
 // NeedsClient implements Grant.
 func (g *JWTBearer) NeedsClient() bool { return false }
+
+// Cached implements Grant.
+func (g *JWTBearer) Cached() bool { return false }
 
 // Authorize implements Grant.
 func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) {
@@ -65,10 +69,6 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	// Last of all checks: an assertion that is refused is not used up.
-	if err := g.useOnce(ctx, app, claims); err != nil {
-		return nil, err
-	}
 	now := g.Now()
 	stored, err := g.Users.PutUser(ctx, asserted, now)
 	if err != nil {
@@ -78,16 +78,25 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err := user.Admits(app, person); err != nil {
 		return nil, refuseAssertion(err)
 	}
-	authTime := now
-	if !claims.IssuedAt.IsZero() && claims.IssuedAt.Before(now) {
-		authTime = claims.IssuedAt
+	a, err := g.Tokens.admit(ctx, app, person)
+	if err != nil {
+		return nil, err
 	}
-	return g.Tokens.issue(ctx, authorization{app: app, user: person, scopes: scopes, authTime: authTime})
+	a.scopes, a.authTime = scopes, now
+	if !claims.IssuedAt.IsZero() && claims.IssuedAt.Before(now) {
+		a.authTime = claims.IssuedAt
+	}
+	result, err := g.Tokens.issue(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	// Last of all: nothing but an answer that succeeds uses an assertion up.
+	return result, g.useOnce(ctx, app, claims)
 }
 
 // app is the one that iss names. A client that authenticates beside its
 // assertion must be the same.
-func (g *JWTBearer) app(r *Request) (*storage.App, error) {
+func (g *JWTBearer) app(r *Request) (*clients.App, error) {
 	issuer, err := assertion.Issuer(r.Assertion)
 	if err != nil {
 		return nil, refuseAssertion(err)
@@ -98,13 +107,14 @@ func (g *JWTBearer) app(r *Request) (*storage.App, error) {
 		return nil, refuseAssertion(errors.New("iss is no app"))
 	case r.Client != nil && r.Client.App.ClientID != issuer:
 		return nil, refuseAssertion(errors.New("iss differs from the client"))
-	case !app.Enabled:
-		return nil, refuseAssertion(errors.New("the app is disabled"))
+	}
+	if err := g.Apps.Standing(app); err != nil {
+		return nil, refuseAssertion(err)
 	}
 	return app, CheckListed(app, oauth.GrantJWTBearer)
 }
 
-func (g *JWTBearer) verify(ctx context.Context, app *storage.App, raw string) (*assertion.Claims, error) {
+func (g *JWTBearer) verify(ctx context.Context, app *clients.App, raw string) (*assertion.Claims, error) {
 	claims, err := assertion.Verify(raw, app.PublicKeys, assertion.Policy{
 		Audiences: []string{g.TokenEndpoint, g.Issuer}, WithoutExpiry: app.AssertionsWithoutExpiry, Now: g.Now(),
 	})
@@ -122,7 +132,7 @@ const neverExpires = 10 * 365 * 24 * time.Hour
 
 // useOnce lets an assertion with a jti count once
 // (https://www.rfc-editor.org/rfc/rfc7523#section-3).
-func (g *JWTBearer) useOnce(ctx context.Context, app *storage.App, claims *assertion.Claims) error {
+func (g *JWTBearer) useOnce(ctx context.Context, app *clients.App, claims *assertion.Claims) error {
 	if claims.ID == "" {
 		return nil
 	}
@@ -140,7 +150,7 @@ func (g *JWTBearer) useOnce(ctx context.Context, app *storage.App, claims *asser
 // subject reads sub and decides whether the app may speak for that identity
 // provider: the provider must be the organization's and among the app's. The
 // local directory signs in by password, so nobody vouches for its users.
-func (g *JWTBearer) subject(app *storage.App, sub string) (storage.User, error) {
+func (g *JWTBearer) subject(app *clients.App, sub string) (storage.User, error) {
 	s, err := assertion.ParseSubject(sub)
 	if err != nil {
 		return storage.User{}, err

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
@@ -29,6 +30,9 @@ func (g *Password) Type() string { return oauth.GrantPassword }
 
 // NeedsClient implements Grant.
 func (g *Password) NeedsClient() bool { return true }
+
+// Cached implements Grant.
+func (g *Password) Cached() bool { return false }
 
 // Authorize implements Grant.
 func (g *Password) Authorize(ctx context.Context, r *Request) (*Result, error) {
@@ -49,12 +53,17 @@ func (g *Password) Authorize(ctx context.Context, r *Request) (*Result, error) {
 	if err != nil {
 		return nil, passwordRefusal(err)
 	}
-	return g.Tokens.issue(ctx, authorization{app: app, user: person, scopes: scopes, authTime: g.Now()})
+	a, err := g.Tokens.admit(ctx, app, person)
+	if err != nil {
+		return nil, err
+	}
+	a.scopes, a.authTime = scopes, g.Now()
+	return g.Tokens.issue(ctx, a)
 }
 
 // withoutConsent are the app's scopes but offline_access, for which a user must
 // have been asked.
-func withoutConsent(app *storage.App) []string {
+func withoutConsent(app *clients.App) []string {
 	return slices.DeleteFunc(slices.Clone(app.Scopes), func(scope string) bool { return scope == oauth.ScopeOfflineAccess })
 }
 
@@ -68,7 +77,7 @@ func passwordRefusal(err error) error {
 			Status: http.StatusTooManyRequests, RetryAfter: throttled.RetryAfter, Cause: err}
 	case errors.Is(err, user.ErrBusy):
 		busy := oauth.Errorf(oauth.CodeTemporarilyUnavailable, "too many password checks at once, try again").WithCause(err)
-		busy.RetryAfter = retryAfter
+		busy.RetryAfter = httpx.RetryAfter
 		return busy
 	}
 	return err

@@ -27,6 +27,9 @@ func (g *RefreshToken) Type() string { return oauth.GrantRefreshToken }
 // NeedsClient implements Grant.
 func (g *RefreshToken) NeedsClient() bool { return true }
 
+// Cached implements Grant.
+func (g *RefreshToken) Cached() bool { return false }
+
 var errRefresh = oauth.Errorf(oauth.CodeInvalidGrant, "the refresh token is unknown, expired, revoked, or issued to another client")
 
 // Authorize implements Grant.
@@ -41,6 +44,9 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 	app := r.Client.App
 	if family.ClientID != app.ClientID {
 		return nil, errRefresh.WithCause(errors.New("it was issued to another client"))
+	}
+	if err := g.Refresh.Holders.alive(app, family.UserID, family.ID, family.Epochs); err != nil {
+		return nil, errRefresh.WithCause(err)
 	}
 	person, err := g.Tokens.find(ctx, app, family.UserID)
 	if err != nil {
@@ -58,7 +64,7 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 		return nil, err
 	}
 	result, err := g.Tokens.issue(ctx, authorization{
-		app: app, user: person, grantID: family.ID, scopes: scopes, authTime: family.AuthTime, sessionID: family.SessionID,
+		app: app, user: person, grantID: family.ID, scopes: scopes, epochs: family.Epochs, authTime: family.AuthTime, sessionID: family.SessionID,
 	})
 	if err == nil {
 		result.Response.RefreshToken = g.Refresh.derive(family, family.Generation)
@@ -86,18 +92,20 @@ func graceOf(r *Request) time.Duration {
 
 // advance makes the presented generation's successor the current one. Presented
 // again within its grace, the same successor comes back and nothing is written;
-// anything older was stolen or copied, and ends the family.
+// anything older was stolen or copied, and ends the family. A generation above
+// the current one is ours too, by its MAC: the database was restored from a backup
+// since, and goes on from there.
 func (t *RefreshTokens) advance(
 	ctx context.Context, family storage.RefreshFamily, presented int64, grace time.Duration,
 ) (storage.RefreshFamily, error) {
 	now := t.Now()
-	if presented == family.Generation {
-		next, err := t.Store.RotateFamily(ctx, family.ID, presented, now, now.Add(refreshLifetime))
+	if presented >= family.Generation {
+		next, err := t.Store.RotateFamily(ctx, family.ID, family.Generation, presented+1, now, now.Add(refreshLifetime))
 		if err == nil {
 			return next, nil
 		}
 		if !errors.Is(err, storage.ErrNotFound) {
-			return family, unavailable("rotating a refresh token", err)
+			return family, fmt.Errorf("rotating a refresh token: %w", err)
 		}
 		// Somebody else was faster: what is presented is now the one before.
 		if family, err = t.live(ctx, family.ID); err != nil {
@@ -107,7 +115,7 @@ func (t *RefreshTokens) advance(
 	if presented == family.Generation-1 && now.Sub(family.RotatedAt) <= grace && grace > 0 {
 		return family, nil
 	}
-	if err := t.revoke(ctx, family.ID); err != nil {
+	if err := t.Holders.Ended.EndFamily(ctx, family.ID); err != nil {
 		return family, err
 	}
 	return family, errRefresh.WithCause(fmt.Errorf("generation %d was presented while %d is current: the family is revoked",

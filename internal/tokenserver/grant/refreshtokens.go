@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -31,11 +32,8 @@ type RefreshTokens struct {
 	// Key is the data key of purpose refresh.
 	Key []byte
 	Now func() time.Time
-	// TokenLifetime is the life of an access token: how long a revocation is
-	// remembered.
-	TokenLifetime time.Duration
-	// Revoked is called once a family has been revoked.
-	Revoked func(ctx context.Context) error
+	// Holders tells whether a family is alive; its Ended ends families.
+	Holders *Holders
 }
 
 const (
@@ -56,7 +54,7 @@ func (t *RefreshTokens) begin(a authorization, codeHash []byte) *storage.Refresh
 	_, _ = rand.Read(nonce)
 	return &storage.RefreshFamily{
 		ID: a.grantID, Nonce: nonce, Generation: 1, ClientID: a.app.ClientID, UserID: a.user.ID, OrgID: a.user.OrganizationID,
-		Scopes: a.scopes, AuthTime: a.authTime, SessionID: a.sessionID, CodeHash: codeHash,
+		Scopes: a.scopes, Epochs: a.epochs, AuthTime: a.authTime, SessionID: a.sessionID, CodeHash: codeHash,
 		CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(refreshLifetime),
 	}
 }
@@ -102,7 +100,7 @@ func (t *RefreshTokens) live(ctx context.Context, id string) (storage.RefreshFam
 	case errors.Is(err, storage.ErrNotFound):
 		return family, errRefresh.WithCause(err)
 	case err != nil:
-		return family, unavailable("reading a refresh token", err)
+		return family, fmt.Errorf("reading a refresh token: %w", err)
 	case !family.RevokedAt.IsZero():
 		return family, errRefresh.WithCause(errors.New("its family is revoked"))
 	case !t.Now().Before(family.ExpiresAt):
@@ -111,31 +109,11 @@ func (t *RefreshTokens) live(ctx context.Context, id string) (storage.RefreshFam
 	return family, nil
 }
 
-// revoke ends a family with all its access tokens.
-func (t *RefreshTokens) revoke(ctx context.Context, id string) error {
-	now := t.Now()
-	err := t.Store.RevokeFamily(ctx, id, now, now.Add(t.TokenLifetime))
-	if err == nil {
-		err = t.Revoked(ctx)
-	}
-	if err != nil {
-		return unavailable("revoking tokens", err)
-	}
-	return nil
-}
-
-// Revoke ends the family of a refresh token if it was issued to clientID.
-// Anything else is no error: there is nothing to end
-// (https://www.rfc-editor.org/rfc/rfc7009#section-2.2).
-func (t *RefreshTokens) Revoke(ctx context.Context, raw, clientID string) error {
+// Recognise returns the living family of a refresh token, of whatever generation;
+// false for anything else.
+func (t *RefreshTokens) Recognise(ctx context.Context, raw string) (storage.RefreshFamily, bool, error) {
 	family, _, err := t.find(ctx, raw)
-	if err != nil {
-		return unlessRefused(err)
-	}
-	if family.ClientID != clientID {
-		return nil
-	}
-	return t.revoke(ctx, family.ID)
+	return family, err == nil, unlessRefused(err)
 }
 
 // unlessRefused drops the error of a token that is worth nothing and keeps that

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // JSON writes an answer that no cache may keep
@@ -38,14 +39,30 @@ func write(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(data) // the caller has gone; nobody is left to tell
 }
 
-// Error answers a failed request as RFC 6749 section 5.2 says and notes it in
-// the request's log event. What is not an *oauth.Error becomes server_error:
-// its text is for the log alone.
-func Error(w http.ResponseWriter, r *http.Request, err error) {
+// RetryAfter is when a request is worth repeating that the database did not
+// answer.
+const RetryAfter = 2 * time.Second
+
+// AsError is err as the protocol words it. A database that does not answer is
+// temporarily_unavailable: nothing is known to be wrong with the request. What is
+// no *oauth.Error otherwise becomes server_error: its text is for the log alone.
+func AsError(err error) *oauth.Error {
 	var failure *oauth.Error
-	if !errors.As(err, &failure) {
-		failure = oauth.Errorf(oauth.CodeServerError, "the server met an unexpected condition").WithCause(err)
+	switch {
+	case errors.As(err, &failure):
+		return failure
+	case errors.Is(err, storage.ErrUnavailable):
+		failure = oauth.Errorf(oauth.CodeTemporarilyUnavailable, "the storage of the server does not answer, try again").WithCause(err)
+		failure.RetryAfter = RetryAfter
+		return failure
 	}
+	return oauth.Errorf(oauth.CodeServerError, "the server met an unexpected condition").WithCause(err)
+}
+
+// Error answers a failed request as RFC 6749 section 5.2 says and notes it in
+// the request's log event.
+func Error(w http.ResponseWriter, r *http.Request, err error) {
+	failure := AsError(err)
 	EventOf(r.Context()).Fail(failure)
 	if failure.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(failure.RetryAfter))

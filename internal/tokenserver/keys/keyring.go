@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,12 +75,15 @@ type Keyring struct {
 	data       map[storage.DataKeyPurpose][]byte
 	sealing    cipher.AEAD
 	signing    atomic.Pointer[signingSet]
+	// adopting keeps an older set from replacing a newer one.
+	adopting sync.Mutex
 }
 
 // signingSet is one immutable view of the signing keys.
 type signingSet struct {
-	keys   []signingKey
-	public map[string]PublicKey
+	version int64
+	keys    []signingKey
+	public  map[string]PublicKey
 }
 
 type signingKey struct {
@@ -142,7 +146,7 @@ func (k *Keyring) firstDataKeys(ctx context.Context) ([]storage.DataKey, error) 
 	if err != nil {
 		return nil, fmt.Errorf("reading signing keys: %w", err)
 	}
-	if len(signing) > 0 {
+	if len(signing.Keys) > 0 {
 		return nil, errors.New("the database holds signing keys but no data keys: restore it from a backup")
 	}
 	return k.createDataKeys(ctx)
@@ -231,11 +235,18 @@ func (k *Keyring) Reload(ctx context.Context) error {
 	return k.adopt(records)
 }
 
-func (k *Keyring) adopt(records []storage.SigningKey) error {
+// adopt takes a set over unless a newer one is known: reads of the database do
+// not end in the order in which they began.
+func (k *Keyring) adopt(records storage.SigningKeySet) error {
+	k.adopting.Lock()
+	defer k.adopting.Unlock()
 	known := k.signing.Load()
-	set := &signingSet{public: map[string]PublicKey{}}
+	if known != nil && records.Version < known.version {
+		return nil
+	}
+	set := &signingSet{version: records.Version, public: map[string]PublicKey{}}
 	now := k.options.Now()
-	for _, record := range inOrder(records) {
+	for _, record := range inOrder(records.Keys) {
 		if !record.ExpiresAt.IsZero() && !record.ExpiresAt.After(now) {
 			continue
 		}

@@ -9,6 +9,8 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 //go:embed templates
@@ -36,8 +38,8 @@ func New() *Renderer {
 	return r
 }
 
-// Assets serves the files the pages refer to; mount it at AssetPath.
-func (r *Renderer) Assets() http.Handler { return r.assets }
+// Mount adds the files that the pages refer to.
+func (r *Renderer) Mount(mux httpx.Router) { mux.Handle("GET "+AssetPath, r.assets) }
 
 // Text is the language the pages are written in.
 func (r *Renderer) Text() Text { return r.text }

@@ -4,6 +4,7 @@ package scopes
 
 import (
 	"slices"
+	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
 )
@@ -72,6 +73,12 @@ func Honoured(name string) bool {
 		return true
 	}
 	return false
+}
+
+// AlwaysAsked tells whether nobody but the user may allow name for the user: it
+// reaches far, or outlives the user's presence (tokenserver.md 11).
+func AlwaysAsked(name string) bool {
+	return name == oauth.ScopeFull || name == oauth.ScopeReadFull || name == oauth.ScopeOfflineAccess || strings.HasPrefix(name, "manage:")
 }
 
 // NeedsAdministrator tells whether only an administrator who is signed in as a

@@ -11,10 +11,6 @@ import (
 // ErrAlreadyUsed says that a code was redeemed before.
 var ErrAlreadyUsed = errors.New("already used")
 
-// RevokeConsent ends the tokens an app got for a user. Key: user id, a space,
-// client id; NotBefore set.
-const RevokeConsent RevocationKind = "consent"
-
 // AuthorizationCode is one issued code; the code itself is never stored.
 type AuthorizationCode struct {
 	// Hash is SHA-256 of the code.
@@ -34,7 +30,9 @@ type AuthorizationCode struct {
 	SessionID string
 	// GrantID is the grant_id of every token that follows from the code, and
 	// the id of its refresh family.
-	GrantID              string
+	GrantID string
+	// Epochs are those of the moment the user decided.
+	Epochs               Epochs
 	CreatedAt, ExpiresAt time.Time
 	// RedeemedAt is zero until the code is used.
 	RedeemedAt time.Time
@@ -65,6 +63,8 @@ type RefreshFamily struct {
 	SessionID               string
 	// CodeHash is the code it came from, at most one family each.
 	CodeHash []byte
+	// Epochs are the code's.
+	Epochs Epochs
 	// RotatedAt is when the current generation was made; ExpiresAt slides.
 	CreatedAt, RotatedAt, ExpiresAt time.Time
 	// RevokedAt is zero while it lives.
@@ -78,11 +78,11 @@ type RefreshFamilies interface {
 	Family(ctx context.Context, id string) (RefreshFamily, error)
 	// FamilyByCode returns the family a code began, or ErrNotFound.
 	FamilyByCode(ctx context.Context, codeHash []byte) (RefreshFamily, error)
-	// RotateFamily raises the generation by one if it still is generation and
-	// the family is neither revoked nor expired at now; of concurrent callers
-	// exactly one wins. ErrNotFound for the others.
-	RotateFamily(ctx context.Context, id string, generation int64, now, expiresAt time.Time) (RefreshFamily, error)
-	// RevokeFamily ends the family and stores a revocation of kind RevokeFamily
+	// RotateFamily makes next the generation if it still is generation and the
+	// family is neither revoked nor expired at now; of concurrent callers exactly
+	// one wins. ErrNotFound for the others.
+	RotateFamily(ctx context.Context, id string, generation, next int64, now, expiresAt time.Time) (RefreshFamily, error)
+	// RevokeFamily ends the family and stores an EndedToken of kind EndedFamily
 	// that lasts until tokensEnd, in one transaction; an unknown or revoked one
 	// is no error.
 	RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error
@@ -93,9 +93,11 @@ type Session struct {
 	// ID is public: the sid claim.
 	ID string
 	// Hash is HMAC-SHA-256 of the cookie's value under the cookie key.
-	Hash                  []byte
-	UserID                string
-	AuthTime              time.Time
+	Hash     []byte
+	UserID   string
+	AuthTime time.Time
+	// UserEpoch is the user's at the sign-in.
+	UserEpoch             int64
 	CreatedAt, LastUsedAt time.Time
 	// ExpiresAt is its end however much it is used.
 	ExpiresAt time.Time
@@ -116,7 +118,9 @@ type Sessions interface {
 type Consent struct {
 	UserID, ClientID, OrgID string
 	Scopes                  []string
-	CreatedAt, UpdatedAt    time.Time
+	// SecurityVersion is that of the app when the user decided.
+	SecurityVersion      int64
+	CreatedAt, UpdatedAt time.Time
 }
 
 // Consents is the role of what users have allowed.
@@ -124,14 +128,14 @@ type Consents interface {
 	// Consent returns what is allowed, or ErrNotFound.
 	Consent(ctx context.Context, userID, clientID, orgID string) (Consent, error)
 	// WidenConsent adds scopes to what is allowed, in one transaction, and
-	// returns the union: first what was there, then what is new.
+	// returns the union: first what was there, then what is new. What was allowed
+	// to another security version of the app is replaced.
 	WidenConsent(ctx context.Context, consent Consent, now time.Time) (Consent, error)
 	// UserConsents returns a user's, by creation time and client id.
 	UserConsents(ctx context.Context, userID string) ([]Consent, error)
-	// RevokeConsent deletes the consent with the user's unused codes and refresh
-	// families of that app, and stores a revocation of kind RevokeConsent that
-	// lasts until tokensEnd, in one transaction. ErrNotFound: nothing to do.
-	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now, tokensEnd time.Time) error
+	// RevokeConsent deletes the consent, if there is one, and raises the epoch of
+	// user and app, in one transaction: whatever the app holds for the user ends.
+	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (Epoch, error)
 }
 
 // PendingAuthorization keeps the parameters of an authorization request that

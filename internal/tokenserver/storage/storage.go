@@ -18,6 +18,10 @@ var ErrAlreadyExists = errors.New("already exists")
 // ErrInvalidText says that a text holds NUL or is not UTF-8; no engine stores it.
 var ErrInvalidText = errors.New("text holds NUL or is not UTF-8")
 
+// ErrUnavailable says that the database gave no answer: nothing is known about
+// what was asked, so that the caller must neither grant nor refuse for good.
+var ErrUnavailable = errors.New("the database does not answer")
+
 // ErrFull says that the disk, or the size the database may have, is used up.
 var ErrFull = errors.New("no space left for the database")
 
@@ -55,18 +59,23 @@ type App struct {
 	GenerateISSClaimWithoutToken bool
 	IDProviderID                 string // empty: null on the wire
 	TokenEndpointAuthMethod      string
-	// AccessTokenFormat is jwt or opaque.
-	AccessTokenFormat      string
-	PostLogoutRedirectURIs []string
-	IdentityProviders      []string
-	SkipUserConsent        bool
+	// AccessTokenFormat is jwt or opaque; empty: a JWT while it is short.
+	AccessTokenFormat string
+	// IDTokenAlg and AccessTokenAlg sign its tokens; empty: the server's default.
+	IDTokenAlg, AccessTokenAlg string
+	PostLogoutRedirectURIs     []string
+	IdentityProviders          []string
+	SkipUserConsent            bool
 	// RefreshGrace is nil for the server's default, zero for off.
 	RefreshGrace *time.Duration
 	// AssertionsWithoutExpiry takes assertions of the JWT bearer grant that have
 	// no exp.
 	AssertionsWithoutExpiry bool
-	// NotBefore ends every token issued to the app before it; zero: none.
-	NotBefore time.Time
+	// SecurityVersion grows with every change that gives somebody power over what
+	// the app receives; consent is to one version (docs/privileges.md).
+	SecurityVersion int64
+	// SecurityBy is who made that version: "user " or "client " and an id.
+	SecurityBy string
 	// Config names the app of the configuration (the administrator's client);
 	// such an app cannot be changed through the management API. Empty: none.
 	Config string
@@ -135,11 +144,12 @@ type Apps interface {
 	// UpdateApp applies change to the stored app in one transaction; change may
 	// run twice and must not keep what it is given. An error of change is
 	// returned and nothing is written. When change alters nothing, nothing is
-	// written either and the revision stays. ErrNotFound when there is none.
+	// written either and the revision stays. An app that is switched off has its
+	// epoch raised in the same transaction. ErrNotFound when there is none.
 	UpdateApp(ctx context.Context, clientID string, now time.Time, change func(*App) error) (App, error)
-	// DeleteApp removes the app with all that hangs on it and frees its external
-	// id; ErrNotFound when there is none.
-	DeleteApp(ctx context.Context, clientID string, now time.Time) error
+	// DeleteApp removes the app with all that hangs on it, frees its external id
+	// and raises its epoch, in one transaction; ErrNotFound when there is none.
+	DeleteApp(ctx context.Context, clientID string, now time.Time) (Epoch, error)
 	// TouchSecrets raises last_used_at by secret id; unknown ids are ignored
 	// and no revision changes.
 	TouchSecrets(ctx context.Context, used map[string]time.Time) error
@@ -155,8 +165,10 @@ type ChangeKind string
 const (
 	// ChangeApp: Key is the client id of an app made, changed or deleted.
 	ChangeApp ChangeKind = "app"
-	// ChangeRevocation: Key is empty or tells which; read the active ones again.
-	ChangeRevocation ChangeKind = "revocation"
+	// ChangeEpoch: Key is the epoch's kind, a space and its key.
+	ChangeEpoch ChangeKind = "epoch"
+	// ChangeEnded: Key is the EndedToken's kind, a space and its key.
+	ChangeEnded ChangeKind = "ended"
 	// ChangeSigningKeys: Key is empty; read them all again.
 	ChangeSigningKeys ChangeKind = "signing_keys"
 )
@@ -218,6 +230,15 @@ type SigningKey struct {
 	ExpiresAt time.Time
 }
 
+// SigningKeySet is all signing keys at one moment.
+type SigningKeySet struct {
+	// Keys are those not yet expired, oldest first.
+	Keys []SigningKey
+	// Version grows with every change of the set: of two reads the one with the
+	// higher version is the newer.
+	Version int64
+}
+
 // Keys is the role of key management.
 type Keys interface {
 	// DataKeys returns all; none on a new database.
@@ -225,43 +246,14 @@ type Keys interface {
 	// CreateDataKeys stores the first set. ErrAlreadyExists when any exists:
 	// another replica was faster, read them again.
 	CreateDataKeys(ctx context.Context, keys []DataKey) error
-	// SigningKeys returns those not yet expired, oldest first.
-	SigningKeys(ctx context.Context) ([]SigningKey, error)
+	// SigningKeys returns the set.
+	SigningKeys(ctx context.Context) (SigningKeySet, error)
 	// UpdateSigningKeys applies change to the set in one transaction, in which
 	// no other replica can do the same; change may run twice.
-	UpdateSigningKeys(ctx context.Context, now time.Time, change func([]SigningKey) ([]SigningKey, error)) ([]SigningKey, error)
+	UpdateSigningKeys(ctx context.Context, now time.Time, change func([]SigningKey) ([]SigningKey, error)) (SigningKeySet, error)
 	// RewrapKeys calls rewrap with the purpose of every data key and the id of
 	// every signing key, in one transaction, and stores what it returns.
 	RewrapKeys(ctx context.Context, rewrap func(name string, wrapped []byte, wrappedBy string) ([]byte, string, error)) error
-}
-
-// RevocationKind says which tokens a revocation ends.
-type RevocationKind string
-
-// Kinds of revocation (tokenserver.md 22).
-const (
-	RevokeToken  RevocationKind = "jti"    // Key: jti of one access token
-	RevokeFamily RevocationKind = "family" // Key: grant_id
-	RevokeUser   RevocationKind = "user"   // Key: user id; NotBefore set
-	RevokeApp    RevocationKind = "app"    // Key: client id; NotBefore set
-)
-
-// Revocation ends access tokens before they expire.
-type Revocation struct {
-	Kind RevocationKind
-	Key  string
-	// NotBefore ends only tokens issued before it; zero: all.
-	NotBefore time.Time
-	// ExpiresAt is when the last token concerned has expired.
-	ExpiresAt time.Time
-}
-
-// Revocations is the role of token revocation.
-type Revocations interface {
-	// Revoke stores r; repeating it is no error.
-	Revoke(ctx context.Context, r Revocation, now time.Time) error
-	// ActiveRevocations returns those that have not expired at now.
-	ActiveRevocations(ctx context.Context, now time.Time) ([]Revocation, error)
 }
 
 // Installation identifies a database.
@@ -272,11 +264,13 @@ type Installation interface {
 
 // Collector removes what is past its use.
 type Collector interface {
-	// CollectGarbage deletes what had expired before now: retired secrets kept
-	// longer than 90 days, revocations, expired signing keys, codes an hour after
-	// their end, refresh families, sessions, pending authorizations, feed
-	// entries older than an hour. It returns how many rows went.
-	CollectGarbage(ctx context.Context, now time.Time) (int, error)
+	// CollectGarbage deletes at most batch rows of each kind that had expired
+	// before now: retired secrets kept longer than 90 days, ended tokens, expired
+	// signing keys, codes an hour after their end, refresh families, sessions,
+	// feed entries older than an hour, epochs of apps deleted longer ago than any
+	// token lives. It returns how many went by table; when none is at batch,
+	// nothing is left.
+	CollectGarbage(ctx context.Context, now time.Time, batch int) (map[string]int, error)
 }
 
 // Storage is the union; only engines and the server's construction see it.
@@ -284,7 +278,7 @@ type Storage interface {
 	Apps
 	Feed
 	Keys
-	Revocations
+	Ended
 	OpaqueTokens
 	Assertions
 	AuthorizationCodes

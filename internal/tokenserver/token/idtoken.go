@@ -3,6 +3,7 @@
 package token
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -27,6 +28,8 @@ type IDTokens struct {
 // IDToken is what an id token says.
 type IDToken struct {
 	Subject, ClientID string
+	// Algorithm signs it; empty: RS256, which every client knows.
+	Algorithm string
 	// Nonce is the authorization request's; empty: none.
 	Nonce string
 	// SessionID is the sid of the browser's session; empty: none.
@@ -54,9 +57,10 @@ type idClaims struct {
 	SessionID       string `json:"sid,omitempty"`
 }
 
-// Issue signs an id token with RS256, which every client knows.
+// Issue signs an id token.
 func (i *IDTokens) Issue(t IDToken) (string, error) {
-	signer, err := i.Keys.Signer(keys.RS256)
+	algorithm := cmp.Or(t.Algorithm, keys.RS256)
+	signer, err := i.Keys.Signer(algorithm)
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +77,7 @@ func (i *IDTokens) Issue(t IDToken) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding an id token: %w", err)
 	}
-	unsigned := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	unsigned := jwt.NewWithClaims(methods[algorithm], claims)
 	unsigned.Header["kid"] = signer.KeyID
 	raw, err := unsigned.SignedString(signer.Key)
 	if err != nil {
@@ -108,22 +112,21 @@ func merge(objects ...any) (jwt.MapClaims, error) {
 	return all, nil
 }
 
+// typeIDToken is the typ header of an id token, as golang-jwt writes it.
+const typeIDToken = "JWT"
+
 // Recognise reads an id token of ours for an id_token_hint: an expired one is
 // as good as a live one. ErrInvalid for anything else.
 // https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
 func (i *IDTokens) Recognise(raw string) (IDToken, error) {
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{keys.RS256}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{keys.RS256, keys.ES256}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 	var c recognised
 	_, err := parser.ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {
-		if _, critical := t.Header["crit"]; critical {
-			return nil, invalid("crit is not understood")
+		// An access token is signed by the same keys and is no hint.
+		if typ, _ := t.Header["typ"].(string); typ != typeIDToken {
+			return nil, invalid("typ is %q, not %s", typ, typeIDToken)
 		}
-		kid, _ := t.Header["kid"].(string)
-		public, ok := i.Keys.Public(kid)
-		if !ok || public.Algorithm != keys.RS256 {
-			return nil, invalid("kid %q is unknown", kid)
-		}
-		return public.Key, nil
+		return publicKey(i.Keys, t)
 	})
 	if err != nil {
 		return IDToken{}, fmt.Errorf("%w: %w", ErrInvalid, err)

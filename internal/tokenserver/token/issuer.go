@@ -3,6 +3,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // typeAccessToken is the typ header that keeps an access token from being taken
@@ -20,11 +22,19 @@ import (
 // https://www.rfc-editor.org/rfc/rfc9068#section-2.1
 const typeAccessToken = "at+jwt"
 
+// maxJWT is the longest access token that is given out as a JWT unless the app
+// asks for one: common proxies refuse headers of 8 KiB, and what stands beside
+// the token needs room too (tokenserver.md 8).
+const maxJWT = 4 << 10
+
 // SigningKeys signs and verifies; *keys.Keyring is one.
 type SigningKeys interface {
 	Signer(algorithm string) (keys.Signer, error)
 	Public(keyID string) (keys.PublicKey, bool)
 }
+
+// methods are the ways to sign that this server's keys know.
+var methods = map[string]jwt.SigningMethod{keys.ES256: jwt.SigningMethodES256, keys.RS256: jwt.SigningMethodRS256}
 
 // Issuer issues access tokens.
 type Issuer struct {
@@ -35,28 +45,47 @@ type Issuer struct {
 	// Lifetime is how long a token is valid, in whole seconds.
 	Lifetime time.Duration
 	Now      func() time.Time
-	// Opaque stores tokens of apps that ask for opaque ones.
+	// Opaque stores opaque tokens.
 	Opaque OpaqueTokens
 }
 
-// Issue makes a token that says what t says; the issuer sets ID, IssuedAt and
+// IssueFor issues t to app, in the format and signed by the algorithm that the
+// app asks for.
+func (i *Issuer) IssueFor(ctx context.Context, app *storage.App, t *AccessToken) (string, error) {
+	i.stamp(t)
+	if app.AccessTokenFormat == FormatOpaque {
+		return i.Opaque.issue(ctx, t)
+	}
+	raw, err := i.sign(t, cmp.Or(app.AccessTokenAlg, keys.ES256))
+	if err == nil && app.AccessTokenFormat == "" && len(raw) > maxJWT {
+		return i.Opaque.issue(ctx, t)
+	}
+	return raw, err
+}
+
+// Issue makes a JWT that says what t says; the issuer sets ID, IssuedAt and
 // ExpiresAt. The raw token is returned.
 func (i *Issuer) Issue(t *AccessToken) (string, error) {
 	i.stamp(t)
-	signer, err := i.Keys.Signer(keys.ES256)
+	return i.sign(t, keys.ES256)
+}
+
+func (i *Issuer) sign(t *AccessToken, algorithm string) (string, error) {
+	signer, err := i.Keys.Signer(algorithm)
 	if err != nil {
 		return "", err
 	}
 	c := claims{
 		Issuer: i.Issuer, Subject: t.Subject, Audience: i.Issuer, ExpiresAt: t.ExpiresAt.Unix(), IssuedAt: t.IssuedAt.Unix(),
 		ID: t.ID, ClientID: t.ClientID, Scope: oauth.JoinScopes(t.Scopes), OrgID: t.OrgID, GrantID: t.GrantID, Contexts: t.Contexts,
+		Epochs: t.Epochs,
 	}
 	if !t.AuthTime.IsZero() {
 		c.AuthTime = t.AuthTime.Unix()
 	}
 	unsigned := jwt.Token{
-		Method: jwt.SigningMethodES256,
-		Header: map[string]any{"alg": keys.ES256, "typ": typeAccessToken, "kid": signer.KeyID},
+		Method: methods[algorithm],
+		Header: map[string]any{"alg": algorithm, "typ": typeAccessToken, "kid": signer.KeyID},
 		Claims: &c,
 	}
 	raw, err := unsigned.SignedString(signer.Key)
@@ -72,15 +101,6 @@ func (i *Issuer) stamp(t *AccessToken) {
 	t.IssuedAt = i.Now().UTC().Truncate(time.Second)
 	t.ExpiresAt = t.IssuedAt.Add(i.Lifetime)
 	t.IsUser = t.Subject != t.ClientID
-}
-
-// IssueFor issues t in the format its app asks for.
-func (i *Issuer) IssueFor(ctx context.Context, format string, t *AccessToken) (string, error) {
-	if format != FormatOpaque {
-		return i.Issue(t)
-	}
-	i.stamp(t)
-	return i.Opaque.issue(ctx, t)
 }
 
 // randomID is 128 random bits.

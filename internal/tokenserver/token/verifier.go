@@ -6,10 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -24,23 +29,27 @@ func invalid(format string, args ...any) error {
 
 // Apps is the view of the apps; *clients.View is one.
 type Apps interface {
-	App(clientID string) (*storage.App, bool)
+	clients.Lookup
+	Standing(app *clients.App) error
 }
 
 // Verifier verifies this server's own access tokens.
 type Verifier struct {
-	Keys        SigningKeys
-	Issuer      string
-	Now         func() time.Time
-	Apps        Apps
-	Revocations *Revocations
-	// Admits tells whether the token's user may still act; nil: every user.
-	Admits func(ctx context.Context, t *AccessToken) bool
+	Keys   SigningKeys
+	Issuer string
+	Now    func() time.Time
+	Apps   Apps
+	Ended  *ended.Ledger
+	// Admits tells whether app may still act for the user of that id; app is nil
+	// for a token of the platform's own sign-in. Errors: ErrInvalid, or the
+	// server's own trouble.
+	Admits func(ctx context.Context, app *clients.App, userID string) error
 	Opaque OpaqueTokens
 }
 
-// Verify returns what a token says. Errors: ErrInvalid for a token that is not
-// to be accepted; anything else is the server's own trouble.
+// Verify returns what a token says, and no more than its app still has. Errors:
+// ErrInvalid for a token that is not to be accepted; anything else is the
+// server's own trouble.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*AccessToken, error) {
 	t, err := v.read(ctx, raw)
 	if err != nil {
@@ -61,32 +70,95 @@ func (v *Verifier) read(ctx context.Context, raw string) (*AccessToken, error) {
 
 // check refuses a token whose app, user or grant has lost its right.
 func (v *Verifier) check(ctx context.Context, t *AccessToken) error {
-	app, ok := v.Apps.App(t.ClientID)
-	switch {
-	case t.ClientID == SignInClientID:
-	case !ok:
-		return invalid("the app %s is gone", t.ClientID)
-	case !app.Enabled:
-		return invalid("the app %s is disabled", t.ClientID)
-	case t.IssuedAt.Before(app.NotBefore.Truncate(time.Second)):
-		return invalid("tokens of the app %s issued before %s are revoked", t.ClientID, app.NotBefore.Format(time.RFC3339))
+	app, err := v.app(t)
+	if err != nil {
+		return err
 	}
-	if v.Revocations.Ends(t) {
-		return invalid("revoked")
+	if err := v.Ended.Check(ended.Issued{Holder: t.holder(app), Epochs: t.Epochs, ID: t.ID, GrantID: t.GrantID}); err != nil {
+		return invalid("%v", err)
 	}
-	if t.IsUser && v.Admits != nil && !v.Admits(ctx, t) {
-		return invalid("the user %s may not act", t.Subject)
+	if t.IsUser {
+		if err := v.Admits(ctx, app, t.Subject); err != nil {
+			return err
+		}
+	}
+	if app != nil {
+		t.narrow(app)
 	}
 	return nil
 }
 
-// SignInClientID stands for the platform itself in tokens of its own sign-in;
-// no app can have it.
-const SignInClientID = "login"
+// app is nil for a token of the platform's own sign-in.
+func (v *Verifier) app(t *AccessToken) (*clients.App, error) {
+	if t.ClientID == SignInClientID {
+		return nil, nil
+	}
+	app, ok := v.Apps.App(t.ClientID)
+	if !ok {
+		return nil, invalid("the app %s is gone", t.ClientID)
+	}
+	if err := v.Apps.Standing(app); err != nil {
+		return nil, invalid("app %s: %v", t.ClientID, err)
+	}
+	return app, nil
+}
+
+func (t *AccessToken) holder(app *clients.App) ended.Holder {
+	h := ended.Holder{ClientID: t.ClientID, OrganizationID: t.OrgID}
+	if app != nil {
+		h.OrganizationID = app.OrgID
+	}
+	if t.IsUser {
+		h.UserID = t.Subject
+	}
+	return h
+}
+
+// narrow takes away what the app has lost since the token was issued: at our own
+// endpoints a token counts for no more than its app still has.
+func (t *AccessToken) narrow(app *clients.App) {
+	if t.IsUser {
+		t.Scopes = kept(t.Scopes, app.Scopes)
+		return
+	}
+	assigned := make(map[storage.ContextScope]bool, len(app.ContextScopes)+1)
+	for _, s := range app.ContextScopes {
+		assigned[s] = true
+	}
+	assigned[storage.ContextScope{Scope: oauth.ScopeProfile}] = true
+
+	limited, left := map[string]bool{}, map[string]bool{}
+	var contexts []Context
+	for _, c := range t.Contexts {
+		var names []string
+		for name := range strings.SplitSeq(c.Scope, " ") {
+			limited[name] = true
+			if assigned[storage.ContextScope{Scope: name, Org: c.Org, EnvID: c.EnvID}] {
+				names, left[name] = append(names, name), true
+			}
+		}
+		if c.Scope = oauth.JoinScopes(names); c.Scope != "" {
+			contexts = append(contexts, c)
+		}
+	}
+	t.Contexts = contexts
+	t.Scopes = slices.DeleteFunc(slices.Clone(t.Scopes), func(scope string) bool {
+		return !left[scope] && (limited[scope] || !assigned[storage.ContextScope{Scope: scope}])
+	})
+}
+
+func kept(granted, allowed []string) []string {
+	return slices.DeleteFunc(slices.Clone(granted), func(scope string) bool { return !slices.Contains(allowed, scope) })
+}
+
+// SignInClientID stands for the platform itself in tokens of its own sign-in. It
+// has a character that neither a configuration nor this server puts in a client
+// id, so that no app can have it.
+const SignInClientID = "platform:sign-in"
 
 func (v *Verifier) readJWT(raw string) (*AccessToken, error) {
 	parser := jwt.NewParser(
-		jwt.WithValidMethods([]string{keys.ES256}), jwt.WithIssuer(v.Issuer), jwt.WithAudience(v.Issuer),
+		jwt.WithValidMethods([]string{keys.ES256, keys.RS256}), jwt.WithIssuer(v.Issuer), jwt.WithAudience(v.Issuer),
 		jwt.WithExpirationRequired(), jwt.WithTimeFunc(v.Now), jwt.WithStrictDecoding(),
 	)
 	var c claims
@@ -100,13 +172,19 @@ func (v *Verifier) key(t *jwt.Token) (any, error) {
 	if typ, _ := t.Header["typ"].(string); typ != typeAccessToken {
 		return nil, invalid("typ is %q, not %s", typ, typeAccessToken)
 	}
+	return publicKey(v.Keys, t)
+}
+
+// publicKey finds the key that a JWT of ours names; only the algorithm the key is
+// for will do.
+func publicKey(known SigningKeys, t *jwt.Token) (any, error) {
 	// No extension is understood, so none may be critical (RFC 7515 section 4.1.11).
 	if _, critical := t.Header["crit"]; critical {
 		return nil, invalid("crit is not understood")
 	}
 	kid, _ := t.Header["kid"].(string)
-	public, ok := v.Keys.Public(kid)
-	if !ok || public.Algorithm != keys.ES256 {
+	public, ok := known.Public(kid)
+	if !ok || public.Algorithm != t.Method.Alg() {
 		return nil, invalid("kid %q is unknown", kid)
 	}
 	return public.Key, nil

@@ -236,8 +236,8 @@ func addAdministrator(t testing.TB, store storage.Apps, hasher *token.SecretHash
 		ClientID: clientID, OrgID: orgID, Name: "administrator", Audience: oauth.AudienceInternal, Enabled: true,
 		GrantTypes:              []string{oauth.GrantClientCredentials},
 		ContextScopes:           []storage.ContextScope{{Scope: oauth.ScopeManageConnApps, Org: orgID}},
-		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, AccessTokenFormat: token.FormatJWT,
-		OwnerUserID: owner, OwnerOrgID: orgID, Config: "bootstrap.adminClient", Secrets: live, CreatedAt: now, UpdatedAt: now,
+		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost,
+		OwnerUserID:             owner, OwnerOrgID: orgID, Config: "bootstrap.adminClient", Secrets: live, CreatedAt: now, UpdatedAt: now,
 	})
 	require.NoError(t, err)
 	return secret

@@ -6,8 +6,8 @@ import (
 	"errors"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // ErrNotAdmitted says that the app is not open to the user's organization.
@@ -18,7 +18,7 @@ var ErrDisabled = errors.New("the account is disabled")
 
 // Admits tells whether app may act for u: its audience is everyone, or both
 // belong to the same organization. Errors: ErrNotAdmitted, ErrDisabled.
-func Admits(app *storage.App, u *directory.User) error {
+func Admits(app *clients.App, u *directory.User) error {
 	switch {
 	case !u.Enabled:
 		return ErrDisabled
@@ -26,4 +26,10 @@ func Admits(app *storage.App, u *directory.User) error {
 		return ErrNotAdmitted
 	}
 	return nil
+}
+
+// Refused tells whether err says that a user may not act, as against a server
+// that cannot tell.
+func Refused(err error) bool {
+	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrDisabled) || errors.Is(err, ErrNotAdmitted)
 }

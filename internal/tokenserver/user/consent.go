@@ -10,49 +10,72 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
-// Consents is what users have allowed, per user, app and organization.
+// Consents is what users have allowed, per user, app and organization. Consent is
+// to one security version of an app: what was allowed to another one counts for
+// nothing (docs/privileges.md).
 type Consents struct {
 	Store storage.Consents
+	Ended *ended.Ledger
 	Now   func() time.Time
-	// TokenLifetime is the longest life of an access token: how long a
-	// revocation must be remembered.
-	TokenLifetime time.Duration
-	// Revoked is called once a consent has been revoked; nil: nobody.
-	Revoked func(ctx context.Context) error
 }
 
-// Covers tells whether u has already allowed app all of scopes, so that nobody
-// needs to be asked. An app whose answers arrive on a device is always asked
-// for: any program there could have sent the request.
+// Coverage tells whether a person needs to be asked.
+type Coverage int
+
+const (
+	// Uncovered: the person has to be asked.
+	Uncovered Coverage = iota
+	// OnRecord: the person has allowed it.
+	OnRecord
+	// Skipped: an administrator has allowed it; nothing is on record yet.
+	Skipped
+)
+
+// Covers tells whether u has already allowed app all of asked. An app whose
+// answers arrive on a device is always asked for: any program there could have
+// sent the request.
 // https://www.rfc-editor.org/rfc/rfc8252#section-8.6
-func (c *Consents) Covers(ctx context.Context, u *directory.User, app *storage.App, redirectURI string, scopes []string) (bool, error) {
+func (c *Consents) Covers(ctx context.Context, u *directory.User, app *clients.App, redirectURI string, asked []string) (Coverage, error) {
 	if OnDevice(app, redirectURI) {
-		return false, nil
-	}
-	if app.SkipUserConsent {
-		return true, nil
+		return Uncovered, nil
 	}
 	consent, err := c.Store.Consent(ctx, u.ID, app.ClientID, u.OrganizationID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return Uncovered, err
 	}
-	for _, scope := range scopes {
-		if !slices.Contains(consent.Scopes, scope) {
-			return false, err
+	current := err == nil && consent.SecurityVersion == app.SecurityVersion
+	covered := OnRecord
+	for _, scope := range asked {
+		switch {
+		case current && slices.Contains(consent.Scopes, scope):
+		case skips(app, u, scope):
+			covered = Skipped
+		default:
+			return Uncovered, nil
 		}
 	}
-	return err == nil, err
+	return covered, nil
+}
+
+// skips tells whether an administrator has allowed scope for u: of the app's own
+// organization alone, and never what reaches far or outlives the person's
+// presence.
+func skips(app *clients.App, u *directory.User, scope string) bool {
+	return app.SkipUserConsent && app.OrgID == u.OrganizationID && !scopes.AlwaysAsked(scope)
 }
 
 // Allow adds scopes to what u has allowed app.
-func (c *Consents) Allow(ctx context.Context, u *directory.User, clientID string, scopes []string) error {
+func (c *Consents) Allow(ctx context.Context, u *directory.User, app *clients.App, allowed []string) error {
 	now := c.Now()
-	_, err := c.Store.WidenConsent(ctx, storage.Consent{UserID: u.ID, ClientID: clientID, OrgID: u.OrganizationID,
-		Scopes: scopes, CreatedAt: now, UpdatedAt: now}, now)
+	_, err := c.Store.WidenConsent(ctx, storage.Consent{UserID: u.ID, ClientID: app.ClientID, OrgID: u.OrganizationID,
+		Scopes: allowed, SecurityVersion: app.SecurityVersion, CreatedAt: now, UpdatedAt: now}, now)
 	return err
 }
 
@@ -61,23 +84,15 @@ func (c *Consents) List(ctx context.Context, u *directory.User) ([]storage.Conse
 	return c.Store.UserConsents(ctx, u.ID)
 }
 
-// Revoke takes back what u has allowed the app, and ends its tokens. Nothing to
-// take back is no error.
+// Revoke takes back what u has allowed the app, and ends all that it holds for u,
+// also when nothing is on record.
 func (c *Consents) Revoke(ctx context.Context, u *directory.User, clientID string) error {
-	now := c.Now()
-	err := c.Store.RevokeConsent(ctx, u.ID, clientID, u.OrganizationID, now, now.Add(c.TokenLifetime))
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil
-	}
-	if err == nil && c.Revoked != nil {
-		err = c.Revoked(ctx)
-	}
-	return err
+	return c.Ended.EndConsent(ctx, u.ID, clientID, u.OrganizationID)
 }
 
 // OnDevice tells whether a public client receives its answer on the person's
 // own device: on a loopback address or by a private scheme.
-func OnDevice(app *storage.App, redirectURI string) bool {
+func OnDevice(app *clients.App, redirectURI string) bool {
 	if app.TokenEndpointAuthMethod != oauth.AuthMethodNone {
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -39,6 +40,7 @@ type Session struct {
 type Sessions struct {
 	Store     storage.Sessions
 	Directory *directory.Live
+	Ended     *ended.Ledger
 	Cookies   *Cookies
 	Now       func() time.Time
 }
@@ -52,6 +54,9 @@ func (s *Sessions) Current(r *http.Request) (*Session, error) {
 	}
 	now := s.Now()
 	if !now.Before(record.ExpiresAt) || now.Sub(record.LastUsedAt) >= sessionIdle {
+		return nil, ErrNoSession
+	}
+	if record.UserEpoch != s.epoch(record.UserID) {
 		return nil, ErrNoSession
 	}
 	u, ok := s.Directory.Load().User(record.UserID)
@@ -81,16 +86,26 @@ func (s *Sessions) record(r *http.Request) (storage.Session, error) {
 	return record, nil
 }
 
+func (s *Sessions) epoch(userID string) int64 {
+	return s.Ended.Epochs(ended.Holder{UserID: userID}).User
+}
+
 func (s *Sessions) hash(value string) []byte { return s.Cookies.mac("session", value) }
 
 // Start signs u in with this browser: always under a new id, so that an id
-// known before the sign-in is worth nothing after it.
+// known before the sign-in is worth nothing after it. ErrInvalidCredentials when
+// u's account has changed since the password was checked.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, u *directory.User) (*Session, error) {
 	if err := s.deleteCurrent(r); err != nil {
 		return nil, err
 	}
+	// First the epoch, then the account: a change in between ends the session.
+	epoch := s.epoch(u.ID)
+	if present, ok := s.Directory.Load().User(u.ID); !ok || !present.Enabled || present.PasswordHash != u.PasswordHash {
+		return nil, ErrInvalidCredentials
+	}
 	now, value := s.Now(), newToken()
-	record := storage.Session{ID: uuid.NewString(), Hash: s.hash(value), UserID: u.ID, AuthTime: now, CreatedAt: now,
+	record := storage.Session{ID: uuid.NewString(), Hash: s.hash(value), UserID: u.ID, AuthTime: now, UserEpoch: epoch, CreatedAt: now,
 		LastUsedAt: now, ExpiresAt: now.Add(sessionLifetime)}
 	if err := s.Store.CreateSession(r.Context(), record); err != nil {
 		return nil, fmt.Errorf("storing session: %w", err)

@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlstore"
@@ -36,7 +38,7 @@ func newWorld(t *testing.T) *world {
 	cookies := &Cookies{Secure: true, Key: make([]byte, 32)}
 	live := testDirectory()
 	return &world{t: t, clock: clock, store: store, live: live,
-		sessions: &Sessions{Store: store, Directory: live, Cookies: cookies, Now: clock.Now},
+		sessions: &Sessions{Store: store, Directory: live, Ended: ended.New(store, clock.Now), Cookies: cookies, Now: clock.Now},
 		forms:    &Forms{Cookies: cookies, Now: clock.Now}}
 }
 
@@ -208,17 +210,17 @@ func TestWhoIsAdmitted(t *testing.T) {
 	dir := testDirectory().Load()
 	ada, _ := dir.User("ada")
 	gone, _ := dir.User("gone")
-	require.NoError(t, Admits(&storage.App{OrgID: "org-1", Audience: oauth.AudienceInternal}, ada))
-	require.ErrorIs(t, Admits(&storage.App{OrgID: "org-2", Audience: oauth.AudienceInternal}, ada), ErrNotAdmitted)
-	require.ErrorIs(t, Admits(&storage.App{OrgID: "org-2"}, ada), ErrNotAdmitted, "no audience is the narrow one")
-	require.NoError(t, Admits(&storage.App{OrgID: "org-2", Audience: oauth.AudienceEveryone}, ada))
-	require.ErrorIs(t, Admits(&storage.App{OrgID: "org-1", Audience: oauth.AudienceEveryone}, gone), ErrDisabled)
+	require.NoError(t, Admits(clients.Prepare(storage.App{OrgID: "org-1", Audience: oauth.AudienceInternal}), ada))
+	require.ErrorIs(t, Admits(clients.Prepare(storage.App{OrgID: "org-2", Audience: oauth.AudienceInternal}), ada), ErrNotAdmitted)
+	require.ErrorIs(t, Admits(clients.Prepare(storage.App{OrgID: "org-2"}), ada), ErrNotAdmitted, "no audience is the narrow one")
+	require.NoError(t, Admits(clients.Prepare(storage.App{OrgID: "org-2", Audience: oauth.AudienceEveryone}), ada))
+	require.ErrorIs(t, Admits(clients.Prepare(storage.App{OrgID: "org-1", Audience: oauth.AudienceEveryone}), gone), ErrDisabled)
 }
 
 func TestWhenConsentIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	consents := &Consents{Store: w.store, Now: w.clock.Now, TokenLifetime: time.Hour}
+	consents := &Consents{Store: w.store, Ended: w.sessions.Ended, Now: w.clock.Now}
 	ada, _ := w.live.Load().User("ada")
 	app := storage.App{ClientID: "0123456789abcdef0123456789abcdef", OrgID: "org-1", Name: "App", CreatedAt: w.clock.Now()}
 	_, err := w.store.CreateApp(t.Context(), app)
@@ -226,14 +228,14 @@ func TestWhenConsentIsNotAskedAgain(t *testing.T) {
 	const web, device = "https://app.example/", "http://127.0.0.1:1234/"
 	covered := func(app storage.App, uri string, scopes ...string) bool {
 		t.Helper()
-		ok, err := consents.Covers(t.Context(), ada, &app, uri, scopes)
+		coverage, err := consents.Covers(t.Context(), ada, clients.Prepare(app), uri, scopes)
 		require.NoError(t, err)
-		return ok
+		return coverage != Uncovered
 	}
 
 	assert.False(t, covered(app, web, "profile"))
-	require.NoError(t, consents.Allow(t.Context(), ada, app.ClientID, []string{"profile"}))
-	require.NoError(t, consents.Allow(t.Context(), ada, app.ClientID, []string{"email"}))
+	require.NoError(t, consents.Allow(t.Context(), ada, clients.Prepare(app), []string{"profile"}))
+	require.NoError(t, consents.Allow(t.Context(), ada, clients.Prepare(app), []string{"email"}))
 	assert.True(t, covered(app, web, "email", "profile"), "consent widens by union")
 	assert.False(t, covered(app, web, "profile", "full"))
 	assert.True(t, covered(app, device, "profile"), "a confidential client on loopback proves itself")
@@ -245,15 +247,20 @@ func TestWhenConsentIsNotAskedAgain(t *testing.T) {
 	assert.False(t, covered(public, "com.example.app:/cb", "profile"))
 	public.SkipUserConsent = true
 	assert.False(t, covered(public, device, "profile"))
-	assert.True(t, covered(public, web, "full"), "an administrator spared the user the question")
+	assert.True(t, covered(public, web, "view:environment"), "an administrator spared the user the question")
+	for _, scope := range []string{"full", "read:full", "manage:orgconnapps", "offline_access"} {
+		assert.False(t, covered(public, web, "profile", scope), "nobody but the user allows %s", scope)
+	}
+	public.OrgID = "org-2"
+	assert.False(t, covered(public, web, "view:environment"), "an administrator speaks for the own organization alone")
+	changed := app
+	changed.SecurityVersion++
+	assert.False(t, covered(changed, web, "profile"), "consent was to another app")
 
 	require.NoError(t, consents.Revoke(t.Context(), ada, app.ClientID))
 	require.NoError(t, consents.Revoke(t.Context(), ada, app.ClientID))
 	assert.False(t, covered(app, web, "profile"))
-	active, err := w.store.ActiveRevocations(t.Context(), w.clock.Now())
-	require.NoError(t, err)
-	require.Len(t, active, 1)
-	assert.Equal(t, w.clock.Now().Add(time.Hour), active[0].ExpiresAt)
+	assert.Positive(t, w.sessions.Ended.Epochs(ended.Holder{ClientID: app.ClientID, UserID: ada.ID}).Consent, "what the app holds has ended")
 }
 
 func FuzzFormToken(f *testing.F) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 // Problem is a failure that the caller reads: a status and a message that says
@@ -75,28 +76,33 @@ func Unauthenticated(r *http.Request, refused *oauth.Error) error {
 	return p
 }
 
-// Unavailable is the answer when the storage does not give one: nothing is
-// known to be wrong with the request, so the caller may repeat it.
-func Unavailable(doing string, err error) error {
-	return &Problem{
-		Status:  http.StatusServiceUnavailable,
-		Message: "the server's storage does not answer, try again",
-		Cause:   fmt.Errorf("%s: %w", doing, err),
-	}
-}
-
-// Fail writes the error body. What is not a Problem is a fault of ours: its text
-// stays in the log.
+// Fail writes the error body. A database that does not answer is 503 and worth
+// repeating; what is no Problem otherwise is a fault of ours, and its text stays
+// in the log.
 func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
-	p := &Problem{Status: http.StatusInternalServerError, Message: "internal error"}
-	if !errors.As(err, &p) || p.Status >= http.StatusInternalServerError {
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError {
 		logger.ErrorContext(r.Context(), "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	if p.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", p.Challenge)
 	}
 	if p.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	JSON(w, p.Status, oauth.ManagementError{Status: p.Status, Message: p.Message})
+}
+
+const retryAfter = "2"
+
+func problemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	failure := httpx.AsError(err)
+	if failure.Status == http.StatusInternalServerError {
+		return &Problem{Status: failure.Status, Message: "internal error", Cause: err}
+	}
+	return &Problem{Status: failure.Status, Message: failure.Description, Cause: err}
 }

@@ -5,7 +5,7 @@ package authorize
 import (
 	"net/http"
 
-	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
@@ -58,7 +58,7 @@ func chosenFor(self string) string { return "chosen " + self }
 
 // Asking is an authorization request that waits for the sign-in page.
 type Asking struct {
-	App         *storage.App
+	App         *clients.App
 	RedirectURI string
 	LoginHint   string
 	// Reauthenticate says that an account in use is not enough.

@@ -20,7 +20,9 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
@@ -37,9 +39,16 @@ const (
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // RFC 7636 appendix B
 )
 
-type apps map[string]*storage.App
+type apps map[string]*clients.App
 
-func (a apps) App(id string) (*storage.App, bool) { app, ok := a[id]; return app, ok }
+func (a apps) App(id string) (*clients.App, bool) { app, ok := a[id]; return app, ok }
+
+func (apps) Standing(app *clients.App) error {
+	if !app.Enabled {
+		return clients.ErrDisabled
+	}
+	return nil
+}
 
 // world is the endpoint over a real database, with Ada signed in at will.
 type world struct {
@@ -75,17 +84,18 @@ func newWorld(t *testing.T) *world {
 		}
 		stored, err := store.CreateApp(t.Context(), app)
 		require.NoError(t, err)
-		all[app.ClientID] = &stored
+		all[app.ClientID] = clients.Prepare(stored)
 	}
 	live := directory.NewLive(directory.New(
 		[]directory.Organization{{ID: "org-1", Name: "Acme"}, {ID: "org-2", Name: "Other"}},
 		[]directory.User{{ID: "ada-id", OrganizationID: "org-1", Username: "ada", FirstName: "Ada", LastName: "Lovelace", Enabled: true}}))
-	cookies := &user.Cookies{Secure: true, Key: make([]byte, 32)}
+	cookies, ledger := &user.Cookies{Secure: true, Key: make([]byte, 32)}, ended.New(store, clock)
 	w.endpoint = &Endpoint{
 		Issuer: issuer, Apps: all, Directory: live,
-		Sessions: &user.Sessions{Store: store, Directory: live, Cookies: cookies, Now: clock},
+		Sessions: &user.Sessions{Store: store, Directory: live, Ended: ledger, Cookies: cookies, Now: clock},
 		Forms:    &user.Forms{Cookies: cookies, Now: clock},
-		Consents: &user.Consents{Store: store, Now: clock, TokenLifetime: time.Hour},
+		Consents: &user.Consents{Store: store, Ended: ledger, Now: clock},
+		Ended:    ledger,
 		Codes:    store, Pending: store, Pages: pages.New(), Audit: &audit.Log{Logger: slog.New(slog.DiscardHandler)},
 		Logger: slog.New(slog.DiscardHandler), Now: clock,
 		Hint: func(raw string) (IDTokenHint, error) {
@@ -563,8 +573,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(base)
 	f.Add(public("prompt", "login", "max_age", "0", "nonce", "n"))
 	f.Add("client_id=%00&client_id")
-	all := apps{webID: {ClientID: webID, Enabled: true, GrantTypes: []string{oauth.GrantAuthorizationCode},
-		RedirectURIs: []string{"https://app.example.com/cb?x=1"}, Scopes: []string{"openid", "profile"}}}
+	all := apps{webID: clients.Prepare(storage.App{ClientID: webID, Enabled: true, GrantTypes: []string{oauth.GrantAuthorizationCode},
+		RedirectURIs: []string{"https://app.example.com/cb?x=1"}, Scopes: []string{"openid", "profile"}})}
 	f.Fuzz(func(t *testing.T, query string) {
 		parameters, err := url.ParseQuery(query)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -87,7 +88,7 @@ func (e *Endpoint) decideFlow(w http.ResponseWriter, r *http.Request, f *flow, f
 	case form.Get("decision") != "approve" || len(granted) == 0:
 		e.ask(w, r, f, session, e.Pages.Text().Get("consent.nothing"), nil)
 	default:
-		if err := e.Consents.Allow(r.Context(), session.User, f.app.ClientID, granted); err != nil {
+		if err := e.Consents.Allow(r.Context(), session.User, f.app, granted); err != nil {
 			e.fail(w, r, fmt.Errorf("storing consent: %w", err))
 			return
 		}
@@ -110,16 +111,34 @@ func chosen(asked, kept []string) (granted, cleared []string) {
 
 // approve makes a code for the granted scopes and sends it to the app.
 func (e *Endpoint) approve(w http.ResponseWriter, r *http.Request, f *flow, session *user.Session, granted []string) {
+	// First the epochs, then the checks again: what ends in between ends the code.
+	epochs := e.Ended.Epochs(ended.Holder{ClientID: f.app.ClientID, OrganizationID: f.app.OrgID, UserID: session.User.ID})
+	if err := e.still(r, f); err != nil {
+		e.fail(w, r, err)
+		return
+	}
 	code, now := randomText(), e.Now()
 	err := e.Codes.CreateCode(r.Context(), storage.AuthorizationCode{Hash: hash(code), ClientID: f.app.ClientID,
 		UserID: session.User.ID, OrgID: session.User.OrganizationID, RedirectURI: f.givenURI, Scopes: granted, Challenge: f.challenge,
-		Nonce: f.nonce, AuthTime: session.AuthTime, SessionID: session.ID, GrantID: uuid.NewString(), CreatedAt: now,
+		Nonce: f.nonce, AuthTime: session.AuthTime, SessionID: session.ID, GrantID: uuid.NewString(), Epochs: epochs, CreatedAt: now,
 		ExpiresAt: now.Add(codeLifetime)})
 	if err != nil {
 		e.fail(w, r, fmt.Errorf("storing authorization code: %w", err))
 		return
 	}
 	e.answer(w, f.request, url.Values{"code": {code}})
+}
+
+// still tells whether session and app are what they were when the request began.
+func (e *Endpoint) still(r *http.Request, f *flow) error {
+	if _, err := e.Sessions.Current(r); err != nil {
+		return fmt.Errorf("the session has ended meanwhile: %w", err)
+	}
+	present, ok := e.Apps.App(f.app.ClientID)
+	if !ok || present.SecurityVersion != f.app.SecurityVersion {
+		return errors.New("the app has changed meanwhile")
+	}
+	return e.Apps.Standing(present)
 }
 
 func (e *Endpoint) record(r *http.Request, f *flow, session *user.Session, action audit.Action, asked []string) {

@@ -4,6 +4,7 @@ package authorize
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -14,6 +15,8 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/user"
@@ -45,7 +48,9 @@ type Endpoint struct {
 	Codes     storage.AuthorizationCodes
 	Pending   storage.PendingAuthorizations
 	// Hint verifies an id token of ours, expired or not.
-	Hint   func(raw string) (IDTokenHint, error)
+	Hint func(raw string) (IDTokenHint, error)
+	// Ended tells the epochs that codes are issued at.
+	Ended  *ended.Ledger
 	Pages  *pages.Renderer
 	Audit  *audit.Log
 	Logger *slog.Logger
@@ -53,7 +58,7 @@ type Endpoint struct {
 }
 
 // Mount adds the endpoint's paths to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	mux.HandleFunc("GET "+oauth.PathAuthorize, e.get)
 	mux.HandleFunc("POST "+oauth.PathAuthorize, e.post)
 	mux.HandleFunc("POST "+PathDecision, e.decide)
@@ -180,13 +185,25 @@ func (e *Endpoint) proceed(w http.ResponseWriter, r *http.Request, f *flow) {
 	switch {
 	case err != nil:
 		e.fail(w, r, err)
-	case covered && !f.prompts(promptConsent):
-		e.approve(w, r, f, session, f.scopes)
+	case covered != user.Uncovered && !f.prompts(promptConsent):
+		e.goOn(w, r, f, session, covered)
 	case f.prompts(promptNone):
 		e.refuse(w, r, f.request, refuse(oauth.CodeConsentRequired, "the user has to allow the access"))
 	default:
 		e.ask(w, r, f, session, "", nil)
 	}
+}
+
+// goOn needs no page. What an administrator has allowed is put on record, so that
+// the person sees the app among the authorized ones and can revoke it.
+func (e *Endpoint) goOn(w http.ResponseWriter, r *http.Request, f *flow, session *user.Session, covered user.Coverage) {
+	if covered == user.Skipped {
+		if err := e.Consents.Allow(r.Context(), session.User, f.app, f.scopes); err != nil {
+			e.fail(w, r, fmt.Errorf("storing consent: %w", err))
+			return
+		}
+	}
+	e.approve(w, r, f, session, f.scopes)
 }
 
 // ask shows the Authorize App page. refused are the scopes cleared so far.

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // maxNonce bounds what is stored with a code and copied into the id token.
@@ -30,12 +30,13 @@ const (
 
 // Apps finds a connected app; the answer is read-only.
 type Apps interface {
-	App(clientID string) (*storage.App, bool)
+	clients.Lookup
+	Standing(app *clients.App) error
 }
 
 // request is a checked authorization request.
 type request struct {
-	app *storage.App
+	app *clients.App
 	// redirectURI is where the answer goes; givenURI is what the request said,
 	// empty when it left it to the one registered.
 	redirectURI, givenURI string
@@ -115,7 +116,7 @@ func parseClient(apps Apps, parameters url.Values) (*request, *refusal) {
 	case !matches(app.RedirectURIs, given):
 		return nil, page("redirect", oauth.CodeInvalidRequest, "redirect_uri is not one of those registered for the app")
 	}
-	if !app.Enabled {
+	if apps.Standing(app) != nil {
 		return nil, page("disabled", oauth.CodeUnauthorizedClient, "the app is disabled", app.Name)
 	}
 	return &request{app: app, redirectURI: uri, givenURI: given}, nil

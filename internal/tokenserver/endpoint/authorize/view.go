@@ -8,14 +8,14 @@ import (
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // AppView is the app as a person sees it.
-func AppView(dir *directory.Directory, app *storage.App) pages.App {
+func AppView(dir *directory.Directory, app *clients.App) pages.App {
 	v := pages.App{Name: app.Name, Namespace: namespace(app.ExternalID), ClientURI: app.ClientURI, PolicyURI: app.PolicyURI, TOSURI: app.TOSURI}
 	if org, ok := dir.Organization(app.OrgID); ok {
 		v.Organization = org.Name

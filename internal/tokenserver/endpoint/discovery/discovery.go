@@ -20,7 +20,7 @@ const maxAge = 15 * time.Minute
 type Endpoint struct{ Metadata oauth.Metadata }
 
 // Mount adds the endpoint to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	mux.HandleFunc(oauth.PathDiscovery, e.serve)
 	mux.HandleFunc(oauth.PathMetadata, e.serve)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 // Endpoint serves /healthz, /readyz and /metrics.
@@ -22,19 +24,18 @@ type Endpoint struct {
 	// StaleAfter is how old that may be before the body says so.
 	StaleAfter time.Duration
 	Now        func() time.Time
+	// Loaded tells whether keys and apps are in memory.
+	Loaded func() bool
 
-	loaded, draining atomic.Bool
+	draining atomic.Bool
 }
-
-// SetLoaded makes the server ready: keys and apps are in memory.
-func (e *Endpoint) SetLoaded() { e.loaded.Store(true) }
 
 // Drain makes the server unready for good, so that no new request is sent to
 // it before it stops.
 func (e *Endpoint) Drain() { e.draining.Store(true) }
 
 // Mount adds the endpoint to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("/readyz", e.ready)
 	mux.Handle("/metrics", promhttp.HandlerFor(e.Gatherer, promhttp.HandlerOpts{}))
@@ -46,7 +47,7 @@ func (e *Endpoint) ready(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case e.draining.Load():
 		text(w, http.StatusServiceUnavailable, "stopping")
-	case !e.loaded.Load():
+	case !e.Loaded():
 		text(w, http.StatusServiceUnavailable, "keys and apps are not loaded yet")
 	default:
 		text(w, http.StatusOK, "keys and apps: loaded", e.database())

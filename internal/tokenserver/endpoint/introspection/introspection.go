@@ -13,9 +13,9 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -30,7 +30,7 @@ type Endpoint struct {
 }
 
 // Mount adds the path to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathIntrospect, e.serve) }
+func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathIntrospect, e.serve) }
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	if !httpx.AllowMethods(w, r, http.MethodPost) {
@@ -63,55 +63,61 @@ func (e *Endpoint) introspect(w http.ResponseWriter, r *http.Request) (oauth.Int
 	if raw == "" {
 		return none, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter token is missing")
 	}
-	access, err := e.Verifier.Verify(r.Context(), raw)
+	found, err := e.look(r.Context(), client.App, raw)
+	client.Failed(err)
+	return found, err
+}
+
+func (e *Endpoint) look(ctx context.Context, asking *clients.App, raw string) (oauth.Introspection, error) {
+	access, err := e.Verifier.Verify(ctx, raw)
 	switch {
 	case err == nil:
-		return e.describe(r.Context(), client.App, access), nil
+		return e.describe(ctx, asking, access)
 	case !errors.Is(err, token.ErrInvalid):
-		return none, err
+		return oauth.Introspection{}, err
 	}
-	return e.refreshToken(r.Context(), client.App, raw)
+	return e.refreshToken(ctx, asking, raw)
 }
 
 // describe answers about an access token, to those who may know.
-func (e *Endpoint) describe(ctx context.Context, asking *storage.App, t *token.AccessToken) oauth.Introspection {
+func (e *Endpoint) describe(ctx context.Context, asking *clients.App, t *token.AccessToken) (oauth.Introspection, error) {
 	if !e.mayKnow(asking, t.ClientID, t.OrgID) {
-		return oauth.Introspection{}
+		return oauth.Introspection{}, nil
 	}
 	answer := oauth.Introspection{
 		Active: true, Scope: oauth.JoinScopes(t.Scopes), ClientID: t.ClientID, TokenType: oauth.TokenTypeBearer,
 		ExpiresAt: t.ExpiresAt.Unix(), IssuedAt: t.IssuedAt.Unix(), Subject: t.Subject, Audience: e.Issuer, Issuer: e.Issuer, ID: t.ID, OrgID: t.OrgID,
 	}
 	for _, c := range t.Contexts {
-		answer.Contexts = append(answer.Contexts, oauth.ContextScope{Scope: c.Scope, ContextParams: oauth.ContextParams{Org: c.Org, EnvID: c.EnvID}})
+		answer.Contexts = append(answer.Contexts, oauth.TokenContext(c))
 	}
-	if t.IsUser {
-		answer.Username = e.username(ctx, t.Subject)
+	if !t.IsUser {
+		return answer, nil
 	}
-	return answer
-}
-
-func (e *Endpoint) username(ctx context.Context, id string) string {
-	found, err := e.People.Find(ctx, id)
+	found, err := e.People.Find(ctx, t.Subject)
 	if err != nil {
-		return "" // it is optional, and the token is valid all the same
+		return oauth.Introspection{}, err
 	}
-	return found.Username
+	answer.Username = found.Username
+	return answer, nil
 }
 
 // refreshToken answers about a refresh token, which only its own client may
 // know: nobody else has a use for it.
-func (e *Endpoint) refreshToken(ctx context.Context, asking *storage.App, raw string) (oauth.Introspection, error) {
-	family, ok, err := e.Refresh.Lookup(ctx, raw)
-	if err != nil || !ok || family.ClientID != asking.ClientID {
+func (e *Endpoint) refreshToken(ctx context.Context, asking *clients.App, raw string) (oauth.Introspection, error) {
+	family, ok, err := e.Refresh.Lookup(ctx, asking, raw)
+	if err != nil || !ok {
 		return oauth.Introspection{}, err
 	}
 	found, err := e.People.Find(ctx, family.UserID)
-	if err != nil && !errors.Is(err, user.ErrUnknown) {
-		return oauth.Introspection{}, err
+	if err == nil {
+		err = user.Admits(asking, found)
 	}
-	if admitted := err == nil && user.Admits(asking, found) == nil; !admitted {
+	if user.Refused(err) {
 		return oauth.Introspection{}, nil
+	}
+	if err != nil {
+		return oauth.Introspection{}, err
 	}
 	return oauth.Introspection{
 		Active: true, Scope: oauth.JoinScopes(family.Scopes), ClientID: family.ClientID, Username: found.Username,
@@ -122,7 +128,7 @@ func (e *Endpoint) refreshToken(ctx context.Context, asking *storage.App, raw st
 // mayKnow: an app may ask about its own tokens, and with introspect:tokens
 // about those of the organizations in whose context it holds that scope: tokens
 // of their apps and of their users.
-func (e *Endpoint) mayKnow(asking *storage.App, clientID, orgID string) bool {
+func (e *Endpoint) mayKnow(asking *clients.App, clientID, orgID string) bool {
 	if asking.ClientID == clientID {
 		return true
 	}

@@ -24,7 +24,7 @@ type Endpoint struct {
 }
 
 // Mount adds the endpoint to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathJWKS, e.serve) }
+func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathJWKS, e.serve) }
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")

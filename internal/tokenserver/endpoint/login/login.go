@@ -7,6 +7,7 @@ package login
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -18,9 +19,9 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/bearer"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -38,7 +39,8 @@ type Endpoint struct {
 	Authenticator *user.Authenticator
 	Issuer        *token.Issuer
 	Verifier      *token.Verifier
-	Revocations   *token.Revocations
+	Ended         *ended.Ledger
+	Directory     *directory.Live
 	// Source is the client's address where trusted proxies tell it; nil: never.
 	Source func(r *http.Request) netip.Addr
 	// Disabled leaves sign-in out; sign-out stays.
@@ -49,7 +51,7 @@ type Endpoint struct {
 }
 
 // Mount adds the endpoint's paths to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	if !e.Disabled {
 		mux.HandleFunc("POST "+PathLogin, e.login)
 		mux.HandleFunc("POST "+PathOldLogin, e.login)
@@ -101,8 +103,14 @@ func read(w http.ResponseWriter, r *http.Request) (username, password string, er
 
 // issue answers with a token that acts as full for the user.
 func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, u *directory.User) {
+	// First the epochs, then the account: a change in between ends the token.
+	epochs := e.Ended.Epochs(ended.Holder{ClientID: token.SignInClientID, UserID: u.ID, OrganizationID: u.OrganizationID})
+	if present, ok := e.Directory.Load().User(u.ID); !ok || !present.Enabled || present.PasswordHash != u.PasswordHash {
+		e.refuse(w, r, user.ErrInvalidCredentials)
+		return
+	}
 	raw, err := e.Issuer.Issue(&token.AccessToken{Subject: u.ID, ClientID: token.SignInClientID, OrgID: u.OrganizationID,
-		Scopes: []string{oauth.ScopeFull}, AuthTime: e.Now()})
+		Scopes: []string{oauth.ScopeFull}, Epochs: epochs, AuthTime: e.Now()})
 	if err != nil {
 		answer.Fail(w, r, e.Logger, err)
 		return
@@ -148,15 +156,14 @@ func (e *Endpoint) logout(w http.ResponseWriter, r *http.Request) {
 		err = e.end(r, t)
 	}
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
-		answer.Fail(w, r, e.Logger, answer.Unavailable("ending a token", err))
+		answer.Fail(w, r, e.Logger, fmt.Errorf("ending a token: %w", err))
 		return
 	}
 	answer.NoContent(w)
 }
 
 func (e *Endpoint) end(r *http.Request, t *token.AccessToken) error {
-	err := e.Revocations.Revoke(r.Context(), storage.Revocation{Kind: storage.RevokeToken, Key: t.ID, ExpiresAt: t.ExpiresAt})
-	if err != nil {
+	if err := e.Ended.EndToken(r.Context(), t.ID, t.ExpiresAt); err != nil {
 		return err
 	}
 	e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenRevoked, ClientID: t.ClientID, OrgID: t.OrgID,

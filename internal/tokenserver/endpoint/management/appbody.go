@@ -10,6 +10,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -40,6 +41,7 @@ type appBody struct {
 	authMethod                         opt[string]
 	publicClient                       opt[bool]
 	tokenFormat                        opt[string]
+	idTokenAlg, accessTokenAlg         opt[string]
 	postLogoutRedirectURIs             opt[[]string]
 	identityProviders                  opt[[]string]
 	skipUserConsent                    opt[bool]
@@ -68,13 +70,17 @@ var appMembers = map[string]func(b *appBody, path string, v any) error{
 	"idprovider_id":                    member(func(b *appBody) *opt[string] { return &b.idProviderID }, orNull(line(maxIdentifierBytes))),
 	"token_endpoint_auth_method":       member(func(b *appBody) *opt[string] { return &b.authMethod }, oneOf(authMethods...)),
 	"public_client":                    member(func(b *appBody) *opt[bool] { return &b.publicClient }, readBool),
-	"access_token_format":              member(func(b *appBody) *opt[string] { return &b.tokenFormat }, oneOf("jwt", "opaque")),
+	"access_token_format":              member(func(b *appBody) *opt[string] { return &b.tokenFormat }, orNull(oneOf("jwt", "opaque"))),
+	"id_token_signed_response_alg":     member(func(b *appBody) *opt[string] { return &b.idTokenAlg }, orNull(oneOf(signingAlgs...))),
+	"access_token_signed_response_alg": member(func(b *appBody) *opt[string] { return &b.accessTokenAlg }, orNull(oneOf(signingAlgs...))),
 	"post_logout_redirect_uris":        member(func(b *appBody) *opt[[]string] { return &b.postLogoutRedirectURIs }, readRedirectURIs),
 	"identity_providers":               member(func(b *appBody) *opt[[]string] { return &b.identityProviders }, readIdentityProviders),
 	"skip_user_consent":                member(func(b *appBody) *opt[bool] { return &b.skipUserConsent }, readBool),
 	"assertions_without_expiry":        member(func(b *appBody) *opt[bool] { return &b.assertionsWithoutExpiry }, readBool),
 	"refresh_grace_seconds":            member(func(b *appBody) *opt[*time.Duration] { return &b.refreshGrace }, readRefreshGrace),
 }
+
+var signingAlgs = []string{keys.RS256, keys.ES256}
 
 var audiences = []string{oauth.AudienceInternal, oauth.AudienceEveryone}
 

@@ -9,6 +9,7 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -34,6 +35,8 @@ type caller struct {
 	token *token.AccessToken
 	// user is the signed-in user; nil when an app calls on its own behalf.
 	user *directory.User
+	// directory is that of the moment the call began.
+	directory *directory.Directory
 }
 
 // administrator tells whether a user with the role, which every call of a user
@@ -48,9 +51,17 @@ func (c *caller) holds(scope, org string) bool {
 		return false
 	}
 	if c.token.IsUser {
-		return c.administrator() && c.user.OrganizationID == org
+		return c.administrator() && hierarchy.Within(c.directory, org, c.user.OrganizationID)
 	}
-	return slices.Contains(c.organizations(scope), org)
+	return slices.ContainsFunc(c.organizations(scope), func(held string) bool {
+		return held == org || administers(scope) && hierarchy.Within(c.directory, org, held)
+	})
+}
+
+// administers tells whether scope reaches the organizations below as well, as an
+// administrator does (tokenserver.md 13).
+func administers(scope string) bool {
+	return scope == oauth.ScopeFull || scope == oauth.ScopeManageConnApps
 }
 
 // organizations are those in whose context an app holds scope. No context means
@@ -60,7 +71,7 @@ func (c *caller) organizations(scope string) []string {
 	var orgs []string
 	inContext := false
 	for _, context := range c.token.Contexts {
-		if context.Scope != scope {
+		if !context.Limits(scope) {
 			continue
 		}
 		inContext = true
@@ -142,6 +153,14 @@ func (c *caller) covers(scope, org string) bool {
 		return c.administrator() && c.may(write, org) || c.holds(scope, org) || c.holds(oauth.ScopeFull, org)
 	}
 	return c.may(write, org)
+}
+
+// party names who calls, for storage.App.SecurityBy.
+func (c *caller) party() string {
+	if c.user != nil {
+		return "user " + c.user.ID
+	}
+	return "client " + c.token.ClientID
 }
 
 // contextOrg is the organization that a scope's context means.

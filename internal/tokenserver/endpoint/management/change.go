@@ -20,7 +20,7 @@ func newApp(clientID, org string, belongs owner, now time.Time) storage.App {
 		GrantTypes: []string{}, RedirectURIs: []string{}, Scopes: []string{}, ContextScopes: []storage.ContextScope{},
 		PublicKeys: []string{}, PostLogoutRedirectURIs: []string{}, IdentityProviders: []string{},
 		Audience: oauth.AudienceInternal, Enabled: true,
-		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, AccessTokenFormat: "jwt",
+		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, SecurityVersion: 1,
 		CreatedAt: now, UpdatedAt: now,
 	}
 }
@@ -42,6 +42,8 @@ func (b appBody) apply(app *storage.App) error {
 	b.generateISS.into(&app.GenerateISSClaimWithoutToken)
 	b.idProviderID.into(&app.IDProviderID)
 	b.tokenFormat.into(&app.AccessTokenFormat)
+	b.idTokenAlg.into(&app.IDTokenAlg)
+	b.accessTokenAlg.into(&app.AccessTokenAlg)
 	b.postLogoutRedirectURIs.into(&app.PostLogoutRedirectURIs)
 	b.identityProviders.into(&app.IdentityProviders)
 	b.skipUserConsent.into(&app.SkipUserConsent)
@@ -63,7 +65,7 @@ func (b appBody) apply(app *storage.App) error {
 		}
 	}
 	assignScopes(app, after)
-	return checkApp(app)
+	return nil
 }
 
 // checkPlain refuses a context where the app keeps plain names.
@@ -91,6 +93,8 @@ func checkApp(app *storage.App) error {
 		return answer.BadRequest("grant_types: client_credentials must be the only grant type of an app; register another app for the others")
 	case len(app.GrantTypes) == 1 && app.GrantTypes[0] == oauth.GrantRefreshToken:
 		return answer.BadRequest("grant_types: refresh_token needs the grant type that gives the first token, such as authorization_code")
+	case app.SkipUserConsent && app.Audience == oauth.AudienceEveryone:
+		return answer.BadRequest("skip_user_consent: not with audience everyone: only the users of its own organization can be spoken for")
 	case actsForItself(app) && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
 		return answer.BadRequest("token_endpoint_auth_method: an app with client_credentials must authenticate; none is not possible")
 	}

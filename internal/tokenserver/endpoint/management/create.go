@@ -5,6 +5,7 @@ package management
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 
@@ -51,7 +52,7 @@ func (e *Endpoint) createOnce(ctx context.Context, c *call, body appBody) (bool,
 		case err == nil:
 			return e.createAgain(ctx, c, app.ClientID)
 		case !errors.Is(err, storage.ErrNotFound):
-			return false, answer.Unavailable("looking up the external id", err)
+			return false, fmt.Errorf("looking up the external id: %w", err)
 		}
 	}
 	app, secret, err := e.prepare(ctx, c, body)
@@ -63,7 +64,7 @@ func (e *Endpoint) createOnce(ctx context.Context, c *call, body appBody) (bool,
 	case errors.Is(err, storage.ErrAlreadyExists):
 		return e.idTaken(ctx, c, body)
 	case err != nil:
-		return false, answer.Unavailable("creating the app", err)
+		return false, fmt.Errorf("creating the app: %w", err)
 	}
 	e.refresh(ctx, app.ClientID)
 	e.record(ctx, c, audit.AppCreated, &app, nil)
@@ -96,7 +97,7 @@ func (e *Endpoint) createAgain(ctx context.Context, c *call, clientID string) (b
 		if err := changeable(app, c.org); err != nil || !hasSecret(app) {
 			return err
 		}
-		if err := c.caller.checkCredentials(app); err != nil {
+		if err := c.caller.settleSecret(app); err != nil {
 			return err
 		}
 		return addSecret(app, secret.record, c.now)
@@ -135,7 +136,11 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 		app.ClientID, chosen = body.clientID.value, body.clientSecret.value
 	}
 	app.ExternalID = body.externalID.value
+	app.SecurityBy = c.caller.party()
 	if err := body.apply(&app); err != nil {
+		return app, madeSecret{}, err
+	}
+	if err := checkApp(&app); err != nil {
 		return app, madeSecret{}, err
 	}
 	if err := e.checkReferences(c, &app, body, scopesOf(&app)); err != nil {
@@ -157,7 +162,7 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 func (e *Endpoint) checkRoom(ctx context.Context, org string) error {
 	n, err := e.Apps.CountApps(ctx, org)
 	if err != nil {
-		return answer.Unavailable("counting apps", err)
+		return fmt.Errorf("counting apps: %w", err)
 	}
 	if n >= maxApps {
 		return answer.BadRequest("the organization has %d apps, the most possible; delete those that are not used", n)

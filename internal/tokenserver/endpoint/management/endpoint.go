@@ -10,8 +10,11 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
@@ -19,8 +22,7 @@ import (
 // View is the server's in-memory view of the apps, which the token endpoint
 // reads.
 type View interface {
-	// App returns an app, to be treated as read-only.
-	App(clientID string) (*storage.App, bool)
+	clients.Lookup
 	// Refresh reads one app again.
 	Refresh(ctx context.Context, clientID string) error
 }
@@ -32,11 +34,6 @@ type Credentials interface {
 	Hash(secret string) []byte
 }
 
-// Revocations ends the tokens of deleted apps.
-type Revocations interface {
-	Revoke(ctx context.Context, revocation storage.Revocation) error
-}
-
 // Sealer keeps secrets recoverable. The label binds a sealed value to its app.
 type Sealer interface {
 	Seal(plain, label []byte) ([]byte, error)
@@ -45,10 +42,10 @@ type Sealer interface {
 
 // Endpoint serves the management API. Every field without a note is required.
 type Endpoint struct {
-	Apps        storage.Apps
-	Revocations Revocations
-	View        View
-	Directory   *directory.Live
+	Apps      storage.Apps
+	Ended     *ended.Ledger
+	View      View
+	Directory *directory.Live
 	// Authenticate verifies the bearer token of a request.
 	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
 	Credentials  Credentials
@@ -58,9 +55,6 @@ type Endpoint struct {
 	// CompleteUntil is the time up to which every use of a secret has reached
 	// the storage. Nil: never.
 	CompleteUntil func() time.Time
-	// TokenLifetime is the longest life of an access token: a deleted app's
-	// tokens are remembered as revoked for so long.
-	TokenLifetime time.Duration
 	Audit         *audit.Log
 	Now           func() time.Time
 	Logger        *slog.Logger
@@ -68,7 +62,7 @@ type Endpoint struct {
 
 // Mount adds every path to mux. Methods are told apart here, not in the mux,
 // so that a wrong one gets the API's own error body.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	for _, base := range []string{oauth.PathConnectedApps, oauth.PathOrganizations + "/{orgId}/connectedApplications"} {
 		mux.Handle(base, e.serve(methods{http.MethodGet: {read, e.list}, http.MethodPost: {write, e.create}}))
 		mux.Handle(base+"/{clientId}", e.serve(methods{
@@ -149,9 +143,9 @@ func (e *Endpoint) authenticate(r *http.Request) (*caller, error) {
 	if refused != nil {
 		return nil, answer.Unauthenticated(r, refused)
 	}
-	c := &caller{token: verified}
+	c := &caller{token: verified, directory: e.Directory.Load()}
 	if verified.IsUser {
-		user, ok := e.Directory.Load().User(verified.Subject)
+		user, ok := c.directory.User(verified.Subject)
 		if !ok {
 			user = &directory.User{ID: verified.Subject, OrganizationID: verified.OrgID}
 		}

@@ -25,6 +25,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/management"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
@@ -76,9 +77,10 @@ func start(t *testing.T, options ...option) *server {
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	s.store = store
 	logger := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	live := directory.NewLive(testDirectory())
 	s.endpoint = &management.Endpoint{
-		Apps: store, Revocations: token.NewRevocations(store, s.clock), View: clients.New(store), Directory: directory.NewLive(testDirectory()),
-		Authenticate: s.authenticate, Credentials: hasher, TokenLifetime: time.Hour,
+		Apps: store, Ended: ended.New(store, s.clock), View: clients.New(store, live), Directory: live,
+		Authenticate: s.authenticate, Credentials: hasher,
 		Audit: &audit.Log{Logger: logger}, Now: s.clock, Logger: logger,
 	}
 	for _, option := range options {

@@ -5,6 +5,7 @@ package management
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -45,7 +46,7 @@ func (e *Endpoint) list(ctx context.Context, c *call) error {
 	}
 	apps, total, err := e.Apps.Apps(ctx, query)
 	if err != nil {
-		return answer.Unavailable("listing apps", err)
+		return fmt.Errorf("listing apps: %w", err)
 	}
 	reply := oauth.List[oauth.ConnectedApp]{Data: make([]oauth.ConnectedApp, len(apps)), Total: total}
 	for i := range apps {
@@ -96,7 +97,7 @@ func (e *Endpoint) app(ctx context.Context, c *call) (storage.App, error) {
 	case errors.Is(err, storage.ErrNotFound) || err == nil && app.OrgID != c.org:
 		return storage.App{}, noSuchApp
 	case err != nil:
-		return storage.App{}, answer.Unavailable("reading the app", err)
+		return storage.App{}, fmt.Errorf("reading the app: %w", err)
 	}
 	return app, nil
 }
@@ -118,7 +119,14 @@ func changeable(app *storage.App, org string) error {
 // refresh makes a local write visible to the next token request. When it fails
 // the change feed does the same a moment later.
 func (e *Endpoint) refresh(ctx context.Context, clientID string) {
-	if err := e.View.Refresh(context.WithoutCancel(ctx), clientID); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	err := e.View.Refresh(ctx, clientID)
+	if err == nil {
+		// After the view: nothing is issued at a new epoch to what the view still
+		// takes for enabled.
+		err = e.Ended.AppChanged(ctx, clientID)
+	}
+	if err != nil {
 		e.Logger.WarnContext(ctx, "refreshing the view of an app", "client_id", clientID, "error", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -77,7 +78,7 @@ func checkContexts(dir *directory.Directory, c *call, app *storage.App, added []
 	for _, s := range added {
 		id := contextOrg(s, app.OrgID)
 		org, ok := dir.Organization(id)
-		if !ok || !within(dir, org, app.OrgID) && !c.caller.may(write, id) {
+		if !ok || !hierarchy.Within(dir, id, app.OrgID) && !c.caller.may(write, id) {
 			return answer.BadRequest("scopes: %s: no organization %s", s.Scope, shorten(id))
 		}
 		if s.EnvID != "" && !slices.ContainsFunc(org.Environments, func(env directory.Environment) bool { return env.ID == s.EnvID }) {
@@ -88,20 +89,4 @@ func checkContexts(dir *directory.Directory, c *call, app *storage.App, added []
 		}
 	}
 	return nil
-}
-
-// within tells whether org is root or below it. The depth is bounded against a
-// circle of parents.
-func within(dir *directory.Directory, org *directory.Organization, root string) bool {
-	for range 64 {
-		if org.ID == root {
-			return true
-		}
-		parent, ok := dir.Organization(org.ParentID)
-		if org.ParentID == "" || !ok {
-			return false
-		}
-		org = parent
-	}
-	return false
 }

@@ -73,12 +73,15 @@ func (e *Endpoint) changeScopes(
 		if err := changeable(app, c.org); err != nil {
 			return err
 		}
-		current := scopesOf(app)
+		before, current := *app, scopesOf(app)
 		list := combine(current, sent)
 		if err := checkPlain(app, "scopes", list); err != nil {
 			return err
 		}
 		assignScopes(app, list)
+		if err := c.caller.settle(&before, app); err != nil {
+			return err
+		}
 		if err := checkApp(app); err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (e *Endpoint) addSecret(ctx context.Context, c *call) error {
 		if !hasSecret(app) {
 			return answer.BadRequest("an app with token_endpoint_auth_method %s has no secret", app.TokenEndpointAuthMethod)
 		}
-		if err := c.caller.checkCredentials(app); err != nil {
+		if err := c.caller.settleSecret(app); err != nil {
 			return err
 		}
 		retireSecrets(app, c.now.Add(overlap))

@@ -5,6 +5,7 @@ package management
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -75,7 +76,7 @@ func updated(err error) error {
 	if errors.As(err, &p) {
 		return err
 	}
-	return answer.Unavailable("updating the app", err)
+	return fmt.Errorf("updating the app: %w", err)
 }
 
 // patch applies all of the body but its secret.
@@ -86,6 +87,7 @@ func (e *Endpoint) patch(c *call, app *storage.App, body appBody) error {
 	if body.externalID.set && body.externalID.value != app.ExternalID {
 		return answer.BadRequest("external_id: is set on creation only")
 	}
+	before := *app
 	if id := body.ownerUserID.value; id != "" && id != app.OwnerUserID {
 		heir, err := e.namedOwner(id, app.OrgID)
 		if err != nil {
@@ -93,8 +95,13 @@ func (e *Endpoint) patch(c *call, app *storage.App, body appBody) error {
 		}
 		app.OwnerUserID, app.OwnerOrgID = heir.userID, heir.orgID
 	}
-	before := *app
 	if err := body.apply(app); err != nil {
+		return err
+	}
+	if err := c.caller.settle(&before, app); err != nil {
+		return err
+	}
+	if err := checkApp(app); err != nil {
 		return err
 	}
 	added := scopesOf(app)
@@ -106,11 +113,6 @@ func (e *Endpoint) patch(c *call, app *storage.App, body appBody) error {
 	}
 	if err := e.checkReferences(c, app, body, added); err != nil {
 		return err
-	}
-	if !slices.Equal(before.PublicKeys, app.PublicKeys) {
-		if err := c.caller.checkCredentials(app); err != nil {
-			return err
-		}
 	}
 	if hasSecret(&before) && !hasSecret(app) {
 		retireSecrets(app, c.now)
@@ -151,7 +153,7 @@ func (e *Endpoint) replaceSecrets(c *call, app *storage.App, secret madeSecret, 
 	if !hasSecret(app) {
 		return false, answer.BadRequest("client_secret: an app with token_endpoint_auth_method %s has no secret", app.TokenEndpointAuthMethod)
 	}
-	if err := c.caller.checkCredentials(app); err != nil {
+	if err := c.caller.settleSecret(app); err != nil {
 		return false, err
 	}
 	retireSecrets(app, c.now)
@@ -182,17 +184,11 @@ func (e *Endpoint) delete(ctx context.Context, c *call) error {
 	if err := changeable(&app, c.org); err != nil {
 		return err
 	}
-	revocation := storage.Revocation{
-		Kind: storage.RevokeApp, Key: app.ClientID, NotBefore: c.now, ExpiresAt: c.now.Add(e.TokenLifetime + time.Minute),
-	}
-	if err := e.Revocations.Revoke(ctx, revocation); err != nil {
-		return answer.Unavailable("revoking the app's tokens", err)
-	}
-	switch err := e.Apps.DeleteApp(ctx, app.ClientID, c.now); {
+	switch err := e.Ended.DeleteApp(ctx, app.ClientID); {
 	case errors.Is(err, storage.ErrNotFound):
 		return noSuchApp
 	case err != nil:
-		return answer.Unavailable("deleting the app", err)
+		return err
 	}
 	e.refresh(ctx, app.ClientID)
 	e.record(ctx, c, audit.AppDeleted, &app, nil)

@@ -3,11 +3,13 @@
 package management
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -33,7 +35,9 @@ func wireApp(app *storage.App) oauth.ConnectedApp {
 		GenerateISSClaimWithoutToken: app.GenerateISSClaimWithoutToken,
 		IDProviderID:                 nullable(app.IDProviderID),
 		TokenEndpointAuthMethod:      app.TokenEndpointAuthMethod,
-		AccessTokenFormat:            app.AccessTokenFormat,
+		AccessTokenFormat:            nullable(app.AccessTokenFormat),
+		IDTokenSignedResponseAlg:     cmp.Or(app.IDTokenAlg, keys.RS256),
+		AccessTokenSignedResponseAlg: cmp.Or(app.AccessTokenAlg, keys.ES256),
 		PostLogoutRedirectURIs:       array(app.PostLogoutRedirectURIs),
 		IdentityProviders:            array(app.IdentityProviders),
 		SkipUserConsent:              app.SkipUserConsent,

@@ -14,6 +14,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
@@ -26,7 +27,7 @@ type Endpoint struct {
 }
 
 // Mount adds the paths to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	const one = oauth.PathOrganizations + "/{orgId}"
 	mux.Handle(one, e.serve(e.organization))
 	mux.Handle(one+"/hierarchy", e.serve(e.hierarchy))

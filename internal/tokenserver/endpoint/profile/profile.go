@@ -8,15 +8,17 @@ package profile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -24,9 +26,7 @@ import (
 // Endpoint serves the profile. Every field without a note is required.
 type Endpoint struct {
 	// View is the server's in-memory view of the apps.
-	View interface {
-		App(clientID string) (*storage.App, bool)
-	}
+	View      clients.Lookup
 	Directory *directory.Live
 	// People also finds users whom an identity provider asserted; nil: those of
 	// the configuration alone.
@@ -37,7 +37,7 @@ type Endpoint struct {
 }
 
 // Mount adds the paths to mux, each also with a slash at its end.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
+func (e *Endpoint) Mount(mux httpx.Router) {
 	for path, shape := range map[string]func(oauth.User, *oauth.MeClient) any{
 		oauth.PathProfile: flat,
 		oauth.PathUsersMe: flat,
@@ -94,7 +94,7 @@ func permitted(caller *token.AccessToken) error {
 }
 
 // find returns the user of the token, or the owner of the app.
-func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *storage.App) (*directory.User, error) {
+func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *clients.App) (*directory.User, error) {
 	dir := e.Directory.Load()
 	if !caller.IsUser {
 		if found, ok := owner(dir, app); ok {
@@ -107,7 +107,7 @@ func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *sto
 		var err error
 		found, err = e.People.Find(ctx, caller.Subject)
 		if err != nil && !errors.Is(err, user.ErrUnknown) {
-			return nil, answer.Unavailable("finding the user", err)
+			return nil, fmt.Errorf("finding the user: %w", err)
 		}
 		ok = err == nil
 	}
@@ -121,7 +121,7 @@ func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *sto
 
 // owner is the app's owner, or the owner of its organization when that user is
 // gone.
-func owner(dir *directory.Directory, app *storage.App) (*directory.User, bool) {
+func owner(dir *directory.Directory, app *clients.App) (*directory.User, bool) {
 	if app == nil {
 		return nil, false
 	}
@@ -135,7 +135,7 @@ func owner(dir *directory.Directory, app *storage.App) (*directory.User, bool) {
 	return dir.User(org.OwnerID)
 }
 
-func wireClient(app *storage.App) *oauth.MeClient {
+func wireClient(app *clients.App) *oauth.MeClient {
 	if app == nil {
 		return nil
 	}

@@ -65,7 +65,7 @@ func start(t *testing.T, appOwner string) string {
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	_, err = store.CreateApp(t.Context(), storage.App{ClientID: appID, OrgID: org, Name: "GitProxy", OwnerUserID: appOwner, Enabled: true, CreatedAt: now, UpdatedAt: now})
 	require.NoError(t, err)
-	view := clients.New(store)
+	view := clients.New(store, dir)
 	require.NoError(t, view.Load(t.Context()))
 	asserted, err := store.PutUser(t.Context(), storage.User{ID: "asserted-1", OrgID: org, IDProviderID: "idp", Username: "fed"}, now)
 	require.NoError(t, err)

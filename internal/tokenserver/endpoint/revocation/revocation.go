@@ -8,28 +8,27 @@ package revocation
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
+	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
 // Endpoint serves revocation. Every field is required.
 type Endpoint struct {
-	Clients     *clientauth.Authenticator
-	Verifier    *token.Verifier
-	Refresh     *grant.RefreshTokens
-	Revocations *token.Revocations
-	Audit       *audit.Log
+	Clients  *clientauth.Authenticator
+	Verifier *token.Verifier
+	Refresh  *grant.RefreshTokens
+	Ended    *ended.Ledger
+	Audit    *audit.Log
 }
 
 // Mount adds the path to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathRevoke, e.serve) }
+func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathRevoke, e.serve) }
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	if !httpx.AllowMethods(w, r, http.MethodPost) {
@@ -61,6 +60,12 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
 	if raw == "" {
 		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter token is missing")
 	}
+	err = e.end(r, client, raw)
+	client.Failed(err)
+	return err
+}
+
+func (e *Endpoint) end(r *http.Request, client *clientauth.Client, raw string) error {
 	access, err := e.Verifier.Verify(r.Context(), raw)
 	switch {
 	case err == nil:
@@ -71,10 +76,6 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
 	return e.refreshToken(r, client, raw)
 }
 
-// remembered is how much longer than the token lives its revocation is kept:
-// the clocks of replicas differ.
-const remembered = time.Minute
-
 // accessToken ends one access token. Whoever has it may end it, as existing
 // clients do without authentication; a client that does authenticate must be
 // the token's.
@@ -82,9 +83,7 @@ func (e *Endpoint) accessToken(r *http.Request, client *clientauth.Client, t *to
 	if client != nil && client.App.ClientID != t.ClientID {
 		return errAnotherClient
 	}
-	err := e.Revocations.Revoke(r.Context(), storage.Revocation{
-		Kind: storage.RevokeToken, Key: t.ID, ExpiresAt: t.ExpiresAt.Add(remembered),
-	})
+	err := e.Ended.EndToken(r.Context(), t.ID, t.ExpiresAt)
 	if err == nil {
 		e.record(r, t.ClientID, t.Subject, "access token")
 	}
@@ -96,16 +95,16 @@ var errAnotherClient = oauth.Errorf(oauth.CodeUnauthorizedClient, "the token was
 // refreshToken ends all that came of the authorization behind the token. It
 // lives too long for possession to be enough.
 func (e *Endpoint) refreshToken(r *http.Request, client *clientauth.Client, raw string) error {
-	family, ok, err := e.Refresh.Lookup(r.Context(), raw)
+	family, ours, err := e.Refresh.Recognise(r.Context(), raw)
 	switch {
-	case err != nil || !ok:
+	case err != nil || !ours:
 		return err
 	case client == nil:
 		return oauth.Errorf(oauth.CodeInvalidClient, "a refresh token is revoked by its client alone, which must authenticate")
 	case client.App.ClientID != family.ClientID:
 		return errAnotherClient
 	}
-	if err := e.Refresh.Revoke(r.Context(), raw, family.ClientID); err != nil {
+	if err := e.Ended.EndFamily(r.Context(), family.ID); err != nil {
 		return err
 	}
 	e.record(r, family.ClientID, family.UserID, "refresh token and all tokens of its authorization")

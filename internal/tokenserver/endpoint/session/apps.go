@@ -8,6 +8,7 @@ import (
 	"net/url"
 
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
@@ -36,7 +37,7 @@ func (e *Endpoint) authorizedApps(w http.ResponseWriter, r *http.Request) {
 	e.Pages.AuthorizedApps(w, view)
 }
 
-func authorizedApp(dir *directory.Directory, app *storage.App, consent storage.Consent) pages.AuthorizedApp {
+func authorizedApp(dir *directory.Directory, app *clients.App, consent storage.Consent) pages.AuthorizedApp {
 	v := pages.AuthorizedApp{App: authorize.AppView(dir, app), ClientID: app.ClientID, Since: consent.CreatedAt, Disabled: !app.Enabled}
 	for _, name := range consent.Scopes {
 		v.Scopes = append(v.Scopes, authorize.ScopeView(name))

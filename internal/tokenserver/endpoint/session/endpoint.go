@@ -13,6 +13,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -51,8 +52,7 @@ type Endpoint struct {
 }
 
 // Mount adds the endpoint's paths to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) {
-	mux.Handle("GET "+pages.AssetPath, e.Pages.Assets())
+func (e *Endpoint) Mount(mux httpx.Router) {
 	mux.HandleFunc("GET "+authorize.PathSignIn, e.showSignIn)
 	mux.HandleFunc("GET "+PathLogin, func(w http.ResponseWriter, _ *http.Request) { redirect(w, authorize.PathSignIn) })
 	mux.HandleFunc("POST "+authorize.PathSignIn, e.form(e.signIn))

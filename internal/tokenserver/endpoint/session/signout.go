@@ -9,16 +9,16 @@ import (
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
 // ending is a checked request to end the session.
 type ending struct {
 	// app asked for it; nil: nobody we know did.
-	app *storage.App
+	app *clients.App
 	// hint is what id_token_hint proves; zero: nothing.
 	hint authorize.IDTokenHint
 	// asked tells that the request names a place to go on to; target is that
@@ -57,7 +57,7 @@ func (e *Endpoint) parseEnding(query url.Values) (ending, string) {
 }
 
 // target is where the app may have the browser sent, with its state.
-func target(app *storage.App, query url.Values) string {
+func target(app *clients.App, query url.Values) string {
 	uri := query.Get("post_logout_redirect_uri")
 	if uri == "" || !slices.Contains(app.PostLogoutRedirectURIs, uri) {
 		return ""

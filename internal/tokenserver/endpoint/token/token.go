@@ -26,10 +26,13 @@ type Endpoint struct {
 	// Source tells the caller's address where a trusted proxy gives a real one;
 	// nil: not known.
 	Source func(*http.Request) netip.Addr
+	// Fresh tells whether what is in memory is up to date: every grant that is
+	// not Cached needs that. Errors: as feed.Follower.Confirm.
+	Fresh func(ctx context.Context) error
 }
 
 // Mount adds the endpoint to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathToken, e.serve) }
+func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathToken, e.serve) }
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	if !httpx.AllowMethods(w, r, http.MethodPost) {
@@ -58,6 +61,11 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	}
 	event := httpx.EventOf(r.Context())
 	event.GrantType = chosen.Type()
+	if !chosen.Cached() {
+		if err := e.Fresh(r.Context()); err != nil {
+			return nil, err
+		}
+	}
 	request := &grant.Request{
 		Scopes: oauth.SplitScopes(parameters["scope"]),
 		Code:   parameters["code"], RedirectURI: parameters["redirect_uri"], CodeVerifier: parameters["code_verifier"],
@@ -78,10 +86,12 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 		}
 	}
 	result, err := chosen.Authorize(r.Context(), request)
-	if err == nil {
-		event.ClientID = result.App.ClientID
+	if err != nil {
+		request.Client.Failed(err)
+		return nil, err
 	}
-	return result, err
+	event.ClientID = result.App.ClientID
+	return result, nil
 }
 
 func (e *Endpoint) grant(grantType string) (grant.Grant, error) {

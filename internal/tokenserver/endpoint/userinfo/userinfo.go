@@ -7,11 +7,13 @@ package userinfo
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -25,7 +27,7 @@ type Endpoint struct {
 }
 
 // Mount adds the path to mux.
-func (e *Endpoint) Mount(mux *http.ServeMux) { mux.HandleFunc(oauth.PathUserInfo, e.serve) }
+func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathUserInfo, e.serve) }
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	claims, err := e.claims(w, r)
@@ -55,7 +57,7 @@ func (e *Endpoint) claims(w http.ResponseWriter, r *http.Request) (user.Claims, 
 		return user.Claims{}, &answer.Problem{Status: http.StatusUnauthorized, Message: "the user of this token is gone",
 			Challenge: `Bearer error="invalid_token"`}
 	case err != nil:
-		return user.Claims{}, answer.Unavailable("finding the user", err)
+		return user.Claims{}, fmt.Errorf("finding the user: %w", err)
 	}
 	return user.ClaimsOf(u, caller.Scopes), nil
 }

@@ -97,6 +97,8 @@ func classify(err error) error {
 	switch engine.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return fmt.Errorf("%w: %w", storage.ErrAlreadyExists, err)
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return fmt.Errorf("what it belongs to: %w: %w", storage.ErrNotFound, err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)
 	}

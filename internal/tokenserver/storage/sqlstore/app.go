@@ -107,7 +107,13 @@ func (s *Store) UpdateApp(
 			return nil
 		}
 		after.UpdatedAt = now
-		return s.saveApp(ctx, tx, before, &after, now)
+		if err := s.saveApp(ctx, tx, before, &after, now); err != nil || after.Enabled || !before.Enabled {
+			return err
+		}
+		// After the app in the feed: nothing is issued at the new epoch to an app
+		// that a replica still takes for enabled.
+		_, err = s.raiseEpoch(ctx, tx, storage.EpochApp, clientID, now)
+		return err
 	})
 	return after, err
 }
@@ -129,8 +135,9 @@ func (s *Store) saveApp(ctx context.Context, tx *sql.Tx, before storage.App, aft
 }
 
 // DeleteApp implements storage.Apps.
-func (s *Store) DeleteApp(ctx context.Context, clientID string, now time.Time) error {
-	return s.inTx(ctx, func(tx *sql.Tx) error {
+func (s *Store) DeleteApp(ctx context.Context, clientID string, now time.Time) (storage.Epoch, error) {
+	var ended storage.Epoch
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		app, err := s.oneApp(ctx, tx, `client_id = ?`+s.dialect.ForUpdate, clientID)
 		if err != nil {
 			return err
@@ -142,9 +149,13 @@ func (s *Store) DeleteApp(ctx context.Context, clientID string, now time.Time) e
 			clientID, app.OrgID, micros(now)); err != nil {
 			return err
 		}
-		_, err = s.recordChange(ctx, tx, storage.ChangeApp, clientID, now)
+		if _, err = s.recordChange(ctx, tx, storage.ChangeApp, clientID, now); err != nil {
+			return err
+		}
+		ended, err = s.raiseEpoch(ctx, tx, storage.EpochApp, clientID, now)
 		return err
 	})
+	return ended, err
 }
 
 // CountApps implements storage.Apps.

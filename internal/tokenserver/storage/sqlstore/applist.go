@@ -21,39 +21,34 @@ func (s *Store) Apps(ctx context.Context, query storage.AppQuery) ([]storage.App
 	if query.Search != "" {
 		where, args = where+` AND search LIKE ? ESCAPE '\'`, append(args, likePattern(query.Search))
 	}
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, 0, s.classify("beginning to read", err)
-	}
-	defer func() { _ = tx.Rollback() }()
-
 	var total int
-	if err := s.queryRow(ctx, tx, []any{&total}, `SELECT COUNT(*) FROM apps WHERE `+where, args...); err != nil {
-		return nil, 0, err
-	}
-	page, err := s.appPage(ctx, tx, where+` ORDER BY created_at, client_id LIMIT ? OFFSET ?`, append(args, query.Limit, query.Offset)...)
+	var page []storage.App
+	err := s.inReadTx(ctx, func(tx *sql.Tx) (err error) {
+		if err := s.queryRow(ctx, tx, []any{&total}, `SELECT COUNT(*) FROM apps WHERE `+where, args...); err != nil {
+			return err
+		}
+		page, err = s.appPage(ctx, tx, where+` ORDER BY created_at, client_id LIMIT ? OFFSET ?`, append(args, query.Limit, query.Offset)...)
+		return err
+	})
 	return page, total, err
 }
 
 // AllApps implements storage.Apps.
 func (s *Store) AllApps(ctx context.Context, visit func(storage.App) error) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return s.classify("beginning to read", err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	secrets, err := s.allSecrets(ctx, tx)
-	if err != nil {
-		return err
-	}
-	return s.queryRows(ctx, tx, func(rows *sql.Rows) error {
-		app, err := scanApp(rows)
+	return s.inReadTx(ctx, func(tx *sql.Tx) error {
+		secrets, err := s.allSecrets(ctx, tx)
 		if err != nil {
 			return err
 		}
-		app.Secrets = secrets[app.ClientID]
-		return visit(app)
-	}, `SELECT `+appColumns+` FROM apps`)
+		return s.queryRows(ctx, tx, func(rows *sql.Rows) error {
+			app, err := scanApp(rows)
+			if err != nil {
+				return err
+			}
+			app.Secrets = secrets[app.ClientID]
+			return visit(app)
+		}, `SELECT `+appColumns+` FROM apps`)
+	})
 }
 
 func (s *Store) appPage(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]storage.App, error) {

@@ -14,16 +14,16 @@ import (
 )
 
 const codeColumns = `hash, client_id, user_id, org_id, redirect_uri, scopes, challenge, nonce, auth_time, session_id, grant_id,
-	created_at, expires_at, redeemed_at`
+	epochs, created_at, expires_at, redeemed_at`
 
 // CreateCode implements storage.AuthorizationCodes.
 func (s *Store) CreateCode(ctx context.Context, code storage.AuthorizationCode) error {
 	if err := checkTexts(append([]string{code.RedirectURI, code.Nonce, code.Challenge}, code.Scopes...)); err != nil {
 		return err
 	}
-	_, err := s.exec(ctx, s.write, `INSERT INTO authorization_codes (`+codeColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.exec(ctx, s.write, `INSERT INTO authorization_codes (`+codeColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		code.Hash, code.ClientID, code.UserID, code.OrgID, code.RedirectURI, encodeList(code.Scopes), code.Challenge, code.Nonce,
-		micros(code.AuthTime), code.SessionID, code.GrantID, micros(code.CreatedAt), micros(code.ExpiresAt), micros(code.RedeemedAt))
+		micros(code.AuthTime), code.SessionID, code.GrantID, encodeEpochs(code.Epochs), micros(code.CreatedAt), micros(code.ExpiresAt), micros(code.RedeemedAt))
 	return err
 }
 
@@ -60,17 +60,36 @@ func (s *Store) whyNotRedeemed(ctx context.Context, tx *sql.Tx, hash []byte) err
 
 func (s *Store) code(ctx context.Context, q querier, query string, args ...any) (storage.AuthorizationCode, error) {
 	var code storage.AuthorizationCode
-	var scopes string
+	var scopes, epochs string
 	var authTime, createdAt, expiresAt, redeemedAt int64
 	err := s.queryRow(ctx, q, []any{&code.Hash, &code.ClientID, &code.UserID, &code.OrgID, &code.RedirectURI, &scopes, &code.Challenge,
-		&code.Nonce, &authTime, &code.SessionID, &code.GrantID, &createdAt, &expiresAt, &redeemedAt}, query, args...)
+		&code.Nonce, &authTime, &code.SessionID, &code.GrantID, &epochs, &createdAt, &expiresAt, &redeemedAt}, query, args...)
 	if err != nil {
 		return storage.AuthorizationCode{}, err
 	}
 	code.AuthTime, code.CreatedAt = fromMicros(authTime), fromMicros(createdAt)
 	code.ExpiresAt, code.RedeemedAt = fromMicros(expiresAt), fromMicros(redeemedAt)
+	if code.Epochs, err = decodeEpochs(epochs); err != nil {
+		return storage.AuthorizationCode{}, err
+	}
 	code.Scopes, err = decodeList(scopes)
 	return code, err
+}
+
+func encodeEpochs(e storage.Epochs) string {
+	text, err := json.Marshal(e)
+	if err != nil {
+		panic("encoding numbers: " + err.Error())
+	}
+	return string(text)
+}
+
+func decodeEpochs(text string) (storage.Epochs, error) {
+	var e storage.Epochs
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return storage.Epochs{}, fmt.Errorf("decoding epochs: %w", err)
+	}
+	return e, nil
 }
 
 // encodeList writes a list as JSON; an absent one as the empty one.

@@ -11,7 +11,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
-const consentColumns = `user_id, client_id, org_id, scopes, created_at, updated_at`
+const consentColumns = `user_id, client_id, org_id, scopes, security_version, created_at, updated_at`
 
 // Consent implements storage.Consents.
 func (s *Store) Consent(ctx context.Context, userID, clientID, orgID string) (storage.Consent, error) {
@@ -37,18 +37,22 @@ func (s *Store) WidenConsent(ctx context.Context, consent storage.Consent, now t
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		// The row comes first: two transactions that both find none would each
 		// write its own scopes alone.
-		if _, err := s.exec(ctx, tx, `INSERT INTO consents (`+consentColumns+`) VALUES (?, ?, ?, ?, ?, ?)
+		if _, err := s.exec(ctx, tx, `INSERT INTO consents (`+consentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (user_id, client_id, org_id) DO NOTHING`,
-			consent.UserID, consent.ClientID, consent.OrgID, "[]", micros(now), micros(now)); err != nil {
+			consent.UserID, consent.ClientID, consent.OrgID, "[]", consent.SecurityVersion, micros(now), micros(now)); err != nil {
 			return err
 		}
 		before, err := s.consent(ctx, tx, consent.UserID, consent.ClientID, consent.OrgID, s.dialect.ForUpdate)
 		if err != nil {
 			return err
 		}
-		consent.CreatedAt, consent.Scopes, consent.UpdatedAt = before.CreatedAt, union(before.Scopes, consent.Scopes), now
-		_, err = s.exec(ctx, tx, `UPDATE consents SET scopes = ?, updated_at = ? WHERE user_id = ? AND client_id = ? AND org_id = ?`,
-			encodeList(consent.Scopes), micros(now), consent.UserID, consent.ClientID, consent.OrgID)
+		if before.SecurityVersion == consent.SecurityVersion {
+			consent.Scopes = union(before.Scopes, consent.Scopes)
+		}
+		consent.CreatedAt, consent.UpdatedAt = before.CreatedAt, now
+		_, err = s.exec(ctx, tx, `UPDATE consents SET scopes = ?, security_version = ?, updated_at = ?
+			WHERE user_id = ? AND client_id = ? AND org_id = ?`,
+			encodeList(consent.Scopes), consent.SecurityVersion, micros(now), consent.UserID, consent.ClientID, consent.OrgID)
 		return err
 	})
 	return consent, err
@@ -79,27 +83,19 @@ func (s *Store) UserConsents(ctx context.Context, userID string) ([]storage.Cons
 	return consents, err
 }
 
-// RevokeConsent implements storage.Consents.
-func (s *Store) RevokeConsent(ctx context.Context, userID, clientID, orgID string, now, tokensEnd time.Time) error {
-	return s.inTx(ctx, func(tx *sql.Tx) error {
-		n, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ? AND org_id = ?`, userID, clientID, orgID)
+// RevokeConsent implements storage.Consents. Codes and refresh families end with
+// the epoch they were made at.
+func (s *Store) RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error) {
+	var ended storage.Epoch
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		_, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ? AND org_id = ?`, userID, clientID, orgID)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return storage.ErrNotFound
-		}
-		if _, err := s.exec(ctx, tx, `DELETE FROM authorization_codes WHERE user_id = ? AND client_id = ? AND redeemed_at = 0`,
-			userID, clientID); err != nil {
-			return err
-		}
-		if _, err := s.exec(ctx, tx, `UPDATE refresh_families SET revoked_at = ? WHERE user_id = ? AND client_id = ? AND revoked_at = 0`,
-			micros(now), userID, clientID); err != nil {
-			return err
-		}
-		return s.revoke(ctx, tx, storage.Revocation{Kind: storage.RevokeConsent, Key: userID + " " + clientID, NotBefore: now,
-			ExpiresAt: tokensEnd}, now)
+		ended, err = s.raiseEpoch(ctx, tx, storage.EpochConsent, storage.ConsentKey(userID, clientID), now)
+		return err
 	})
+	return ended, err
 }
 
 // consentRow is a consent as the table holds it.
@@ -110,7 +106,7 @@ type consentRow struct {
 }
 
 func (r *consentRow) dest() []any {
-	return []any{&r.record.UserID, &r.record.ClientID, &r.record.OrgID, &r.scopes, &r.createdAt, &r.updatedAt}
+	return []any{&r.record.UserID, &r.record.ClientID, &r.record.OrgID, &r.scopes, &r.record.SecurityVersion, &r.createdAt, &r.updatedAt}
 }
 
 func (r *consentRow) consent() (storage.Consent, error) {

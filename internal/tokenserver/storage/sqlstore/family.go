@@ -11,12 +11,12 @@ import (
 )
 
 const familyColumns = `id, nonce, generation, client_id, user_id, org_id, scopes, auth_time, session_id, code_hash,
-	created_at, rotated_at, expires_at, revoked_at`
+	epochs, created_at, rotated_at, expires_at, revoked_at`
 
 func (s *Store) createFamily(ctx context.Context, tx *sql.Tx, f storage.RefreshFamily) error {
-	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		f.ID, f.Nonce, f.Generation, f.ClientID, f.UserID, f.OrgID, encodeList(f.Scopes), micros(f.AuthTime), f.SessionID, f.CodeHash,
-		micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt))
+		encodeEpochs(f.Epochs), micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt))
 	return err
 }
 
@@ -33,11 +33,11 @@ func (s *Store) FamilyByCode(ctx context.Context, codeHash []byte) (storage.Refr
 // RotateFamily implements storage.RefreshFamilies: one statement, so that it
 // costs one commit and nothing can come between.
 func (s *Store) RotateFamily(
-	ctx context.Context, id string, generation int64, now, expiresAt time.Time,
+	ctx context.Context, id string, generation, next int64, now, expiresAt time.Time,
 ) (storage.RefreshFamily, error) {
-	return s.family(ctx, s.write, `UPDATE refresh_families SET generation = generation + 1, rotated_at = ?, expires_at = ?
+	return s.family(ctx, s.write, `UPDATE refresh_families SET generation = ?, rotated_at = ?, expires_at = ?
 		WHERE id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
-		micros(now), micros(expiresAt), id, generation, micros(now))
+		next, micros(now), micros(expiresAt), id, generation, micros(now))
 }
 
 // RevokeFamily implements storage.RefreshFamilies.
@@ -46,21 +46,24 @@ func (s *Store) RevokeFamily(ctx context.Context, id string, now, tokensEnd time
 		if _, err := s.exec(ctx, tx, `UPDATE refresh_families SET revoked_at = ? WHERE id = ? AND revoked_at = 0`, micros(now), id); err != nil {
 			return err
 		}
-		return s.revoke(ctx, tx, storage.Revocation{Kind: storage.RevokeFamily, Key: id, ExpiresAt: tokensEnd}, now)
+		return s.endToken(ctx, tx, storage.EndedToken{Kind: storage.EndedFamily, Key: id, ExpiresAt: tokensEnd}, now)
 	})
 }
 
 func (s *Store) family(ctx context.Context, q querier, query string, args ...any) (storage.RefreshFamily, error) {
 	var f storage.RefreshFamily
-	var scopes string
+	var scopes, epochs string
 	var authTime, createdAt, rotatedAt, expiresAt, revokedAt int64
 	err := s.queryRow(ctx, q, []any{&f.ID, &f.Nonce, &f.Generation, &f.ClientID, &f.UserID, &f.OrgID, &scopes, &authTime, &f.SessionID,
-		&f.CodeHash, &createdAt, &rotatedAt, &expiresAt, &revokedAt}, query, args...)
+		&f.CodeHash, &epochs, &createdAt, &rotatedAt, &expiresAt, &revokedAt}, query, args...)
 	if err != nil {
 		return storage.RefreshFamily{}, err
 	}
 	f.AuthTime, f.CreatedAt, f.RotatedAt = fromMicros(authTime), fromMicros(createdAt), fromMicros(rotatedAt)
 	f.ExpiresAt, f.RevokedAt = fromMicros(expiresAt), fromMicros(revokedAt)
+	if f.Epochs, err = decodeEpochs(epochs); err != nil {
+		return storage.RefreshFamily{}, err
+	}
 	f.Scopes, err = decodeList(scopes)
 	return f, err
 }

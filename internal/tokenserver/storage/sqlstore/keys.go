@@ -50,8 +50,16 @@ func (s *Store) CreateDataKeys(ctx context.Context, keys []storage.DataKey) erro
 }
 
 // SigningKeys implements storage.Keys.
-func (s *Store) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) {
-	return s.signingKeys(ctx, s.read)
+func (s *Store) SigningKeys(ctx context.Context) (storage.SigningKeySet, error) {
+	var set storage.SigningKeySet
+	err := s.inReadTx(ctx, func(tx *sql.Tx) (err error) {
+		if err := s.queryRow(ctx, tx, []any{&set.Version}, `SELECT keys_version FROM installation`); err != nil {
+			return err
+		}
+		set.Keys, err = s.signingKeys(ctx, tx)
+		return err
+	})
+	return set, err
 }
 
 func (s *Store) signingKeys(ctx context.Context, q querier) ([]storage.SigningKey, error) {
@@ -72,25 +80,25 @@ func (s *Store) signingKeys(ctx context.Context, q querier) ([]storage.SigningKe
 // UpdateSigningKeys implements storage.Keys.
 func (s *Store) UpdateSigningKeys(
 	ctx context.Context, now time.Time, change func([]storage.SigningKey) ([]storage.SigningKey, error),
-) ([]storage.SigningKey, error) {
-	var after []storage.SigningKey
+) (storage.SigningKeySet, error) {
+	var after storage.SigningKeySet
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		// The row of the installation is the lock: signing_keys may be empty.
-		var id string
-		if err := s.queryRow(ctx, tx, []any{&id}, `SELECT id FROM installation`+s.dialect.ForUpdate); err != nil {
+		if err := s.queryRow(ctx, tx, []any{&after.Version},
+			`UPDATE installation SET keys_version = keys_version + 1 RETURNING keys_version`); err != nil {
 			return err
 		}
 		before, err := s.signingKeys(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if after, err = change(slices.Clone(before)); err != nil {
+		if after.Keys, err = change(slices.Clone(before)); err != nil {
 			return err
 		}
 		if _, err := s.exec(ctx, tx, `DELETE FROM signing_keys`); err != nil {
 			return err
 		}
-		for _, key := range after {
+		for _, key := range after.Keys {
 			if err := s.insertSigningKey(ctx, tx, key); err != nil {
 				return err
 			}

@@ -11,8 +11,8 @@ import (
 
 // CreateSession implements storage.Sessions.
 func (s *Store) CreateSession(ctx context.Context, session storage.Session) error {
-	_, err := s.exec(ctx, s.write, `INSERT INTO sessions (id, hash, user_id, auth_time, created_at, last_used_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, session.ID, session.Hash, session.UserID, micros(session.AuthTime), micros(session.CreatedAt),
+	_, err := s.exec(ctx, s.write, `INSERT INTO sessions (id, hash, user_id, auth_time, user_epoch, created_at, last_used_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, session.ID, session.Hash, session.UserID, micros(session.AuthTime), session.UserEpoch, micros(session.CreatedAt),
 		micros(session.LastUsedAt), micros(session.ExpiresAt))
 	return err
 }
@@ -21,8 +21,8 @@ func (s *Store) CreateSession(ctx context.Context, session storage.Session) erro
 func (s *Store) SessionByHash(ctx context.Context, hash []byte) (storage.Session, error) {
 	var session storage.Session
 	var authTime, createdAt, lastUsedAt, expiresAt int64
-	err := s.queryRow(ctx, s.read, []any{&session.ID, &session.Hash, &session.UserID, &authTime, &createdAt, &lastUsedAt, &expiresAt},
-		`SELECT id, hash, user_id, auth_time, created_at, last_used_at, expires_at FROM sessions WHERE hash = ?`, hash)
+	err := s.queryRow(ctx, s.read, []any{&session.ID, &session.Hash, &session.UserID, &authTime, &session.UserEpoch, &createdAt, &lastUsedAt, &expiresAt},
+		`SELECT id, hash, user_id, auth_time, user_epoch, created_at, last_used_at, expires_at FROM sessions WHERE hash = ?`, hash)
 	if err != nil {
 		return storage.Session{}, err
 	}

@@ -69,13 +69,14 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// write transactions are capped so that the change feed's overlap, which is
-// longer, never misses an entry that committed late.
-const maxWrite = 10 * time.Second
+// maxStatement caps every statement and every write transaction: whoever waits
+// learns that the database does not answer, and the change feed's overlap, which
+// is longer, never misses an entry that committed late.
+const maxStatement = 10 * time.Second
 
 // inTx runs do in one write transaction and commits when it returns nil.
 func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, maxWrite)
+	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
@@ -91,6 +92,18 @@ func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	return nil
 }
 
+// inReadTx runs do on one snapshot of the database.
+func (s *Store) inReadTx(ctx context.Context, do func(tx *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	defer cancel()
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return s.classify("beginning to read", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	return do(tx)
+}
+
 func (s *Store) sql(query string) string {
 	if s.dialect.Rebind == nil {
 		return query
@@ -99,6 +112,8 @@ func (s *Store) sql(query string) string {
 }
 
 func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	defer cancel()
 	result, err := q.ExecContext(ctx, s.sql(query), args...)
 	if err != nil {
 		return 0, s.classify("writing", err)
@@ -108,6 +123,8 @@ func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) 
 
 // queryRow scans the only row into dest; storage.ErrNotFound when there is none.
 func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	defer cancel()
 	err := q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return storage.ErrNotFound
@@ -120,6 +137,8 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 
 // queryRows calls scan for every row.
 func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	defer cancel()
 	rows, err := q.QueryContext(ctx, s.sql(query), args...)
 	if err != nil {
 		return s.classify("reading", err)
@@ -127,7 +146,7 @@ func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) e
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
-			return s.classify("reading a row", err)
+			return fmt.Errorf("reading a row: %w", err)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -136,11 +155,19 @@ func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) e
 	return nil
 }
 
+// classify is the one place that tells what an error of the engine means. What is
+// no answer to the question is storage.ErrUnavailable: a deadline, a broken
+// connection, a full disk. A caller who gave up itself has not met one.
 func (s *Store) classify(doing string, err error) error {
+	known := err
 	if s.dialect.Classify != nil {
-		err = s.dialect.Classify(err)
+		known = s.dialect.Classify(err)
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	answered := errors.Is(known, storage.ErrAlreadyExists) || errors.Is(known, storage.ErrNotFound)
+	if !answered && !errors.Is(err, context.Canceled) {
+		known = fmt.Errorf("%w: %w", storage.ErrUnavailable, known)
+	}
+	return fmt.Errorf("%s: %w", doing, known)
 }
 
 // micros is how a time is stored.

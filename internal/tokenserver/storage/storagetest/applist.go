@@ -134,7 +134,7 @@ func (m *appMachine) update(rt *rapid.T) {
 
 func (m *appMachine) delete(rt *rapid.T) {
 	id := m.pick(rt).ClientID
-	err := m.s.DeleteApp(m.t.Context(), id, Epoch)
+	_, err := m.s.DeleteApp(m.t.Context(), id, Epoch)
 	if _, known := m.apps[id]; !known {
 		require.ErrorIs(rt, err, storage.ErrNotFound)
 		return

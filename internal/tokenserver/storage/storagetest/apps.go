@@ -35,7 +35,11 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"text that no engine stores is refused":                    appText,
 		"secrets are kept, retired and touched":                    appSecrets,
 		"every change of an app is in the feed":                    feedOfApps,
-		"revocations last until they expire":                       revocations,
+		"an epoch only grows":                                      epochs,
+		"a deleted app's epoch outlives its tokens":                deletedAppsEpoch,
+		"what the configuration changes is ended once":             observation,
+		"an ended token is remembered until it expires":            endedTokens,
+		"garbage goes in batches":                                  garbageInBatches,
 		"data keys are made once and rewrapped":                    dataKeys,
 		"signing keys change in one transaction":                   signingKeys,
 		"opaque tokens go with their app":                          opaqueTokens,
@@ -47,7 +51,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"of concurrent rotations one wins":                         familyConcurrentRotation,
 		"sessions are found by hash, touched and deleted":          sessions,
 		"consents are widened by union":                            consents,
-		"a revoked consent takes codes and families with it":       consentRevocation,
+		"a revoked consent raises its epoch":                       consentRevocation,
+		"consent is to one version of the app":                     consentVersions,
 		"a pending authorization comes back":                       pendingAuthorizations,
 		"users are one per organization, provider and name":        users,
 		"an app takes what hangs on it with it":                    deletedApp,
@@ -70,7 +75,7 @@ func App(n int) storage.App {
 		TOSURI: "https://t.example", Enabled: true, OwnerUserID: "user-1", OwnerOrgID: orgA, GenerateISSClaimWithoutToken: true,
 		IDProviderID: "idp", TokenEndpointAuthMethod: "client_secret_post", AccessTokenFormat: "jwt",
 		PostLogoutRedirectURIs: []string{"https://a.example/out"}, IdentityProviders: []string{"idp"}, SkipUserConsent: true, RefreshGrace: &grace,
-		NotBefore: Epoch, SecretUpdatedAt: at, CreatedAt: at, UpdatedAt: at,
+		SecurityVersion: 7, SecurityBy: "client a", IDTokenAlg: "ES256", AccessTokenAlg: "RS256", SecretUpdatedAt: at, CreatedAt: at, UpdatedAt: at,
 		Secrets: []storage.Secret{
 			{ID: fmt.Sprintf("secret-%d-old", n), Hash: []byte{0, 1, 2}, CreatedAt: at, ExpiresAt: at.Add(time.Hour), LastUsedAt: at.Add(time.Minute)},
 			{ID: fmt.Sprintf("secret-%d", n), Hash: []byte{3}, Sealed: []byte{4, 5}, CreatedAt: at.Add(time.Second)},
@@ -83,6 +88,13 @@ func create(t *testing.T, s storage.Storage, app storage.App) storage.App {
 	stored, err := s.CreateApp(t.Context(), app)
 	require.NoError(t, err)
 	return stored
+}
+
+func remove(t *testing.T, s storage.Storage, clientID string) storage.Epoch {
+	t.Helper()
+	ended, err := s.DeleteApp(t.Context(), clientID, Epoch)
+	require.NoError(t, err)
+	return ended
 }
 
 func appRoundTrip(t *testing.T, s storage.Storage) {
@@ -124,8 +136,9 @@ func appIdentity(t *testing.T, s storage.Storage) {
 	create(t, s, none)
 	create(t, s, another)
 
-	require.NoError(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch))
-	require.ErrorIs(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch), storage.ErrNotFound)
+	remove(t, s, App(1).ClientID)
+	_, err = s.DeleteApp(t.Context(), App(1).ClientID, Epoch)
+	require.ErrorIs(t, err, storage.ErrNotFound)
 	foreign := App(1)
 	foreign.OrgID = orgB
 	_, err = s.CreateApp(t.Context(), foreign)

@@ -17,12 +17,12 @@ const userA = "user-a"
 func code(n int) storage.AuthorizationCode {
 	return storage.AuthorizationCode{Hash: []byte{1, byte(n)}, ClientID: App(1).ClientID, UserID: userA, OrgID: orgA,
 		RedirectURI: "https://a.example/", Scopes: []string{"profile", "offline_access"}, Challenge: "challenge", Nonce: "nonce ü",
-		AuthTime: Epoch, SessionID: "session", GrantID: fmt.Sprint("grant-", n), CreatedAt: Epoch, ExpiresAt: Epoch.Add(time.Minute)}
+		AuthTime: Epoch, SessionID: "session", Epochs: storage.Epochs{App: 1, User: 2}, GrantID: fmt.Sprint("grant-", n), CreatedAt: Epoch, ExpiresAt: Epoch.Add(time.Minute)}
 }
 
 func family(n int) storage.RefreshFamily {
 	return storage.RefreshFamily{ID: fmt.Sprint("grant-", n), Nonce: []byte{2}, Generation: 1, ClientID: App(1).ClientID, UserID: userA,
-		OrgID: orgA, Scopes: []string{"profile", "offline_access"}, AuthTime: Epoch, SessionID: "session", CodeHash: []byte{1, byte(n)},
+		OrgID: orgA, Scopes: []string{"profile", "offline_access"}, AuthTime: Epoch, SessionID: "session", Epochs: storage.Epochs{Consent: 3, Organization: 4}, CodeHash: []byte{1, byte(n)},
 		CreatedAt: Epoch, RotatedAt: Epoch, ExpiresAt: Epoch.Add(90 * 24 * time.Hour)}
 }
 
@@ -109,12 +109,12 @@ func families(t *testing.T, s storage.Storage) {
 	require.Equal(t, want, got)
 
 	want.Generation, want.RotatedAt, want.ExpiresAt = 2, Epoch.Add(time.Hour), Epoch.Add(2*time.Hour)
-	got, err = s.RotateFamily(t.Context(), want.ID, 1, want.RotatedAt, want.ExpiresAt)
+	got, err = s.RotateFamily(t.Context(), want.ID, 1, 2, want.RotatedAt, want.ExpiresAt)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	_, err = s.RotateFamily(t.Context(), want.ID, 1, want.RotatedAt, want.ExpiresAt)
+	_, err = s.RotateFamily(t.Context(), want.ID, 1, 2, want.RotatedAt, want.ExpiresAt)
 	require.ErrorIs(t, err, storage.ErrNotFound, "an older generation")
-	_, err = s.RotateFamily(t.Context(), want.ID, 2, want.ExpiresAt, want.ExpiresAt.Add(time.Hour))
+	_, err = s.RotateFamily(t.Context(), want.ID, 2, 3, want.ExpiresAt, want.ExpiresAt.Add(time.Hour))
 	require.ErrorIs(t, err, storage.ErrNotFound, "an expired family")
 
 	require.NoError(t, s.RevokeFamily(t.Context(), second.ID, Epoch, Epoch.Add(time.Hour)))
@@ -122,14 +122,14 @@ func families(t *testing.T, s storage.Storage) {
 	got, err = s.Family(t.Context(), second.ID)
 	require.NoError(t, err)
 	require.Equal(t, Epoch, got.RevokedAt)
-	_, err = s.RotateFamily(t.Context(), second.ID, 1, Epoch, Epoch.Add(time.Hour))
+	_, err = s.RotateFamily(t.Context(), second.ID, 1, 2, Epoch, Epoch.Add(time.Hour))
 	require.ErrorIs(t, err, storage.ErrNotFound, "a revoked family")
 	require.NoError(t, s.RevokeFamily(t.Context(), "unknown", Epoch, Epoch.Add(time.Hour)), "access tokens may exist without a family")
-	active, err := s.ActiveRevocations(t.Context(), Epoch)
+	active, err := s.EndedTokens(t.Context(), Epoch)
 	require.NoError(t, err)
-	require.ElementsMatch(t, []storage.Revocation{
-		{Kind: storage.RevokeFamily, Key: second.ID, ExpiresAt: Epoch.Add(time.Hour)},
-		{Kind: storage.RevokeFamily, Key: "unknown", ExpiresAt: Epoch.Add(time.Hour)},
+	require.ElementsMatch(t, []storage.EndedToken{
+		{Kind: storage.EndedFamily, Key: second.ID, ExpiresAt: Epoch.Add(time.Hour)},
+		{Kind: storage.EndedFamily, Key: "unknown", ExpiresAt: Epoch.Add(time.Hour)},
 	}, active)
 }
 
@@ -138,13 +138,13 @@ func familyConcurrentRotation(t *testing.T, s storage.Storage) {
 	beginFamily(t, s, 1)
 	errs := make([]error, 20)
 	parallel(len(errs), func(i int) {
-		_, errs[i] = s.RotateFamily(t.Context(), family(1).ID, 1, Epoch, Epoch.Add(time.Hour))
+		_, errs[i] = s.RotateFamily(t.Context(), family(1).ID, 1, 2, Epoch, Epoch.Add(time.Hour))
 	})
 	requireOneWinner(t, errs, storage.ErrNotFound)
 }
 
 func sessions(t *testing.T, s storage.Storage) {
-	want := storage.Session{ID: "one", Hash: []byte{1}, UserID: userA, AuthTime: Epoch, CreatedAt: Epoch, LastUsedAt: Epoch,
+	want := storage.Session{ID: "one", Hash: []byte{1}, UserID: userA, AuthTime: Epoch, UserEpoch: 5, CreatedAt: Epoch, LastUsedAt: Epoch,
 		ExpiresAt: Epoch.Add(time.Hour)}
 	other := storage.Session{ID: "two", Hash: []byte{2}, UserID: userA, AuthTime: Epoch, CreatedAt: Epoch, LastUsedAt: Epoch,
 		ExpiresAt: Epoch.Add(time.Hour)}
@@ -200,23 +200,30 @@ func consents(t *testing.T, s storage.Storage) {
 
 func consentRevocation(t *testing.T, s storage.Storage) {
 	create(t, s, App(1))
-	end := Epoch.Add(time.Hour)
-	require.ErrorIs(t, s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch, end), storage.ErrNotFound)
-	_, err := s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
+	key := storage.ConsentKey(userA, App(1).ClientID)
+	first, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch)
+	require.NoError(t, err, "the app may hold something without a consent")
+	require.Equal(t, storage.Epoch{Kind: storage.EpochConsent, Key: key, Value: Epoch.UnixMicro()}, first)
+	_, err = s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
 	require.NoError(t, err)
-	require.NoError(t, s.CreateCode(t.Context(), code(1)))
-	beginFamily(t, s, 2)
 
-	require.NoError(t, s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch, end))
+	second, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch)
+	require.NoError(t, err)
+	require.Greater(t, second.Value, first.Value)
 	_, err = s.Consent(t.Context(), userA, App(1).ClientID, orgA)
 	require.ErrorIs(t, err, storage.ErrNotFound)
-	_, err = s.RedeemCode(t.Context(), code(1).Hash, Epoch, nil)
-	require.ErrorIs(t, err, storage.ErrNotFound)
-	_, err = s.RotateFamily(t.Context(), family(2).ID, 1, Epoch, end)
-	require.ErrorIs(t, err, storage.ErrNotFound)
-	active, err := s.ActiveRevocations(t.Context(), Epoch)
+}
+
+func consentVersions(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	ask := storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}, SecurityVersion: 1}
+	_, err := s.WidenConsent(t.Context(), ask, Epoch)
 	require.NoError(t, err)
-	require.Equal(t, []storage.Revocation{{Kind: storage.RevokeConsent, Key: userA + " " + App(1).ClientID, NotBefore: Epoch, ExpiresAt: end}}, active)
+	ask.Scopes, ask.SecurityVersion = []string{"b"}, 2
+	got, err := s.WidenConsent(t.Context(), ask, Epoch)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b"}, got.Scopes, "what was allowed to the former app is not carried over")
+	require.EqualValues(t, 2, got.SecurityVersion)
 }
 
 func pendingAuthorizations(t *testing.T, s storage.Storage) {
@@ -273,7 +280,7 @@ func deletedApp(t *testing.T, s storage.Storage) {
 	beginFamily(t, s, 2)
 	_, err := s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
 	require.NoError(t, err)
-	require.NoError(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch))
+	remove(t, s, App(1).ClientID)
 	_, err = s.Code(t.Context(), code(1).Hash)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	_, err = s.Family(t.Context(), family(2).ID)

@@ -47,14 +47,19 @@ func feedOfApps(t *testing.T, s storage.Storage) {
 	create(t, s, App(1))
 	_, err := s.UpdateApp(t.Context(), App(1).ClientID, Epoch.Add(time.Minute), func(a *storage.App) error { a.Enabled = false; return nil })
 	require.NoError(t, err)
-	require.NoError(t, s.DeleteApp(t.Context(), App(1).ClientID, Epoch.Add(2*time.Minute)))
+	_, err = s.DeleteApp(t.Context(), App(1).ClientID, Epoch.Add(2*time.Minute))
+	require.NoError(t, err)
 
 	all, err := s.Changes(t.Context(), time.Time{})
 	require.NoError(t, err)
-	require.Len(t, all, 3)
+	require.Len(t, all, 4)
+	require.Equal(t, "app "+App(1).ClientID, all[3].Key, "who follows has lost the app before it issues at the new epoch")
+	require.Equal(t, storage.ChangeEpoch, all[3].Kind)
 	for i, change := range all {
-		require.Equal(t, storage.ChangeApp, change.Kind)
-		require.Equal(t, App(1).ClientID, change.Key)
+		if i != 3 {
+			require.Equal(t, storage.ChangeApp, change.Kind)
+			require.Equal(t, App(1).ClientID, change.Key)
+		}
 		if i > 0 {
 			require.Greater(t, change.ID, all[i-1].ID)
 		}
@@ -62,21 +67,6 @@ func feedOfApps(t *testing.T, s storage.Storage) {
 	late, err := s.Changes(t.Context(), Epoch.Add(time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, all[1:], late, "an entry at the given time is included")
-}
-
-func revocations(t *testing.T, s storage.Storage) {
-	r := storage.Revocation{Kind: storage.RevokeApp, Key: "app", NotBefore: Epoch, ExpiresAt: Epoch.Add(time.Hour)}
-	require.NoError(t, s.Revoke(t.Context(), r, Epoch))
-	require.NoError(t, s.Revoke(t.Context(), r, Epoch))
-	active, err := s.ActiveRevocations(t.Context(), Epoch.Add(time.Hour-time.Second))
-	require.NoError(t, err)
-	require.Equal(t, []storage.Revocation{r}, active)
-	active, err = s.ActiveRevocations(t.Context(), r.ExpiresAt)
-	require.NoError(t, err)
-	require.Empty(t, active)
-	changes, err := s.Changes(t.Context(), Epoch)
-	require.NoError(t, err)
-	require.Equal(t, storage.ChangeRevocation, changes[0].Kind)
 }
 
 func dataKeys(t *testing.T, s storage.Storage) {
@@ -104,7 +94,7 @@ func dataKeys(t *testing.T, s storage.Storage) {
 	require.Equal(t, "ab", got[0].WrappedBy)
 	rewrapped, err := s.SigningKeys(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []byte{3, 0}, rewrapped[0].Wrapped)
+	require.Equal(t, []byte{3, 0}, rewrapped.Keys[0].Wrapped)
 }
 
 func signingKeys(t *testing.T, s storage.Storage) {
@@ -124,8 +114,9 @@ func signingKeys(t *testing.T, s storage.Storage) {
 	})
 	keys, err := s.SigningKeys(t.Context())
 	require.NoError(t, err)
-	require.Len(t, keys, 1)
-	require.Equal(t, Epoch.Add(3*time.Hour), keys[0].ExpiresAt)
+	require.Len(t, keys.Keys, 1)
+	require.Equal(t, Epoch.Add(3*time.Hour), keys.Keys[0].ExpiresAt)
+	require.EqualValues(t, 8, keys.Version, "each change has a version of its own")
 }
 
 func opaqueTokens(t *testing.T, s storage.Storage) {
@@ -136,7 +127,7 @@ func opaqueTokens(t *testing.T, s storage.Storage) {
 	got, err := s.OpaqueToken(t.Context(), want.Hash)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	require.NoError(t, s.DeleteApp(t.Context(), app.ClientID, Epoch))
+	remove(t, s, app.ClientID)
 	_, err = s.OpaqueToken(t.Context(), want.Hash)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
@@ -155,7 +146,7 @@ func usedAssertions(t *testing.T, s storage.Storage) {
 	}
 	require.Equal(t, 1, won)
 	require.NoError(t, s.UseAssertion(t.Context(), "another app", "jti", Epoch.Add(time.Hour)))
-	_, err := s.CollectGarbage(t.Context(), Epoch.Add(2*time.Hour))
+	_, err := s.CollectGarbage(t.Context(), Epoch.Add(2*time.Hour), 100)
 	require.NoError(t, err)
 	require.NoError(t, s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(3*time.Hour)), "an expired one is forgotten")
 }
@@ -173,15 +164,15 @@ func installation(t *testing.T, s storage.Storage) {
 func garbage(t *testing.T, s storage.Storage) {
 	app := create(t, s, App(1))
 	retired := app.Secrets[0].ExpiresAt
-	_, err := s.CollectGarbage(t.Context(), retired.Add(90*24*time.Hour-time.Second))
+	_, err := s.CollectGarbage(t.Context(), retired.Add(90*24*time.Hour-time.Second), 100)
 	require.NoError(t, err)
 	got, err := s.App(t.Context(), app.ClientID)
 	require.NoError(t, err)
 	require.Len(t, got.Secrets, 2, "a retired secret is recognised for 90 days")
 
-	n, err := s.CollectGarbage(t.Context(), retired.Add(90*24*time.Hour+time.Second))
+	gone, err := s.CollectGarbage(t.Context(), retired.Add(90*24*time.Hour+time.Second), 100)
 	require.NoError(t, err)
-	require.Positive(t, n)
+	require.Equal(t, 1, gone["app_secrets"])
 	got, err = s.App(t.Context(), app.ClientID)
 	require.NoError(t, err)
 	require.Len(t, got.Secrets, 1)
@@ -190,11 +181,11 @@ func garbage(t *testing.T, s storage.Storage) {
 	late := code(1)
 	late.ExpiresAt = Epoch.Add(time.Minute)
 	require.NoError(t, s.CreateCode(t.Context(), late))
-	_, err = s.CollectGarbage(t.Context(), late.ExpiresAt.Add(time.Hour))
+	_, err = s.CollectGarbage(t.Context(), late.ExpiresAt.Add(time.Hour), 100)
 	require.NoError(t, err)
 	_, err = s.Code(t.Context(), late.Hash)
 	require.NoError(t, err, "a code is known for an hour after its end")
-	_, err = s.CollectGarbage(t.Context(), late.ExpiresAt.Add(time.Hour+time.Second))
+	_, err = s.CollectGarbage(t.Context(), late.ExpiresAt.Add(time.Hour+time.Second), 100)
 	require.NoError(t, err)
 	_, err = s.Code(t.Context(), late.Hash)
 	require.ErrorIs(t, err, storage.ErrNotFound)

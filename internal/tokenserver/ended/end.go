@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ended
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// skew is how much longer than a token lives its end is remembered: the clocks of
+// replicas differ.
+const skew = time.Minute
+
+// EndToken ends one access token, which expires at expiresAt.
+func (l *Ledger) EndToken(ctx context.Context, id string, expiresAt time.Time) error {
+	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: id, ExpiresAt: expiresAt.Add(skew)}
+	if err := l.store.EndToken(ctx, ended, l.now()); err != nil {
+		return fmt.Errorf("ending a token: %w", err)
+	}
+	l.putTokens(ended)
+	return nil
+}
+
+// EndFamily ends all that came of one authorization: its refresh family, if it
+// has one, and its access tokens.
+func (l *Ledger) EndFamily(ctx context.Context, grantID string) error {
+	now := l.now()
+	ended := storage.EndedToken{Kind: storage.EndedFamily, Key: grantID, ExpiresAt: now.Add(MaxTokenLife)}
+	if err := l.store.RevokeFamily(ctx, grantID, now, ended.ExpiresAt); err != nil {
+		return fmt.Errorf("ending an authorization: %w", err)
+	}
+	l.putTokens(ended)
+	return nil
+}
+
+// EndConsent takes back what a user allowed an app, and ends whatever the app
+// holds for the user, with or without a consent on record.
+func (l *Ledger) EndConsent(ctx context.Context, userID, clientID, orgID string) error {
+	epoch, err := l.store.RevokeConsent(ctx, userID, clientID, orgID, l.now())
+	if err != nil {
+		return fmt.Errorf("ending a consent: %w", err)
+	}
+	l.putEpochs(epoch)
+	return nil
+}
+
+// EndUser ends all that apps hold for a user, and the user's sessions.
+func (l *Ledger) EndUser(ctx context.Context, userID string) error {
+	epoch, err := l.store.RaiseEpoch(ctx, storage.EpochUser, userID, l.now())
+	if err != nil {
+		return fmt.Errorf("ending what a user has: %w", err)
+	}
+	l.putEpochs(epoch)
+	return nil
+}
+
+// DeleteApp deletes an app and ends all that it holds, also should it be restored
+// under its id. AppChanged makes it known here, once the view has lost the app.
+// storage.ErrNotFound when there is none.
+func (l *Ledger) DeleteApp(ctx context.Context, clientID string) error {
+	if _, err := l.store.DeleteApp(ctx, clientID, l.now()); err != nil {
+		return fmt.Errorf("deleting an app: %w", err)
+	}
+	return nil
+}
+
+// AppChanged reads an app's epoch again, after a write that may have raised it.
+func (l *Ledger) AppChanged(ctx context.Context, clientID string) error {
+	return l.FollowEpoch(ctx, string(storage.EpochApp)+" "+clientID)
+}
+
+// Observe ends what the configuration ended since it was last observed, also over
+// a restart: users and organizations that are gone, users that are disabled or
+// have another password.
+func (l *Ledger) Observe(ctx context.Context, present []storage.Configured) error {
+	epochs, err := l.store.Observe(ctx, present, l.now())
+	if err != nil {
+		return fmt.Errorf("comparing users and organizations with what they were: %w", err)
+	}
+	l.putEpochs(epochs...)
+	return nil
+}

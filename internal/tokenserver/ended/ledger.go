@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ended
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// MaxTokenLife is longer than any access token lives, whatever was configured
+// when it was issued: 24 h at most, and some skew.
+const MaxTokenLife = 24*time.Hour + time.Minute
+
+// ErrEnded says that something has ended before its time.
+var ErrEnded = errors.New("it has ended")
+
+// Store is what the Ledger writes and reads.
+type Store interface {
+	storage.Ended
+	DeleteApp(ctx context.Context, clientID string, now time.Time) (storage.Epoch, error)
+	RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error
+	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error)
+}
+
+// Ledger knows what has ended. It is safe for concurrent use.
+type Ledger struct {
+	store Store
+	now   func() time.Time
+
+	mu     sync.RWMutex
+	epochs map[epochKey]int64
+	tokens map[tokenKey]time.Time
+}
+
+type epochKey struct {
+	kind storage.EpochKind
+	key  string
+}
+
+type tokenKey struct {
+	kind storage.EndedKind
+	key  string
+}
+
+// New makes an empty Ledger; Load fills it.
+func New(store Store, now func() time.Time) *Ledger {
+	return &Ledger{store: store, now: now, epochs: map[epochKey]int64{}, tokens: map[tokenKey]time.Time{}}
+}
+
+// Holder is on whom something that was issued depends. Empty members do not
+// count.
+type Holder struct {
+	// ClientID is the app; OrganizationID the one it belongs to.
+	ClientID, OrganizationID string
+	// UserID is whom the app acts for; empty: for itself.
+	UserID string
+}
+
+// Epochs are the present ones, to be issued at. They are taken before the check
+// that the holder may have anything: an end that comes in between then holds for
+// what is issued.
+func (l *Ledger) Epochs(h Holder) storage.Epochs {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.present(h)
+}
+
+func (l *Ledger) present(h Holder) storage.Epochs {
+	at := storage.Epochs{
+		App:          l.epochs[epochKey{storage.EpochApp, h.ClientID}],
+		Organization: l.epochs[epochKey{storage.EpochOrganization, h.OrganizationID}],
+	}
+	if h.UserID != "" {
+		at.User = l.epochs[epochKey{storage.EpochUser, h.UserID}]
+		at.Consent = l.epochs[epochKey{storage.EpochConsent, storage.ConsentKey(h.UserID, h.ClientID)}]
+	}
+	return at
+}
+
+// Issued is what was issued to a holder.
+type Issued struct {
+	Holder Holder
+	Epochs storage.Epochs
+	// ID is the jti of an access token; GrantID that of its authorization. Empty:
+	// it has none.
+	ID, GrantID string
+}
+
+// Check returns nil while what was issued is alive, else ErrEnded with the
+// reason for the log.
+func (l *Ledger) Check(i Issued) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if _, ended := l.tokens[tokenKey{storage.EndedAccessToken, i.ID}]; ended {
+		return fmt.Errorf("%w: the token was revoked", ErrEnded)
+	}
+	if _, ended := l.tokens[tokenKey{storage.EndedFamily, i.GrantID}]; ended && i.GrantID != "" {
+		return fmt.Errorf("%w: its authorization was revoked", ErrEnded)
+	}
+	if present := l.present(i.Holder); present != i.Epochs {
+		return fmt.Errorf("%w: all of the %s was ended", ErrEnded, differing(present, i.Epochs))
+	}
+	return nil
+}
+
+func differing(a, b storage.Epochs) storage.EpochKind {
+	switch {
+	case a.App != b.App:
+		return storage.EpochApp
+	case a.User != b.User:
+		return storage.EpochUser
+	case a.Consent != b.Consent:
+		return storage.EpochConsent
+	}
+	return storage.EpochOrganization
+}
+
+// Active is how many single tokens and authorizations are remembered as ended.
+func (l *Ledger) Active() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.tokens)
+}
+
+// Sweep forgets ends that no token can outlive any more.
+func (l *Ledger) Sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	maps.DeleteFunc(l.tokens, func(_ tokenKey, until time.Time) bool { return !now.Before(until) })
+}
+
+func (l *Ledger) putEpochs(epochs ...storage.Epoch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range epochs {
+		key := epochKey{e.Kind, e.Key}
+		if e.Value > l.epochs[key] {
+			l.epochs[key] = e.Value
+		}
+	}
+}
+
+func (l *Ledger) putTokens(tokens ...storage.EndedToken) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range tokens {
+		key := tokenKey{t.Kind, t.Key}
+		if t.ExpiresAt.After(l.tokens[key]) {
+			l.tokens[key] = t.ExpiresAt
+		}
+	}
+}
+
+// Load reads all that has ended. What is known already stays known.
+func (l *Ledger) Load(ctx context.Context) error {
+	epochs, err := l.store.Epochs(ctx)
+	if err != nil {
+		return fmt.Errorf("reading epochs: %w", err)
+	}
+	tokens, err := l.store.EndedTokens(ctx, l.now())
+	if err != nil {
+		return fmt.Errorf("reading ended tokens: %w", err)
+	}
+	l.putEpochs(epochs...)
+	l.putTokens(tokens...)
+	return nil
+}
+
+// FollowEpoch handles storage.ChangeEpoch: one read, whatever else has ended.
+func (l *Ledger) FollowEpoch(ctx context.Context, change string) error {
+	kind, key, _ := strings.Cut(change, " ")
+	epoch, err := l.store.Epoch(ctx, storage.EpochKind(kind), key)
+	if err != nil {
+		return fmt.Errorf("reading an epoch: %w", err)
+	}
+	l.putEpochs(epoch)
+	return nil
+}
+
+// FollowEnded handles storage.ChangeEnded.
+func (l *Ledger) FollowEnded(ctx context.Context, change string) error {
+	kind, key, _ := strings.Cut(change, " ")
+	token, err := l.store.EndedToken(ctx, storage.EndedKind(kind), key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil // collected as garbage: no such token is alive
+	}
+	if err != nil {
+		return fmt.Errorf("reading an ended token: %w", err)
+	}
+	l.putTokens(token)
+	return nil
+}

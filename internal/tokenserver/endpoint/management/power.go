@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package management
+
+import (
+	"slices"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// power is the one table of the members whose change gives somebody power over an
+// app or over what it receives; docs/privileges.md is its text.
+var power = []struct {
+	member  string
+	changed func(before, after *storage.App) bool
+	// consent: users who had allowed the app are asked again.
+	consent bool
+	// credential: the caller must hold what an app that acts for itself holds.
+	credential bool
+}{
+	{"redirect_uris", func(b, a *storage.App) bool { return !sameSet(b.RedirectURIs, a.RedirectURIs) }, true, false},
+	{"token_endpoint_auth_method", func(b, a *storage.App) bool { return b.TokenEndpointAuthMethod != a.TokenEndpointAuthMethod }, true, true},
+	{"public_keys", func(b, a *storage.App) bool { return !sameSet(b.PublicKeys, a.PublicKeys) }, true, true},
+	{"owner_user_id", func(b, a *storage.App) bool { return b.OwnerUserID != a.OwnerUserID || b.OwnerOrgID != a.OwnerOrgID }, true, false},
+	{"audience", func(b, a *storage.App) bool { return b.Audience != a.Audience }, true, false},
+	{"scopes", func(b, a *storage.App) bool { return len(withoutScopes(scopesOf(a), scopesOf(b))) > 0 }, false, false},
+	{"grant_types", func(b, a *storage.App) bool { return !subset(a.GrantTypes, b.GrantTypes) }, false, true},
+	{"identity_providers", func(b, a *storage.App) bool { return !subset(a.IdentityProviders, b.IdentityProviders) }, false, false},
+	{"assertions_without_expiry", func(b, a *storage.App) bool { return a.AssertionsWithoutExpiry && !b.AssertionsWithoutExpiry }, false, false},
+	{"enabled", func(b, a *storage.App) bool { return a.Enabled && !b.Enabled }, false, true},
+}
+
+// settle applies the table to a change that c has made of before: it refuses
+// what c may not do, moves the security version, and lets nobody but an
+// administrator keep skip_user_consent.
+func (c *caller) settle(before, app *storage.App) error {
+	touched, consent, credential := false, false, false
+	for _, p := range power {
+		if p.changed(before, app) {
+			touched, consent, credential = true, consent || p.consent, credential || p.credential
+		}
+	}
+	if credential {
+		if err := c.checkCredentials(before); err != nil {
+			return err
+		}
+	}
+	if consent {
+		c.moveVersion(app)
+	}
+	if touched && !c.administrator() || app.Audience == oauth.AudienceEveryone && before.SkipUserConsent {
+		app.SkipUserConsent = false
+	}
+	return nil
+}
+
+// settleSecret does the same for a secret that c has made. Whoever made the
+// security version has had a secret before: its rotations change nothing.
+func (c *caller) settleSecret(app *storage.App) error {
+	if err := c.checkCredentials(app); err != nil {
+		return err
+	}
+	if !c.administrator() && app.SecurityBy != c.party() {
+		c.moveVersion(app)
+		app.SkipUserConsent = false
+	}
+	return nil
+}
+
+// moveVersion makes a new security version. An administrator's hand leaves it
+// with whom it was.
+func (c *caller) moveVersion(app *storage.App) {
+	app.SecurityVersion++
+	if !c.administrator() {
+		app.SecurityBy = c.party()
+	}
+}
+
+func sameSet(a, b []string) bool { return subset(a, b) && subset(b, a) }
+
+// subset tells whether all of list is among all.
+func subset(list, all []string) bool {
+	known := make(map[string]bool, len(all))
+	for _, item := range all {
+		known[item] = true
+	}
+	return !slices.ContainsFunc(list, func(item string) bool { return !known[item] })
+}
