@@ -40,7 +40,7 @@ func TestTheMetadataTellsWhatTheServerDoes(t *testing.T) {
 	require.Equal(t, []string{"code"}, m.ResponseTypesSupported)
 	require.Equal(t, []string{"S256"}, m.CodeChallengeMethodsSupported)
 	require.True(t, m.AuthorizationResponseISSParameterSupported)
-	require.Equal(t, []string{"RS256"}, m.IDTokenSigningAlgValuesSupported)
+	require.Equal(t, []string{"RS256", "ES256"}, m.IDTokenSigningAlgValuesSupported)
 	require.ElementsMatch(t, []string{"client_secret_post", "client_secret_basic", "private_key_jwt", "none"}, m.TokenEndpointAuthMethodsSupported)
 	require.ElementsMatch(t, []string{
 		oauth.GrantClientCredentials, oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantJWTBearer,

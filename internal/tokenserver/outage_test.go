@@ -4,7 +4,7 @@ package tokenserver_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -23,7 +23,7 @@ type brokenStorage struct {
 	broken *atomic.Bool
 }
 
-var errBroken = errors.New("the disk is gone, says /var/lib/secret")
+var errBroken = fmt.Errorf("the disk is gone, says /var/lib/secret: %w", storage.ErrUnavailable)
 
 func (s brokenStorage) Code(ctx context.Context, hash []byte) (storage.AuthorizationCode, error) {
 	if s.broken.Load() {

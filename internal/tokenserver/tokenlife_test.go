@@ -93,7 +93,7 @@ func TestIntrospection(t *testing.T) {
 		require.True(t, w.introspect(resource, tokens.AccessToken).Active)
 		require.False(t, w.introspect(resource, tokens.RefreshToken).Active, "a refresh token is its client's alone")
 		own := w.introspect(resource, w.machineToken(resource))
-		require.Equal(t, []oauth.ContextScope{{Scope: "view:environment", ContextParams: oauth.ContextParams{Org: w.i.OrgID, EnvID: tokenservertest.EnvID}}}, own.Contexts)
+		require.Equal(t, []oauth.TokenContext{{Scope: "view:environment", Org: w.i.OrgID, EnvID: tokenservertest.EnvID}}, own.Contexts)
 		require.Equal(t, resource.ClientID, own.Subject)
 		require.Empty(t, own.Username)
 	})

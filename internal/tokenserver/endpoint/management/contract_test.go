@@ -88,7 +88,7 @@ func TestTheAppOnTheWire(t *testing.T) {
 	body, err := json.Marshal(map[string]any{
 		"client_name": "Everything", "grant_types": []string{"authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"},
 		"redirect_uris": []string{"https://example.com/", "http://127.0.0.1/cb"}, "scopes": []any{"profile", map[string]any{"scope": "offline_access"}},
-		"public_keys": []string{key}, "audience": "everyone", "client_uri": "https://example.com/about", "policy_uri": nil, "enabled": false,
+		"public_keys": []string{key}, "audience": "internal", "client_uri": "https://example.com/about", "policy_uri": nil, "enabled": false,
 		"generate_iss_claim_without_token": true, "idprovider_id": "idp-a", "token_endpoint_auth_method": "client_secret_basic",
 		"access_token_format": "opaque", "post_logout_redirect_uris": []string{"https://example.com/bye"}, "identity_providers": []string{"idp-a"},
 		"skip_user_consent": true, "assertions_without_expiry": true, "refresh_grace_seconds": 10,

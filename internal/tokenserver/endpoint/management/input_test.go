@@ -4,7 +4,6 @@ package management_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -136,15 +135,15 @@ func (full) CountApps(context.Context, string) (int, error) { return 2000, nil }
 type broken struct{ appRole }
 
 func (broken) Apps(context.Context, storage.AppQuery) ([]storage.App, int, error) {
-	return nil, 0, errors.New("disk on fire")
+	return nil, 0, fmt.Errorf("disk on fire: %w", storage.ErrUnavailable)
 }
 
 func (broken) App(context.Context, string) (storage.App, error) {
-	return storage.App{}, errors.New("disk on fire")
+	return storage.App{}, fmt.Errorf("disk on fire: %w", storage.ErrUnavailable)
 }
 
 func (broken) AppByExternalID(context.Context, string, string) (storage.App, error) {
-	return storage.App{}, errors.New("disk on fire")
+	return storage.App{}, fmt.Errorf("disk on fire: %w", storage.ErrUnavailable)
 }
 
 func TestAStorageThatDoesNotAnswer(t *testing.T) {
@@ -155,8 +154,8 @@ func TestAStorageThatDoesNotAnswer(t *testing.T) {
 		{"POST", bareApps, `{"client_name":"x","grant_types":["password"],"external_id":"e"}`},
 	} {
 		answer := s.call("admin", op.method, op.path, op.body)
-		answer.refused(t, http.StatusServiceUnavailable, "the server's storage does not answer, try again")
-		require.Equal(t, "5", answer.header.Get("Retry-After"))
+		answer.refused(t, http.StatusServiceUnavailable, "the storage of the server does not answer, try again")
+		require.Equal(t, "2", answer.header.Get("Retry-After"))
 	}
 	require.Contains(t, s.log.String(), "disk on fire", "the cause is in the log")
 }

@@ -89,6 +89,9 @@ func TestChangesBiteAtOnce(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status, "and its tokens end")
 	_, _ = s.call(admin, http.MethodPatch, one, `{"enabled":true}`)
 	status, _ = s.call(job, http.MethodGet, apps, "")
+	require.Equal(t, http.StatusUnauthorized, status, "for good: what was switched off may have been stolen")
+	job = s.token(app.ClientID, second.ClientSecret)
+	status, _ = s.call(job, http.MethodGet, apps, "")
 	require.Equal(t, http.StatusOK, status)
 
 	status, _ = s.call(admin, http.MethodDelete, one, "")
