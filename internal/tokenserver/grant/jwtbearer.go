@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,6 +17,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
@@ -166,19 +166,5 @@ func (g *JWTBearer) subject(app *storage.App, sub string) (storage.User, error) 
 // refuseAssertion tells the client why; no reason repeats more of the assertion
 // than the name of a member.
 func refuseAssertion(reason error) error {
-	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", describable(reason.Error())).WithCause(reason)
-}
-
-// describable makes text fit for an error_description
-// (https://www.rfc-editor.org/rfc/rfc6749#section-5.2).
-func describable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < ' ' || r > '~' || r == '\\':
-			return '?'
-		}
-		return r
-	}, text)
+	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", text.Description(reason.Error())).WithCause(reason)
 }

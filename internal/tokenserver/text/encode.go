@@ -25,7 +25,9 @@ func DecodeBase64(encoding *base64.Encoding, s string) ([]byte, error) {
 }
 
 // DecodeBase64URL decodes base64url without padding, in its one spelling.
-func DecodeBase64URL(s string) ([]byte, error) { return DecodeBase64(base64.RawURLEncoding.Strict(), s) }
+func DecodeBase64URL(s string) ([]byte, error) {
+	return DecodeBase64(base64.RawURLEncoding.Strict(), s)
+}
 
 // OneLine returns ErrLineEnd for a text with a line end: the check for those
 // whose decoder is not ours, such as JWTs.

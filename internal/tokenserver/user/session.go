@@ -13,6 +13,7 @@ import (
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Lives of a session.
@@ -89,7 +90,7 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, u *directory.Us
 	if err := s.deleteCurrent(r); err != nil {
 		return nil, err
 	}
-	now, value := s.Now(), newToken()
+	now, value := s.Now(), text.Random(tokenBytes)
 	record := storage.Session{ID: uuid.NewString(), Hash: s.hash(value), UserID: u.ID, AuthTime: now, CreatedAt: now,
 		LastUsedAt: now, ExpiresAt: now.Add(sessionLifetime)}
 	if err := s.Store.CreateSession(r.Context(), record); err != nil {

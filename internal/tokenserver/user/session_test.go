@@ -17,6 +17,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlstore"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 type world struct {
@@ -257,7 +258,7 @@ func TestWhenConsentIsNotAskedAgain(t *testing.T) {
 }
 
 func FuzzFormToken(f *testing.F) {
-	forms := &Forms{Cookies: &Cookies{Key: []byte(newToken())}, Now: newClock().Now}
+	forms := &Forms{Cookies: &Cookies{Key: []byte(text.Random(tokenBytes))}, Now: newClock().Now}
 	session := &Session{ID: "one"}
 	good := forms.Token(nil, nil, session, "consent", "/a")
 	f.Add(good)
