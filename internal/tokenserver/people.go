@@ -69,21 +69,26 @@ func (p *persons) admits(ctx context.Context, t *token.AccessToken) bool {
 // access tokens of a user who is gone or disabled end for good: they do not
 // come back when the user does. On an error it may be called again.
 func (s *Server) TakeDirectory(ctx context.Context, next *directory.Directory) error {
-	before, now := s.config.Directory.Load(), s.config.Now()
+	before := s.config.Directory.Load()
 	s.config.Directory.Store(next)
 	for _, u := range before.Users() {
 		if after, stays := next.User(u.ID); !u.Enabled || (stays && after.Enabled) {
 			continue
 		}
-		err := s.revocations.Revoke(ctx, storage.Revocation{
-			Kind: storage.RevokeUser, Key: u.ID, NotBefore: now, ExpiresAt: now.Add(s.config.AccessTokenLifetime),
-		})
-		if err != nil {
+		if err := s.endUser(ctx, u.ID); err != nil {
 			s.config.Directory.Store(before)
 			return err
 		}
 	}
 	return nil
+}
+
+// endUser ends for good the access tokens that a user has now.
+func (s *Server) endUser(ctx context.Context, userID string) error {
+	now := s.config.Now()
+	return s.revocations.Revoke(ctx, storage.Revocation{
+		Kind: storage.RevokeUser, Key: userID, NotBefore: now, ExpiresAt: now.Add(s.config.AccessTokenLifetime),
+	})
 }
 
 // hint reads an id_token_hint.
@@ -129,6 +134,6 @@ func (s *Server) describePeople(m *oauth.Metadata) {
 	m.AuthorizationResponseISSParameterSupported = true
 	m.ClaimsSupported = []string{
 		"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash", "sid",
-		"preferred_username", "name", "given_name", "family_name", "org_id", "email", "email_verified",
+		"preferred_username", "name", "given_name", "family_name", "org_id", "email", "email_verified", "groups",
 	}
 }

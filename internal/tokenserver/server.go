@@ -28,6 +28,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/profile"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/revocation"
 	tokenendpoint "connectedapps.dev/operator/internal/tokenserver/endpoint/token"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/users"
 	"connectedapps.dev/operator/internal/tokenserver/feed"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
@@ -187,6 +188,7 @@ func (s *Server) endpoints(ctx context.Context) ([]mountable, error) {
 		},
 		&profile.Endpoint{View: s.view, Directory: c.Directory, People: s.persons.directory, Authenticate: authenticate, Logger: c.Logger},
 		&organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger},
+		&users.Endpoint{Store: c.Store, Directory: c.Directory, Authenticate: authenticate, EndUser: s.endUser, Audit: log, Now: c.Now, Logger: c.Logger},
 	}
 	return append(endpoints, s.pages(log, authenticate)...), nil
 }

@@ -30,6 +30,7 @@ const (
 	TokenRevoked          Action = "token_revoked"
 	AuthorizationApproved Action = "authorization_approved"
 	AuthorizationDenied   Action = "authorization_denied"
+	UserEdited            Action = "user_edited"
 )
 
 // Event is one entry of the audit log. Empty members are left out.
@@ -39,6 +40,8 @@ type Event struct {
 	// concerned; for a token, GrantTypes holds the one grant that was used.
 	ClientID, ClientName, OrgID string
 	GrantTypes                  []string
+	// UserID is the user that was changed.
+	UserID string
 	// SourceIP is where the request came from; see SourceIP.
 	SourceIP string
 	// ActorSubject and ActorClientID say who did it: the sub and client_id of
@@ -65,7 +68,7 @@ func (l *Log) Record(ctx context.Context, e Event) {
 	}
 	attributes := []slog.Attr{slog.String("action", string(e.Action))}
 	for _, member := range []struct{ key, value string }{
-		{"client_id", e.ClientID}, {"client_name", e.ClientName}, {"org_id", e.OrgID}, {"source_ip", e.SourceIP},
+		{"client_id", e.ClientID}, {"client_name", e.ClientName}, {"org_id", e.OrgID}, {"user_id", e.UserID}, {"source_ip", e.SourceIP},
 		{"actor_subject", e.ActorSubject}, {"actor_client_id", e.ActorClientID}, {"reason", e.Reason},
 	} {
 		if member.value != "" {
