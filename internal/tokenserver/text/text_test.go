@@ -144,7 +144,8 @@ func TestRandomText(t *testing.T) {
 	require.Regexp(t, `^[A-Za-z0-9_-]{43}$`, text.Random(32))
 	require.Regexp(t, `^[0-9a-f]{32}$`, text.RandomHex(16))
 	require.Regexp(t, `^[0-9A-Za-z]{43}$`, text.RandomBase62(43))
-	require.NotEqual(t, text.Random(32), text.Random(32))
+	first, second := text.Random(32), text.Random(32)
+	require.NotEqual(t, first, second)
 	seen := map[rune]bool{}
 	for _, r := range text.RandomBase62(10_000) {
 		seen[r] = true
@@ -205,6 +206,6 @@ func FuzzClean(f *testing.F) {
 		if text.Shown(s) == nil {
 			require.Equal(t, s, clean)
 		}
-		require.Equal(t, "", strings.Trim(text.Description(s), " !#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"))
+		require.Empty(t, strings.Trim(text.Description(s), " !#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"))
 	})
 }

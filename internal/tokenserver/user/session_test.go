@@ -179,6 +179,8 @@ func TestAFormTokenIsGoodForItsBrowserFormAndHour(t *testing.T) {
 		"another subject":          w.forms.Valid(request(shown), nil, "sign-in", "/b", token),
 		"a session since":          w.forms.Valid(request(shown), session, "sign-in", "/a", token),
 		"a changed token":          w.forms.Valid(request(shown), nil, "sign-in", "/a", "B"+token[1:]),
+		"a line end inside":        w.forms.Valid(request(shown), nil, "sign-in", "/a", token[:5]+"\r\n"+token[5:]),
+		"a line end at its end":    w.forms.Valid(request(shown), nil, "sign-in", "/a", token+"\n"),
 		"no token":                 w.forms.Valid(request(shown), nil, "sign-in", "/a", ""),
 		"a token that is not text": w.forms.Valid(request(shown), nil, "sign-in", "/a", "\x00"),
 	} {
