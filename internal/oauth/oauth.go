@@ -46,6 +46,7 @@ const (
 	ScopeProfile           = "profile"
 	ScopeEmail             = "email"
 	ScopeOfflineAccess     = "offline_access"
+	ScopeGroups            = "groups"
 	ScopeGoogleWIF         = "openid:google_wif"
 	ScopeReadConnectedApps = "read:orgconnapps"
 	ScopeManageConnApps    = "manage:orgconnapps"

@@ -150,6 +150,6 @@ func (s *Server) describePeople(m *oauth.Metadata) {
 	m.AuthorizationResponseISSParameterSupported = true
 	m.ClaimsSupported = []string{
 		"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash", "sid",
-		"preferred_username", "name", "given_name", "family_name", "org_id", "email", "email_verified",
+		"preferred_username", "name", "given_name", "family_name", "org_id", "email", "email_verified", "groups",
 	}
 }

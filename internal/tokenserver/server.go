@@ -29,6 +29,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/profile"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/revocation"
 	tokenendpoint "connectedapps.dev/operator/internal/tokenserver/endpoint/token"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/users"
 	"connectedapps.dev/operator/internal/tokenserver/feed"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
@@ -199,6 +200,9 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 			View: s.view, Directory: c.Directory, People: s.persons.directory, Authenticate: authenticate, Logger: c.Logger,
 		}},
 		{confirmed, s.asAPI, &organizations.Endpoint{Directory: c.Directory, Authenticate: authenticate, Logger: c.Logger}},
+		{confirmed, s.asAPI, &users.Endpoint{
+			Store: c.Store, Directory: c.Directory, Authenticate: authenticate, EndUser: s.ended.EndUser, Audit: log, Now: c.Now, Logger: c.Logger,
+		}},
 	}
 	return append(routes, s.pages(log, authenticate)...), nil
 }

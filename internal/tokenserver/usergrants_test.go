@@ -81,8 +81,10 @@ func (w *personWorld) code(change func(*storage.AuthorizationCode)) string {
 	w.t.Helper()
 	raw, now := rand.Text(), w.clock.Now()
 	hash := sha256.Sum256([]byte(raw))
+	epoch, err := w.i.Store.Epoch(w.t.Context(), storage.EpochUser, tokenservertest.UserID)
+	require.NoError(w.t, err)
 	record := storage.AuthorizationCode{
-		Hash: hash[:], ClientID: w.app.ClientID, UserID: tokenservertest.UserID, OrgID: w.i.OrgID, RedirectURI: callback,
+		Hash: hash[:], ClientID: w.app.ClientID, Epochs: storage.Epochs{User: epoch.Value}, UserID: tokenservertest.UserID, OrgID: w.i.OrgID, RedirectURI: callback,
 		Scopes: []string{"openid", "profile", "offline_access"}, Challenge: challenge, Nonce: "n", AuthTime: now, SessionID: "sid",
 		GrantID: uuid.NewString(), CreatedAt: now, ExpiresAt: now.Add(time.Minute),
 	}

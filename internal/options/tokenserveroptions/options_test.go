@@ -184,7 +184,7 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"an environment of unknown type":   {replace("  name: Main\n", "  name: Main\n  environments: [{id: 33333333-3333-4333-8333-333333333333, name: S, type: staging}]\n"), `organizations[0].environments[0].type: must be design, sandbox or production, not "staging"`},
 		"the local provider as another":    {replace("  name: Main\n", "  name: Main\n  identityProviders: [{id: mulesoft}]\n"), "organizations[0].identityProviders[0].id: \"mulesoft\" is the server's own user directory"},
 		"an identity provider given twice": {replace("  name: Main\n", "  name: Main\n  identityProviders: [{id: a}, {id: a}]\n"), "organizations[0].identityProviders[1].id: is already used at organizations[0].identityProviders[0].id"},
-		"a control character in a name":    {replace("name: Main", `name: "Ma\nin"`), "organizations[0].name: must not contain control characters"},
+		"a control character in a name":    {replace("name: Main", `name: "Ma\nin"`), "organizations[0].name: contains a control character (U+000A)"},
 		"a name too long":                  {replace("name: Main", "name: "+strings.Repeat("x", 256)), "organizations[0].name: must not be longer than 255 bytes"},
 		"a number for a name":              {replace("name: Main", "name: 12"), "organizations[0].name: must be a string, not the number 12: put it in quotes"},
 		"an object for a list":             {valid + "trustedProxies: {}\n", "trustedProxies: must be a list, not an object"},

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 const (
@@ -138,12 +139,16 @@ func checkShape(raw string) error {
 	if len(raw) > MaxLength {
 		return fmt.Errorf("it is longer than %d bytes", MaxLength)
 	}
+	// The signature is decoded by the JWT library, which skips line ends.
+	if err := text.OneLine(raw); err != nil {
+		return err
+	}
 	for index, name := range []string{"header", "payload"} {
-		text, err := part(raw, index)
+		decoded, err := part(raw, index)
 		if err != nil {
 			return err
 		}
-		members, err := uniqueMembers(text)
+		members, err := uniqueMembers(decoded)
 		if err != nil {
 			return fmt.Errorf("its %s %w", name, err)
 		}
@@ -159,11 +164,11 @@ func part(raw string, index int) ([]byte, error) {
 	if len(parts) != 3 || len(raw) > MaxLength {
 		return nil, errors.New("it is not a signed JWT")
 	}
-	text, err := base64.RawURLEncoding.Strict().DecodeString(parts[index])
+	decoded, err := text.DecodeBase64URL(parts[index])
 	if err != nil {
 		return nil, errors.New("it is not base64url")
 	}
-	return text, nil
+	return decoded, nil
 }
 
 // uniqueMembers returns the names of a JSON object's members.

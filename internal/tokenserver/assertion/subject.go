@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // subjectVersion is the only form of sub there is.
@@ -27,14 +28,15 @@ type Subject struct {
 }
 
 // ParseSubject takes exactly three or exactly seven parts. Anything between
-// would leave open which part is which. The error repeats nothing of sub.
+// would leave open which part is which. The error repeats at most one character
+// of sub.
 func ParseSubject(sub string) (Subject, error) {
 	parts := strings.Split(sub, "|")
 	if len(parts) != 3 && len(parts) != 7 {
 		return Subject{}, fmt.Errorf("sub has %d parts, not 3 or 7", len(parts))
 	}
-	if strings.ContainsFunc(sub, unicode.IsControl) {
-		return Subject{}, errors.New("sub contains a control character")
+	if err := text.Shown(sub); err != nil {
+		return Subject{}, fmt.Errorf("sub %w", err)
 	}
 	for i, part := range parts[:min(len(parts), 6)] {
 		if len(part) > maxSubjectPart {
@@ -47,9 +49,11 @@ func ParseSubject(sub string) (Subject, error) {
 		return Subject{}, errors.New("sub must begin with v2")
 	case s.ProviderID == "":
 		return Subject{}, errors.New("sub names no identity provider")
-	case strings.TrimSpace(s.Username) == "" || strings.TrimSpace(s.Username) != s.Username:
-		return Subject{}, errors.New("sub names no user, or one with space around the name")
-	case len(parts) == 3:
+	}
+	if _, err := text.Username(s.Username); err != nil {
+		return Subject{}, fmt.Errorf("the username in sub %w", err)
+	}
+	if len(parts) == 3 {
 		return s, nil
 	}
 	s.FirstName, s.LastName, s.Email = parts[3], parts[4], parts[5]
@@ -59,8 +63,8 @@ func ParseSubject(sub string) (Subject, error) {
 }
 
 // parseGroups reads [a,b]; [] is none.
-func parseGroups(text string) ([]string, error) {
-	inner, opens := strings.CutPrefix(text, "[")
+func parseGroups(list string) ([]string, error) {
+	inner, opens := strings.CutPrefix(list, "[")
 	inner, closes := strings.CutSuffix(inner, "]")
 	if !opens || !closes || strings.ContainsAny(inner, "[]") {
 		return nil, errors.New("the groups in sub must stand in one pair of brackets")

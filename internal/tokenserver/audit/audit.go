@@ -10,8 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
-	"unicode"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Action names what happened.
@@ -30,6 +30,7 @@ const (
 	TokenRevoked          Action = "token_revoked"
 	AuthorizationApproved Action = "authorization_approved"
 	AuthorizationDenied   Action = "authorization_denied"
+	UserEdited            Action = "user_edited"
 )
 
 // Event is one entry of the audit log. Empty members are left out.
@@ -39,6 +40,8 @@ type Event struct {
 	// concerned; for a token, GrantTypes holds the one grant that was used.
 	ClientID, ClientName, OrgID string
 	GrantTypes                  []string
+	// UserID is the user that was changed.
+	UserID string
 	// SourceIP is where the request came from; see SourceIP.
 	SourceIP string
 	// ActorSubject and ActorClientID say who did it: the sub and client_id of
@@ -64,12 +67,12 @@ func (l *Log) Record(ctx context.Context, e Event) {
 		logger = l.Logger
 	}
 	attributes := []slog.Attr{slog.String("action", string(e.Action))}
-	for _, text := range []struct{ key, value string }{
-		{"client_id", e.ClientID}, {"client_name", e.ClientName}, {"org_id", e.OrgID}, {"source_ip", e.SourceIP},
+	for _, member := range []struct{ key, value string }{
+		{"client_id", e.ClientID}, {"client_name", e.ClientName}, {"org_id", e.OrgID}, {"user_id", e.UserID}, {"source_ip", e.SourceIP},
 		{"actor_subject", e.ActorSubject}, {"actor_client_id", e.ActorClientID}, {"reason", e.Reason},
 	} {
-		if text.value != "" {
-			attributes = append(attributes, slog.String(text.key, printable(text.value)))
+		if member.value != "" {
+			attributes = append(attributes, slog.String(member.key, text.Clean(member.value)))
 		}
 	}
 	for _, list := range []struct {
@@ -77,7 +80,7 @@ func (l *Log) Record(ctx context.Context, e Event) {
 		values []string
 	}{{"grant_types", e.GrantTypes}, {"changed", e.Changed}, {"scopes", e.Scopes}} {
 		if len(list.values) > 0 {
-			attributes = append(attributes, slog.Any(list.key, list.values))
+			attributes = append(attributes, slog.Any(list.key, cleaned(list.values)))
 		}
 	}
 	logger.LogAttrs(ctx, slog.LevelInfo, "audit", attributes...)
@@ -93,13 +96,10 @@ func SourceIP(r *http.Request) string {
 	return host
 }
 
-// printable keeps what a caller chose from breaking out of its line in a log
-// that is written as text.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, s)
+func cleaned(values []string) []string {
+	clean := make([]string, len(values))
+	for i, value := range values {
+		clean[i] = text.Clean(value)
+	}
+	return clean
 }

@@ -18,7 +18,7 @@ func TestAnEventIsOneLineWithWhatIsKnown(t *testing.T) {
 	var out bytes.Buffer
 	log := &audit.Log{Logger: slog.New(slog.NewJSONHandler(&out, nil))}
 	log.Record(t.Context(), audit.Event{
-		Action: audit.AppEdited, ClientID: "abc", ClientName: "one\nline", OrgID: "org", SourceIP: "192.0.2.1",
+		Action: audit.AppEdited, ClientID: "abc", ClientName: "one\n\u202eline", OrgID: "org", SourceIP: "192.0.2.1",
 		GrantTypes: []string{"client_credentials"}, ActorSubject: "user", ActorClientID: "cli", Changed: []string{"client_name"},
 	})
 	require.Equal(t, 1, bytes.Count(out.Bytes(), []byte("\n")))

@@ -21,6 +21,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Client is an app that has authenticated, or a public one that has named
@@ -214,13 +215,13 @@ func basicHeader(r *http.Request) (encoded string, ok bool) {
 }
 
 func decodeBasic(encoded string) (id, secret string, err error) {
-	text, err := base64.StdEncoding.DecodeString(encoded)
+	decoded, err := text.DecodeBase64(base64.StdEncoding, encoded)
 	if err != nil {
 		return "", "", errors.New("not base64")
 	}
-	id, secret, found := strings.Cut(string(text), ":")
+	id, secret, found := strings.Cut(string(decoded), ":")
 	if !found {
-		return "", "", fmt.Errorf("no colon in %d bytes", len(text))
+		return "", "", fmt.Errorf("no colon in %d bytes", len(decoded))
 	}
 	return id, secret, nil
 }

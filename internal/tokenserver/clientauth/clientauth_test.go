@@ -62,6 +62,7 @@ func TestAuthenticate(t *testing.T) {
 		"Basic, plain as most clients do":      {basic(clientID, secret), nil, ""},
 		"Basic in lower case":                  {"b" + basic(clientID, secret)[1:], nil, ""},
 		"the body":                             {"", httpx.Parameters{"client_id": clientID, "client_secret": secret}, ""},
+		"Basic with a line end inside":         {basic(clientID, secret)[:12] + "\r\n" + basic(clientID, secret)[12:], nil, oauth.CodeInvalidClient},
 		"both alike":                           {basic(clientID, secret), httpx.Parameters{"client_id": clientID, "client_secret": secret}, ""},
 		"both unlike":                          {basic(clientID, secret), httpx.Parameters{"client_id": clientID, "client_secret": "x"}, oauth.CodeInvalidRequest},
 		"a secret whose time has come":         {"", httpx.Parameters{"client_id": clientID, "client_secret": "ended"}, oauth.CodeInvalidClient},

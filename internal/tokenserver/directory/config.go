@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Config is what the configuration file says of organizations and users.
@@ -60,6 +60,8 @@ type UserConfig struct {
 	Email          string   `yaml:"email"`
 	PhoneNumber    string   `yaml:"phoneNumber"`
 	Roles          []string `yaml:"roles"`
+	// Groups are what the scope groups tells apps.
+	Groups []string `yaml:"groups"`
 	// Enabled is true when left out.
 	Enabled *bool `yaml:"enabled"`
 	// CreatedAt is RFC 3339; empty: the beginning of 1970.
@@ -165,10 +167,10 @@ func (b *builder) buildUsers(readPasswordHash func(string) (string, error)) []Us
 		b.id(path+".id", c.ID)
 		b.organization(path+".organizationID", c.OrganizationID)
 		b.username(path+".username", c)
-		for field, text := range map[string]string{
+		for field, written := range map[string]string{
 			"firstName": c.FirstName, "lastName": c.LastName, "email": c.Email, "phoneNumber": c.PhoneNumber,
 		} {
-			b.text(path+"."+field, text, false)
+			b.text(path+"."+field, written, false)
 		}
 		for j, role := range c.Roles {
 			if role != RoleOrganizationAdministrator {
@@ -177,12 +179,19 @@ func (b *builder) buildUsers(readPasswordHash func(string) (string, error)) []Us
 		}
 		users = append(users, User{
 			ID: c.ID, OrganizationID: c.OrganizationID, Username: c.Username, FirstName: c.FirstName, LastName: c.LastName,
-			Email: c.Email, PhoneNumber: c.PhoneNumber, IDProviderID: LocalProvider, Roles: c.Roles,
+			Email: c.Email, PhoneNumber: c.PhoneNumber, IDProviderID: LocalProvider, Roles: c.Roles, Groups: b.groups(path+".groups", c.Groups),
 			Enabled: c.Enabled == nil || *c.Enabled, CreatedAt: b.time(path+".createdAt", c.CreatedAt),
 			PasswordHash: b.passwordHash(path+".passwordHashFile", c.PasswordHashFile, readPasswordHash),
 		})
 	}
 	return users
+}
+
+func (b *builder) groups(path string, groups []string) []string {
+	for i, group := range groups {
+		b.text(fmt.Sprintf("%s[%d]", path, i), group, true)
+	}
+	return groups
 }
 
 func (b *builder) organization(path, id string) {
@@ -201,12 +210,14 @@ func (b *builder) username(path string, c UserConfig) {
 	if !b.text(path, c.Username, true) {
 		return
 	}
-	if c.Username != strings.TrimSpace(c.Username) {
-		b.addf(path, "must not begin or end with a space")
+	folded, err := text.Username(c.Username)
+	if err != nil {
+		b.addf(path, "%v", err)
+		return
 	}
-	name := userName{c.OrganizationID, Fold(c.Username)}
+	name := userName{c.OrganizationID, folded}
 	if first, taken := b.names[name]; taken {
-		b.addf(path, "%q is already used at %s (upper and lower case count as the same)", c.Username, first)
+		b.addf(path, "%q is already used at %s (names are compared in lower case and composed: RFC 8265)", c.Username, first)
 		return
 	}
 	b.names[name] = path
@@ -285,29 +296,30 @@ const maxText = 255
 
 // text checks a text that people will read, and reports whether it is there and
 // good.
-func (b *builder) text(path, text string, required bool) bool {
+func (b *builder) text(path, s string, required bool) bool {
+	err := text.Shown(s)
 	switch {
-	case text == "" && required:
+	case s == "" && required:
 		b.addf(path, "is required")
-	case len(text) > maxText:
+	case len(s) > maxText:
 		b.addf(path, "must not be longer than %d bytes", maxText)
-	case strings.ContainsFunc(text, unicode.IsControl):
-		b.addf(path, "must not contain control characters")
+	case err != nil:
+		b.addf(path, "%v", err)
 	default:
-		return text != ""
+		return s != ""
 	}
 	return false
 }
 
 // time reads RFC 3339. What the file does not say must not change from one
 // start to the next.
-func (b *builder) time(path, text string) time.Time {
-	if text == "" {
+func (b *builder) time(path, written string) time.Time {
+	if written == "" {
 		return time.Unix(0, 0).UTC()
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := time.Parse(time.RFC3339, written)
 	if err != nil {
-		b.addf(path, "must be a time such as 2026-01-31T12:00:00Z, not %q", text)
+		b.addf(path, "must be a time such as 2026-01-31T12:00:00Z, not %q", written)
 	}
 	return t.UTC()
 }

@@ -7,9 +7,10 @@
 package directory
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // LocalProvider is the identity provider id of the users below (contract
@@ -60,8 +61,11 @@ type User struct {
 	// IDProviderID is LocalProvider for users of the configuration.
 	IDProviderID string
 	Roles        []string
-	Enabled      bool
-	CreatedAt    time.Time
+	// Groups are those of the configuration, or those that a provider with
+	// TrustAssertedGroups has asserted.
+	Groups    []string
+	Enabled   bool
+	CreatedAt time.Time
 	// PasswordHash is an argon2id PHC string; empty: cannot sign in by password.
 	PasswordHash string
 }
@@ -101,13 +105,12 @@ func New(organizations []Organization, users []User) *Directory {
 		user := &users[i]
 		d.users = append(d.users, user)
 		d.userByID[user.ID] = user
-		d.userByName[userName{user.OrganizationID, Fold(user.Username)}] = user
+		if name, err := text.Username(user.Username); err == nil {
+			d.userByName[userName{user.OrganizationID, name}] = user
+		}
 	}
 	return d
 }
-
-// Fold is how user names are compared: without regard to case.
-func Fold(name string) string { return strings.ToLower(name) }
 
 // Organizations returns all, in the order of the configuration: the first is
 // the one the administrator's client belongs to.
@@ -125,9 +128,14 @@ func (d *Directory) User(id string) (*User, bool) {
 	return user, ok
 }
 
-// UserByName returns the user of an organization with that name in any case.
+// UserByName returns the user of an organization with that name, as
+// text.Username compares names: in any case, composed or not.
 func (d *Directory) UserByName(orgID, username string) (*User, bool) {
-	user, ok := d.userByName[userName{orgID, Fold(username)}]
+	name, err := text.Username(username)
+	if err != nil {
+		return nil, false
+	}
+	user, ok := d.userByName[userName{orgID, name}]
 	return user, ok
 }
 

@@ -102,3 +102,48 @@ func TestLiveHoldsTheSnapshotOfTheMoment(t *testing.T) {
 	live.Store(d)
 	require.Same(t, d, live.Load())
 }
+
+func TestNamesOfUsersFollowOneRule(t *testing.T) {
+	for name, test := range map[string]struct {
+		first, second string
+		problem       string // of the second; empty: none
+	}{
+		"another case":            {"Noah", "noah", `"noah" is already used at users[0].username (names are compared in lower case and composed: RFC 8265)`},
+		"a decomposed letter":     {"no\u00ebl", "noe\u0308l", `"noe` + "\u0308" + `l" is already used at users[0].username (names are compared in lower case and composed: RFC 8265)`},
+		"a dotless i":             {"ilker", "\u0131lker", ""},
+		"a name of two words":     {"ada", "ada lovelace", ""},
+		"two spaces":              {"ada", "ada  lovelace", "has a space at its begin or end, or two in a row"},
+		"a space at the end":      {"ada", "bob ", "has a space at its begin or end, or two in a row"},
+		"an override":             {"ada", "b\u202eob", "contains a format character (U+202E), which is invisible and changes what is seen"},
+		"a symbol":                {"ada", "bob\u2603", "contains the character '\u2603' (U+2603), which a user name cannot have"},
+		"no name":                 {"ada", "", "is required"},
+		"a zero-width joiner":     {"ada", "bo\u200db", "contains a format character (U+200D), which is invisible and changes what is seen"},
+		"a name and an address":   {"ada", "ada@example.com", ""},
+		"a name with a backslash": {"ada", `domain\ada`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := config()
+			c.Users[0].Username, c.Users[1].Username, c.Users[1].OrganizationID = test.first, test.second, rootID
+			_, problems := c.Build(readHash)
+			if test.problem == "" {
+				require.Empty(t, problems)
+				return
+			}
+			require.Equal(t, []directory.Problem{{Path: "users[1].username", Message: test.problem}}, problems)
+		})
+	}
+}
+
+func TestWhatPeopleReadHoldsNoFormatCharacters(t *testing.T) {
+	c := config()
+	c.Organizations[0].Name, c.Organizations[0].IdentityProviders[0].Name, c.Users[0].FirstName = "Ma\u202ein", "Cor\u2066porate", "Al\u200bice"
+	c.Users[0].Groups = []string{"developers", "", "ad\u202emin"}
+	_, problems := c.Build(readHash)
+	var paths []string
+	for _, problem := range problems {
+		paths = append(paths, problem.Path)
+	}
+	require.Equal(t, []string{
+		"organizations[0].name", "organizations[0].identityProviders[0].name", "users[0].firstName", "users[0].groups[1]", "users[0].groups[2]",
+	}, paths)
+}

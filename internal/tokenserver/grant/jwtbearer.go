@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,6 +17,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -61,7 +61,7 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	asserted, err := g.subject(app, claims.Subject)
+	asserted, provider, err := g.subject(app, claims.Subject)
 	if err != nil {
 		return nil, refuseAssertion(err)
 	}
@@ -74,7 +74,7 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err != nil {
 		return nil, fmt.Errorf("storing the asserted user: %w", err)
 	}
-	person := user.Asserted(stored)
+	person := user.Asserted(stored, provider)
 	if err := user.Admits(app, person); err != nil {
 		return nil, refuseAssertion(err)
 	}
@@ -150,45 +150,33 @@ func (g *JWTBearer) useOnce(ctx context.Context, app *clients.App, claims *asser
 // subject reads sub and decides whether the app may speak for that identity
 // provider: the provider must be the organization's and among the app's. The
 // local directory signs in by password, so nobody vouches for its users.
-func (g *JWTBearer) subject(app *clients.App, sub string) (storage.User, error) {
+func (g *JWTBearer) subject(app *clients.App, sub string) (storage.User, directory.IdentityProvider, error) {
+	var none directory.IdentityProvider
 	s, err := assertion.ParseSubject(sub)
 	if err != nil {
-		return storage.User{}, err
+		return storage.User{}, none, err
 	}
 	org, ok := g.Directory.Load().Organization(app.OrgID)
 	if !ok {
-		return storage.User{}, errors.New("the app's organization is gone")
+		return storage.User{}, none, errors.New("the app's organization is gone")
 	}
 	at := slices.IndexFunc(org.IdentityProviders, func(p directory.IdentityProvider) bool { return p.ID == s.ProviderID })
 	if s.ProviderID == directory.LocalProvider || at < 0 || !slices.Contains(app.IdentityProviders, s.ProviderID) {
-		return storage.User{}, errors.New("the identity provider in sub is not one that the app may speak for (identity_providers)")
+		return storage.User{}, none, errors.New("the identity provider in sub is not one that the app may speak for (identity_providers)")
 	}
 	asserted := storage.User{
 		ID: uuid.NewString(), OrgID: org.ID, IDProviderID: s.ProviderID, Username: s.Username,
 		FirstName: s.FirstName, LastName: s.LastName, Email: s.Email,
 	}
-	if org.IdentityProviders[at].TrustAssertedGroups {
+	provider := org.IdentityProviders[at]
+	if provider.TrustAssertedGroups {
 		asserted.Groups = s.Groups
 	}
-	return asserted, nil
+	return asserted, provider, nil
 }
 
 // refuseAssertion tells the client why; no reason repeats more of the assertion
 // than the name of a member.
 func refuseAssertion(reason error) error {
-	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", describable(reason.Error())).WithCause(reason)
-}
-
-// describable makes text fit for an error_description
-// (https://www.rfc-editor.org/rfc/rfc6749#section-5.2).
-func describable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < ' ' || r > '~' || r == '\\':
-			return '?'
-		}
-		return r
-	}, text)
+	return oauth.Errorf(oauth.CodeInvalidGrant, "the assertion is not accepted: %s", text.Description(reason.Error())).WithCause(reason)
 }

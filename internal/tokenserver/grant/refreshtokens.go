@@ -5,7 +5,6 @@ package grant
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,6 +17,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // refreshLifetime slides with every refresh.
@@ -50,10 +50,9 @@ func offline(a authorization) bool {
 
 // begin makes the family of an authorization, not yet stored.
 func (t *RefreshTokens) begin(a authorization, codeHash []byte) *storage.RefreshFamily {
-	now, nonce := t.Now(), make([]byte, nonceBytes)
-	_, _ = rand.Read(nonce)
+	now := t.Now()
 	return &storage.RefreshFamily{
-		ID: a.grantID, Nonce: nonce, Generation: 1, ClientID: a.app.ClientID, UserID: a.user.ID, OrgID: a.user.OrganizationID,
+		ID: a.grantID, Nonce: text.RandomBytes(nonceBytes), Generation: 1, ClientID: a.app.ClientID, UserID: a.user.ID, OrgID: a.user.OrganizationID,
 		Scopes: a.scopes, Epochs: a.epochs, AuthTime: a.authTime, SessionID: a.sessionID, CodeHash: codeHash,
 		CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(refreshLifetime),
 	}
@@ -79,7 +78,7 @@ func (t *RefreshTokens) mac(head, nonce []byte) []byte {
 
 // find returns the living family of a token and the token's generation.
 func (t *RefreshTokens) find(ctx context.Context, raw string) (storage.RefreshFamily, int64, error) {
-	content, err := base64.RawURLEncoding.Strict().DecodeString(raw)
+	content, err := text.DecodeBase64URL(raw)
 	if err != nil || len(content) != tokenBytes {
 		return storage.RefreshFamily{}, 0, errRefresh.WithCause(errors.New("it is not one of ours"))
 	}

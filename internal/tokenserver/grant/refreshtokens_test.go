@@ -35,6 +35,8 @@ func FuzzRefreshToken(f *testing.F) {
 	f.Add(derived + "=")
 	f.Add(derived[:len(derived)-1])
 	f.Add(base64.RawURLEncoding.EncodeToString(make([]byte, tokenBytes)))
+	f.Add(derived[:7] + "\r\n" + derived[7:])
+	f.Add(derived + "\n")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, raw string) {
 		found, living, err := tokens.Lookup(t.Context(), app, raw)

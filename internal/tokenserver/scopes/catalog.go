@@ -2,7 +2,7 @@
 
 package scopes
 
-// catalog is what the platform's own clients know, plus the two scopes of this
+// catalog is what the platform's own clients know, plus the three scopes of this
 // server. The plain scopes come first, in the order a consent page shows them.
 var catalog = []Scope{
 	{"full", "Full access", "Do everything that the signed-in user may do.", "General"},
@@ -10,6 +10,7 @@ var catalog = []Scope{
 	{"openid", "Sign in", "Know your username and user id.", "OpenID"},
 	{"profile", "Profile", "Read your profile: names, username and organization.", "OpenID"},
 	{"email", "Email address", "Read your email address.", "OpenID"},
+	{"groups", "Groups", "Know which groups you belong to.", "OpenID"},
 	{"offline_access", "Background access", "Act for you while you are away, until you revoke it.", "OpenID"},
 	{"openid:google_wif", "Google workload identity", "Receive an id token for Google Cloud workload identity federation.", "OpenID"},
 	{"admin:access_controls", "Administer Access Controls", "Administer access control settings.", "Access Management"},

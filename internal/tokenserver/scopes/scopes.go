@@ -62,7 +62,7 @@ func WellFormed(name string) bool {
 // NeedsUser tells whether name makes sense only for an app that acts for a
 // user, so that a client_credentials app is refused it.
 func NeedsUser(name string) bool {
-	return name == oauth.ScopeOpenID || name == oauth.ScopeEmail || name == oauth.ScopeOfflineAccess
+	return name == oauth.ScopeOpenID || name == oauth.ScopeEmail || name == oauth.ScopeGroups || name == oauth.ScopeOfflineAccess
 }
 
 // Honoured tells whether the token server itself grants something to a

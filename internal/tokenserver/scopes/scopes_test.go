@@ -22,10 +22,10 @@ func TestCatalogDescribesEveryScopeOnce(t *testing.T) {
 		require.NotEmpty(t, s.ProductLabel, s.Name)
 		require.True(t, strings.HasSuffix(s.Description, "."), "%s: a description is a sentence", s.Name)
 	}
-	// 7 plain ones, 114 of the official provider, 12 of another client, 2 of ours.
-	require.Len(t, seen, 135)
+	// 7 plain ones, 114 of the official provider, 12 of another client, 3 of ours.
+	require.Len(t, seen, 136)
 	for _, name := range []string{
-		oauth.ScopeFull, oauth.ScopeReadFull, oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOfflineAccess,
+		oauth.ScopeFull, oauth.ScopeReadFull, oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeGroups, oauth.ScopeOfflineAccess,
 		oauth.ScopeGoogleWIF, oauth.ScopeReadConnectedApps, oauth.ScopeManageConnApps, oauth.ScopeIntrospectTokens, "view:environment", "aeh_admin",
 	} {
 		require.True(t, seen[name], "%s is missing", name)

@@ -12,13 +12,22 @@ import (
 type User struct {
 	ID, OrgID    string
 	IDProviderID string
-	// Username identifies the user with OrgID and IDProviderID, whatever its
-	// case; it is kept as first asserted.
+	// Username identifies the user with OrgID and IDProviderID, as text.Username
+	// compares names; it is kept as first asserted.
 	Username                   string
 	FirstName, LastName, Email string
 	// Groups are the asserted ones, of a trusted provider alone.
-	Groups               []string
+	Groups []string
+	// Disabled is set by an administrator alone, never by an assertion.
+	Disabled             bool
 	CreatedAt, UpdatedAt time.Time
+}
+
+// UserQuery selects users of one organization. A Limit of zero returns none: the
+// number alone.
+type UserQuery struct {
+	OrgID         string
+	Offset, Limit int
 }
 
 // Users is the role of just-in-time users.
@@ -26,8 +35,15 @@ type Users interface {
 	// PutUser stores what was asserted about the user with that organization,
 	// provider and username, under a new id (user.ID) when there is none yet. It
 	// returns the stored user. An empty name or address was not asserted: what is
-	// stored stays. When nothing differs, nothing is written.
+	// stored stays; so does Disabled. When nothing differs, nothing is written.
+	// ErrInvalidText for a name that text.Username refuses.
 	PutUser(ctx context.Context, user User, now time.Time) (User, error)
 	// User returns the user or ErrNotFound.
 	User(ctx context.Context, id string) (User, error)
+	// Users returns one page of an organization's, by creation time and id, and
+	// the number of all.
+	Users(ctx context.Context, q UserQuery) ([]User, int, error)
+	// SetUserDisabled switches a user off or on and returns it; ErrNotFound when
+	// there is none. When nothing differs, nothing is written.
+	SetUserDisabled(ctx context.Context, id string, disabled bool, now time.Time) (User, error)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // IDTokens issues id tokens, and recognises those it has issued.
@@ -119,6 +120,9 @@ const typeIDToken = "JWT"
 // as good as a live one. ErrInvalid for anything else.
 // https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
 func (i *IDTokens) Recognise(raw string) (IDToken, error) {
+	if err := text.OneLine(raw); err != nil {
+		return IDToken{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{keys.RS256, keys.ES256}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 	var c recognised
 	_, err := parser.ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {

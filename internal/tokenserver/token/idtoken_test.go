@@ -115,6 +115,8 @@ func TestOnlyAnIDTokenOfOursIsRecognised(t *testing.T) {
 	for name, forged := range map[string]string{
 		"nothing":            "",
 		"text":               "a.b.c",
+		"a line end inside":  raw[:len(raw)-9] + "\r\n" + raw[len(raw)-9:],
+		"a line end after":   raw + "\n",
 		"changed claims":     raw[:len(raw)-4] + "AAAA",
 		"an unknown key":     sign(jwt.SigningMethodRS256, "other", keyring[keys.RS256], nil, good),
 		"another algorithm":  sign(jwt.SigningMethodES256, "kid-RS256", keyring[keys.ES256], nil, good),

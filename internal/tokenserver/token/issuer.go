@@ -5,8 +5,6 @@ package token
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // typeAccessToken is the typ header that keeps an access token from being taken
@@ -97,17 +96,10 @@ func (i *Issuer) sign(t *AccessToken, algorithm string) (string, error) {
 
 // stamp gives t its identity and its life. Claims count whole seconds.
 func (i *Issuer) stamp(t *AccessToken) {
-	t.ID = randomID()
+	t.ID = text.Random(16)
 	t.IssuedAt = i.Now().UTC().Truncate(time.Second)
 	t.ExpiresAt = t.IssuedAt.Add(i.Lifetime)
 	t.IsUser = t.Subject != t.ClientID
-}
-
-// randomID is 128 random bits.
-func randomID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
-	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
 // The claims are this server's own; the verifier checks them, not the parser.

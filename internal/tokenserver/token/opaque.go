@@ -4,15 +4,14 @@ package token
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Formats of access tokens, as an app's access_token_format names them.
@@ -28,9 +27,7 @@ const opaquePrefix = "cat_"
 type OpaqueTokens struct{ Store storage.OpaqueTokens }
 
 func (o OpaqueTokens) issue(ctx context.Context, t *AccessToken) (string, error) {
-	var random [32]byte
-	_, _ = rand.Read(random[:])
-	raw := opaquePrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	raw := opaquePrefix + text.Random(32)
 	document, err := json.Marshal(t)
 	if err != nil {
 		return "", fmt.Errorf("encoding an opaque token: %w", err)

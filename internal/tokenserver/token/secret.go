@@ -4,9 +4,9 @@ package token
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // SecretHasher makes client ids and secrets and hashes secrets. A generated
@@ -22,8 +22,6 @@ const secretPrefix = "cas_"
 // secretLength is how many base62 characters hold 256 bits.
 const secretLength = 43
 
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
 // Hash is HMAC-SHA-256 under the key: what the database holds of a secret.
 func (h *SecretHasher) Hash(secret string) []byte {
 	mac := hmac.New(sha256.New, h.Key)
@@ -33,29 +31,10 @@ func (h *SecretHasher) Hash(secret string) []byte {
 
 // NewSecret makes a client secret.
 func (h *SecretHasher) NewSecret() string {
-	return secretPrefix + randomBase62(secretLength)
+	return secretPrefix + text.RandomBase62(secretLength)
 }
 
 // NewClientID makes 32 lower-case hex digits.
 func (h *SecretHasher) NewClientID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:])
-	return hex.EncodeToString(id[:])
-}
-
-// randomBase62 draws each character with the same chance: bytes that would
-// favour some are drawn again.
-func randomBase62(n int) string {
-	const fair = 256 - 256%len(base62)
-	text := make([]byte, 0, n)
-	var random [64]byte
-	for len(text) < n {
-		_, _ = rand.Read(random[:])
-		for _, b := range random {
-			if int(b) < fair && len(text) < n {
-				text = append(text, base62[int(b)%len(base62)])
-			}
-		}
-	}
-	return string(text)
+	return text.RandomHex(16)
 }

@@ -17,6 +17,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // ErrInvalid says that a token is not, or no longer, one of this server: what
@@ -157,6 +158,9 @@ func kept(granted, allowed []string) []string {
 const SignInClientID = "platform:sign-in"
 
 func (v *Verifier) readJWT(raw string) (*AccessToken, error) {
+	if err := text.OneLine(raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{keys.ES256, keys.RS256}), jwt.WithIssuer(v.Issuer), jwt.WithAudience(v.Issuer),
 		jwt.WithExpirationRequired(), jwt.WithTimeFunc(v.Now), jwt.WithStrictDecoding(),

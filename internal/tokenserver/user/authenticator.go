@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Failures count for ten minutes, per name whether it exists or not, and per
@@ -62,6 +63,9 @@ type Authenticator struct {
 	slots  *slots
 	names  *throttle
 	source *throttle
+	costs  costs
+	// derived, which tests set, is called for every derivation.
+	derived func(PasswordHash)
 }
 
 func (a *Authenticator) init() {
@@ -77,19 +81,19 @@ func (a *Authenticator) Authenticate(ctx context.Context, attempt Attempt) (*dir
 	dir := a.Directory.Load()
 	orgID, name, user := resolve(dir, attempt.Login, attempt.OrgID)
 	now := a.Now()
-	nameKey := orgID + "\x00" + directory.Fold(name)
+	nameKey := orgID + "\x00" + throttledName(name)
 	if wait := a.names.reserve(nameKey, now); wait > 0 {
 		return nil, &ThrottledError{RetryAfter: wait}
 	}
 	sourceKey := ""
 	if attempt.Source.IsValid() {
-		sourceKey = attempt.Source.String()
+		sourceKey = throttledSource(attempt.Source)
 		if wait := a.source.reserve(sourceKey, now); wait > 0 {
 			a.names.release(nameKey, now)
 			return nil, &ThrottledError{RetryAfter: wait}
 		}
 	}
-	matches, err := a.check(ctx, user, attempt.Password)
+	matches, err := a.check(ctx, dir, user, attempt.Password)
 	if err != nil || matches {
 		a.names.release(nameKey, now)
 		a.source.release(sourceKey, now)
@@ -103,9 +107,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, attempt Attempt) (*dir
 	return user, nil
 }
 
-// check costs the same whether the user exists or not.
-func (a *Authenticator) check(ctx context.Context, user *directory.User, password string) (bool, error) {
-	hash, known := noPassword, false
+// check costs the same whether the user exists or not, and whatever the user's
+// hash costs: it makes one derivation at each cost that any hash of the
+// directory has, the user's own among them.
+func (a *Authenticator) check(ctx context.Context, dir *directory.Directory, user *directory.User, password string) (bool, error) {
+	hash, known := PasswordHash{}, false
 	if user != nil && user.Enabled {
 		if h, err := ParsePasswordHash(user.PasswordHash); err == nil {
 			hash, known = h, true
@@ -115,8 +121,43 @@ func (a *Authenticator) check(ctx context.Context, user *directory.User, passwor
 		password, known = password[:MaxPasswordLength], false
 	}
 	var matches bool
-	err := a.slots.do(ctx, func() { matches = hash.Matches(password) })
+	err := a.slots.do(ctx, func() {
+		for _, dummy := range a.costs.of(dir) {
+			candidate := dummy
+			if known && hash.cost() == dummy.cost() {
+				candidate = hash
+			}
+			if a.derived != nil {
+				a.derived(candidate)
+			}
+			matches = candidate.Matches(password) || matches
+		}
+	})
 	return matches && known, err
+}
+
+// throttledName is what failures are counted for. A name that no user can have
+// counts as it was written.
+func throttledName(name string) string {
+	if folded, err := text.Username(name); err == nil {
+		return folded
+	}
+	return name
+}
+
+// throttledSource is what failures are counted for: an IPv4 address, also one
+// mapped into IPv6, or the /64 of an IPv6 address, since a single host has all
+// of that to choose from.
+func throttledSource(source netip.Addr) string {
+	source = source.Unmap()
+	if source.Is4() {
+		return source.String()
+	}
+	prefix, err := source.Prefix(64) // drops the zone
+	if err != nil {
+		return source.String()
+	}
+	return prefix.String()
 }
 
 // resolve finds who a login name means. A plain name is looked up in the
@@ -126,7 +167,8 @@ func (a *Authenticator) check(ctx context.Context, user *directory.User, passwor
 func resolve(dir *directory.Directory, login, orgID string) (org, name string, user *directory.User) {
 	login = strings.TrimSpace(login)
 	if len(login) > maxLoginNameBytes {
-		login = login[:maxLoginNameBytes]
+		// Cut, it is no user's name any more: what is cut off could matter.
+		login = login[:maxLoginNameBytes] + "\x00"
 	}
 	if qualifier, rest, ok := strings.Cut(strings.ReplaceAll(login, `\`, "/"), "/"); ok {
 		if id := organizationNamed(dir, qualifier); id != "" {
@@ -154,7 +196,7 @@ func resolve(dir *directory.Directory, login, orgID string) (org, name string, u
 
 func organizationNamed(dir *directory.Directory, qualifier string) string {
 	for _, o := range dir.Organizations() {
-		if o.ID == qualifier || strings.EqualFold(o.Name, qualifier) || (o.Domain != "" && strings.EqualFold(o.Domain, qualifier)) {
+		if o.ID == qualifier || text.SameName(o.Name, qualifier) || text.SameName(o.Domain, qualifier) {
 			return o.ID
 		}
 	}

@@ -34,6 +34,9 @@ func testDirectory() *directory.Live {
 			{ID: "twin-2", OrganizationID: "org-2", Username: "twin", Enabled: true, PasswordHash: cheap},
 			{ID: "gone", OrganizationID: "org-1", Username: "gone", PasswordHash: cheap},
 			{ID: "federated", OrganizationID: "org-1", Username: "federated", Enabled: true},
+			{ID: "ilker", OrganizationID: "org-1", Username: "ilker", Enabled: true, PasswordHash: cheap},
+			{ID: "dotless", OrganizationID: "org-1", Username: "\u0131lker", Enabled: true, PasswordHash: cheap},
+			{ID: "noel", OrganizationID: "org-1", Username: "No\u00ebl Two", Enabled: true, PasswordHash: cheap},
 		}))
 }
 
@@ -70,6 +73,13 @@ func TestWhoSignsIn(t *testing.T) {
 		"a name that two have, without an organization":    {Attempt{Login: "twin", Password: "secret"}, ""},
 		"a name that two have, with its organization":      {Attempt{Login: "other/twin", Password: "secret"}, "twin-2"},
 		"the organization given by domain and backslash":   {Attempt{Login: `ACME.example\twin`, Password: "secret", OrgID: "org-2"}, "twin-1"},
+		"with a dot over the i":                            {Attempt{Login: "ILKER", Password: "secret"}, "ilker"},
+		"without a dot over the i":                         {Attempt{Login: "\u0131lker", Password: "secret"}, "dotless"},
+		"with a decomposed letter":                         {Attempt{Login: "noe\u0308l two", Password: "secret"}, "noel"},
+		"with the organization's name in other case":       {Attempt{Login: "ACME/ilker", Password: "secret"}, "ilker"},
+		"with two spaces inside the name":                  {Attempt{Login: "no\u00ebl  two", Password: "secret"}, ""},
+		"with an invisible character in the name":          {Attempt{Login: "a\u200bda", Password: "secret"}, ""},
+		"with a line end in the password":                  {Attempt{Login: "ada", Password: "secret\n"}, ""},
 		"with a wrong password":                            {Attempt{Login: "ada", Password: "Secret"}, ""},
 		"without a password":                               {Attempt{Login: "ada"}, ""},
 		"with a password longer than any":                  {Attempt{Login: "ada", Password: "secret" + strings.Repeat("x", 2000)}, ""},

@@ -4,7 +4,6 @@ package user
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
@@ -66,11 +65,5 @@ func writePart(h interface{ Write([]byte) (int, error) }, part string) {
 	_, _ = h.Write([]byte(part))
 }
 
+// tokenBytes is how many random bytes a cookie's value has.
 const tokenBytes = 32
-
-// newToken is 256 random bits, as URL-safe text.
-func newToken() string {
-	b := make([]byte, tokenBytes)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
-}

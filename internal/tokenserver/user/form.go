@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"net/http"
 	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // formLifetime is how long a form may stay open.
@@ -29,7 +31,7 @@ type Forms struct {
 func (f *Forms) Token(w http.ResponseWriter, r *http.Request, session *Session, purpose, subject string) string {
 	binder := f.binder(r, session)
 	if binder == "" {
-		binder = newToken()
+		binder = text.Random(tokenBytes)
 		f.Cookies.set(w, browserCookie, binder, 0)
 	}
 	return f.sign("form", f.Now(), purpose, subject, binder)
@@ -63,15 +65,17 @@ func (f *Forms) binder(r *http.Request, session *Session) string {
 // sign is time and a random nonce in front of the MAC over both and parts.
 func (f *Forms) sign(kind string, at time.Time, parts ...string) string {
 	head := binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))
-	nonce, _ := base64.RawURLEncoding.DecodeString(newToken())
-	head = append(head, nonce[:16]...)
+	head = append(head, text.RandomBytes(nonceBytes)...)
 	return base64.RawURLEncoding.EncodeToString(append(head, f.Cookies.mac(kind, append(parts, string(head))...)...))
 }
 
-const headBytes = 8 + 16
+const (
+	nonceBytes = 16
+	headBytes  = 8 + nonceBytes
+)
 
 func (f *Forms) verify(token, kind string, life time.Duration, parts ...string) bool {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	raw, err := text.DecodeBase64URL(token)
 	if err != nil || len(raw) != headBytes+32 {
 		return false
 	}

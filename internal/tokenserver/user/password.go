@@ -3,7 +3,6 @@
 package user
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Cost of a new password hash: 19 MiB, two passes, one lane.
@@ -41,14 +42,18 @@ type PasswordHash struct {
 	salt, key    []byte
 }
 
-// HashPassword makes the PHC string of a password with a new salt.
+// HashPassword makes the PHC string of a password, as text.Password prepares it,
+// with a new salt.
 func HashPassword(password string) (string, error) {
 	if password == "" || len(password) > MaxPasswordLength {
 		return "", fmt.Errorf("hashing password: it must have 1 to %d bytes", MaxPasswordLength)
 	}
-	h := PasswordHash{memory: defaultMemory, time: defaultTime, threads: defaultThreads, salt: make([]byte, saltLength)}
-	_, _ = rand.Read(h.salt)
-	h.key = h.derive(password, keyLength)
+	prepared, err := text.Password(password)
+	if err != nil {
+		return "", fmt.Errorf("hashing password: it %w", err)
+	}
+	h := PasswordHash{memory: defaultMemory, time: defaultTime, threads: defaultThreads, salt: text.RandomBytes(saltLength)}
+	h.key = h.derive(prepared, keyLength)
 	return h.String(), nil
 }
 
@@ -70,10 +75,10 @@ func ParsePasswordHash(phc string) (PasswordHash, error) {
 		return PasswordHash{}, fmt.Errorf("reading password hash: parameters out of bounds (m ≤ %d, t ≤ %d, p ≤ %d)", maxMemory, maxTime, maxThreads)
 	}
 	var err error
-	if h.salt, err = base64.RawStdEncoding.Strict().DecodeString(parts[4]); err != nil || len(h.salt) < 8 || len(h.salt) > 64 {
+	if h.salt, err = text.DecodeBase64(base64.RawStdEncoding.Strict(), parts[4]); err != nil || len(h.salt) < 8 || len(h.salt) > 64 {
 		return PasswordHash{}, errors.New("reading password hash: the salt is not 8 to 64 bytes of base64")
 	}
-	if h.key, err = base64.RawStdEncoding.Strict().DecodeString(parts[5]); err != nil || len(h.key) < 16 || len(h.key) > 64 {
+	if h.key, err = text.DecodeBase64(base64.RawStdEncoding.Strict(), parts[5]); err != nil || len(h.key) < 16 || len(h.key) > 64 {
 		return PasswordHash{}, errors.New("reading password hash: the hash is not 16 to 64 bytes of base64")
 	}
 	return h, nil
@@ -86,19 +91,18 @@ func (h PasswordHash) String() string {
 }
 
 // Matches tells, in the time the hash was made to cost, whether password is the
-// one it was made of.
+// one it was made of, however it is typed (text.Password).
 func (h PasswordHash) Matches(password string) bool {
 	if len(h.key) == 0 {
 		return false
 	}
-	return subtle.ConstantTimeCompare(h.derive(password, uint32(len(h.key))), h.key) == 1
+	prepared, err := text.Password(password)
+	if err != nil {
+		prepared = password // costs the same
+	}
+	return subtle.ConstantTimeCompare(h.derive(prepared, uint32(len(h.key))), h.key) == 1 && err == nil
 }
 
 func (h PasswordHash) derive(password string, length uint32) []byte {
 	return argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, length)
 }
-
-// noPassword costs what a real check costs and matches nothing, for names that
-// do not exist.
-var noPassword = PasswordHash{memory: defaultMemory, time: defaultTime, threads: defaultThreads,
-	salt: make([]byte, saltLength), key: make([]byte, keyLength)}

@@ -52,11 +52,25 @@ func TestAHashThatIsNotOneIsRefused(t *testing.T) {
 		"a short salt":                "$argon2id$v=19$m=65536,t=2,p=1$c2E$" + key,
 		"a salt with padding":         "$argon2id$v=19$m=65536,t=2,p=1$" + salt + "=$" + key,
 		"a short hash":                "$argon2id$v=19$m=65536,t=2,p=1$" + salt + "$CTFh",
+		"a line end in the salt":      "$argon2id$v=19$m=65536,t=2,p=1$c29t\nZXNhbHQ$" + key,
+		"a line end in the hash":      "$argon2id$v=19$m=65536,t=2,p=1$" + salt + "$" + key + "\n",
 		"a seventh part":              "$argon2id$v=19$m=65536,t=2,p=1$" + salt + "$" + key + "$",
 	} {
 		_, err := ParsePasswordHash(phc)
 		assert.ErrorContains(t, err, "reading password hash", name)
 	}
+}
+
+func TestAPasswordMatchesHoweverItsLettersAreComposed(t *testing.T) {
+	t.Parallel()
+	phc, err := HashPassword("Noe\u0308l\u00a0secret")
+	require.NoError(t, err)
+	h, err := ParsePasswordHash(phc)
+	require.NoError(t, err)
+	assert.True(t, h.Matches("No\u00ebl secret"))
+	assert.False(t, h.Matches("no\u00ebl secret"), "case counts")
+	_, err = HashPassword("tab\there")
+	require.ErrorContains(t, err, "hashing password: it has a control character")
 }
 
 func TestAPasswordWithoutBoundsIsNotHashed(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // Lives of a session.
@@ -104,7 +105,7 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, u *directory.Us
 	if present, ok := s.Directory.Load().User(u.ID); !ok || !present.Enabled || present.PasswordHash != u.PasswordHash {
 		return nil, ErrInvalidCredentials
 	}
-	now, value := s.Now(), newToken()
+	now, value := s.Now(), text.Random(tokenBytes)
 	record := storage.Session{ID: uuid.NewString(), Hash: s.hash(value), UserID: u.ID, AuthTime: now, UserEpoch: epoch, CreatedAt: now,
 		LastUsedAt: now, ExpiresAt: now.Add(sessionLifetime)}
 	if err := s.Store.CreateSession(r.Context(), record); err != nil {

@@ -19,6 +19,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlstore"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 type world struct {
@@ -180,6 +181,8 @@ func TestAFormTokenIsGoodForItsBrowserFormAndHour(t *testing.T) {
 		"another subject":          w.forms.Valid(request(shown), nil, "sign-in", "/b", token),
 		"a session since":          w.forms.Valid(request(shown), session, "sign-in", "/a", token),
 		"a changed token":          w.forms.Valid(request(shown), nil, "sign-in", "/a", "B"+token[1:]),
+		"a line end inside":        w.forms.Valid(request(shown), nil, "sign-in", "/a", token[:5]+"\r\n"+token[5:]),
+		"a line end at its end":    w.forms.Valid(request(shown), nil, "sign-in", "/a", token+"\n"),
 		"no token":                 w.forms.Valid(request(shown), nil, "sign-in", "/a", ""),
 		"a token that is not text": w.forms.Valid(request(shown), nil, "sign-in", "/a", "\x00"),
 	} {
@@ -264,7 +267,7 @@ func TestWhenConsentIsNotAskedAgain(t *testing.T) {
 }
 
 func FuzzFormToken(f *testing.F) {
-	forms := &Forms{Cookies: &Cookies{Key: []byte(newToken())}, Now: newClock().Now}
+	forms := &Forms{Cookies: &Cookies{Key: []byte(text.Random(tokenBytes))}, Now: newClock().Now}
 	session := &Session{ID: "one"}
 	good := forms.Token(nil, nil, session, "consent", "/a")
 	f.Add(good)

@@ -4,13 +4,12 @@ package management
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // madeSecret is a secret in the one request that may show it.
@@ -40,7 +39,7 @@ func (e *Endpoint) secret(now time.Time, clientID, chosen string) (madeSecret, e
 	if value == "" {
 		value = e.Credentials.NewSecret()
 	}
-	record := storage.Secret{ID: newSecretID(), Hash: e.Credentials.Hash(value), CreatedAt: now}
+	record := storage.Secret{ID: text.RandomHex(16), Hash: e.Credentials.Hash(value), CreatedAt: now}
 	if e.Sealer != nil {
 		sealed, err := e.Sealer.Seal([]byte(value), []byte(clientID))
 		if err != nil {
@@ -49,12 +48,6 @@ func (e *Endpoint) secret(now time.Time, clientID, chosen string) (madeSecret, e
 		record.Sealed = sealed
 	}
 	return madeSecret{record, value}, nil
-}
-
-func newSecretID() string {
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails
-	return hex.EncodeToString(id)
 }
 
 // recovered is the newest secret of app that is accepted and can be unsealed.

@@ -5,10 +5,9 @@ package management
 import (
 	"encoding/json"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // opt is a member that may be absent from a body, which means unchanged.
@@ -102,11 +101,8 @@ func checkLine(path, s string, most int) error {
 	if len(s) > most {
 		return answer.BadRequest("%s: is %d bytes long, at most %d are allowed", path, len(s), most)
 	}
-	if !utf8.ValidString(s) {
-		return answer.BadRequest("%s: is not valid UTF-8", path)
-	}
-	if strings.ContainsFunc(s, unicode.IsControl) {
-		return answer.BadRequest("%s: contains a control character", path)
+	if err := text.Shown(s); err != nil {
+		return answer.BadRequest("%s: %v", path, err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (e *Endpoint) who(w http.ResponseWriter, r *http.Request) (oauth.User, *oau
 	if err != nil {
 		return none, nil, err
 	}
-	return wireUser(e.Directory.Load(), found), wireClient(app), nil
+	return WireUser(e.Directory.Load(), found), wireClient(app), nil
 }
 
 // permitted: an app always has profile; a user must have allowed it.
@@ -142,7 +142,8 @@ func wireClient(app *clients.App) *oauth.MeClient {
 	return &oauth.MeClient{ClientID: app.ClientID, Name: app.Name, OrgID: app.OrgID, ClientType: "control"}
 }
 
-func wireUser(dir *directory.Directory, u *directory.User) oauth.User {
+// WireUser is u in the flat shape, as every endpoint that shows users answers it.
+func WireUser(dir *directory.Directory, u *directory.User) oauth.User {
 	org := wireOrganization(dir, u.OrganizationID)
 	created := timestamp(u.CreatedAt)
 	return oauth.User{

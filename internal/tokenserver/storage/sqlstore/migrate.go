@@ -73,6 +73,9 @@ func (s *Store) migrations() ([]*goose.Migration, int64, error) {
 		migrations = append(migrations, goose.NewGoMigration(newest, &goose.GoFunc{
 			RunTx: func(ctx context.Context, tx *sql.Tx) error {
 				_, err := tx.ExecContext(ctx, statements)
+				if err == nil && strings.HasSuffix(file, refolding) {
+					err = s.refoldNames(ctx, tx)
+				}
 				return err
 			},
 		}, nil))

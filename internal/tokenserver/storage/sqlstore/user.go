@@ -9,14 +9,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // PutUser implements storage.Users.
 func (s *Store) PutUser(ctx context.Context, user storage.User, now time.Time) (storage.User, error) {
+	name, err := text.Username(user.Username)
+	if err != nil {
+		return storage.User{}, fmt.Errorf("%w: the username %w", storage.ErrInvalidText, err)
+	}
 	texts := append([]string{user.Username, user.FirstName, user.LastName, user.Email}, user.Groups...)
 	if err := checkTexts(texts); err != nil {
 		return storage.User{}, err
@@ -25,58 +29,88 @@ func (s *Store) PutUser(ctx context.Context, user storage.User, now time.Time) (
 		user.Groups = nil
 	}
 	user.CreatedAt, user.UpdatedAt = now, now
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		created, err := s.insertUser(ctx, tx, user)
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		created, err := s.insertUser(ctx, tx, user, name)
 		if err != nil || created {
 			return err
 		}
-		before, err := s.user(ctx, tx, `org_id = ? AND id_provider_id = ? AND name = ?`+s.dialect.ForUpdate,
-			user.OrgID, user.IDProviderID, foldName(user.Username))
+		before, err := s.user(ctx, tx, `org_id = ? AND id_provider_id = ? AND name = ?`+s.dialect.ForUpdate, user.OrgID, user.IDProviderID, name)
 		if err != nil {
 			return err
 		}
 		user.ID, user.Username, user.CreatedAt, user.UpdatedAt = before.ID, before.Username, before.CreatedAt, before.UpdatedAt
 		user.FirstName = cmp.Or(user.FirstName, before.FirstName)
 		user.LastName, user.Email = cmp.Or(user.LastName, before.LastName), cmp.Or(user.Email, before.Email)
+		user.Disabled = before.Disabled
 		if reflect.DeepEqual(user, before) {
 			return nil
 		}
 		user.UpdatedAt = now
-		document, err := json.Marshal(user)
-		if err != nil {
-			return fmt.Errorf("encoding user %s: %w", user.ID, err)
-		}
-		_, err = s.exec(ctx, tx, `UPDATE users SET document = ?, updated_at = ? WHERE id = ?`, string(document), micros(now), user.ID)
-		return err
+		return s.updateUser(ctx, tx, user)
 	})
 	return user, err
 }
 
+// SetUserDisabled implements storage.Users.
+func (s *Store) SetUserDisabled(ctx context.Context, id string, disabled bool, now time.Time) (storage.User, error) {
+	var user storage.User
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		var err error
+		if user, err = s.user(ctx, tx, `id = ?`+s.dialect.ForUpdate, id); err != nil || user.Disabled == disabled {
+			return err
+		}
+		user.Disabled, user.UpdatedAt = disabled, now
+		return s.updateUser(ctx, tx, user)
+	})
+	return user, err
+}
+
+func (s *Store) updateUser(ctx context.Context, tx *sql.Tx, user storage.User) error {
+	document, err := json.Marshal(user)
+	if err != nil {
+		return fmt.Errorf("encoding user %s: %w", user.ID, err)
+	}
+	_, err = s.exec(ctx, tx, `UPDATE users SET document = ?, updated_at = ? WHERE id = ?`, string(document), micros(user.UpdatedAt), user.ID)
+	return err
+}
+
 // insertUser tells whether the user was new.
-func (s *Store) insertUser(ctx context.Context, tx *sql.Tx, user storage.User) (bool, error) {
+func (s *Store) insertUser(ctx context.Context, tx *sql.Tx, user storage.User, name string) (bool, error) {
 	document, err := json.Marshal(user)
 	if err != nil {
 		return false, fmt.Errorf("encoding user %s: %w", user.ID, err)
 	}
 	n, err := s.exec(ctx, tx, `INSERT INTO users (id, org_id, id_provider_id, name, document, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, id_provider_id, name) DO NOTHING`,
-		user.ID, user.OrgID, user.IDProviderID, foldName(user.Username), string(document), micros(user.CreatedAt), micros(user.UpdatedAt))
+		user.ID, user.OrgID, user.IDProviderID, name, string(document), micros(user.CreatedAt), micros(user.UpdatedAt))
 	return n == 1, err
 }
-
-// foldName makes usernames equal that differ in case alone.
-func foldName(name string) string { return strings.ToLower(strings.ToUpper(name)) }
 
 // User implements storage.Users.
 func (s *Store) User(ctx context.Context, id string) (storage.User, error) {
 	return s.user(ctx, s.read, `id = ?`, id)
 }
 
-func (s *Store) user(ctx context.Context, q querier, where string, args ...any) (storage.User, error) {
+// Users implements storage.Users.
+func (s *Store) Users(ctx context.Context, q storage.UserQuery) ([]storage.User, int, error) {
+	var total int
+	if err := s.queryRow(ctx, s.read, []any{&total}, `SELECT COUNT(*) FROM users WHERE org_id = ?`, q.OrgID); err != nil || q.Limit <= 0 {
+		return nil, total, err
+	}
+	var users []storage.User
+	err := s.queryRows(ctx, s.read, func(rows *sql.Rows) error {
+		user, err := scanUser(rows.Scan)
+		users = append(users, user)
+		return err
+	}, `SELECT document, created_at, updated_at FROM users WHERE org_id = ? ORDER BY created_at, id LIMIT ? OFFSET ?`, q.OrgID, q.Limit, q.Offset)
+	return users, total, err
+}
+
+// scanUser reads the columns document, created_at and updated_at.
+func scanUser(scan func(dest ...any) error) (storage.User, error) {
 	var document string
 	var createdAt, updatedAt int64
-	if err := s.queryRow(ctx, q, []any{&document, &createdAt, &updatedAt},
-		`SELECT document, created_at, updated_at FROM users WHERE `+where, args...); err != nil {
+	if err := scan(&document, &createdAt, &updatedAt); err != nil {
 		return storage.User{}, err
 	}
 	var user storage.User
@@ -85,4 +119,10 @@ func (s *Store) user(ctx context.Context, q querier, where string, args ...any) 
 	}
 	user.CreatedAt, user.UpdatedAt = fromMicros(createdAt), fromMicros(updatedAt)
 	return user, nil
+}
+
+func (s *Store) user(ctx context.Context, q querier, where string, args ...any) (storage.User, error) {
+	return scanUser(func(dest ...any) error {
+		return s.queryRow(ctx, q, dest, `SELECT document, created_at, updated_at FROM users WHERE `+where, args...)
+	})
 }

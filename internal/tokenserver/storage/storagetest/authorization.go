@@ -272,6 +272,68 @@ func users(t *testing.T, s storage.Storage) {
 	require.Equal(t, "id-2", other.ID)
 	_, err = s.User(t.Context(), "unknown")
 	require.ErrorIs(t, err, storage.ErrNotFound)
+	namesOfUsers(t, s)
+	disabledUsers(t, s)
+}
+
+func namesOfUsers(t *testing.T, s storage.Storage) {
+	put := func(id, name string) storage.User {
+		user, err := s.PutUser(t.Context(), storage.User{ID: id, OrgID: orgA, IDProviderID: "names", Username: name}, Epoch)
+		require.NoError(t, err)
+		return user
+	}
+	require.Equal(t, "with-dot", put("with-dot", "ilker").ID)
+	require.Equal(t, "dotless", put("dotless", "\u0131lker").ID, "a dotless i is another letter")
+	require.Equal(t, "noel", put("noel", "No\u00ebl").ID)
+	require.Equal(t, "noel", put("decomposed", "NOE\u0308L").ID, "a decomposed letter is the same")
+	for _, refused := range []string{"", "a\u202eb", "a  b", "a\u2603"} {
+		_, err := s.PutUser(t.Context(), storage.User{ID: "no", OrgID: orgA, IDProviderID: "names", Username: refused}, Epoch)
+		require.ErrorIs(t, err, storage.ErrInvalidText, "%q", refused)
+	}
+}
+
+func disabledUsers(t *testing.T, s storage.Storage) {
+	const org = "organization-with-users"
+	var want []storage.User
+	for i := range 5 {
+		user, err := s.PutUser(t.Context(), storage.User{ID: fmt.Sprintf("listed-%d", 5-i), OrgID: org, IDProviderID: "idp", Username: fmt.Sprint("u", i)},
+			Epoch.Add(time.Duration(i)*time.Second))
+		require.NoError(t, err)
+		want = append(want, user)
+	}
+	page, total, err := s.Users(t.Context(), storage.UserQuery{OrgID: org, Offset: 1, Limit: 3})
+	require.NoError(t, err)
+	require.Equal(t, 5, total)
+	require.Equal(t, want[1:4], page, "by creation time")
+	page, total, err = s.Users(t.Context(), storage.UserQuery{OrgID: org})
+	require.NoError(t, err)
+	require.Equal(t, 5, total)
+	require.Empty(t, page, "the number alone")
+	page, total, err = s.Users(t.Context(), storage.UserQuery{OrgID: "nobody", Limit: 3})
+	require.NoError(t, err)
+	require.Zero(t, total)
+	require.Empty(t, page)
+
+	off, err := s.SetUserDisabled(t.Context(), want[0].ID, true, Epoch.Add(time.Hour))
+	require.NoError(t, err)
+	require.True(t, off.Disabled)
+	require.Equal(t, Epoch.Add(time.Hour), off.UpdatedAt)
+	same, err := s.SetUserDisabled(t.Context(), want[0].ID, true, Epoch.Add(2*time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, off, same)
+	asserted := want[0]
+	asserted.LastName, asserted.Disabled = "New", false
+	again, err := s.PutUser(t.Context(), asserted, Epoch.Add(3*time.Hour))
+	require.NoError(t, err)
+	require.True(t, again.Disabled, "no assertion switches a user on")
+	got, err := s.User(t.Context(), want[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, again, got)
+	on, err := s.SetUserDisabled(t.Context(), want[0].ID, false, Epoch.Add(4*time.Hour))
+	require.NoError(t, err)
+	require.False(t, on.Disabled)
+	_, err = s.SetUserDisabled(t.Context(), "unknown", true, Epoch)
+	require.ErrorIs(t, err, storage.ErrNotFound)
 }
 
 func deletedApp(t *testing.T, s storage.Storage) {

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package users
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
+)
+
+// enough are the scopes that permit to see and switch users; each is enough.
+var enough = []string{oauth.ScopeFull, oauth.ScopeManageConnApps}
+
+// administers is the rule of a write of the management API: an administrator of
+// org who is signed in as a user, or an app that holds one of the scopes in that
+// organization's context. Any other organization does not exist for the caller.
+func administers(dir *directory.Directory, caller *token.AccessToken, org string) error {
+	_, exists := dir.Organization(org)
+	held := slices.ContainsFunc(enough, func(scope string) bool { return holds(dir, caller, scope, org) })
+	switch {
+	case exists && held:
+		return nil
+	case !exists || org != caller.OrgID:
+		return answer.NotFound("no such organization")
+	}
+	return answer.InsufficientScope(enough, "the token lacks the permission: an administrator of the organization with one of the scopes %s is needed",
+		strings.Join(enough, ", "))
+}
+
+func holds(dir *directory.Directory, caller *token.AccessToken, scope, org string) bool {
+	if !slices.Contains(caller.Scopes, scope) {
+		return false
+	}
+	if caller.IsUser {
+		u, ok := dir.User(caller.Subject)
+		return ok && u.Enabled && u.OrganizationID == org && u.HasRole(directory.RoleOrganizationAdministrator)
+	}
+	inContext := false
+	for _, context := range caller.Contexts {
+		if context.Scope != scope {
+			continue
+		}
+		inContext = true
+		if context.EnvID == "" && (context.Org == org || context.Org == "" && caller.OrgID == org) {
+			return true
+		}
+	}
+	return !inContext && caller.OrgID == org
+}
+
+// change switches an asserted user off or on. PUT and PATCH are the same: enabled
+// is all there is to change.
+func (e *Endpoint) change(c *call) (any, error) {
+	enabled, err := enabledOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, local := c.local(); local {
+		return nil, answer.Problemf(http.StatusConflict, "the user comes from the server's configuration; change it there (users[].enabled)")
+	}
+	before, err := e.record(c)
+	if err != nil {
+		return nil, err
+	}
+	after, err := e.switchUser(c.r.Context(), before.ID, enabled)
+	if err != nil {
+		return nil, err
+	}
+	if before.Disabled != after.Disabled {
+		e.Audit.Record(c.r.Context(), audit.Event{
+			Action: audit.UserEdited, UserID: after.ID, OrgID: after.OrgID, SourceIP: audit.SourceIP(c.r),
+			ActorSubject: c.caller.Subject, ActorClientID: c.caller.ClientID, Changed: []string{"enabled"},
+		})
+	}
+	return c.wire(after), nil
+}
+
+// switchUser ends the tokens of a user who is off even if it was off before: the
+// request may be the repetition of one that failed half-way.
+func (e *Endpoint) switchUser(ctx context.Context, id string, enabled bool) (storage.User, error) {
+	after, err := e.Store.SetUserDisabled(ctx, id, !enabled, e.Now())
+	if errors.Is(err, storage.ErrNotFound) {
+		return after, errNoSuchUser
+	}
+	if err != nil {
+		return after, fmt.Errorf("changing the user: %w", err)
+	}
+	if !enabled {
+		if err := e.EndUser(ctx, id); err != nil {
+			return after, fmt.Errorf("ending the user's tokens: %w", err)
+		}
+	}
+	return after, nil
+}
+
+const maxBody = 4 << 10
+
+var errBody = answer.BadRequest(`the body must be a JSON object with the member enabled, true or false, and no other`)
+
+// enabledOf reads the body, which has one member, given once.
+func enabledOf(c *call) (bool, error) {
+	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return false, answer.Problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", maxBody)
+	}
+	if err != nil {
+		return false, answer.BadRequest("the body ended early")
+	}
+	return parseEnabled(string(text))
+}
+
+// parseEnabled goes token by token: a decoder into a struct would take a member
+// twice, and in any case.
+func parseEnabled(body string) (bool, error) {
+	decoder := json.NewDecoder(strings.NewReader(body))
+	var tokens []json.Token
+	for len(tokens) <= 4 {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return false, errBody
+		}
+		tokens = append(tokens, token)
+	}
+	if len(tokens) != 4 || tokens[0] != json.Delim('{') || tokens[1] != "enabled" || tokens[3] != json.Delim('}') {
+		return false, errBody
+	}
+	enabled, ok := tokens[2].(bool)
+	if !ok {
+		return false, errBody
+	}
+	return enabled, nil
+}
