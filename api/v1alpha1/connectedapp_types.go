@@ -42,7 +42,9 @@ type ConnectedApp struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.tokenServerRef) ? self.tokenServerRef.name : 'default') == (has(oldSelf.tokenServerRef) ? oldSelf.tokenServerRef.name : 'default')",message="cannot be changed: a client belongs to the server that made it; create another ConnectedApp instead",fieldPath=".tokenServerRef"
 // +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || self.grantTypes.size() == 1",message="client_credentials must be the only grant type: an app acts either for itself or for users; make two apps",fieldPath=".grantTypes"
 // +kubebuilder:validation:XValidation:rule="!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes",message="refresh_token needs authorization_code: a refresh token comes from the authorization code grant",fieldPath=".grantTypes"
-// +kubebuilder:validation:XValidation:rule="('authorization_code' in self.grantTypes) == (has(self.redirectURIs) && self.redirectURIs.size() > 0)",message="authorization_code needs redirectURIs, and no other grant type uses them",fieldPath=".redirectURIs"
+// +kubebuilder:validation:XValidation:rule="!('authorization_code' in self.grantTypes) || (has(self.redirectURIs) && self.redirectURIs.size() > 0)",message="authorization_code needs redirectURIs: list where people are sent back to",fieldPath=".redirectURIs"
+// +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || !has(self.redirectURIs) || self.redirectURIs.size() == 0",message="an app with client_credentials acts for itself and sends nobody anywhere: leave redirectURIs out, or make another app that acts for users",fieldPath=".redirectURIs"
+// +kubebuilder:validation:XValidation:rule="!has(self.redirectURIs) || (has(self.clientType) && self.clientType == 'Public') || self.redirectURIs.all(u, u.startsWith('https://') || u.startsWith('http://'))",message="a private-use scheme, such as com.example.app:/callback, is for clientType Public: other apps on the device can claim it, so a secret proves nothing; use https, or set clientType Public",fieldPath=".redirectURIs"
 // +kubebuilder:validation:XValidation:rule="('urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes) == (has(self.publicKeys) && self.publicKeys.size() > 0)",message="urn:ietf:params:oauth:grant-type:jwt-bearer needs publicKeys to verify assertions with, and no other grant type uses them",fieldPath=".publicKeys"
 // +kubebuilder:validation:XValidation:rule="!has(self.clientType) || self.clientType != 'Public' || !('client_credentials' in self.grantTypes || 'password' in self.grantTypes)",message="a Public client has no secret to authenticate with; client_credentials and password need clientType Confidential",fieldPath=".clientType"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentials) || (has(self.clientType) && self.clientType == 'Public') == (self.credentials.type == 'None')",message="type None is for clientType Public, and a Public client has no other; leave credentials out or change clientType",fieldPath=".credentials.type"
@@ -79,8 +81,11 @@ type ConnectedAppSpec struct {
 	// +kubebuilder:validation:MaxItems=5
 	GrantTypes []GrantType `json:"grantTypes"`
 
-	// RedirectURIs are where authorization responses may be sent: https, or http
-	// on localhost, 127.0.0.1 or [::1].
+	// RedirectURIs are where authorization responses may be sent: https; http on
+	// localhost, 127.0.0.1 or [::1]; and for a Public client a private-use
+	// scheme in reverse-domain form with one slash after it, such as
+	// com.example.app:/callback (RFC 8252 section 7.1). Every app that acts for
+	// users may list some; only authorization_code needs them.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
@@ -162,11 +167,18 @@ const (
 	ClientPublic ClientType = "Public"
 )
 
-// RedirectURI is where an authorization response may be sent.
+// RedirectURI is where an authorization response may be sent. The rules name all
+// that may stand between "://" and the path, so that no user name passes for a
+// host; internal/plan reads redirect URIs by the same rules, and a fuzz target
+// there looks for one that the two read differently.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2000
-// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@\\\\\\\\*]+([/?].*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]+)?([/?].*)?$')",message="must be https with a host, or http on localhost, 127.0.0.1 or [::1]; wildcards are not possible"
 // +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]*$') && !self.contains('#') && !self.contains('\\\\')",message="must have no fragment, and neither spaces, backslashes nor characters beyond ASCII; percent-encode them"
+// +kubebuilder:validation:XValidation:rule="self.startsWith('https://') || self.startsWith('http://') || (self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+:') && self.indexOf(':') <= 253)",message="must begin with https://, with http:// on localhost, 127.0.0.1 or [::1], or for a Public client with a private-use scheme in reverse-domain form, such as com.example.app:/callback; all in lower case"
+// +kubebuilder:validation:XValidation:rule="!self.matches('^[^:/?]*[.][^:/?]*:') || (isURL(self) && self.matches('^[^:]*:/([^/]|$)'))",message="must have exactly one slash after a private-use scheme, no host, and whole percent-encodings: com.example.app:/callback"
+// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://') || (isURL(self) && self.matches('^https?://([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|[[][0-9a-fA-F:.]+[]])(:[^/?@]*)?([/?]|$)') && url(self).getHostname().size() <= 253 && (!self.matches('^https?://[[]') || isIP(self.substring(self.indexOf('[') + 1, self.indexOf(']')))))",message="must have a host name or address after ://, with neither a user name nor a wildcard, and whole percent-encodings: https://app.example.com/callback"
+// +kubebuilder:validation:XValidation:rule="!self.startsWith('http://') || !isURL(self) || url(self).getHostname() in ['localhost', '127.0.0.1', '::1']",message="must be https: http is for localhost, 127.0.0.1 and [::1], an app on a person's own machine"
+// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/?]*:[0-9]*([/?]|$)') || !isURL(self) || (self.matches('^https?://[^/?]*:[1-9][0-9]{0,4}([/?]|$)') && int(url(self).getPort()) <= 65535)",message="must have a port from 1 to 65535 after the host, or none"
 type RedirectURI string
 
 // WebURI is the address of a page for people.

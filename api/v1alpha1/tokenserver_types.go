@@ -160,6 +160,14 @@ type AccessRule struct {
 	// +kubebuilder:validation:MaxItems=100
 	RedirectHosts []RedirectHost `json:"redirectHosts,omitempty"`
 
+	// RedirectSchemes are private-use schemes that redirect URIs of public
+	// native apps may have, such as com.example.app, compared exactly. Omitted:
+	// none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	RedirectSchemes []RedirectScheme `json:"redirectSchemes,omitempty"`
+
 	// Audiences an app may have. Omitted: internal.
 	// +optional
 	// +listType=set
@@ -172,6 +180,13 @@ type AccessRule struct {
 // +kubebuilder:validation:MaxLength=253
 // +kubebuilder:validation:XValidation:rule="self == '[::1]' || self.matches('^([*][.])?[a-z0-9][-.a-z0-9]*$')",message="must be a host name in lower case, without scheme, port and path; a wildcard is possible only as a leading '*.'"
 type RedirectHost string
+
+// RedirectScheme is a private-use scheme: a domain name in reverse order
+// (RFC 8252 section 7.1).
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+$')",message="must be a scheme in reverse-domain form and lower case, without colon, path and wildcard, such as com.example.app"
+type RedirectScheme string
 
 // AccessScope allows scopes by name, and the contexts they may be assigned in.
 type AccessScope struct {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"connectedapps.dev/operator/internal/plan/plantest"
 	"connectedapps.dev/operator/internal/testenv"
 )
 
@@ -55,6 +56,9 @@ func TestConnectedAppManifestsThatAreAccepted(t *testing.T) {
 		"a redirect with a query":              `{grantTypes: [authorization_code], redirectURIs: ["https://example.com:8443/cb?a=b%20c"]}`,
 		"a public client":                      `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"]}`,
 		"a public client that says so twice":   `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"], credentials: {type: None}}`,
+		"a native app":                         `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["com.example.app:/callback", "http://127.0.0.1/cb"]}`,
+		"the vendor's JWT bearer example":      fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}], redirectURIs: ["https://example.com/"], scopes: [{scope: profile}, {scope: offline_access}]}`, jwtBearer, publicKey),
+		"a redirect of an app with passwords":  `{grantTypes: [password], redirectURIs: ["https://example.com/"]}`,
 		"scopes with contexts":                 `{grantTypes: [client_credentials], scopes: [{scope: "view:environment", organizationID: o, environmentID: e}]}`,
 		"the same scope in two contexts":       `{grantTypes: [client_credentials], scopes: [{scope: a, organizationID: o}, {scope: a, organizationID: p}]}`,
 		"a thousand scopes":                    `{grantTypes: [client_credentials], scopes: [` + strings.Repeat(`{scope: a},`, 1000) + `]}`,
@@ -92,19 +96,19 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 		"refresh_token alone":                     {`{grantTypes: [refresh_token]}`, "spec.grantTypes", "refresh_token needs authorization_code"},
 		"refresh_token with password":             {`{grantTypes: [password, refresh_token]}`, "spec.grantTypes", "refresh_token needs authorization_code"},
 		"authorization_code without a redirect":   {`{grantTypes: [authorization_code]}`, "spec.redirectURIs", "authorization_code needs redirectURIs"},
-		"a redirect without authorization_code":   {`{grantTypes: [client_credentials], redirectURIs: ["https://a.example/"]}`, "spec.redirectURIs", "no other grant type uses them"},
+		"a redirect without authorization_code":   {`{grantTypes: [client_credentials], redirectURIs: ["https://a.example/"]}`, "spec.redirectURIs", "acts for itself"},
 		"jwt-bearer without a key":                {fmt.Sprintf(`{grantTypes: [%q]}`, jwtBearer), "spec.publicKeys", "needs publicKeys"},
 		"a key without jwt-bearer":                {fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}]}`, publicKey), "spec.publicKeys", "no other grant type uses them"},
-		"a redirect by http":                      {redirect("http://example.com/"), "spec.redirectURIs[0]", "must be https with a host, or http on localhost"},
-		"a redirect to a host like localhost":     {redirect("http://localhost.example.com/"), "spec.redirectURIs[0]", "must be https"},
-		"a redirect by a scheme of its own":       {redirect("com.example.app:/cb"), "spec.redirectURIs[0]", "must be https"},
+		"a redirect by http":                      {redirect("http://example.com/"), "spec.redirectURIs[0]", "must be https: http is for localhost"},
+		"a redirect to a host like localhost":     {redirect("http://localhost.example.com/"), "spec.redirectURIs[0]", "must be https: http is for localhost"},
+		"a redirect by a scheme of its own":       {redirect("com.example.app:/cb"), "spec.redirectURIs", "is for clientType Public"},
 		"a redirect with a fragment":              {redirect("https://example.com/#x"), "spec.redirectURIs[0]", "must have no fragment"},
-		"a redirect with a wildcard":              {redirect("https://*.example.com/"), "spec.redirectURIs[0]", "wildcards are not possible"},
-		"a redirect with a user name":             {redirect("https://example.com@evil.example/"), "spec.redirectURIs[0]", "must be https with a host"},
+		"a redirect with a wildcard":              {redirect("https://*.example.com/"), "spec.redirectURIs[0]", "neither a user name nor a wildcard"},
+		"a redirect with a user name":             {redirect("https://example.com@evil.example/"), "spec.redirectURIs[0]", "must have a host name or address"},
 		"a redirect with a backslash":             {redirect(`https://example.com\@evil.example/`), "spec.redirectURIs[0]", "must"},
 		"a redirect with a space":                 {redirect("https://example.com/a b"), "spec.redirectURIs[0]", "percent-encode"},
-		"a relative redirect":                     {redirect("/callback"), "spec.redirectURIs[0]", "must be https"},
-		"a redirect without a host":               {redirect("https:///callback"), "spec.redirectURIs[0]", "must be https with a host"},
+		"a relative redirect":                     {redirect("/callback"), "spec.redirectURIs[0]", "must begin with https://"},
+		"a redirect without a host":               {redirect("https:///callback"), "spec.redirectURIs[0]", "must have a host name or address"},
 		"a redirect of 2001 characters":           {redirect("https://example.com/" + strings.Repeat("a", 1981)), "spec.redirectURIs[0]", "may not be more than 2000"},
 		"a public client with client_credentials": {`{clientType: Public, grantTypes: [client_credentials]}`, "spec.clientType", "has no secret to authenticate with"},
 		"a public client with a Secret":           {`{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://a.example/"], credentials: {type: Secret}}`, "spec.credentials.type", "type None is for clientType Public"},
@@ -150,6 +154,25 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 	}
 }
 
+// The table that internal/plan reads as well, asked of the API server itself.
+func TestRedirectURIsAsThePlanReadsThem(t *testing.T) {
+	for _, row := range plantest.RedirectURIs() {
+		t.Run(row.Name, func(t *testing.T) {
+			app := manifest(t, "ConnectedApp", "app", `{clientType: Public, grantTypes: [authorization_code]}`)
+			require.NoError(t, unstructured.SetNestedStringSlice(app.Object, []string{row.URI}, "spec", "redirectURIs"))
+			err := create(t, app)
+			if row.Says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, "spec.redirectURIs[0]")
+			if row.URI != "" { // the schema's own minimum speaks first
+				require.ErrorContains(t, err, row.Says)
+			}
+		})
+	}
+}
+
 func TestNamesAreShortEnoughForTheirSecrets(t *testing.T) {
 	for _, kind := range []struct{ kind, spec string }{
 		{"ConnectedApp", `grantTypes: [client_credentials]`}, {"AccessToken", `connectedAppRef: {name: app}`},
@@ -185,6 +208,7 @@ func TestTokenServerManifests(t *testing.T) {
 		"a server on loopback":             {`{url: "http://127.0.0.1:8080", ` + rest + `}`, "", ""},
 		"a server on loopback, version 6":  {`{url: "http://[::1]:8080", ` + rest + `}`, "", ""},
 		"wildcards where they are allowed": {rule(`scopes: [{scope: "view:*"}, {scope: "*"}], redirectHosts: ["*.example.com", "a-b.example.com", "[::1]"]`), "", ""},
+		"schemes of native apps":           {rule(`redirectSchemes: [com.example.app]`), "", ""},
 		"a selector with expressions":      {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {matchExpressions: [{key: a, operator: In, values: [b]}, {key: c, operator: Exists}]}, grantTypes: [password]}]}`, "", ""},
 
 		"plain http":                    {`{url: "http://id.example.com", ` + rest + `}`, "spec.url", "must be an https URL"},
@@ -201,6 +225,8 @@ func TestTokenServerManifests(t *testing.T) {
 		"a wildcard within a host":      {rule(`redirectHosts: ["a.*.example.com"]`), "redirectHosts", "only as a leading"},
 		"a host with a port":            {rule(`redirectHosts: ["example.com:443"]`), "redirectHosts", "without scheme, port and path"},
 		"a host in upper case":          {rule(`redirectHosts: ["Example.com"]`), "redirectHosts", "in lower case"},
+		"a scheme without a dot":        {rule(`redirectSchemes: [javascript]`), "redirectSchemes", "reverse-domain form"},
+		"a scheme with its colon":       {rule(`redirectSchemes: ["com.example.app:"]`), "redirectSchemes", "without colon"},
 		"a rule without a selector":     {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, grantTypes: [password]}]}`, "namespaceSelector", "Required"},
 		"two rules of one name":         {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {}, grantTypes: [password]}, {name: a, namespaceSelector: {}, grantTypes: [password]}]}`, "spec.access[1]", "Duplicate"},
 		"a selector without values":     {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {matchExpressions: [{key: a, operator: In}]}, grantTypes: [password]}]}`, "matchExpressions[0]", "In and NotIn need values"},

@@ -32,6 +32,11 @@ func (in *AccessRule) DeepCopyInto(out *AccessRule) {
 		*out = make([]RedirectHost, len(*in))
 		copy(*out, *in)
 	}
+	if in.RedirectSchemes != nil {
+		in, out := &in.RedirectSchemes, &out.RedirectSchemes
+		*out = make([]RedirectScheme, len(*in))
+		copy(*out, *in)
+	}
 	if in.Audiences != nil {
 		in, out := &in.Audiences, &out.Audiences
 		*out = make([]Audience, len(*in))

@@ -4,7 +4,6 @@ package plan
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -71,20 +70,18 @@ func Judge(want Client, namespace Namespace, rules []v1alpha1.AccessRule, organi
 // judge takes from the client what the rule does not allow.
 func judge(want Client, rule v1alpha1.AccessRule, organizationID string) Verdict {
 	v := Verdict{Rule: rule.Name, Client: want}
-	v.Client.GrantTypes = v.keep("grant type", want.GrantTypes, func(grant string) bool {
-		return slices.Contains(rule.GrantTypes, v1alpha1.GrantType(grant))
+	v.Client.GrantTypes = keep(&v, want.GrantTypes, func(grant string) string {
+		return unless(slices.Contains(rule.GrantTypes, v1alpha1.GrantType(grant)), "grant type "+grant)
 	})
-	v.Client.RedirectURIs = v.keep("redirect URI", want.RedirectURIs, func(uri string) bool {
-		return redirectAllowed(uri, rule.RedirectHosts)
-	})
-	v.Client.Scopes = nil
-	for _, scope := range want.Scopes {
-		if scopeAllowed(scope, rule.Scopes, organizationID) {
-			v.Client.Scopes = append(v.Client.Scopes, scope)
-		} else {
-			v.Missing = append(v.Missing, "scope "+scope.String())
+	v.Client.RedirectURIs = keep(&v, want.RedirectURIs, func(uri string) string {
+		if err := redirectAllowed(uri, want, rule); err != nil {
+			return fmt.Sprintf("redirect URI %s (%v)", uri, err)
 		}
-	}
+		return ""
+	})
+	v.Client.Scopes = keep(&v, want.Scopes, func(scope Scope) string {
+		return unless(scopeAllowed(scope, rule.Scopes, organizationID), "scope "+scope.String())
+	})
 	if !audienceAllowed(want.Audience, rule.Audiences) {
 		v.Missing = append(v.Missing, "audience "+want.Audience)
 		v.Client.Audience = string(v1alpha1.AudienceInternal)
@@ -96,16 +93,24 @@ func judge(want Client, rule v1alpha1.AccessRule, organizationID string) Verdict
 	return v
 }
 
-func (v *Verdict) keep(what string, list []string, allowed func(string) bool) []string {
-	var kept []string
-	for _, s := range list {
-		if allowed(s) {
-			kept = append(kept, s)
+// keep returns what of a list is allowed; missing names what is not, for people.
+func keep[T any](v *Verdict, list []T, missing func(T) string) []T {
+	var kept []T
+	for _, item := range list {
+		if text := missing(item); text != "" {
+			v.Missing = append(v.Missing, text)
 		} else {
-			v.Missing = append(v.Missing, what+" "+s)
+			kept = append(kept, item)
 		}
 	}
 	return kept
+}
+
+func unless(allowed bool, text string) string {
+	if allowed {
+		return ""
+	}
+	return text
 }
 
 // disabled is what is left of a client of which nothing is allowed. Its grant
@@ -157,27 +162,3 @@ func audienceAllowed(audience string, allowed []v1alpha1.Audience) bool {
 	}
 	return slices.Contains(allowed, v1alpha1.Audience(audience))
 }
-
-// redirectAllowed compares the parsed host of a redirect URI with the hosts of a
-// rule. http is for a listed loopback host alone.
-func redirectAllowed(uri string, hosts []v1alpha1.RedirectHost) bool {
-	u, err := url.Parse(uri)
-	if err != nil || u.User != nil || u.Opaque != "" {
-		return false
-	}
-	host := strings.ToLower(u.Hostname())
-	if host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(host)) {
-		return false
-	}
-	return slices.ContainsFunc(hosts, func(h v1alpha1.RedirectHost) bool { return hostMatches(host, string(h)) })
-}
-
-func hostMatches(host, pattern string) bool {
-	if suffix, ok := strings.CutPrefix(pattern, "*."); ok {
-		labels, found := strings.CutSuffix(host, "."+suffix)
-		return found && labels != ""
-	}
-	return host == strings.Trim(pattern, "[]")
-}
-
-func loopback(host string) bool { return host == "localhost" || host == "127.0.0.1" || host == "::1" }

@@ -42,7 +42,7 @@ func Diff(live, want Client) []Change {
 	d.text(FieldClientName, live.Name, want.Name)
 	d.text(FieldClientType, clientType(live), clientType(want))
 	d.set(FieldGrantTypes, live.GrantTypes, want.GrantTypes)
-	d.set(FieldRedirectURIs, live.RedirectURIs, want.RedirectURIs)
+	d.uris(FieldRedirectURIs, live.RedirectURIs, want.RedirectURIs)
 	d.list(FieldScopes, texts(NormalScopes(live, live.Scopes)), texts(NormalScopes(want, want.Scopes)))
 	d.text(FieldAudience, live.Audience, want.Audience)
 	d.list(FieldPublicKeys, fingerprints(live.PublicKeys), fingerprints(want.PublicKeys))
@@ -72,6 +72,27 @@ func (d *differ) list(field string, live, want []string) {
 func (d *differ) set(field string, live, want []string) {
 	live, want = sorted(live), sorted(want)
 	d.list(field, live, want)
+}
+
+// uris compares redirect URIs as servers do: exactly, but an empty path is "/",
+// which some of them write (RFC 3986 section 6.2.3).
+func (d *differ) uris(field string, live, want []string) {
+	if !slices.Equal(sorted(withPaths(live)), sorted(withPaths(want))) {
+		d.text(field, shown(sorted(live)), shown(sorted(want)))
+	}
+}
+
+// withPaths writes the path "/" where a URI has none after its host.
+func withPaths(uris []string) []string {
+	list := make([]string, len(uris))
+	for i, uri := range uris {
+		list[i] = uri
+		scheme, rest, found := strings.Cut(uri, "://")
+		if end := strings.IndexAny(rest+"?", "/?#"); found && rest != "" && !strings.HasPrefix(rest[end:], "/") {
+			list[i] = scheme + "://" + rest[:end] + "/" + rest[end:]
+		}
+	}
+	return list
 }
 
 // clientType puts the ways to authenticate with a secret into one: a server's

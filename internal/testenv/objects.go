@@ -73,9 +73,10 @@ func AllowAll(name string) v1alpha1.AccessRule {
 		GrantTypes: []v1alpha1.GrantType{
 			"authorization_code", "refresh_token", "password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "client_credentials",
 		},
-		Scopes:        []v1alpha1.AccessScope{{Scope: "*"}},
-		RedirectHosts: []v1alpha1.RedirectHost{"*.example.com", "example.com", "localhost"},
-		Audiences:     []v1alpha1.Audience{v1alpha1.AudienceInternal, v1alpha1.AudienceEveryone},
+		Scopes:          []v1alpha1.AccessScope{{Scope: "*"}},
+		RedirectHosts:   []v1alpha1.RedirectHost{"*.example.com", "example.com", "localhost"},
+		RedirectSchemes: []v1alpha1.RedirectScheme{"com.example.app"},
+		Audiences:       []v1alpha1.Audience{v1alpha1.AudienceInternal, v1alpha1.AudienceEveryone},
 	}
 }
 

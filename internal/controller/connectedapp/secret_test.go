@@ -211,6 +211,16 @@ func TestDeletingAnAppLeavesTheSecretOfSomebodyElse(t *testing.T) {
 	require.Empty(t, w.clients())
 }
 
+func TestANativeAppIsRegisteredWithItsOwnScheme(t *testing.T) {
+	w := start(t)
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.ClientType, a.Spec.GrantTypes = v1alpha1.ClientPublic, []v1alpha1.GrantType{"authorization_code"}
+		a.Spec.RedirectURIs = []v1alpha1.RedirectURI{"com.example.app:/callback", "https://app.example.com"}
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "openid"}}
+	}))
+	require.Equal(t, []string{"com.example.app:/callback", "https://app.example.com"}, w.registered(app).RedirectURIs, "unchanged")
+}
+
 func TestAPublicClientHasNoSecret(t *testing.T) {
 	w := start(t)
 	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"sigs.k8s.io/yaml"
+
+	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/plan/plantest"
+)
+
+func crd(t testing.TB, plural string) *apiextensions.CustomResourceDefinition {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "connectedapps.dev_"+plural+".yaml"))
+	require.NoError(t, err)
+	var external apiextensionsv1.CustomResourceDefinition
+	require.NoError(t, yaml.Unmarshal(data, &external))
+	apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(&external)
+	internal := &apiextensions.CustomResourceDefinition{}
+	require.NoError(t, apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&external, internal, nil))
+	return internal
+}
+
+// validator runs the CEL rules of a kind's spec, as the API server does, on a
+// value and its place in the spec.
+func validator(t testing.TB, plural string) func(t *testing.T, spec map[string]any) []string {
+	t.Helper()
+	definition := crd(t, plural).Spec
+	version := definition.Versions[0].Schema
+	if definition.Validation != nil {
+		version = definition.Validation
+	}
+	structural, err := schema.NewStructural(version.OpenAPIV3Schema)
+	require.NoError(t, err)
+	spec := structural.Properties["spec"]
+	rules := cel.NewValidator(&spec, false, celconfig.PerCallLimit)
+	return func(t *testing.T, object map[string]any) []string {
+		t.Helper()
+		errs, _ := rules.Validate(t.Context(), nil, &spec, object, nil, math.MaxInt64)
+		var texts []string
+		for _, err := range errs {
+			texts = append(texts, err.Error())
+		}
+		return texts
+	}
+}
+
+func publicApp(uri string) map[string]any {
+	return map[string]any{"clientType": "Public", "grantTypes": []any{"authorization_code"}, "redirectURIs": []any{uri}}
+}
+
+// The rules must stay within what the API server lets them cost.
+func TestTheAPIServerTakesTheCRDs(t *testing.T) {
+	for _, plural := range []string{"connectedapps", "tokenservers", "accesstokens"} {
+		definition := crd(t, plural)
+		definition.Status.StoredVersions = []string{"v1alpha1"}
+		require.Empty(t, validation.ValidateCustomResourceDefinition(t.Context(), definition), plural)
+	}
+}
+
+func TestTheCRDReadsRedirectURIsAsThePlanDoes(t *testing.T) {
+	check := validator(t, "connectedapps")
+	for _, row := range plantest.RedirectURIs() {
+		t.Run(row.Name, func(t *testing.T) {
+			errs := check(t, publicApp(row.URI))
+			if row.Says == "" {
+				require.Empty(t, errs)
+				return
+			}
+			require.Contains(t, strings.Join(errs, "\n"), row.Says)
+		})
+	}
+}
+
+func FuzzTheCRDAndThePlanAgreeAboutRedirectURIs(f *testing.F) {
+	for _, row := range plantest.RedirectURIs() {
+		f.Add(row.URI)
+	}
+	check := validator(f, "connectedapps")
+	f.Fuzz(func(t *testing.T, uri string) {
+		if len(uri) > 2000 {
+			return // the schema's own maximum
+		}
+		verdict := plan.Judge(native(uri), plan.Namespace{}, redirectsTo(nil), "own")
+		couldBeAllowed := strings.Contains(verdict.Message(), "(redirectHosts has no ") || strings.Contains(verdict.Message(), "(redirectSchemes has no ")
+		require.Equal(t, couldBeAllowed, len(check(t, publicApp(uri))) == 0, "%q: %s", uri, verdict.Message())
+	})
+}
+
+func TestWhoMayListRedirectURIs(t *testing.T) {
+	const web, app = "https://example.com/", "com.example.app:/callback"
+	check := validator(t, "connectedapps")
+	for name, row := range map[string]struct {
+		grants []any
+		public bool
+		uris   []any
+		says   string
+	}{
+		"authorization_code lists some":                    {grants: []any{"authorization_code", "refresh_token"}, uris: []any{web}},
+		"authorization_code needs some":                    {grants: []any{"authorization_code"}, says: "authorization_code needs redirectURIs"},
+		"password may list some":                           {grants: []any{"password"}, uris: []any{web}},
+		"password needs none":                              {grants: []any{"password"}},
+		"the vendor's JWT bearer example lists one":        {grants: []any{"urn:ietf:params:oauth:grant-type:jwt-bearer"}, uris: []any{web}},
+		"client_credentials lists none":                    {grants: []any{"client_credentials"}, uris: []any{web}, says: "an app with client_credentials acts for itself"},
+		"client_credentials may say that it has none":      {grants: []any{"client_credentials"}, uris: []any{}},
+		"a public client has a private-use scheme":         {grants: []any{"authorization_code"}, public: true, uris: []any{web, app}},
+		"a confidential client has no private-use scheme":  {grants: []any{"authorization_code"}, uris: []any{web, app}, says: "is for clientType Public"},
+		"an app with a password has no private-use scheme": {grants: []any{"password"}, uris: []any{app}, says: "is for clientType Public"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := map[string]any{"grantTypes": row.grants, "publicKeys": []any{}}
+			if row.grants[0] == "urn:ietf:params:oauth:grant-type:jwt-bearer" {
+				spec["publicKeys"] = []any{map[string]any{"configMapRef": map[string]any{"name": "keys", "key": "key.pem"}}}
+			}
+			if row.uris != nil {
+				spec["redirectURIs"] = row.uris
+			}
+			if row.public {
+				spec["clientType"] = "Public"
+			}
+			errs := check(t, spec)
+			if row.says == "" {
+				require.Empty(t, errs)
+				return
+			}
+			require.Len(t, errs, 1)
+			require.Contains(t, errs[0], row.says)
+		})
+	}
+}
+
+func TestRedirectSchemesOfARule(t *testing.T) {
+	check := validator(t, "tokenservers")
+	for scheme, valid := range map[string]bool{
+		"com.example.app": true, "com.googleusercontent.apps.123-a4b": true, "example.app": true,
+		"myapp": false, "javascript": false, "https": false, "com.example.app:": false, "com.example.app:/": false, "COM.example.app": false,
+		"com.example.*": false, "*.example.app": false, "com..app": false, ".com.example": false, "1com.example": false, "com.example_app": false,
+		"com.example.app ": false, "com.example.\u0430pp": false,
+	} {
+		errs := check(t, map[string]any{
+			"url": "https://id.example.com", "credentials": map[string]any{"type": "Secret", "secretRef": map[string]any{"name": "a"}},
+			"access": []any{map[string]any{"name": "a", "namespaceSelector": map[string]any{}, "grantTypes": []any{"password"}, "redirectSchemes": []any{scheme}}},
+		})
+		require.Equal(t, valid, len(errs) == 0, "%s: %v", scheme, errs)
+		if !valid {
+			require.Contains(t, errs[0], "must be a scheme in reverse-domain form and lower case")
+		}
+	}
+}
