@@ -178,7 +178,7 @@ func newServer(
 ) (*tokenserver.Server, error) {
 	server, err := tokenserver.New(ctx, tokenserver.Config{
 		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry,
-		AccessTokenLifetime: config.AccessTokenLifetime, RecoverableSecrets: config.RecoverableSecrets,
+		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
 		LoginDisabled: !config.LoginEndpoint,
 		Source:        source.Proxies(config.ProxyPrefixes()).Of,
 	})

@@ -53,6 +53,9 @@ type Config struct {
 	Directory *directory.Live
 	// AccessTokenLifetime in whole seconds; zero: DefaultAccessTokenLifetime.
 	AccessTokenLifetime time.Duration
+	// MaxStale is for how long client_credentials is served from memory while the
+	// database does not answer; zero: not at all.
+	MaxStale time.Duration
 	// LoginDisabled leaves out the sign-in for programs, /accounts/login.
 	LoginDisabled bool
 	// RecoverableSecrets shows client secrets again to administrators.
@@ -201,8 +204,18 @@ func (s *Server) grants() []grant.Grant {
 		&grant.JWTBearer{
 			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
 			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,
+			Unexpiring: s.unexpiringAssertions(),
 		},
 	}, s.persons.grants(c)...)
+}
+
+func (s *Server) unexpiringAssertions() prometheus.Counter {
+	counter := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tokenserver_assertions_without_expiry_total",
+		Help: "Assertions of the JWT bearer grant without exp that were taken, as an app or its organization allows.",
+	})
+	s.config.Registry.MustRegister(counter)
+	return counter
 }
 
 // Handler serves clients.

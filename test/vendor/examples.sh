@@ -8,7 +8,9 @@
 # BASE_URL        the server's public URL
 # CA_FILE         the authority to trust, for https; optional
 # LOGIN, PASSWORD an administrator of the organization
-# IDP_ID          an identity provider of the organization
+# IDP_ID          an identity provider of the organization, which the server's
+#                 configuration names under organizations[].assertions, with
+#                 withoutExpiry: true, as the platform has it
 #
 # Exit 0 only when every answer is what the examples say. Needs bash, curl,
 # openssl and the usual small programs.

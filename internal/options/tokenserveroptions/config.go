@@ -28,6 +28,9 @@ type Config struct {
 	EncryptionKeyFiles []string `yaml:"encryptionKeyFiles"`
 	// AccessTokenLifetime is in whole seconds.
 	AccessTokenLifetime time.Duration `yaml:"accessTokenLifetime"`
+	// MaxStale is for how long client_credentials is served from memory while the
+	// database does not answer; zero: not at all.
+	MaxStale time.Duration `yaml:"maxStale"`
 	// RecoverableSecrets keeps client secrets encrypted and shows them to
 	// administrators again.
 	RecoverableSecrets bool `yaml:"recoverableSecrets"`
@@ -68,12 +71,13 @@ const (
 	DefaultListen              = "127.0.0.1:8080"
 	DefaultOperationsListen    = "127.0.0.1:8081"
 	DefaultAccessTokenLifetime = time.Hour
+	DefaultMaxStale            = 15 * time.Minute
 )
 
 func defaults() *Config {
 	return &Config{
 		Listen: DefaultListen, OperationsListen: DefaultOperationsListen,
-		AccessTokenLifetime: DefaultAccessTokenLifetime, LoginEndpoint: true,
+		AccessTokenLifetime: DefaultAccessTokenLifetime, MaxStale: DefaultMaxStale, LoginEndpoint: true,
 	}
 }
 

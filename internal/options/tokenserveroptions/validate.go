@@ -46,6 +46,7 @@ func (v *validator) validate() {
 		}
 	}
 	v.accessTokenLifetime()
+	v.maxStale()
 	v.trustedProxies()
 	v.adminClient()
 }
@@ -113,12 +114,21 @@ func (v *validator) tls() {
 	}
 }
 
-const maxAccessTokenLifetime = 24 * time.Hour
+// MaxAccessTokenLifetime is the longest that accessTokenLifetime may be.
+const MaxAccessTokenLifetime = 24 * time.Hour
+
+const maxMaxStale = 24 * time.Hour
 
 func (v *validator) accessTokenLifetime() {
 	lifetime := v.config.AccessTokenLifetime
-	if lifetime < time.Second || lifetime > maxAccessTokenLifetime || lifetime%time.Second != 0 {
+	if lifetime < time.Second || lifetime > MaxAccessTokenLifetime || lifetime%time.Second != 0 {
 		v.addf("accessTokenLifetime", "must be whole seconds from 1s to 24h, not %s", lifetime)
+	}
+}
+
+func (v *validator) maxStale() {
+	if stale := v.config.MaxStale; stale < 0 || stale > maxMaxStale {
+		v.addf("maxStale", "must be from 0s to 24h, not %s", stale)
 	}
 }
 
