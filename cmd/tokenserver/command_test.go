@@ -90,7 +90,8 @@ func TestKeysAreRotatedAndRewrappedWhileTheServerIsDown(t *testing.T) {
 	for _, command := range []string{"rotate", "rewrap"} {
 		_, stderr, code = s.command("", "keys", command)
 		require.Equal(t, 1, code)
-		require.Contains(t, stderr, "the database is in use by another process\nhint: stop the server first")
+		require.Contains(t, stderr, "the database is in use by another process (pid ")
+		require.Contains(t, stderr, ")\nhint: stop the server first")
 	}
 	r.terminate()
 	require.Zero(t, r.exit())

@@ -271,13 +271,6 @@ client_id=$(text client_id)
 ok
 apps+=("$client_id")
 
-# Two things the examples leave out and this server asks for: which providers'
-# users the app may speak for, and that its assertions need not expire.
-step='an administrator allows the identity provider, and assertions without exp'
-api PATCH "/accounts/api/connectedApplications/$client_id" "{\"identity_providers\":[\"$IDP_ID\"],\"assertions_without_expiry\":true}"
-expect 200
-ok
-
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 step='2. JWT Token Exchange: the assertion'
 payload="{
