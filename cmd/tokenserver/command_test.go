@@ -21,7 +21,7 @@ func TestConfigCheck(t *testing.T) {
 	stdout, _, code := s.command("", "config", "check", "tokenserver.yaml")
 	require.Zero(t, code)
 	require.Contains(t, stdout, "tokenserver.yaml: warning: publicURL is plain http")
-	require.Contains(t, stdout, "tokenserver.yaml: ok: 1 organizations, 1 users\n")
+	require.Contains(t, stdout, "tokenserver.yaml: ok: 1 organizations, 1 users, 0 apps\n")
 
 	s.edit("encryptionKeyFiles: [encryption-key]", "encryptionKeyFiles: [other-key]")
 	_, stderr, code := s.command("", "config", "check", "tokenserver.yaml")

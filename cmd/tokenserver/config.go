@@ -48,6 +48,7 @@ func checkConfig(cmd *cobra.Command, path string, skipFiles bool) error {
 	for _, warning := range loaded.Warnings {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: warning: %s\n", path, warning)
 	}
-	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %d organizations, %d users\n", path, len(loaded.Config.Organizations), len(loaded.Config.Users))
+	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %d organizations, %d users, %d apps\n", path,
+		len(loaded.Config.Organizations), len(loaded.Config.Users), len(loaded.Config.Apps))
 	return nil
 }

@@ -174,7 +174,7 @@ func assemble(
 	if err != nil {
 		return nil, err
 	}
-	if err := r.applyAdminClient(ctx); err != nil {
+	if err := r.applyApps(ctx); err != nil {
 		return nil, err
 	}
 	server, err := newServer(ctx, config, store, keyring, r.directory, registry, logger)

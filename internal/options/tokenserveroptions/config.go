@@ -41,6 +41,8 @@ type Config struct {
 	Bootstrap      Bootstrap                      `yaml:"bootstrap"`
 	Organizations  []directory.OrganizationConfig `yaml:"organizations"`
 	Users          []directory.UserConfig         `yaml:"users"`
+	// Apps are kept as they are here; people and programs cannot change them.
+	Apps []App `yaml:"apps"`
 }
 
 // Storage says where the database is.
@@ -91,6 +93,9 @@ func (c *Config) Files() []string {
 	for _, user := range c.Users {
 		files = append(files, user.PasswordHashFile)
 	}
+	for i := range c.Apps {
+		files = append(files, c.Apps[i].Files()...)
+	}
 	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
@@ -107,6 +112,9 @@ func (c *Config) resolve(folder string) {
 	for i := range c.Users {
 		paths = append(paths, &c.Users[i].PasswordHashFile)
 	}
+	for i := range c.Apps {
+		paths = append(paths, c.Apps[i].paths()...)
+	}
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)
@@ -115,7 +123,7 @@ func (c *Config) resolve(folder string) {
 }
 
 // live are the fields that a running server takes over.
-var live = []string{"organizations", "users"}
+var live = []string{"organizations", "users", "apps"}
 
 // RestartFields are the fields that differ between c and next and that only a
 // restart takes over.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -146,8 +145,6 @@ func (c *Config) ProxyPrefixes() []netip.Prefix {
 	}
 	return prefixes
 }
-
-var clientIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 func (v *validator) adminClient() {
 	c := v.config.Bootstrap.AdminClient
