@@ -11,7 +11,7 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	return group("config", "Check the configuration file", configCheckCommand())
+	return group("config", "Make or check a configuration", configInitCommand(), configCheckCommand())
 }
 
 func configCheckCommand() *cobra.Command {

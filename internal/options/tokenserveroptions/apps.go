@@ -143,7 +143,11 @@ func list[T any](values []T, each func(T) any) []any {
 // apps makes the apps of the configuration, or reports what is wrong with them.
 // Without files they have neither secrets nor keys.
 func (v *validator) apps(d *directory.Directory, files bool) []configapps.App {
+	// sub of a token is the id of a user or of an app: they must differ.
 	first := map[string]string{}
+	for i, user := range v.config.Users {
+		first[user.ID] = fmt.Sprintf("users[%d].id", i)
+	}
 	if c := v.config.Bootstrap.AdminClient; c != nil {
 		first[c.ClientID] = "bootstrap.adminClient.clientID"
 	}
