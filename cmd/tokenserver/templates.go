@@ -30,7 +30,7 @@ organizations:
 users:
 - id: {{.UserID}}
   organizationID: {{.OrgID}}
-  username: {{.Username}}
+  username: "{{.Username}}"
   roles: [organization_administrator]
   # Another password: tokenserver user hash > ` + fileHash + `
   passwordHashFile: ` + fileHash + `

@@ -101,16 +101,17 @@ func (a *App) hasSecret() bool {
 	return a.TokenEndpointAuthMethod != oauth.AuthMethodNone && a.TokenEndpointAuthMethod != oauth.AuthMethodPrivateKeyJWT
 }
 
-// members are the fields that say something, in their order.
+// members are the fields with a member, in their order; those at their zero
+// value are absent.
 func (a *App) members(path string) []management.Member {
 	var members []management.Member
 	value := reflect.ValueOf(*a)
 	for i := range value.NumField() {
 		field := value.Type().Field(i)
 		name := field.Tag.Get("member")
-		if name != "" && !value.Field(i).IsZero() {
+		if name != "" {
 			members = append(members, management.Member{
-				Name: name, Path: path + "." + field.Tag.Get("yaml"), Value: memberValue(value.Field(i).Interface()),
+				Name: name, Path: path + "." + field.Tag.Get("yaml"), Value: memberValue(value.Field(i)), Absent: value.Field(i).IsZero(),
 			})
 		}
 	}
@@ -118,8 +119,11 @@ func (a *App) members(path string) []management.Member {
 }
 
 // memberValue is a field as encoding/json would decode it.
-func memberValue(value any) any {
-	switch value := value.(type) {
+func memberValue(field reflect.Value) any {
+	if field.IsZero() {
+		return nil
+	}
+	switch value := field.Interface().(type) {
 	case *bool:
 		return *value
 	case *time.Duration:
@@ -129,7 +133,7 @@ func memberValue(value any) any {
 	case []AppScope:
 		return list(value, AppScope.member)
 	}
-	return value
+	return field.Interface()
 }
 
 func list[T any](values []T, each func(T) any) []any {

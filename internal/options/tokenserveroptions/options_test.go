@@ -307,6 +307,8 @@ func TestProxiesAreAddressesOrNetworks(t *testing.T) {
 // configuration.
 func FuzzLoadText(f *testing.F) {
 	f.Add(valid)
+	f.Add(valid + "apps: [{clientID: a, clientName: A, grantTypes: [client_credentials], scopes: [x, {scope: y, organizationID: z}], refreshGrace: 1s}]\n")
+	f.Add(valid + "apps: [{}, [], {scopes: {}}]\nmaxStale: 1m\n")
 	f.Add("a: &a [*a]\n")
 	f.Add("organizations: &o [{environments: *o}]\n")
 	f.Add("users: [{roles: {}}]\n---\n")

@@ -21,6 +21,8 @@ type Member struct {
 	Path string
 	// Value is as encoding/json decodes it, numbers as json.Number.
 	Value any
+	// Absent: the configuration does not give it; its Path is for messages.
+	Absent bool
 }
 
 // MemberProblem is what is wrong with an app of the configuration.
@@ -40,6 +42,9 @@ func ConfiguredApp(dir *directory.Directory, orgID, clientID, path string, membe
 	var problems []MemberProblem
 	for _, m := range members {
 		read, known := appMembers[m.Name]
+		if m.Absent {
+			continue
+		}
 		if !known {
 			problems = append(problems, MemberProblem{m.Path, "is not known to this server"})
 		} else if err := read(&b, m.Path, m.Value); err != nil {
