@@ -37,12 +37,17 @@ func TestTheDeployedAndTheDocumentedConfigurationAreValid(t *testing.T) {
 	require.NoError(t, err)
 	page, err := os.ReadFile("../../docs/tokenserver-configuration.md")
 	require.NoError(t, err)
-	_, example, found := strings.Cut(string(page), "```yaml\n")
+	_, apps, found := strings.Cut(string(page), "```yaml\n")
+	require.True(t, found)
+	apps, _, found = strings.Cut(apps, "```\n")
+	require.True(t, found)
+	_, example, found := strings.Cut(string(page), "\n## Example\n\n```yaml\n")
 	require.True(t, found)
 	example, _, found = strings.Cut(example, "```\n")
 	require.True(t, found)
 	s.write("example.yaml", example)
-	for _, path := range []string{deployed, "example.yaml"} {
+	s.write("laptop.yaml", example+apps)
+	for _, path := range []string{deployed, "example.yaml", "laptop.yaml"} {
 		stdout, stderr, code := s.command("", "config", "check", "--skip-files", path)
 		require.Zero(t, code, stderr)
 		require.NotContains(t, stdout, "warning")
@@ -141,7 +146,7 @@ func TestWrongUsageExitsWithTwo(t *testing.T) {
 
 func TestHelpTeachesWithExamplesAndShowsEveryDefault(t *testing.T) {
 	s := newSite(t)
-	for _, args := range [][]string{{"serve"}, {"config", "check"}, {"user", "hash"}, {"keys", "rotate"}, {"keys", "rewrap"}} {
+	for _, args := range [][]string{{"serve"}, {"config", "init"}, {"config", "check"}, {"user", "hash"}, {"keys", "rotate"}, {"keys", "rewrap"}} {
 		stdout, _, code := s.command("", append(args, "--help")...)
 		require.Zero(t, code)
 		require.Contains(t, stdout, "Examples:\n  ")
