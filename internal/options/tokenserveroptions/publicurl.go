@@ -88,7 +88,7 @@ func canonicalHost(host string) (string, error) {
 		}
 		return "[" + canonicalIPv6(address) + "]", nil
 	}
-	name, err := hostProfile().ToASCII(strings.TrimSuffix(host, "."))
+	name, err := asciiHost(strings.TrimSuffix(host, "."))
 	if err != nil || !hostForm.MatchString(name) {
 		return "", fmt.Errorf("must have a host name of letters, digits and hyphens, not %q", host)
 	}
@@ -100,6 +100,20 @@ func canonicalHost(host string) (string, error) {
 		}
 	}
 	return name, nil
+}
+
+// asciiHost is the punycode of a host name. Some names have one that is itself
+// refused; they cannot be written at all.
+func asciiHost(host string) (string, error) {
+	name, err := hostProfile().ToASCII(host)
+	if err != nil {
+		return "", err
+	}
+	again, err := hostProfile().ToASCII(name)
+	if err == nil && again != name {
+		err = fmt.Errorf("%s is rewritten to %s", name, again)
+	}
+	return name, err
 }
 
 // canonicalIPv6 has no dotted ending, which browsers do not write.
