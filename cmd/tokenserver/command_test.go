@@ -21,7 +21,7 @@ func TestConfigCheck(t *testing.T) {
 	stdout, _, code := s.command("", "config", "check", "tokenserver.yaml")
 	require.Zero(t, code)
 	require.Contains(t, stdout, "tokenserver.yaml: warning: publicURL is plain http")
-	require.Contains(t, stdout, "tokenserver.yaml: ok: 1 organizations, 1 users\n")
+	require.Contains(t, stdout, "tokenserver.yaml: ok: 1 organizations, 1 users, 0 apps\n")
 
 	s.edit("encryptionKeyFiles: [encryption-key]", "encryptionKeyFiles: [other-key]")
 	_, stderr, code := s.command("", "config", "check", "tokenserver.yaml")
@@ -37,12 +37,17 @@ func TestTheDeployedAndTheDocumentedConfigurationAreValid(t *testing.T) {
 	require.NoError(t, err)
 	page, err := os.ReadFile("../../docs/tokenserver-configuration.md")
 	require.NoError(t, err)
-	_, example, found := strings.Cut(string(page), "```yaml\n")
+	_, apps, found := strings.Cut(string(page), "```yaml\n")
+	require.True(t, found)
+	apps, _, found = strings.Cut(apps, "```\n")
+	require.True(t, found)
+	_, example, found := strings.Cut(string(page), "\n## Example\n\n```yaml\n")
 	require.True(t, found)
 	example, _, found = strings.Cut(example, "```\n")
 	require.True(t, found)
 	s.write("example.yaml", example)
-	for _, path := range []string{deployed, "example.yaml"} {
+	s.write("laptop.yaml", example+apps)
+	for _, path := range []string{deployed, "example.yaml", "laptop.yaml"} {
 		stdout, stderr, code := s.command("", "config", "check", "--skip-files", path)
 		require.Zero(t, code, stderr)
 		require.NotContains(t, stdout, "warning")
@@ -90,7 +95,8 @@ func TestKeysAreRotatedAndRewrappedWhileTheServerIsDown(t *testing.T) {
 	for _, command := range []string{"rotate", "rewrap"} {
 		_, stderr, code = s.command("", "keys", command)
 		require.Equal(t, 1, code)
-		require.Contains(t, stderr, "the database is in use by another process\nhint: stop the server first")
+		require.Contains(t, stderr, "the database is in use by another process (pid ")
+		require.Contains(t, stderr, ")\nhint: stop the server first")
 	}
 	r.terminate()
 	require.Zero(t, r.exit())
@@ -140,7 +146,7 @@ func TestWrongUsageExitsWithTwo(t *testing.T) {
 
 func TestHelpTeachesWithExamplesAndShowsEveryDefault(t *testing.T) {
 	s := newSite(t)
-	for _, args := range [][]string{{"serve"}, {"config", "check"}, {"user", "hash"}, {"keys", "rotate"}, {"keys", "rewrap"}} {
+	for _, args := range [][]string{{"serve"}, {"config", "init"}, {"config", "check"}, {"user", "hash"}, {"keys", "rotate"}, {"keys", "rewrap"}} {
 		stdout, _, code := s.command("", append(args, "--help")...)
 		require.Zero(t, code)
 		require.Contains(t, stdout, "Examples:\n  ")

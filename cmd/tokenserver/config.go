@@ -11,7 +11,7 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	return group("config", "Check the configuration file", configCheckCommand())
+	return group("config", "Make or check a configuration", configInitCommand(), configCheckCommand())
 }
 
 func configCheckCommand() *cobra.Command {
@@ -48,6 +48,7 @@ func checkConfig(cmd *cobra.Command, path string, skipFiles bool) error {
 	for _, warning := range loaded.Warnings {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: warning: %s\n", path, warning)
 	}
-	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %d organizations, %d users\n", path, len(loaded.Config.Organizations), len(loaded.Config.Users))
+	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %d organizations, %d users, %d apps\n", path,
+		len(loaded.Config.Organizations), len(loaded.Config.Users), len(loaded.Config.Apps))
 	return nil
 }

@@ -14,10 +14,11 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
-// keepFor is how long a signing key stays published after its last signature,
-// beyond the life of what it signed: replicas' clocks differ, and so do
-// verifiers'.
-const keepFor = 5 * time.Minute
+// keepFor is how long a signing key stays published after its last signature.
+// Not the present life of tokens counts but the longest possible one: what was
+// signed before the configuration lowered it lives on. The minutes are for the
+// clocks of replicas and verifiers, which differ.
+const keepFor = tokenserveroptions.MaxAccessTokenLifetime + 5*time.Minute
 
 // openDatabase opens the database and its keys.
 func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (storage.Storage, *keys.Keyring, error) {
@@ -29,9 +30,7 @@ func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (stora
 	if err != nil {
 		return nil, nil, err
 	}
-	// An id_token is valid for an hour, whatever the access token's life.
-	options := keys.Options{KeepFor: max(config.AccessTokenLifetime, time.Hour) + keepFor}
-	keyring, err := keys.Open(ctx, store, encryption, options)
+	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("opening the keys of database %s: %w", config.Storage.SQLite.Path, err), store.Close())
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
-	"connectedapps.dev/operator/internal/tokenserver/adminclient"
+	"connectedapps.dev/operator/internal/tokenserver/configapps"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -53,7 +53,7 @@ func hintFor(err error) string {
 		{errors.Is(err, storage.ErrInUse), "stop the other tokenserver first: a SQLite database has one server at a time"},
 		{errors.Is(err, storage.ErrNewerSchema), "start the release that wrote it, or a later one"},
 		{errors.Is(err, keys.ErrWrongKey), "put the key that this database was made with back among encryptionKeyFiles; without it the database cannot be read"},
-		{errors.Is(err, adminclient.ErrTaken), "choose another bootstrap.adminClient.clientID, or put back the organization that was first"},
+		{errors.Is(err, configapps.ErrTaken), "choose another clientID in the configuration, or put its organization back"},
 		{diskFull(err), "free space on the file system of the database, and look for a limit on the size of files (ulimit -f)"},
 		{errors.Is(err, syscall.EADDRINUSE), "another process listens there; choose other addresses with --listen and --operations-listen"},
 		{errors.Is(err, fs.ErrPermission), "let the user that runs tokenserver read its files and write the folder of the database"},

@@ -65,11 +65,11 @@ SQLite file.
 
 Start it on this machine:
 
-  openssl rand -base64 32 > encryption-key; chmod 600 encryption-key
-  openssl rand -hex 32    > client-secret;  chmod 600 client-secret
-  $EDITOR tokenserver.yaml      # docs/tokenserver-configuration.md has an example
-  tokenserver config check tokenserver.yaml
-  tokenserver serve --config=tokenserver.yaml
+  tokenserver config init       # writes a configuration, its keys and a user
+  tokenserver serve
+
+Then edit tokenserver.yaml; a running server takes changes over.
+docs/tokenserver-configuration.md explains every field.
 
 Exit status: 0 when done or stopped by SIGTERM; 1 when something failed, with
 the reason and a hint on standard error; 2 for wrong usage. A flag --log-format

@@ -16,7 +16,7 @@ import (
 
 	"connectedapps.dev/operator/internal/filewatch"
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
-	"connectedapps.dev/operator/internal/tokenserver/adminclient"
+	"connectedapps.dev/operator/internal/tokenserver/configapps"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -24,8 +24,8 @@ import (
 )
 
 // reloader takes over files that changed while the server runs. Everything but
-// the organizations, the users and the content of files stays as it was at the
-// start.
+// the organizations, the users, the apps and the content of files stays as it
+// was at the start.
 type reloader struct {
 	flags     serveFlags
 	started   *tokenserveroptions.Config
@@ -35,7 +35,7 @@ type reloader struct {
 	take func(context.Context, *directory.Directory) error
 	// certificate is nil without TLS.
 	certificate *atomic.Pointer[tls.Certificate]
-	admin       *adminclient.Applier
+	apps        *configapps.Applier
 	failed      *prometheus.GaugeVec
 	lastError   map[string]string
 	logger      *slog.Logger
@@ -55,7 +55,7 @@ func newReloader(
 	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
 	r := &reloader{
 		flags: f, started: loaded.Config, current: loaded, directory: directory.NewLive(loaded.Directory),
-		admin: &adminclient.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now},
+		apps: &configapps.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now},
 		failed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tokenserver_config_reload_failed",
 			Help: "1 while files that changed could not be taken over and the earlier ones are in use, else 0.",
@@ -79,7 +79,7 @@ func (r *reloader) watch(ctx context.Context) {
 	}
 	if c := r.started.Bootstrap.AdminClient; c != nil {
 		files := []string{c.ClientSecretFile}
-		groups = append(groups, &filewatch.Group{Name: groupAdminClient, Files: func() []string { return files }, Apply: r.applyAdminClient})
+		groups = append(groups, &filewatch.Group{Name: groupAdminClient, Files: func() []string { return files }, Apply: r.applyApps})
 	}
 	for _, group := range groups {
 		r.failed.WithLabelValues(group.Name).Set(0)
@@ -112,6 +112,9 @@ func (r *reloader) configFiles() []string {
 			files = append(files, user.PasswordHashFile)
 		}
 	}
+	for i := range r.current.Config.Apps {
+		files = append(files, r.current.Config.Apps[i].Files()...)
+	}
 	return files
 }
 
@@ -124,14 +127,14 @@ func (r *reloader) loadConfig(ctx context.Context) error {
 		return nil
 	}
 	// Before the swap: the first organization may have become another.
-	if err := r.applyAdminClientIn(ctx, next.Directory); err != nil {
+	if err := r.applyAppsOf(ctx, next); err != nil {
 		return err
 	}
 	if err := r.take(ctx, next.Directory); err != nil {
 		return err
 	}
 	r.current = next
-	r.logger.Info("configuration read again", "organizations", len(next.Config.Organizations), "users", len(next.Config.Users))
+	r.logger.Info("configuration read again", "organizations", len(next.Config.Organizations), "users", len(next.Config.Users), "apps", len(next.Apps))
 	if fields := r.started.RestartFields(next.Config); len(fields) > 0 {
 		r.logger.Warn("these settings take effect after a restart", "settings", strings.Join(fields, ", "))
 	}
@@ -149,18 +152,18 @@ func (r *reloader) loadCertificate(context.Context) error {
 	return nil
 }
 
-func (r *reloader) applyAdminClient(ctx context.Context) error {
-	return r.applyAdminClientIn(ctx, r.directory.Load())
-}
+// applyApps brings the apps of the configuration into the database.
+func (r *reloader) applyApps(ctx context.Context) error { return r.applyAppsOf(ctx, r.current) }
 
-func (r *reloader) applyAdminClientIn(ctx context.Context, d *directory.Directory) error {
-	c := r.started.Bootstrap.AdminClient
-	if c == nil {
-		return r.admin.Apply(ctx, d, nil)
+func (r *reloader) applyAppsOf(ctx context.Context, loaded *tokenserveroptions.Loaded) error {
+	apps := loaded.Apps
+	if c := r.started.Bootstrap.AdminClient; c != nil {
+		secret, err := c.Secret()
+		if err != nil {
+			return fmt.Errorf("reading the secret of the administrator's client: %w", err)
+		}
+		administrator := configapps.Administrator(loaded.Directory.Organizations()[0], c.ClientID, secret)
+		apps = append([]configapps.App{administrator}, apps...)
 	}
-	secret, err := c.Secret()
-	if err != nil {
-		return fmt.Errorf("reading the secret of the administrator's client: %w", err)
-	}
-	return r.admin.Apply(ctx, d, &adminclient.Client{ClientID: c.ClientID, Secret: secret})
+	return r.apps.Apply(ctx, apps)
 }

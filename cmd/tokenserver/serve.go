@@ -27,12 +27,12 @@ import (
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
-	config       string
-	waitForFiles time.Duration
-	overrides    tokenserveroptions.Overrides
-	drainDelay   time.Duration
-	logFormat    string
-	logLevel     string
+	config     string
+	wait       time.Duration
+	overrides  tokenserveroptions.Overrides
+	drainDelay time.Duration
+	logFormat  string
+	logLevel   string
 }
 
 func serveCommand() *cobra.Command {
@@ -49,7 +49,7 @@ administrator's secret are read again within seconds after they changed. A bad
 edit keeps what was there before and is logged; settings that need a restart are
 named in the log.`,
 		Example: `  tokenserver serve --config=tokenserver.yaml
-  tokenserver serve --config=/etc/tokenserver/config/config.yaml --wait-for-files=2m --log-format=json
+  tokenserver serve --config=/etc/tokenserver/config/config.yaml --wait=2m --log-format=json
   tokenserver serve --listen=127.0.0.1:9090 --operations-listen=127.0.0.1:9091`,
 		Args: cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
@@ -61,8 +61,10 @@ named in the log.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "tokenserver.yaml", "configuration `file`")
-	flags.DurationVar(&f.waitForFiles, "wait-for-files", 0,
-		"how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made (default 0s: not at all)")
+	flags.DurationVar(&f.wait, "wait", 0,
+		"how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made, "+
+			"and for another process to close the database (default 0s: not at all)")
+	flags.DurationVar(&f.wait, "wait-for-files", 0, "the earlier name of --wait (default 0s)")
 	flags.StringVar(&f.overrides.Listen, "listen", "", "`address` of the endpoints (default: as the configuration says)")
 	flags.StringVar(&f.overrides.OperationsListen, "operations-listen", "", "`address` of /healthz, /readyz and /metrics (default: as the configuration says)")
 	flags.DurationVar(&f.drainDelay, "drain-delay", 0,
@@ -83,8 +85,8 @@ func (f *serveFlags) validate() error {
 	if level.UnmarshalText([]byte(f.logLevel)) != nil {
 		problems = append(problems, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.logLevel))
 	}
-	if f.waitForFiles < 0 {
-		problems = append(problems, errors.New("--wait-for-files must not be negative"))
+	if f.wait < 0 {
+		problems = append(problems, errors.New("--wait must not be negative"))
 	}
 	if f.drainDelay < 0 || f.drainDelay > maxDrainDelay {
 		problems = append(problems, fmt.Errorf("--drain-delay must be from 0s to %s", maxDrainDelay))
@@ -108,25 +110,33 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	// The second signal finds the default behaviour: it ends the program.
 	context.AfterFunc(ctx, stop)
 	logger := f.logger(stderr)
-	if err := waitForFiles(ctx, f.config, f.waitForFiles, logger); err != nil {
-		// Stopped before it began.
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+	w, release := newWaiter(ctx, f.wait, logger)
+	defer release()
+	p, err := prepare(ctx, f, w, logger)
+	// Stopped before it began.
+	if err != nil && ctx.Err() != nil {
+		logger.Info("stopped")
+		return nil
 	}
-	loaded, err := tokenserveroptions.Load(f.config, f.overrides)
-	if err != nil {
-		return fmt.Errorf("loading %s: %w", f.config, err)
-	}
-	for _, warning := range loaded.Warnings {
-		logger.Warn("probably not meant", "warning", warning)
-	}
-	p, err := assemble(ctx, f, loaded, logger)
 	if err != nil {
 		return err
 	}
 	return errors.Join(p.run(ctx), p.store.Close())
+}
+
+// prepare waits for what serve needs, loads and assembles it.
+func prepare(ctx context.Context, f serveFlags, w *waiter, logger *slog.Logger) (*process, error) {
+	if err := w.files(ctx, f.config); err != nil {
+		return nil, err
+	}
+	loaded, err := tokenserveroptions.Load(f.config, f.overrides)
+	if err != nil {
+		return nil, fmt.Errorf("loading %s: %w", f.config, err)
+	}
+	for _, warning := range loaded.Warnings {
+		logger.Warn("probably not meant", "warning", warning)
+	}
+	return assemble(ctx, f, w, loaded, logger)
 }
 
 // process is everything that serve runs.
@@ -140,9 +150,16 @@ type process struct {
 }
 
 // assemble builds what serve runs; nothing serves yet.
-func assemble(ctx context.Context, f serveFlags, loaded *tokenserveroptions.Loaded, logger *slog.Logger) (_ *process, err error) {
+func assemble(
+	ctx context.Context, f serveFlags, w *waiter, loaded *tokenserveroptions.Loaded, logger *slog.Logger,
+) (_ *process, err error) {
 	config := loaded.Config
-	store, keyring, err := openDatabase(ctx, config)
+	var store storage.Storage
+	var keyring *keys.Keyring
+	err = w.database(ctx, func() (err error) {
+		store, keyring, err = openDatabase(ctx, config)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +174,7 @@ func assemble(ctx context.Context, f serveFlags, loaded *tokenserveroptions.Load
 	if err != nil {
 		return nil, err
 	}
-	if err := r.applyAdminClient(ctx); err != nil {
+	if err := r.applyApps(ctx); err != nil {
 		return nil, err
 	}
 	server, err := newServer(ctx, config, store, keyring, r.directory, registry, logger)
@@ -178,7 +195,7 @@ func newServer(
 ) (*tokenserver.Server, error) {
 	server, err := tokenserver.New(ctx, tokenserver.Config{
 		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry,
-		AccessTokenLifetime: config.AccessTokenLifetime, RecoverableSecrets: config.RecoverableSecrets,
+		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
 		LoginDisabled: !config.LoginEndpoint,
 		Source:        source.Proxies(config.ProxyPrefixes()).Of,
 	})

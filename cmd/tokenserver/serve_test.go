@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,9 +76,42 @@ func TestASecondServerOnTheSameDatabaseIsRefused(t *testing.T) {
 	r := newSite(t).start().ready()
 	_, stderr, code := r.command("", "serve")
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "tokenserver: opening database tokenserver.db: the database is in use by another process\nhint: stop the other tokenserver first")
+	require.Contains(t, stderr, "tokenserver: opening database tokenserver.db: the database is in use by another process (pid "+strconv.Itoa(r.cmd.Process.Pid)+" on host ")
+	require.Contains(t, stderr, ")\nhint: stop the other tokenserver first")
 	status, _ := r.token(canary)
 	require.Equal(t, http.StatusOK, status, "the first goes on")
+}
+
+// A replacement starts while the process before it still finishes.
+func TestAReplacementWaitsForTheDatabaseAndSaysForWhom(t *testing.T) {
+	s := newSite(t)
+	first := s.start().ready()
+	second := s.start("--wait=1m")
+	holder := "held by pid " + strconv.Itoa(first.cmd.Process.Pid) + " on host "
+	second.eventually("says for whom", func() bool { return strings.Contains(second.log.String(), holder) })
+	first.terminate()
+	require.Zero(t, first.exit())
+	status, _ := second.ready().token(canary)
+	require.Equal(t, http.StatusOK, status)
+}
+
+func TestWaitingForTheDatabaseEndsWithAHint(t *testing.T) {
+	r := newSite(t).start().ready()
+	_, stderr, code := r.command("", "serve", "--wait=300ms")
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "tokenserver: waiting 300ms for the database: opening database tokenserver.db: the database is in use")
+	require.Contains(t, stderr, "\nhint: stop the other tokenserver first")
+}
+
+func TestWaitingForTheDatabaseIsEndedBySIGTERM(t *testing.T) {
+	s := newSite(t)
+	first := s.start().ready()
+	second := s.start("--wait-for-files=1m")
+	second.eventually("waits", func() bool { return strings.Contains(second.log.String(), "waiting what=database") })
+	second.terminate()
+	require.Zero(t, second.exit())
+	status, _ := first.token(canary)
+	require.Equal(t, http.StatusOK, status)
 }
 
 func TestWaitForFilesWaitsUntilTheyAreMade(t *testing.T) {
@@ -106,7 +140,7 @@ func TestWaitForFilesIsEndedBySIGTERM(t *testing.T) {
 	s := newSite(t)
 	require.NoError(t, os.Remove(s.path("client-secret")))
 	r := s.start("--wait-for-files=1m")
-	r.eventually("waits", func() bool { return strings.Contains(r.log.String(), "waiting for files") })
+	r.eventually("waits", func() bool { return strings.Contains(r.log.String(), "msg=waiting what=files") })
 	r.terminate()
 	require.Zero(t, r.exit())
 }

@@ -212,6 +212,7 @@ vendor_examples() {
   password=$(head -c 18 /dev/urandom | base64)
   "$root/bin/tokenserver" user hash <<<"$password" >"$work/files/owner.hash"
   sed -e "/^  ownerID:/a\\  identityProviders: [{id: $idp, name: Partners}]" \
+    -e "/^  ownerID:/a\\  assertions: {identityProviders: [$idp], withoutExpiry: true}" \
     -e "/^  username: owner/a\\  passwordHashFile: $work/files/owner.hash" \
     config/tokenserver/config.yaml >"$work/examples.yaml"
   config=$work/examples.yaml start_server examples 1h

@@ -52,7 +52,7 @@ type Config struct {
 	// AccessTokenLifetime in whole seconds; zero: DefaultAccessTokenLifetime.
 	AccessTokenLifetime time.Duration
 	// MaxStale is for how long client_credentials is served from memory while the
-	// database does not answer; zero: DefaultMaxStale.
+	// database does not answer; zero: not at all.
 	MaxStale time.Duration
 	// LoginDisabled leaves out the sign-in for programs, /accounts/login.
 	LoginDisabled bool
@@ -71,9 +71,6 @@ type Config struct {
 func (c *Config) setDefaults() {
 	if c.AccessTokenLifetime == 0 {
 		c.AccessTokenLifetime = DefaultAccessTokenLifetime
-	}
-	if c.MaxStale == 0 {
-		c.MaxStale = DefaultMaxStale
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -217,8 +214,18 @@ func (s *Server) grants() []grant.Grant {
 		&grant.JWTBearer{
 			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
 			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,
+			Unexpiring: s.unexpiringAssertions(),
 		},
 	}, s.persons.grants(c)...)
+}
+
+func (s *Server) unexpiringAssertions() prometheus.Counter {
+	counter := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tokenserver_assertions_without_expiry_total",
+		Help: "Assertions of the JWT bearer grant without exp that were taken, as an app or its organization allows.",
+	})
+	s.config.Registry.MustRegister(counter)
+	return counter
 }
 
 // Handler serves clients.

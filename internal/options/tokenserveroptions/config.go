@@ -28,6 +28,9 @@ type Config struct {
 	EncryptionKeyFiles []string `yaml:"encryptionKeyFiles"`
 	// AccessTokenLifetime is in whole seconds.
 	AccessTokenLifetime time.Duration `yaml:"accessTokenLifetime"`
+	// MaxStale is for how long client_credentials is served from memory while the
+	// database does not answer; zero: not at all.
+	MaxStale time.Duration `yaml:"maxStale"`
 	// RecoverableSecrets keeps client secrets encrypted and shows them to
 	// administrators again.
 	RecoverableSecrets bool `yaml:"recoverableSecrets"`
@@ -38,6 +41,8 @@ type Config struct {
 	Bootstrap      Bootstrap                      `yaml:"bootstrap"`
 	Organizations  []directory.OrganizationConfig `yaml:"organizations"`
 	Users          []directory.UserConfig         `yaml:"users"`
+	// Apps are kept as they are here; people and programs cannot change them.
+	Apps []App `yaml:"apps"`
 }
 
 // Storage says where the database is.
@@ -68,12 +73,13 @@ const (
 	DefaultListen              = "127.0.0.1:8080"
 	DefaultOperationsListen    = "127.0.0.1:8081"
 	DefaultAccessTokenLifetime = time.Hour
+	DefaultMaxStale            = 15 * time.Minute
 )
 
 func defaults() *Config {
 	return &Config{
 		Listen: DefaultListen, OperationsListen: DefaultOperationsListen,
-		AccessTokenLifetime: DefaultAccessTokenLifetime, LoginEndpoint: true,
+		AccessTokenLifetime: DefaultAccessTokenLifetime, MaxStale: DefaultMaxStale, LoginEndpoint: true,
 	}
 }
 
@@ -86,6 +92,9 @@ func (c *Config) Files() []string {
 	}
 	for _, user := range c.Users {
 		files = append(files, user.PasswordHashFile)
+	}
+	for i := range c.Apps {
+		files = append(files, c.Apps[i].Files()...)
 	}
 	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
@@ -103,6 +112,9 @@ func (c *Config) resolve(folder string) {
 	for i := range c.Users {
 		paths = append(paths, &c.Users[i].PasswordHashFile)
 	}
+	for i := range c.Apps {
+		paths = append(paths, c.Apps[i].paths()...)
+	}
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)
@@ -111,7 +123,7 @@ func (c *Config) resolve(folder string) {
 }
 
 // live are the fields that a running server takes over.
-var live = []string{"organizations", "users"}
+var live = []string{"organizations", "users", "apps"}
 
 // RestartFields are the fields that differ between c and next and that only a
 // restart takes over.

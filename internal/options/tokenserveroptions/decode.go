@@ -60,6 +60,19 @@ func syntaxProblem(err error) Problem {
 	return Problem{Line: line, Message: "is not YAML: " + match[2]}
 }
 
+// texter is an object that may be written as a text alone.
+type texter interface{ setText(text string) }
+
+var texterType = reflect.TypeFor[texter]()
+
+func (d *decoder) shorthand(node *yaml.Node, path string, into reflect.Value) {
+	var text string
+	d.text(node, path, reflect.ValueOf(&text).Elem())
+	if t, ok := into.Addr().Interface().(texter); ok {
+		t.setText(text)
+	}
+}
+
 var durationType = reflect.TypeFor[time.Duration]()
 
 func (d *decoder) value(node *yaml.Node, path string, into reflect.Value) {
@@ -73,6 +86,8 @@ func (d *decoder) value(node *yaml.Node, path string, into reflect.Value) {
 	switch {
 	case into.Type() == durationType:
 		d.duration(node, path, into)
+	case node.Kind == yaml.ScalarNode && into.Addr().Type().Implements(texterType):
+		d.shorthand(node, path, into)
 	case into.Kind() == reflect.Struct:
 		d.object(node, path, into)
 	case into.Kind() == reflect.Slice:

@@ -55,15 +55,17 @@ const (
 )
 
 // Secret reads the client's secret. A final line end does not belong to it.
-func (c *AdminClient) Secret() (string, error) {
-	content, err := os.ReadFile(c.ClientSecretFile)
+func (c *AdminClient) Secret() (string, error) { return readSecret(c.ClientSecretFile) }
+
+func readSecret(file string) (string, error) {
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
 	secret := string(bytes.TrimRight(content, "\r\n"))
 	// The error must not show the secret.
 	if len(secret) < minSecret || len(secret) > maxSecret || strings.ContainsFunc(secret, notPrintableASCII) {
-		return "", fmt.Errorf("%s must hold one line of %d to %d printable ASCII characters", c.ClientSecretFile, minSecret, maxSecret)
+		return "", fmt.Errorf("%s must hold one line of %d to %d printable ASCII characters", file, minSecret, maxSecret)
 	}
 	return secret, nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"connectedapps.dev/operator/internal/tokenserver/configapps"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 )
 
@@ -16,6 +17,8 @@ import (
 type Loaded struct {
 	Config    *Config
 	Directory *directory.Directory
+	// Apps are Config.Apps with their secrets and keys.
+	Apps []configapps.App
 	// Warnings are allowed and probably not meant.
 	Warnings []string
 }
@@ -59,10 +62,11 @@ func load(path string, o Overrides, files bool) (*Loaded, error) {
 		readHash = readPasswordHash
 	}
 	d := v.directory(readHash)
+	apps := v.apps(d, files)
 	if err := v.dropRepeats().err(); err != nil {
 		return nil, err
 	}
-	return &Loaded{Config: config, Directory: d, Warnings: v.warnings}, nil
+	return &Loaded{Config: config, Directory: d, Apps: apps, Warnings: v.warnings}, nil
 }
 
 // dropRepeats keeps the first problem of each field: that something is missing

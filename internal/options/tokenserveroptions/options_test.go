@@ -72,6 +72,7 @@ func TestAMinimalFileTakesTheDefaults(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8080", c.Listen)
 	require.Equal(t, "127.0.0.1:8081", c.OperationsListen)
 	require.Equal(t, time.Hour, c.AccessTokenLifetime)
+	require.Equal(t, 15*time.Minute, c.MaxStale)
 	require.True(t, c.LoginEndpoint)
 	require.False(t, c.RecoverableSecrets)
 	require.Equal(t, filepath.Join(filepath.Dir(path), "tokenserver.db"), c.Storage.SQLite.Path, "relative to the file's folder")
@@ -148,7 +149,7 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"a publicURL with a query":         {replace("id.example.com", "id.example.com?"), "publicURL: must be scheme, host and port only"},
 		"a publicURL with a fragment":      {replace("https://id.example.com", "'https://id.example.com#'"), "publicURL: must be scheme, host and port only"},
 		"a publicURL with a user":          {replace("id.example.com", "me@id.example.com"), "publicURL: must not hold a user name"},
-		"a publicURL in capitals":          {replace("id.example.com", "ID.example.com"), "publicURL: must be in lower case"},
+		"a publicURL in capitals":          {replace("id.example.com", "ID.example.com"), "publicURL: must be written https://id.example.com, as clients do"},
 		"http beyond loopback":             {replace("https://", "http://"), "publicURL: must be https"},
 		"http in front of our TLS":         {replace("https://id.example.com", "http://localhost\ntlsCertFile: c\ntlsKeyFile: k"), "publicURL: must be https when tlsCertFile is given"},
 		"a certificate without key":        {valid + "tlsCertFile: tls.crt\n", "tlsKeyFile: tlsCertFile and tlsKeyFile are given together"},
@@ -165,6 +166,10 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"a proxy name":                     {valid + "trustedProxies: [proxy]\n", "trustedProxies[0]: must be an address or a network"},
 		"a network with host bits":         {valid + "trustedProxies: [10.0.0.7/8]\n", "trustedProxies[0]: has bits beyond its prefix: did you mean 10.0.0.0/8?"},
 		"a client id with a space":         {replace("connectedapps-manager", "'the manager'"), "bootstrap.adminClient.clientID: must be 1 to 64 letters"},
+		"the id of sign-in tokens":         {replace("connectedapps-manager", "login"), `bootstrap.adminClient.clientID: "login" is a name of the server's own`},
+		"a stale time of days":             {valid + "maxStale: 48h\n", "maxStale: must be from 0s to 24h, not 48h0m0s"},
+		"a stale time below zero":          {valid + "maxStale: -1s\n", "maxStale: must be from 0s to 24h"},
+		"assertions of unknown providers":  {replace("  name: Main\n", "  name: Main\n  identityProviders: [{id: a}]\n  assertions: {identityProviders: [a, b]}\n"), `organizations[0].assertions.identityProviders[1]: the organization has no identity provider "b"`},
 		"a missing secret file":            {replace("clientSecretFile: client-secret", "clientSecretFile: other"), "bootstrap.adminClient.clientSecretFile: open"},
 		"a field of an object misspelt":    {replace("ownerID", "owner_id"), "organizations[0].owner_id: unknown field; did you mean ownerID?"},
 		"an unknown field":                 {valid + "colour: blue\n", "line 13: colour: unknown field; there are publicURL, listen"},
@@ -302,6 +307,8 @@ func TestProxiesAreAddressesOrNetworks(t *testing.T) {
 // configuration.
 func FuzzLoadText(f *testing.F) {
 	f.Add(valid)
+	f.Add(valid + "apps: [{clientID: a, clientName: A, grantTypes: [client_credentials], scopes: [x, {scope: y, organizationID: z}], refreshGrace: 1s}]\n")
+	f.Add(valid + "apps: [{}, [], {scopes: {}}]\nmaxStale: 1m\n")
 	f.Add("a: &a [*a]\n")
 	f.Add("organizations: &o [{environments: *o}]\n")
 	f.Add("users: [{roles: {}}]\n---\n")

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
 // validator collects what is wrong with the text of the configuration; what is
@@ -46,6 +46,7 @@ func (v *validator) validate() {
 		}
 	}
 	v.accessTokenLifetime()
+	v.maxStale()
 	v.trustedProxies()
 	v.adminClient()
 }
@@ -53,26 +54,9 @@ func (v *validator) validate() {
 // publicURL allows what an issuer can be made of: clients compare it byte by
 // byte, so there is one way to write it.
 func (v *validator) publicURL() {
-	const path = "publicURL"
-	text := v.config.PublicURL
-	if text == "" {
-		v.addf(path, "is required: how clients reach the server, such as https://id.example.com")
-		return
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		v.addf(path, "must be an https URL such as https://id.example.com")
-	case u.User != nil:
-		v.addf(path, "must not hold a user name or password")
-	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
-		v.addf(path, "must be scheme, host and port only, without a final slash, path, query or fragment")
-	case text != u.Scheme+"://"+strings.ToLower(u.Host):
-		v.addf(path, "must be in lower case")
-	case u.Scheme == "https":
-	case !isLoopback(u.Hostname()):
-		v.addf(path, "must be https: plain http is for localhost and loopback addresses only")
-	default:
+	if problem := PublicURLProblem(v.config.PublicURL); problem != "" {
+		v.addf("publicURL", "%s", problem)
+	} else if strings.HasPrefix(v.config.PublicURL, "http:") {
 		v.warnf("publicURL is plain http: cookies are not marked Secure; use it on this machine only")
 	}
 }
@@ -113,12 +97,21 @@ func (v *validator) tls() {
 	}
 }
 
-const maxAccessTokenLifetime = 24 * time.Hour
+// MaxAccessTokenLifetime is the longest that accessTokenLifetime may be.
+const MaxAccessTokenLifetime = 24 * time.Hour
+
+const maxMaxStale = 24 * time.Hour
 
 func (v *validator) accessTokenLifetime() {
 	lifetime := v.config.AccessTokenLifetime
-	if lifetime < time.Second || lifetime > maxAccessTokenLifetime || lifetime%time.Second != 0 {
+	if lifetime < time.Second || lifetime > MaxAccessTokenLifetime || lifetime%time.Second != 0 {
 		v.addf("accessTokenLifetime", "must be whole seconds from 1s to 24h, not %s", lifetime)
+	}
+}
+
+func (v *validator) maxStale() {
+	if stale := v.config.MaxStale; stale < 0 || stale > maxMaxStale {
+		v.addf("maxStale", "must be from 0s to 24h, not %s", stale)
 	}
 }
 
@@ -153,8 +146,6 @@ func (c *Config) ProxyPrefixes() []netip.Prefix {
 	return prefixes
 }
 
-var clientIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
 func (v *validator) adminClient() {
 	c := v.config.Bootstrap.AdminClient
 	if c == nil {
@@ -164,7 +155,21 @@ func (v *validator) adminClient() {
 	if !clientIDForm.MatchString(c.ClientID) {
 		v.addf("bootstrap.adminClient.clientID", "must be 1 to 64 letters, digits, dots, hyphens or underscores, not %q", c.ClientID)
 	}
+	if problem := reservedID(c.ClientID); problem != "" {
+		v.addf("bootstrap.adminClient.clientID", "%s", problem)
+	}
 	if c.ClientSecretFile == "" {
 		v.addf("bootstrap.adminClient.clientSecretFile", "is required: the file that holds the client's secret")
 	}
+}
+
+// reservedID says that an id is the server's own. Tokens of a sign-in name no
+// app, but a client id that only the server uses: what were issued to or revoked
+// of an app of that name would be theirs too.
+func reservedID(id string) string {
+	// login: the name of it in tokens of earlier releases.
+	if id == "login" || id == token.SignInClientID {
+		return fmt.Sprintf("%q is a name of the server's own; choose another", id)
+	}
+	return ""
 }

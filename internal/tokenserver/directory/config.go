@@ -31,6 +31,14 @@ type OrganizationConfig struct {
 	CreatedAt         string                   `yaml:"createdAt"`
 	Environments      []EnvironmentConfig      `yaml:"environments"`
 	IdentityProviders []IdentityProviderConfig `yaml:"identityProviders"`
+	Assertions        AssertionsConfig         `yaml:"assertions"`
+}
+
+// AssertionsConfig holds for every JWT bearer app of an organization.
+type AssertionsConfig struct {
+	// IdentityProviders are ids among the organization's.
+	IdentityProviders []string `yaml:"identityProviders"`
+	WithoutExpiry     bool     `yaml:"withoutExpiry"`
 }
 
 // EnvironmentConfig is one environment of an organization.
@@ -119,6 +127,7 @@ func (b *builder) buildOrganizations() []Organization {
 			CreatedAt:         b.time(path+".createdAt", c.CreatedAt),
 			Environments:      b.environments(path, c.Environments),
 			IdentityProviders: b.identityProviders(path, c.IdentityProviders),
+			Assertions:        b.assertions(path+".assertions", c),
 		})
 	}
 	return organizations
@@ -158,6 +167,21 @@ func (b *builder) identityProviders(parent string, configs []IdentityProviderCon
 		providers = append(providers, IdentityProvider(c))
 	}
 	return providers
+}
+
+// assertions may name only providers that the organization has.
+func (b *builder) assertions(parent string, c OrganizationConfig) Assertions {
+	for i, id := range c.Assertions.IdentityProviders {
+		path := fmt.Sprintf("%s.identityProviders[%d]", parent, i)
+		known := slices.ContainsFunc(c.IdentityProviders, func(p IdentityProviderConfig) bool { return p.ID == id })
+		switch {
+		case !known:
+			b.addf(path, "the organization has no identity provider %q", id)
+		case slices.Contains(c.Assertions.IdentityProviders[:i], id):
+			b.addf(path, "%q is listed twice", id)
+		}
+	}
+	return Assertions(c.Assertions)
 }
 
 func (b *builder) buildUsers(readPasswordHash func(string) (string, error)) []User {

@@ -32,6 +32,19 @@ type Organization struct {
 	CreatedAt         time.Time
 	Environments      []Environment
 	IdentityProviders []IdentityProvider
+	// Assertions holds for every JWT bearer app of the organization, beside what
+	// the app itself allows.
+	Assertions Assertions
+}
+
+// Assertions are what the platform allows every app of the JWT bearer grant and
+// this server only those that say so. The zero value allows nothing.
+type Assertions struct {
+	// IdentityProviders are ids of the organization's providers whose users an
+	// assertion may name.
+	IdentityProviders []string
+	// WithoutExpiry takes assertions that have no exp.
+	WithoutExpiry bool
 }
 
 // Environment is a part of an organization that a scope may be limited to.

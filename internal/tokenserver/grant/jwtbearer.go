@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
@@ -37,6 +38,9 @@ type JWTBearer struct {
 	Issuer, TokenEndpoint string
 	Now                   func() time.Time
 	Logger                *slog.Logger
+	// Unexpiring counts the assertions without exp that were taken; nil: nobody
+	// counts.
+	Unexpiring prometheus.Counter
 }
 
 // Type implements Grant.
@@ -116,15 +120,27 @@ func (g *JWTBearer) app(r *Request) (*clients.App, error) {
 
 func (g *JWTBearer) verify(ctx context.Context, app *clients.App, raw string) (*assertion.Claims, error) {
 	claims, err := assertion.Verify(raw, app.PublicKeys, assertion.Policy{
-		Audiences: []string{g.TokenEndpoint, g.Issuer}, WithoutExpiry: app.AssertionsWithoutExpiry, Now: g.Now(),
+		Audiences: []string{g.TokenEndpoint, g.Issuer}, Now: g.Now(),
+		WithoutExpiry: app.AssertionsWithoutExpiry || g.allowed(app).WithoutExpiry,
 	})
 	if err != nil {
 		return nil, refuseAssertion(err)
 	}
 	if claims.ExpiresAt.IsZero() {
-		g.Logger.WarnContext(ctx, "taking an assertion that never expires, as the app's assertions_without_expiry says", "client_id", app.ClientID)
+		g.Logger.WarnContext(ctx, "taking an assertion that never expires, as the app or its organization allows", "client_id", app.ClientID)
+		if g.Unexpiring != nil {
+			g.Unexpiring.Inc()
+		}
 	}
 	return claims, nil
+}
+
+// allowed is what the app's organization allows all its apps.
+func (g *JWTBearer) allowed(app *clients.App) directory.Assertions {
+	if org, ok := g.Directory.Load().Organization(app.OrgID); ok {
+		return org.Assertions
+	}
+	return directory.Assertions{}
 }
 
 // neverExpires is how long the id of an assertion without exp is remembered.
@@ -148,8 +164,9 @@ func (g *JWTBearer) useOnce(ctx context.Context, app *clients.App, claims *asser
 }
 
 // subject reads sub and decides whether the app may speak for that identity
-// provider: the provider must be the organization's and among the app's. The
-// local directory signs in by password, so nobody vouches for its users.
+// provider: it must be the organization's and among the app's or those that the
+// organization allows every app. The local directory signs in by password, so
+// nobody vouches for its users.
 func (g *JWTBearer) subject(app *clients.App, sub string) (storage.User, directory.IdentityProvider, error) {
 	var none directory.IdentityProvider
 	s, err := assertion.ParseSubject(sub)
@@ -161,7 +178,8 @@ func (g *JWTBearer) subject(app *clients.App, sub string) (storage.User, directo
 		return storage.User{}, none, errors.New("the app's organization is gone")
 	}
 	at := slices.IndexFunc(org.IdentityProviders, func(p directory.IdentityProvider) bool { return p.ID == s.ProviderID })
-	if s.ProviderID == directory.LocalProvider || at < 0 || !slices.Contains(app.IdentityProviders, s.ProviderID) {
+	listed := slices.Contains(app.IdentityProviders, s.ProviderID) || slices.Contains(org.Assertions.IdentityProviders, s.ProviderID)
+	if s.ProviderID == directory.LocalProvider || at < 0 || !listed {
 		return storage.User{}, none, errors.New("the identity provider in sub is not one that the app may speak for (identity_providers)")
 	}
 	asserted := storage.User{

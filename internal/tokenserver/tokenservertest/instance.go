@@ -125,7 +125,7 @@ func Start(t testing.TB, opts ...Option) *Instance {
 		middleware: func(h http.Handler) http.Handler { return h },
 		wrap:       func(s storage.Storage) storage.Storage { return s },
 	}
-	o.config.Logger = slog.New(slog.DiscardHandler)
+	o.config.Logger, o.config.MaxStale = slog.New(slog.DiscardHandler), tokenserver.DefaultMaxStale
 	for _, opt := range opts {
 		opt(&o)
 	}

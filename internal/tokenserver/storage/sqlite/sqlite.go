@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -26,8 +25,8 @@ import (
 const readers = 4
 
 // Open opens the database file at path, creates it when absent, and brings its
-// schema up to date. The folder must exist. storage.ErrInUse when another
-// process has it open, storage.ErrNewerSchema when it belongs to a later
+// schema up to date. The folder must exist. InUseError, which is
+// storage.ErrInUse, when another process has it open, storage.ErrNewerSchema when it belongs to a later
 // release.
 func Open(ctx context.Context, path string, now time.Time) (*sqlstore.Store, error) {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
@@ -103,21 +102,4 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)
 	}
 	return err
-}
-
-// lock takes the lock file for this process; it is kept by the kernel and goes
-// with the process, however it ends.
-func lock(path string) (unlock func() error, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, storage.ErrInUse
-		}
-		return nil, fmt.Errorf("locking %s: %w", path, err)
-	}
-	return file.Close, nil
 }

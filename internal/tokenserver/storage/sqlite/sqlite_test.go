@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,6 +65,9 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		defer func() { _ = first.Close() }()
 		_, err = sqlite.Open(t.Context(), path, storagetest.Epoch)
 		require.ErrorIs(t, err, storage.ErrInUse)
+		var inUse *sqlite.InUseError
+		require.ErrorAs(t, err, &inUse)
+		require.Contains(t, inUse.Holder, "pid "+strconv.Itoa(os.Getpid())+" on host ")
 	})
 	t.Run("a folder that is not there", func(t *testing.T) {
 		_, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "missing", "db"), storagetest.Epoch)

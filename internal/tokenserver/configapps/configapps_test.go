@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package adminclient_test
+package configapps_test
 
 import (
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"connectedapps.dev/operator/internal/tokenserver/adminclient"
+	"connectedapps.dev/operator/internal/tokenserver/configapps"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
 type harness struct {
-	*adminclient.Applier
+	*configapps.Applier
 	store storage.Storage
 	now   time.Time
 }
@@ -28,15 +30,14 @@ func newHarness(t *testing.T) *harness {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	h.store = store
-	h.Applier = &adminclient.Applier{
+	h.Applier = &configapps.Applier{
 		Apps: store, Hash: func(s string) []byte { return []byte("hash of " + s) }, Now: func() time.Time { return h.now },
 	}
 	return h
 }
 
 func (h *harness) apply(t *testing.T, org, id, secret string) error {
-	return h.Apply(t.Context(), directory.New([]directory.Organization{{ID: org, OwnerID: "owner"}}, nil),
-		&adminclient.Client{ClientID: id, Secret: secret})
+	return h.Apply(t.Context(), []configapps.App{configapps.Administrator(&directory.Organization{ID: org, OwnerID: "owner"}, id, secret)})
 }
 
 func (h *harness) app(t *testing.T, id string) storage.App {
@@ -107,7 +108,7 @@ func TestTheClientOfAnEarlierConfigurationGoes(t *testing.T) {
 	require.NoError(t, h.apply(t, "org", "manager", "one"))
 	_, err := h.store.App(t.Context(), "admin")
 	require.ErrorIs(t, err, storage.ErrNotFound)
-	require.NoError(t, h.Apply(t.Context(), directory.New(nil, nil), nil))
+	require.NoError(t, h.Apply(t.Context(), nil))
 	_, err = h.store.App(t.Context(), "manager")
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	require.NoError(t, h.apply(t, "org", "admin", "two"), "it may come back")
@@ -117,15 +118,85 @@ func TestAnAppSomebodyRegisteredIsNotTakenOver(t *testing.T) {
 	h := newHarness(t)
 	_, err := h.store.CreateApp(t.Context(), storage.App{ClientID: "admin", OrgID: "org", Name: "theirs", CreatedAt: h.now, UpdatedAt: h.now})
 	require.NoError(t, err)
-	require.ErrorIs(t, h.apply(t, "org", "admin", "one"), adminclient.ErrTaken)
+	require.ErrorIs(t, h.apply(t, "org", "admin", "one"), configapps.ErrTaken)
 	require.Equal(t, "theirs", h.app(t, "admin").Name)
 }
 
 func TestTheClientDoesNotMoveToAnotherOrganization(t *testing.T) {
 	h := newHarness(t)
 	require.NoError(t, h.apply(t, "org", "admin", "one"))
-	require.ErrorIs(t, h.apply(t, "other", "admin", "one"), adminclient.ErrTaken)
+	require.ErrorIs(t, h.apply(t, "other", "admin", "one"), configapps.ErrTaken)
 	require.Equal(t, "org", h.app(t, "admin").OrgID)
-	require.NoError(t, h.Apply(t.Context(), directory.New(nil, nil), nil))
-	require.ErrorIs(t, h.apply(t, "other", "admin", "one"), adminclient.ErrTaken, "nor after its deletion")
+	require.NoError(t, h.Apply(t.Context(), nil))
+	require.ErrorIs(t, h.apply(t, "other", "admin", "one"), configapps.ErrTaken, "nor after its deletion")
+}
+
+func configured(id, name string, secrets ...string) configapps.App {
+	return configapps.App{Secrets: secrets, Record: storage.App{ClientID: id, OrgID: "org", Name: name, Config: configapps.OriginApps, Enabled: true}}
+}
+
+func TestAppsAreMadeChangedAndDeletedAsTheConfigurationIs(t *testing.T) {
+	h := newHarness(t)
+	require.NoError(t, h.Apply(t.Context(), []configapps.App{configured("a", "A", "one", "two"), configured("b", "B")}))
+	require.ElementsMatch(t, []string{"one", "two"}, h.live(t, "a"))
+	require.Empty(t, h.live(t, "b"))
+	created := h.app(t, "a").CreatedAt
+
+	h.now = h.now.Add(time.Hour)
+	require.NoError(t, h.Apply(t.Context(), []configapps.App{configured("a", "A again", "two", "three")}))
+	require.Equal(t, "A again", h.app(t, "a").Name)
+	require.Equal(t, created, h.app(t, "a").CreatedAt)
+	require.ElementsMatch(t, []string{"two", "three"}, h.live(t, "a"))
+	_, err := h.store.App(t.Context(), "b")
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+func TestOneAppThatCannotBeWrittenHoldsUpNoOther(t *testing.T) {
+	h := newHarness(t)
+	_, err := h.store.CreateApp(t.Context(), storage.App{ClientID: "theirs", OrgID: "org", Name: "theirs", CreatedAt: h.now, UpdatedAt: h.now})
+	require.NoError(t, err)
+	err = h.Apply(t.Context(), []configapps.App{configured("theirs", "mine"), configured("b", "B")})
+	require.ErrorIs(t, err, configapps.ErrTaken)
+	require.ErrorContains(t, err, "the app theirs of the configuration (apps)")
+	require.Equal(t, "theirs", h.app(t, "theirs").Name)
+	require.Equal(t, "B", h.app(t, "b").Name)
+}
+
+// Every field of a record is either a setting, which a changed configuration
+// changes, or the server's own, which it must not touch.
+func TestEveryFieldIsASettingOrTheServersOwn(t *testing.T) {
+	own := []string{"ClientID", "OrgID", "ExternalID", "SecurityVersion", "SecurityBy", "Secrets", "CreatedAt", "UpdatedAt", "SecretUpdatedAt", "Revision"}
+	h := newHarness(t)
+	require.NoError(t, h.Apply(t.Context(), []configapps.App{configured("a", "A")}))
+	want := configured("a", "B")
+	want.Record.Enabled = false
+	record := reflect.ValueOf(&want.Record).Elem()
+	grace := time.Minute
+	for i := range record.NumField() {
+		field := record.Field(i)
+		if slices.Contains(own, record.Type().Field(i).Name) {
+			continue
+		}
+		switch value := field.Addr().Interface().(type) {
+		case *string:
+			*value = "text of " + record.Type().Field(i).Name
+		case *[]string:
+			*value = []string{"one"}
+		case *[]storage.ContextScope:
+			*value = []storage.ContextScope{{Scope: "s"}}
+		case **time.Duration:
+			*value = &grace
+		case *bool:
+			*value = record.Type().Field(i).Name != "Enabled"
+		default:
+			t.Fatalf("decide whether %s is a setting of the configuration", record.Type().Field(i).Name)
+		}
+	}
+	require.NoError(t, h.Apply(t.Context(), []configapps.App{want}))
+	got := reflect.ValueOf(h.app(t, "a"))
+	for i := range record.NumField() {
+		if name := record.Type().Field(i).Name; !slices.Contains(own, name) {
+			require.Equal(t, record.Field(i).Interface(), got.Field(i).Interface(), name)
+		}
+	}
 }

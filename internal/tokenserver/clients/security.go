@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clients
+
+import (
+	"slices"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// SecurityChanged tells whether a change of an app gives somebody power over what
+// it receives, so that its users are asked again (docs/privileges.md): where
+// answers go, how the app proves itself, whose it is, whom it is open to.
+func SecurityChanged(before, after *storage.App) bool {
+	return !sameSet(before.RedirectURIs, after.RedirectURIs) ||
+		!sameSet(before.PublicKeys, after.PublicKeys) ||
+		before.TokenEndpointAuthMethod != after.TokenEndpointAuthMethod ||
+		before.OwnerUserID != after.OwnerUserID || before.OwnerOrgID != after.OwnerOrgID ||
+		before.OrgID != after.OrgID ||
+		before.Audience != after.Audience
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Compact(slices.Sorted(slices.Values(a))), slices.Compact(slices.Sorted(slices.Values(b))))
+}
