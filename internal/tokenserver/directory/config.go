@@ -15,6 +15,8 @@ import (
 type Config struct {
 	Organizations []OrganizationConfig
 	Users         []UserConfig
+	// ReadFile reads a logo; nil: logos are not looked at.
+	ReadFile func(file string) ([]byte, error)
 }
 
 // OrganizationConfig is one organization of the configuration.
@@ -31,6 +33,7 @@ type OrganizationConfig struct {
 	CreatedAt         string                   `yaml:"createdAt"`
 	Environments      []EnvironmentConfig      `yaml:"environments"`
 	IdentityProviders []IdentityProviderConfig `yaml:"identityProviders"`
+	Branding          BrandingConfig           `yaml:"branding"`
 }
 
 // EnvironmentConfig is one environment of an organization.
@@ -117,6 +120,7 @@ func (b *builder) buildOrganizations() []Organization {
 			CreatedAt:         b.time(path+".createdAt", c.CreatedAt),
 			Environments:      b.environments(path, c.Environments),
 			IdentityProviders: b.identityProviders(path, c.IdentityProviders),
+			Branding:          b.branding(path+".branding", c.Branding),
 		})
 	}
 	return organizations

@@ -31,6 +31,7 @@ type Organization struct {
 	CreatedAt         time.Time
 	Environments      []Environment
 	IdentityProviders []IdentityProvider
+	Branding          Branding
 }
 
 // Environment is a part of an organization that a scope may be limited to.

@@ -97,7 +97,7 @@ func TestTheSessionCookieIsOfThisHostAloneAndOutOfReachOfScripts(t *testing.T) {
 	w := newWorld(t)
 	_, answer := w.signIn(request(), "ada")
 	cookie := answer.Result().Cookies()[0]
-	assert.Equal(t, "__Host-session", cookie.Name)
+	assert.Equal(t, "__Host-connectedapps-session", cookie.Name)
 	assert.True(t, cookie.Secure && cookie.HttpOnly)
 	assert.Equal(t, "/", cookie.Path)
 	assert.Empty(t, cookie.Domain)
@@ -108,7 +108,7 @@ func TestTheSessionCookieIsOfThisHostAloneAndOutOfReachOfScripts(t *testing.T) {
 	w.sessions.Cookies.Secure = false
 	_, answer = w.signIn(request(), "ada")
 	cookie = answer.Result().Cookies()[0]
-	assert.Equal(t, "session", cookie.Name, "on http loopback a prefix would be refused")
+	assert.Equal(t, "connectedapps-session", cookie.Name, "on http loopback a prefix would be refused")
 	assert.False(t, cookie.Secure)
 }
 
@@ -157,7 +157,7 @@ func TestTheDatabaseDoesNotHoldWhatTheCookieHolds(t *testing.T) {
 	_, err := w.store.SessionByHash(t.Context(), []byte(value))
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	stolen := httptest.NewRequest(http.MethodGet, "/", nil)
-	stolen.AddCookie(&http.Cookie{Name: "__Host-session", Value: "short"})
+	stolen.AddCookie(&http.Cookie{Name: "__Host-connectedapps-session", Value: "short"})
 	_, err = w.sessions.Current(stolen)
 	require.ErrorIs(t, err, ErrNoSession)
 }
