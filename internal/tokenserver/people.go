@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
@@ -22,6 +24,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
 // persons is what serves people and the apps that act for them.
@@ -103,22 +106,33 @@ func (s *Server) observe(ctx context.Context, d *directory.Directory) error {
 }
 
 // hint reads an id_token_hint.
-func (p *persons) hint(raw string) (authorize.IDTokenHint, error) {
+func (p *persons) hint(raw string) (authrequest.IDTokenHint, error) {
 	t, err := p.tokens.ID.Recognise(raw)
-	return authorize.IDTokenHint{Subject: t.Subject, ClientID: t.ClientID, SessionID: t.SessionID}, err
+	return authrequest.IDTokenHint{Subject: t.Subject, ClientID: t.ClientID, SessionID: t.SessionID}, err
+}
+
+// newCookies are those of the pages at publicURL. On http loopback several
+// servers share a host, so that the port tells their cookies apart.
+func newCookies(publicURL string, key []byte) *user.Cookies {
+	cookies := &user.Cookies{Secure: strings.HasPrefix(publicURL, "https:"), Key: key}
+	if u, err := url.Parse(publicURL); err == nil && !cookies.Secure {
+		cookies.Port = u.Port()
+	}
+	return cookies
 }
 
 // pages are the endpoints that people see, and those that tell of them.
 func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []route {
 	c, p := &s.config, s.persons
-	cookies := &user.Cookies{Secure: strings.HasPrefix(c.PublicURL, "https:"), Key: c.Keyring.DataKey(storage.PurposeCookie)}
+	cookies := newCookies(c.PublicURL, c.Keyring.DataKey(storage.PurposeCookie))
 	sessions := &user.Sessions{Store: c.Store, Directory: c.Directory, Ended: s.ended, Cookies: cookies, Now: c.Now}
-	forms := &user.Forms{Cookies: cookies, Now: c.Now}
+	forms := &user.Forms{Cookies: cookies, Origin: user.Origin(c.PublicURL), Now: c.Now}
+	requests := &authrequest.Requests{Apps: s.view, Forms: forms, Sealer: c.Keyring, Hint: p.hint, Now: c.Now}
 	consents := &user.Consents{Store: c.Store, Ended: s.ended, Now: c.Now}
 	renderer := pages.New()
 	authorization := &authorize.Endpoint{
-		Issuer: c.issuer(), Apps: s.view, Directory: c.Directory, Sessions: sessions, Forms: forms, Consents: consents,
-		Codes: c.Store, Pending: c.Store, Hint: p.hint, Ended: s.ended, Pages: renderer, Audit: log, Logger: c.Logger, Now: c.Now,
+		Issuer: c.issuer(), Requests: requests, Directory: c.Directory, Sessions: sessions, Forms: forms, Consents: consents,
+		Codes: c.Store, Ended: s.ended, Pages: renderer, Audit: log, Logger: c.Logger, Now: c.Now,
 	}
 	asPage := func(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "2")
@@ -126,9 +140,10 @@ func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []route {
 	}
 	return []route{
 		{always, asPage, renderer},
+		{always, asPage, views.BrandAssets{Directory: c.Directory}},
 		{confirmed, asPage, authorization},
 		{confirmed, asPage, &session.Endpoint{
-			Authorize: authorization, Apps: s.view, Directory: c.Directory, Authenticator: p.authenticator, Sessions: sessions,
+			Requests: requests, Apps: s.view, Directory: c.Directory, Authenticator: p.authenticator, Sessions: sessions,
 			Forms: forms, Consents: consents, Hint: p.hint, Source: c.Source, Pages: renderer, Audit: log, Logger: c.Logger,
 		}},
 		{confirmed, s.asAPI, &userinfo.Endpoint{People: p.directory, Authenticate: authenticate, Logger: c.Logger}},

@@ -102,7 +102,7 @@ func TestSigningInLeadsOnlyToOurOwnPages(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, response.StatusCode, target)
 		if target == authorize {
 			assert.True(t, strings.HasPrefix(response.Header.Get("Location"), oauth.PathAuthorize+"?"))
-			assert.Contains(t, response.Header.Get("Location"), "&interaction=")
+			assert.Contains(t, response.Header.Get("Location"), "&connectedapps_interaction=")
 			continue
 		}
 		assert.Equal(t, want, response.Header.Get("Location"), target)
@@ -124,12 +124,18 @@ func TestTheSignInFormIsRefusedFromElsewhere(t *testing.T) {
 	another := newVisitor(w)
 	stolen := another.do(http.MethodPost, "/accounts/sign-in", good)
 	require.Equal(t, http.StatusUnprocessableEntity, stolen.StatusCode)
-	require.Contains(t, stolen.body, "open for too long")
+	require.Contains(t, stolen.body, "keeps no cookies for this site")
 	require.NotContains(t, stolen.body, tokenservertest.Password, "a password never comes back")
+
+	require.NotContains(t, stolen.body, "open for too long")
+	another.get("/accounts/sign-in")
+	stale := another.do(http.MethodPost, "/accounts/sign-in", good)
+	require.Contains(t, stale.body, "signed in or out in another window")
 
 	w.clock.advance(time.Hour)
 	late := v.do(http.MethodPost, "/accounts/sign-in", good)
 	require.Equal(t, http.StatusUnprocessableEntity, late.StatusCode)
+	require.Contains(t, late.body, "open for too long")
 	again := v.do(http.MethodPost, "/accounts/sign-in", form(late, "username", "ulf", "password", tokenservertest.Password))
 	require.Equal(t, http.StatusSeeOther, again.StatusCode)
 }
@@ -143,6 +149,7 @@ func TestAnEmptyFieldIsNamed(t *testing.T) {
 	require.Contains(t, page.body, `aria-describedby="username-error"`)
 	large := v.do(http.MethodPost, "/accounts/sign-in", url.Values{"username": {strings.Repeat("x", 1<<17)}})
 	require.Equal(t, http.StatusBadRequest, large.StatusCode)
+	require.Contains(t, large.body, "We could not read what was sent")
 }
 
 func TestRevokingNeedsTheFormOfTheSession(t *testing.T) {
@@ -154,7 +161,8 @@ func TestRevokingNeedsTheFormOfTheSession(t *testing.T) {
 	require.Equal(t, http.StatusOK, page.StatusCode)
 	require.Contains(t, page.body, "No app may act for you")
 	forged := v.do(http.MethodPost, "/accounts/authorized-apps/revoke", url.Values{"client_id": {w.app.ClientID}, "form_token": {"x"}})
-	require.Equal(t, http.StatusBadRequest, forged.StatusCode)
+	require.Equal(t, http.StatusOK, forged.StatusCode)
+	require.Contains(t, forged.body, "so nothing was revoked")
 	cross := v.do(http.MethodPost, "/accounts/authorized-apps/revoke", form(page), "Sec-Fetch-Site", "cross-site")
 	require.Equal(t, http.StatusForbidden, cross.StatusCode)
 	nothing := v.do(http.MethodPost, "/accounts/authorized-apps/revoke", form(page, "client_id", "unknown"))
@@ -222,7 +230,7 @@ func TestSigningOutAfterTheQuestionGoesWhereTheAppAsked(t *testing.T) {
 	v := newVisitor(w)
 	v.signIn("")
 	question := v.get(oauth.PathEndSession + "?" + url.Values{"client_id": {w.app.ClientID}, "post_logout_redirect_uri": {goodbye}}.Encode())
-	require.Contains(t, question.body, "web has sent you here to sign out")
+	require.Contains(t, question.body, "<bdi>web</bdi> has sent you here to sign out")
 	require.Contains(t, question.Header.Get("Content-Security-Policy"), "form-action 'self' https://app.example.com;")
 	forged := form(question)
 	forged.Set("form_token", "x")
@@ -230,7 +238,7 @@ func TestSigningOutAfterTheQuestionGoesWhereTheAppAsked(t *testing.T) {
 	done := v.do(http.MethodPost, "/accounts/sign-out", form(question))
 	require.Equal(t, goodbye, done.Header.Get("Location"))
 	require.Equal(t, http.StatusSeeOther, v.get("/accounts/authorized-apps").StatusCode)
-	require.Contains(t, v.get("/accounts/sign-out").body, "You are signed out")
+	require.Contains(t, v.get("/accounts/sign-out").body, "You are not signed in")
 }
 
 func TestEveryPageIsProtected(t *testing.T) {
@@ -245,7 +253,7 @@ func TestEveryPageIsProtected(t *testing.T) {
 		assert.True(t, strings.HasPrefix(policy, "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'"), "%s: %s", path, policy)
 		assert.Contains(t, policy, "frame-ancestors 'none'; base-uri 'none'")
 		assert.Equal(t, "no-store", page.Header.Get("Cache-Control"), path)
-		assert.Equal(t, "no-referrer", page.Header.Get("Referrer-Policy"), path)
+		assert.Equal(t, "same-origin", page.Header.Get("Referrer-Policy"), path)
 		assert.Equal(t, "nosniff", page.Header.Get("X-Content-Type-Options"), path)
 		assert.NotRegexp(t, `(?i)<script|<style|\sstyle=|\son[a-z]+=`, page.body, path)
 	}
@@ -262,6 +270,89 @@ func TestOnTLSTheSessionIsBoundToTheHost(t *testing.T) {
 		names = append(names, cookie.Name)
 		assert.True(t, cookie.Secure)
 	}
-	assert.Equal(t, []string{"__Host-session", "__Host-browser"}, names)
+	assert.Equal(t, []string{"__Host-connectedapps-session", "__Host-connectedapps-browser"}, names)
 	assert.NotEmpty(t, response.Header.Get("Strict-Transport-Security"))
+}
+
+func TestASecondWindowGoesOnOnceThePersonHasSignedIn(t *testing.T) {
+	w := newPersonWorld(t, webApp)
+	v := newVisitor(w)
+	first, second := v.get("/accounts/sign-in"), v.get("/accounts/sign-in")
+	require.Equal(t, http.StatusSeeOther, v.do(http.MethodPost, "/accounts/sign-in", form(first, "username", "ulf", "password", tokenservertest.Password)).StatusCode)
+	late := v.do(http.MethodPost, "/accounts/sign-in", form(second, "username", "ULF", "password", "wrong"))
+	require.Equal(t, "/accounts/authorized-apps", late.Header.Get("Location"), "signed in already")
+	other := v.do(http.MethodPost, "/accounts/sign-in", form(second, "username", "olga", "password", tokenservertest.Password))
+	require.Equal(t, http.StatusUnprocessableEntity, other.StatusCode)
+	require.Contains(t, other.body, "in another window", "nobody goes on as somebody else than they typed")
+}
+
+func TestBehindAProxyThatRewritesHostFormsWork(t *testing.T) {
+	w := newPersonWorld(t, webApp, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			r.Host = "tokenserver.internal:8080"
+			next.ServeHTTP(rw, r)
+		})
+	}))
+	for origin, want := range map[string]int{w.i.URL: http.StatusSeeOther, "http://tokenserver.internal:8080": http.StatusForbidden, "": http.StatusSeeOther} {
+		v := newVisitor(w)
+		fields := form(v.get("/accounts/sign-in"), "username", "ulf", "password", tokenservertest.Password)
+		header := []string{"Sec-Fetch-Site", ""}
+		if origin != "" {
+			header = append(header, "Origin", origin)
+		}
+		require.Equal(t, want, v.do(http.MethodPost, "/accounts/sign-in", fields, header...).StatusCode, origin)
+	}
+}
+
+func TestThePasswordIsShownOnRequestAlone(t *testing.T) {
+	v := newVisitor(newPersonWorld(t, webApp))
+	shown := v.do(http.MethodPost, "/accounts/sign-in", form(v.get("/accounts/sign-in"), "username", "ulf", "password", "half a <secret>", "action", "show"))
+	require.Equal(t, http.StatusOK, shown.StatusCode)
+	require.Contains(t, shown.body, `name="password" type="text" value="half a &lt;secret&gt;"`)
+	require.Equal(t, "no-store", shown.Header.Get("Cache-Control"))
+	wrong := v.do(http.MethodPost, "/accounts/sign-in", form(shown, "username", "ulf", "password", "wrong one", "action", "sign-in"))
+	require.Contains(t, wrong.body, `name="password" type="text"`, "it stays readable")
+	require.NotContains(t, wrong.body, "wrong one")
+	hidden := v.do(http.MethodPost, "/accounts/sign-in", form(shown, "username", "ulf", "password", "x y", "action", "hide"))
+	require.Contains(t, hidden.body, `name="password" type="password" value="x y"`)
+	forged := v.do(http.MethodPost, "/accounts/sign-in", url.Values{"username": {"ulf"}, "password": {"x y"}, "action": {"show"}})
+	require.NotContains(t, forged.body, "x y", "nothing typed into another page comes back")
+}
+
+func TestAHintEndsTheSessionItNames(t *testing.T) {
+	w := newPersonWorld(t, webApp)
+	v := newVisitor(w)
+	v.signIn("")
+	consent := v.get(oauth.PathAuthorize + "?" + url.Values{"client_id": {w.app.ClientID}, "response_type": {"code"}, "scope": {"openid"},
+		"redirect_uri": {callback}, "code_challenge": {challenge}, "code_challenge_method": {"S256"}}.Encode())
+	answer, err := v.do(http.MethodPost, "/accounts/authorize-app", form(consent, "decision", "approve")).Location()
+	require.NoError(t, err)
+	_, tokens, _ := w.redeem(answer.Query().Get("code"))
+	hint := tokens.IDToken
+	back := newVisitor(w).get(oauth.PathEndSession + "?" + url.Values{"id_token_hint": {hint}}.Encode())
+	require.Contains(t, back.body, "You are signed out")
+	require.Equal(t, http.StatusSeeOther, v.get("/accounts/authorized-apps").StatusCode, "although the cookie did not come along")
+
+	nobody := newVisitor(w).get(oauth.PathEndSession)
+	require.Contains(t, nobody.body, "You are not signed in")
+	require.NotContains(t, nobody.body, "You are signed out")
+	v.signIn("")
+	forged := newVisitor(w).get(oauth.PathEndSession + "?" + url.Values{"id_token_hint": {hint[:len(hint)-8] + "AAAAAAAA"}}.Encode())
+	require.Contains(t, forged.body, "You are not signed in")
+	require.Equal(t, http.StatusOK, v.get("/accounts/authorized-apps").StatusCode)
+}
+
+func TestLogoutTakesALoopbackPortAndLeavesParametersOfOthersAlone(t *testing.T) {
+	const goodbye = "http://127.0.0.1/goodbye"
+	w := newPersonWorld(t, strings.Replace(webApp, `"audience"`, `"post_logout_redirect_uris":["`+goodbye+`"],"audience"`, 1))
+	for given, want := range map[string]string{
+		"http://127.0.0.1:51004/goodbye": "http://127.0.0.1:51004/goodbye?state=s",
+		"http://127.0.0.1:65536/goodbye": "",
+	} {
+		v := newVisitor(w)
+		query := url.Values{"id_token_hint": {v.idToken()}, "post_logout_redirect_uri": {given, ""}, "state": {"s"}, "ui_locales": {"de", "en"}, "client_id": {""}}
+		require.Equal(t, want, v.get(oauth.PathEndSession+"?"+query.Encode()).Header.Get("Location"), given)
+	}
+	twice := newVisitor(w).get(oauth.PathEndSession + "?state=a&state=b")
+	require.Equal(t, http.StatusBadRequest, twice.StatusCode)
 }

@@ -3,7 +3,10 @@
 package browser
 
 import (
+	"net/http"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,7 +77,7 @@ func TestCodeFlow(t *testing.T) {
 	require.Contains(t, b.text(), "GitProxy")
 	b.requireAccessible()
 	b.press("Revoke")
-	require.Contains(t, b.text(), "The app's access was revoked")
+	require.Contains(t, b.text(), "The access of GitProxy was revoked")
 	require.Contains(t, b.text(), "No app may act for you")
 	_, err = app.provider.UserInfo(t.Context(), oauth2.StaticTokenSource(refreshed))
 	require.Error(t, err, "its access tokens no longer work")
@@ -264,7 +267,7 @@ func TestPagesWorkWithTheKeyboardAlone(t *testing.T) {
 	app.start(b)
 	require.Equal(t, "username", evaluate[string](b, `document.activeElement.id`), "typing can begin at once")
 	b.run(chromedp.KeyEvent("ulf\t" + tokenservertest.Password + "\r"))
-	b.run(chromedp.WaitVisible(`//h1[text()="Authorize GitProxy"]`))
+	b.run(chromedp.WaitVisible(`//h1[normalize-space()="Authorize GitProxy"]`))
 	require.Empty(t, evaluate[[]string](b, `[...document.querySelectorAll("a,button,input:not([type=hidden])")].filter(e => e.tabIndex < 0).map(e => e.outerHTML)`))
 	b.run(chromedp.KeyEvent("\t"))
 	require.Equal(t, "#content", evaluate[string](b, `document.activeElement.getAttribute("href")`), "the first stop skips to the content")
@@ -299,4 +302,49 @@ func TestTheBrowserKeepsTheHostCookiesOfTLS(t *testing.T) {
 	require.Empty(t, evaluate[string](b, `document.cookie`), "out of reach of scripts")
 	b.press("Sign out")
 	require.Contains(t, b.text(), "You are signed out")
+}
+
+// TestOurFormsSayWhereTheyComeFrom: under no-referrer a browser sends "Origin:
+// null" with a form, which no server can tell from a stranger's. Other sites
+// learn no address of ours all the same.
+func TestOurFormsSayWhereTheyComeFrom(t *testing.T) {
+	var mu sync.Mutex
+	origins := []string{}
+	server := startServer(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/accounts/") && !strings.HasPrefix(r.URL.Path, "/accounts/api/") {
+				mu.Lock()
+				origins = append(origins, r.Header.Get("Origin"))
+				mu.Unlock()
+				r.Header.Del("Sec-Fetch-Site") // as a browser that has no Fetch Metadata
+			}
+			next.ServeHTTP(w, r)
+		})
+	}))
+	app := newRelyingParty(t, server, nil)
+	b := newTab(t, desktopLight)
+	app.start(b)
+	signIn(b)
+	b.press("Authorize")
+	require.Contains(t, b.text(), "Back at the app")
+	require.NotEmpty(t, app.answer().Get("code"))
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []string{server.URL, server.URL}, origins)
+	require.Empty(t, evaluate[string](b, `document.referrer`), "no address of ours reaches the app")
+}
+
+func TestThePasswordCanBeShown(t *testing.T) {
+	app := newRelyingParty(t, startServer(t), nil)
+	b := newTab(t, phoneLight)
+	app.start(b)
+	b.fill("username", "ulf")
+	b.fill("password", "correct horse")
+	b.press("Show password")
+	require.Equal(t, "text", evaluate[string](b, `document.getElementById("password").type`))
+	require.Equal(t, "correct horse", evaluate[string](b, `document.getElementById("password").value`))
+	require.Equal(t, "password", evaluate[string](b, `document.activeElement.id`), "typing goes on where it was")
+	b.requireAccessible()
+	b.fill("password", tokenservertest.Password)
+	b.run(chromedp.KeyEvent("\r"), chromedp.WaitVisible(`//h1[normalize-space()="Authorize GitProxy"]`))
 }

@@ -15,27 +15,45 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
 var screenshots = flag.String("screenshots", "", "folder that TestScreenshots writes the pictures of the documentation to")
 
 // pictures are those of the documentation.
-var pictures = []string{"sign-in-desktop-light", "consent-desktop-light", "consent-phone-dark", "authorized-apps-desktop-dark", "error-phone-light"}
+var pictures = []string{"sign-in-desktop-light", "consent-desktop-light", "consent-phone-dark", "authorized-apps-desktop-dark", "error-phone-light",
+	"sign-in-branded-desktop-light"}
 
 var (
 	gitProxy = pages.App{Name: "GitProxy", Organization: "Acme Payments", Namespace: "payments", ClientURI: "https://gitproxy.example.com",
 		PolicyURI: "https://gitproxy.example.com/privacy", TOSURI: "https://gitproxy.example.com/terms"}
 	ada = pages.Account{Name: "Ada Lovelace", Username: "ada", Organization: "Acme Payments"}
 
-	profileScope = pages.Scope{Name: "profile", Title: "Read your profile", Description: "Your name, username and organization."}
-	offlineScope = pages.Scope{Name: "offline_access", Title: "Stay connected while you are away",
-		Description: "Keep the access below without asking you to sign in again."}
-	environmentScope = pages.Scope{Name: "view:environment", Title: "View environments", Description: "See the environments of an organization."}
-	openidScope      = pages.Scope{Name: "openid", Title: "Know who you are", Description: "Your username and a permanent id.", Required: true}
-	fullScope        = pages.Scope{Name: "full", Title: "Do everything you can do",
-		Description: "Read and change whatever your own account can.", Wide: true}
+	// bank is an organization with a look of its own.
+	bank = directory.NewLive(directory.New([]directory.Organization{{ID: "bank", Name: "Meridian Bank", Branding: directory.Branding{
+		Name: "Meridian Bank", AccentColor: "#00695c", HelpContact: "help@meridian.example", Logo: &directory.Logo{Type: "image/svg+xml", Hash: "0a1b2c3d4e5f",
+			Content: []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40" width="40" height="40"><rect width="40" height="40" rx="10" fill="#00695c"/>` +
+				`<path d="M9 29V12l11 10 11-10v17" fill="none" stroke="#fff" stroke-width="3.5" stroke-linecap="round" stroke-linejoin="round"/></svg>`)},
+	}}}, nil))
+	bankApp = views.App(bank.Load(), clients.Prepare(storage.App{Name: "Ledger", OrgID: "bank"}))
 )
+
+// may is what an app may do, in the product's own words.
+func may(names ...string) []pages.Scope {
+	var scopes []pages.Scope
+	for _, name := range names {
+		scopes = append(scopes, views.Scope(pages.English, name))
+	}
+	return scopes
+}
+
+// asks is what an app asks for, as the Authorize App page groups it.
+func asks(names ...string) []pages.ScopeGroup { return views.Groups(pages.English, names, nil) }
 
 // gallery is every page in each of its states.
 var gallery = map[string]func(r *pages.Renderer, w http.ResponseWriter){
@@ -57,15 +75,36 @@ var gallery = map[string]func(r *pages.Renderer, w http.ResponseWriter){
 	},
 	"consent": func(r *pages.Renderer, w http.ResponseWriter) {
 		r.Consent(w, http.StatusOK, pages.Consent{App: gitProxy, Account: ada, RedirectHost: "gitproxy.example.com", SwitchURL: "/switch",
-			Groups: []pages.ScopeGroup{
-				{Title: "Your account", Scopes: []pages.Scope{openidScope, profileScope, offlineScope}},
-				{Title: "Access Management", Scopes: []pages.Scope{environmentScope}}}})
+			Groups: asks("openid", "profile", "offline_access", "view:environment")})
+	},
+	"consent-catalogue": func(r *pages.Renderer, w http.ResponseWriter) {
+		names := []string{"not:in:the:catalogue"}
+		for _, scope := range scopes.Catalog() {
+			names = append(names, scope.Name)
+		}
+		r.Consent(w, http.StatusOK, pages.Consent{App: gitProxy, Account: ada, RedirectHost: "gitproxy.example.com", SwitchURL: "/switch", Groups: asks(names...)})
+	},
+	"consent-branded": func(r *pages.Renderer, w http.ResponseWriter) {
+		r.Consent(w, http.StatusOK, pages.Consent{App: bankApp, Account: ada, RedirectHost: "ledger.example.com", SwitchURL: "/switch",
+			Groups: asks("openid", "email")})
+	},
+	"sign-in-branded": func(r *pages.Renderer, w http.ResponseWriter) {
+		r.SignIn(w, http.StatusOK, pages.SignIn{App: &bankApp})
+	},
+	"sign-in-visible": func(r *pages.Renderer, w http.ResponseWriter) {
+		r.SignIn(w, http.StatusOK, pages.SignIn{App: &gitProxy, Username: "ada", PasswordVisible: true, Password: "correct horse"})
+	},
+	"error-branded": func(r *pages.Renderer, w http.ResponseWriter) {
+		r.Error(w, http.StatusOK, pages.Error{Kind: "disabled", Args: []any{"Ledger"}, Brand: bankApp.Brand, Reference: "7f3a9c52"})
+	},
+	"error-notfound": func(r *pages.Renderer, w http.ResponseWriter) {
+		r.Error(w, http.StatusOK, pages.Error{Kind: "notfound", Reference: "7f3a9c52"})
 	},
 	"consent-wide": func(r *pages.Renderer, w http.ResponseWriter) {
 		app := pages.App{Name: "Deploy CLI <script>", Organization: "Other Company"}
 		r.Consent(w, http.StatusOK, pages.Consent{App: app, Account: ada, Foreign: true, Device: true, RedirectHost: "this device (127.0.0.1)",
 			Notice: pages.English.Get("consent.expired"), SwitchURL: "/switch",
-			Groups: []pages.ScopeGroup{{Title: "Your account", Scopes: []pages.Scope{fullScope}}}})
+			Groups: asks("full")})
 	},
 	"consent-long": func(r *pages.Renderer, w http.ResponseWriter) {
 		long := strings.Repeat("verylongword", 12)
@@ -79,17 +118,18 @@ var gallery = map[string]func(r *pages.Renderer, w http.ResponseWriter){
 	"authorized-apps": func(r *pages.Renderer, w http.ResponseWriter) {
 		since := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 		r.AuthorizedApps(w, pages.AuthorizedApps{Account: ada, Apps: []pages.AuthorizedApp{
-			{App: gitProxy, ClientID: "1", Since: since, Scopes: []pages.Scope{profileScope, offlineScope}},
+			{App: gitProxy, ClientID: "1", Since: since, Scopes: may("profile", "offline_access")},
 			{App: pages.App{Name: "Deploy CLI", Organization: "Acme Payments"}, ClientID: "2", Since: since, Disabled: true,
-				Scopes: []pages.Scope{fullScope}}}})
+				Scopes: may("full")}}})
 	},
 	"authorized-apps-revoked": func(r *pages.Renderer, w http.ResponseWriter) {
-		r.AuthorizedApps(w, pages.AuthorizedApps{Account: ada, Revoked: true})
+		r.AuthorizedApps(w, pages.AuthorizedApps{Account: ada, Revoked: "GitProxy", Notice: pages.English.Get("apps.expired")})
 	},
 	"sign-out": func(r *pages.Renderer, w http.ResponseWriter) {
 		r.SignOut(w, pages.SignOut{App: &gitProxy, Account: ada})
 	},
-	"signed-out": func(r *pages.Renderer, w http.ResponseWriter) { r.SignedOut(w) },
+	"signed-out":        func(r *pages.Renderer, w http.ResponseWriter) { r.SignedOut(w, pages.SignedOut{}) },
+	"signed-out-nobody": func(r *pages.Renderer, w http.ResponseWriter) { r.SignedOut(w, pages.SignedOut{Nobody: true}) },
 	"error": func(r *pages.Renderer, w http.ResponseWriter) {
 		r.Error(w, http.StatusOK, pages.Error{Kind: "redirect", Code: "invalid_request",
 			Detail: "redirect_uri is not one of those registered for the app", Reference: "7f3a9c52"})
@@ -101,6 +141,7 @@ func TestScreenshots(t *testing.T) {
 	renderer := pages.New()
 	mux := http.NewServeMux()
 	renderer.Mount(mux)
+	mux.Handle(pages.BrandPath, views.BrandAssets{Directory: bank})
 	for name, write := range gallery {
 		mux.HandleFunc("/"+name, func(w http.ResponseWriter, _ *http.Request) { write(renderer, w) })
 	}

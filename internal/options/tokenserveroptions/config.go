@@ -90,6 +90,9 @@ func (c *Config) Files() []string {
 	if c.Bootstrap.AdminClient != nil {
 		files = append(files, c.Bootstrap.AdminClient.ClientSecretFile)
 	}
+	for _, organization := range c.Organizations {
+		files = append(files, organization.Branding.LogoFile)
+	}
 	for _, user := range c.Users {
 		files = append(files, user.PasswordHashFile)
 	}
@@ -108,6 +111,9 @@ func (c *Config) resolve(folder string) {
 	}
 	if c.Bootstrap.AdminClient != nil {
 		paths = append(paths, &c.Bootstrap.AdminClient.ClientSecretFile)
+	}
+	for i := range c.Organizations {
+		paths = append(paths, &c.Organizations[i].Branding.LogoFile)
 	}
 	for i := range c.Users {
 		paths = append(paths, &c.Users[i].PasswordHashFile)

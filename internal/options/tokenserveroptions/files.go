@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -86,10 +87,24 @@ func readPasswordHash(file string) (string, error) {
 	return hash, nil
 }
 
+// readLogo reads no more than shows that a file is too large.
+func readLogo(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, directory.MaxLogo+1))
+}
+
 func noPasswordHash(string) (string, error) { return "", nil }
 
 func (v *validator) directory(readHash func(string) (string, error)) *directory.Directory {
-	d, problems := directory.Config{Organizations: v.config.Organizations, Users: v.config.Users}.Build(readHash)
+	config := directory.Config{Organizations: v.config.Organizations, Users: v.config.Users}
+	if v.readsFiles {
+		config.ReadFile = readLogo
+	}
+	d, problems := config.Build(readHash)
 	for _, problem := range problems {
 		v.addf(problem.Path, "%s", problem.Message)
 	}

@@ -54,7 +54,7 @@ func load(path string, o Overrides, files bool) (*Loaded, error) {
 	}
 	config.Listen = cmp.Or(o.Listen, config.Listen)
 	config.OperationsListen = cmp.Or(o.OperationsListen, config.OperationsListen)
-	v := &validator{config: config, positions: at, problems: problems}
+	v := &validator{config: config, positions: at, problems: problems, readsFiles: files}
 	v.validate()
 	readHash := noPasswordHash
 	if files {

@@ -20,6 +20,8 @@ type validator struct {
 	positions positions
 	problems  Problems
 	warnings  []string
+	// readsFiles is false when the files that are named need not exist yet.
+	readsFiles bool
 }
 
 func (v *validator) addf(path, format string, args ...any) {

@@ -15,6 +15,8 @@ import (
 type Config struct {
 	Organizations []OrganizationConfig
 	Users         []UserConfig
+	// ReadFile reads a logo; nil: logos are not looked at.
+	ReadFile func(file string) ([]byte, error)
 }
 
 // OrganizationConfig is one organization of the configuration.
@@ -32,6 +34,7 @@ type OrganizationConfig struct {
 	Environments      []EnvironmentConfig      `yaml:"environments"`
 	IdentityProviders []IdentityProviderConfig `yaml:"identityProviders"`
 	Assertions        AssertionsConfig         `yaml:"assertions"`
+	Branding          BrandingConfig           `yaml:"branding"`
 }
 
 // AssertionsConfig holds for every JWT bearer app of an organization.
@@ -128,6 +131,7 @@ func (b *builder) buildOrganizations() []Organization {
 			Environments:      b.environments(path, c.Environments),
 			IdentityProviders: b.identityProviders(path, c.IdentityProviders),
 			Assertions:        b.assertions(path+".assertions", c),
+			Branding:          b.branding(path+".branding", c.Branding),
 		})
 	}
 	return organizations

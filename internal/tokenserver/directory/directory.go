@@ -35,6 +35,7 @@ type Organization struct {
 	// Assertions holds for every JWT bearer app of the organization, beside what
 	// the app itself allows.
 	Assertions Assertions
+	Branding   Branding
 }
 
 // Assertions are what the platform allows every app of the JWT bearer grant and

@@ -10,7 +10,9 @@ import (
 )
 
 // SetHeaders protects a page: no script at all, styles and images from here
-// alone, no framing, no referrer, never cached. formTargets are origins, as
+// alone, no framing, never cached. Other sites get no referrer, but our own forms
+// say where they come from: under no-referrer a browser sends "Origin: null",
+// which cannot be told from a form of somebody else's. formTargets are origins, as
 // FormTarget makes them, to which an answer to the page's form may redirect.
 // https://www.w3.org/TR/CSP3/
 func SetHeaders(h http.Header, formTargets ...string) {
@@ -19,7 +21,7 @@ func SetHeaders(h http.Header, formTargets ...string) {
 		"; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")

@@ -29,7 +29,7 @@ var names = []string{"signin", "consent", "apps", "signout", "signedout", "error
 // New parses the templates; a mistake in them is a panic, met by any test.
 func New() *Renderer {
 	r := &Renderer{text: English, assets: NewAssets(), pages: map[string]*template.Template{}}
-	funcs := template.FuncMap{"t": r.text.Get, "asset": r.assets.Path, "https": httpsOnly, "host": hostOf}
+	funcs := template.FuncMap{"t": r.text.html, "name": isolated, "link": r.text.link, "asset": r.assets.Path, "https": httpsOnly, "host": hostOf}
 	layout := template.Must(template.New("layout.html").Funcs(funcs).
 		ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"))
 	for _, name := range names {
@@ -49,7 +49,17 @@ type frame struct {
 	Lang, Title string
 	// Wide pages hold lists.
 	Wide bool
-	View any
+	// Brand is that of the organization whose app is concerned; nil: ours.
+	Brand *Brand
+	View  any
+}
+
+// brandOf is the brand of the app that asked, if one did.
+func brandOf(app *App) *Brand {
+	if app == nil {
+		return nil
+	}
+	return app.Brand
 }
 
 // SignIn writes the sign-in page. formTargets are as SetHeaders takes them: a
@@ -59,12 +69,12 @@ func (r *Renderer) SignIn(w http.ResponseWriter, status int, v SignIn, formTarge
 	if len(v.Errors) > 0 {
 		title = r.text.Get("title.error_prefix") + title
 	}
-	r.write(w, status, "signin", frame{Title: title, View: v}, formTargets...)
+	r.write(w, status, "signin", frame{Title: title, Brand: brandOf(v.App), View: v}, formTargets...)
 }
 
 // Consent writes the Authorize App page.
 func (r *Renderer) Consent(w http.ResponseWriter, status int, v Consent, formTargets ...string) {
-	r.write(w, status, "consent", frame{Title: r.text.Get("consent.title", v.App.Name), View: v}, formTargets...)
+	r.write(w, status, "consent", frame{Title: r.text.Get("consent.title", v.App.Name), Brand: v.App.Brand, View: v}, formTargets...)
 }
 
 // AuthorizedApps writes the list of authorized apps.
@@ -74,17 +84,21 @@ func (r *Renderer) AuthorizedApps(w http.ResponseWriter, v AuthorizedApps) {
 
 // SignOut writes the question before the session ends.
 func (r *Renderer) SignOut(w http.ResponseWriter, v SignOut, formTargets ...string) {
-	r.write(w, http.StatusOK, "signout", frame{Title: r.text.Get("signout.title"), View: v}, formTargets...)
+	r.write(w, http.StatusOK, "signout", frame{Title: r.text.Get("signout.title"), Brand: brandOf(v.App), View: v}, formTargets...)
 }
 
 // SignedOut writes the end of a session.
-func (r *Renderer) SignedOut(w http.ResponseWriter) {
-	r.write(w, http.StatusOK, "signedout", frame{Title: r.text.Get("signedout.title"), View: SignedOut{}})
+func (r *Renderer) SignedOut(w http.ResponseWriter, v SignedOut) {
+	title := "signedout.title"
+	if v.Nobody {
+		title = "signedout.nobody"
+	}
+	r.write(w, http.StatusOK, "signedout", frame{Title: r.text.Get(title), View: v})
 }
 
 // Error writes a page that ends a flow.
 func (r *Renderer) Error(w http.ResponseWriter, status int, v Error) {
-	r.write(w, status, "error", frame{Title: r.text.Get("error." + v.Kind + ".title"), View: v})
+	r.write(w, status, "error", frame{Title: r.text.Get("error." + v.Kind + ".title"), Brand: v.Brand, View: v})
 }
 
 func (r *Renderer) write(w http.ResponseWriter, status int, name string, f frame, formTargets ...string) {

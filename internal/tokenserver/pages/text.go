@@ -6,7 +6,11 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"html/template"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 //go:embed text/en.json
@@ -27,8 +31,9 @@ func mustText(raw []byte) Text {
 	return t
 }
 
-// Get returns the text of key with its places filled. An unknown key is a
-// mistake of ours and shows as the key itself in brackets.
+// Get returns the text of key with its places filled, by names as Plain makes
+// them. An unknown key is a mistake of ours and shows as the key itself in
+// brackets.
 func (t Text) Get(key string, args ...any) string {
 	text, ok := t[key]
 	switch {
@@ -37,7 +42,49 @@ func (t Text) Get(key string, args ...any) string {
 	case len(args) == 0:
 		return text
 	}
-	return fmt.Sprintf(text, args...)
+	return fmt.Sprintf(text, mapNames(args, Plain)...)
+}
+
+// html is Get for a page: each name stands for itself, so that one written from
+// right to left, or one that says so of itself, leaves the words around it alone.
+func (t Text) html(key string, args ...any) template.HTML {
+	text := template.HTMLEscapeString(t.Get(key))
+	if len(args) > 0 {
+		text = fmt.Sprintf(text, mapNames(args, func(s string) string { return string(isolated(s)) })...)
+	}
+	return template.HTML(text) //nolint:gosec // everything in it was escaped
+}
+
+// link is the text of key with its place filled by a link, if it has one.
+func (t Text) link(key, address, labelKey string) template.HTML {
+	anchor := `<a href="` + template.HTMLEscapeString(address) + `">` + template.HTMLEscapeString(t.Get(labelKey)) + `</a>`
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(t.Get(key)), "%[1]s", anchor)) //nolint:gosec // escaped
+}
+
+// isolated is a name as a piece of a page of its own.
+func isolated(name string) template.HTML {
+	return template.HTML("<bdi>" + template.HTMLEscapeString(Plain(name)) + "</bdi>") //nolint:gosec // escaped
+}
+
+func mapNames(args []any, change func(string) string) []any {
+	changed := slices.Clone(args)
+	for i, arg := range changed {
+		if name, ok := arg.(string); ok {
+			changed[i] = change(name)
+		}
+	}
+	return changed
+}
+
+// Plain is a name without what turns or hides the text around it: control and
+// format characters, but for the two joiners that scripts are written with.
+func Plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || (unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d') || r == '\u2028' || r == '\u2029' {
+			return -1
+		}
+		return r
+	}, name)
 }
 
 // Duration says d in whole seconds below a minute and in minutes, rounded up,

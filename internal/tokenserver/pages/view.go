@@ -4,6 +4,7 @@ package pages
 
 import (
 	"hash/fnv"
+	"html/template"
 	"strings"
 	"time"
 	"unicode"
@@ -17,6 +18,8 @@ type App struct {
 	Organization, Namespace string
 	// ClientURI, PolicyURI and TOSURI are shown when they are https addresses.
 	ClientURI, PolicyURI, TOSURI string
+	// Brand is that of the organization; nil: none.
+	Brand *Brand
 }
 
 // Initial is the letter of the app's badge.
@@ -73,7 +76,11 @@ type SignIn struct {
 	// Reauthenticate says that the signed-in account must prove itself again.
 	Reauthenticate bool
 	Username       string
-	Errors         []FieldError
+	// PasswordVisible shows what is typed as the password. Password is there
+	// only when the person has just asked to show or to hide it.
+	PasswordVisible bool
+	Password        string
+	Errors          []FieldError
 	// Continue is the local address to go on to, FormToken the CSRF defence.
 	Continue, FormToken string
 }
@@ -127,10 +134,11 @@ type AuthorizedApp struct {
 
 // AuthorizedApps lists what the account has authorized.
 type AuthorizedApps struct {
-	Account   Account
-	Apps      []AuthorizedApp
-	Revoked   bool
-	FormToken string
+	Account Account
+	Apps    []AuthorizedApp
+	// Revoked is the name of the app that was just revoked; Notice a text.
+	Revoked, Notice string
+	FormToken       string
 }
 
 // SignOut asks before the session ends.
@@ -143,7 +151,10 @@ type SignOut struct {
 }
 
 // SignedOut confirms that the session has ended.
-type SignedOut struct{}
+type SignedOut struct {
+	// Nobody says that there was none to end.
+	Nobody bool
+}
 
 // Error is a page that ends a flow.
 type Error struct {
@@ -156,10 +167,12 @@ type Error struct {
 	Code, Detail string
 	// Reference is found again in the log.
 	Reference string
+	// Brand is that of the app's organization; nil: none, or not known.
+	Brand *Brand
 }
 
 // What happened, in words.
-func (e Error) What() string { return English.Get("error."+e.Kind+".what", e.Args...) }
+func (e Error) What() template.HTML { return English.html("error."+e.Kind+".what", e.Args...) }
 
 func initial(name string) string {
 	for _, r := range name {

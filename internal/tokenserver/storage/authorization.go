@@ -137,21 +137,3 @@ type Consents interface {
 	// user and app, in one transaction: whatever the app holds for the user ends.
 	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (Epoch, error)
 }
-
-// PendingAuthorization keeps the parameters of an authorization request that
-// came by POST, until it is decided.
-type PendingAuthorization struct {
-	// Hash is SHA-256 of its random id.
-	Hash     []byte
-	ClientID string
-	// Parameters are form-encoded.
-	Parameters           string
-	CreatedAt, ExpiresAt time.Time
-}
-
-// PendingAuthorizations is the role of the authorization endpoint's POST.
-type PendingAuthorizations interface {
-	CreatePendingAuthorization(ctx context.Context, p PendingAuthorization) error
-	// PendingAuthorization returns it, expired or not, or ErrNotFound.
-	PendingAuthorization(ctx context.Context, hash []byte) (PendingAuthorization, error)
-}

@@ -285,7 +285,6 @@ type Storage interface {
 	RefreshFamilies
 	Sessions
 	Consents
-	PendingAuthorizations
 	Users
 	Installation
 	Collector

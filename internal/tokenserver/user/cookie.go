@@ -9,11 +9,12 @@ import (
 	"net/http"
 )
 
-// Names of the cookies. On https they carry the __Host- prefix: set by this
+// Names of the cookies: ours alone, since every server on a host shares its
+// cookies whatever its port. On https they carry the __Host- prefix: set by this
 // host alone, for all of it, over TLS.
 const (
-	sessionCookie = "session"
-	browserCookie = "browser"
+	sessionCookie = "connectedapps-session"
+	browserCookie = "connectedapps-browser"
 	hostPrefix    = "__Host-"
 )
 
@@ -23,13 +24,19 @@ const (
 type Cookies struct {
 	// Secure is set when the server's public URL is https.
 	Secure bool
+	// Port is that of a public URL on http loopback, where several servers run
+	// beside each other; empty: none is told apart.
+	Port string
 	// Key is the data key of purpose cookie.
 	Key []byte
 }
 
 func (c *Cookies) name(name string) string {
-	if c.Secure {
+	switch {
+	case c.Secure:
 		return hostPrefix + name
+	case c.Port != "":
+		return name + "-" + c.Port
 	}
 	return name
 }

@@ -100,7 +100,7 @@ func TestTheSessionCookieIsOfThisHostAloneAndOutOfReachOfScripts(t *testing.T) {
 	w := newWorld(t)
 	_, answer := w.signIn(request(), "ada")
 	cookie := answer.Result().Cookies()[0]
-	assert.Equal(t, "__Host-session", cookie.Name)
+	assert.Equal(t, "__Host-connectedapps-session", cookie.Name)
 	assert.True(t, cookie.Secure && cookie.HttpOnly)
 	assert.Equal(t, "/", cookie.Path)
 	assert.Empty(t, cookie.Domain)
@@ -111,8 +111,12 @@ func TestTheSessionCookieIsOfThisHostAloneAndOutOfReachOfScripts(t *testing.T) {
 	w.sessions.Cookies.Secure = false
 	_, answer = w.signIn(request(), "ada")
 	cookie = answer.Result().Cookies()[0]
-	assert.Equal(t, "session", cookie.Name, "on http loopback a prefix would be refused")
+	assert.Equal(t, "connectedapps-session", cookie.Name, "on http loopback a prefix would be refused")
 	assert.False(t, cookie.Secure)
+
+	w.sessions.Cookies.Port = "8080"
+	_, answer = w.signIn(request(), "ada")
+	assert.Equal(t, "connectedapps-session-8080", answer.Result().Cookies()[0].Name, "servers on one host are told apart by their ports")
 }
 
 func TestSigningInMakesANewSessionAndEndsTheOld(t *testing.T) {
@@ -160,7 +164,7 @@ func TestTheDatabaseDoesNotHoldWhatTheCookieHolds(t *testing.T) {
 	_, err := w.store.SessionByHash(t.Context(), []byte(value))
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	stolen := httptest.NewRequest(http.MethodGet, "/", nil)
-	stolen.AddCookie(&http.Cookie{Name: "__Host-session", Value: "short"})
+	stolen.AddCookie(&http.Cookie{Name: "__Host-connectedapps-session", Value: "short"})
 	_, err = w.sessions.Current(stolen)
 	require.ErrorIs(t, err, ErrNoSession)
 }
@@ -173,24 +177,27 @@ func TestAFormTokenIsGoodForItsBrowserFormAndHour(t *testing.T) {
 	w.forms.Token(other, request(), nil, "sign-in", "/a")
 	session, _ := w.signIn(request(shown), "ada")
 
-	assert.True(t, w.forms.Valid(request(shown), nil, "sign-in", "/a", token))
-	for name, valid := range map[string]bool{
-		"another browser":          w.forms.Valid(request(other), nil, "sign-in", "/a", token),
-		"no browser":               w.forms.Valid(request(), nil, "sign-in", "/a", token),
-		"another form":             w.forms.Valid(request(shown), nil, "consent", "/a", token),
-		"another subject":          w.forms.Valid(request(shown), nil, "sign-in", "/b", token),
-		"a session since":          w.forms.Valid(request(shown), session, "sign-in", "/a", token),
-		"a changed token":          w.forms.Valid(request(shown), nil, "sign-in", "/a", "B"+token[1:]),
-		"a line end inside":        w.forms.Valid(request(shown), nil, "sign-in", "/a", token[:5]+"\r\n"+token[5:]),
-		"a line end at its end":    w.forms.Valid(request(shown), nil, "sign-in", "/a", token+"\n"),
-		"no token":                 w.forms.Valid(request(shown), nil, "sign-in", "/a", ""),
-		"a token that is not text": w.forms.Valid(request(shown), nil, "sign-in", "/a", "\x00"),
+	ofSession := w.forms.Token(httptest.NewRecorder(), request(), session, "sign-in", "/a")
+
+	assert.NoError(t, w.forms.Check(request(shown), nil, "sign-in", "/a", token))
+	for name, test := range map[string]struct{ got, want error }{
+		"another browser":          {w.forms.Check(request(other), nil, "sign-in", "/a", token), ErrFormStale},
+		"a browser without cookie": {w.forms.Check(request(), nil, "sign-in", "/a", token), ErrFormNoCookie},
+		"a session ended since":    {w.forms.Check(request(), nil, "sign-in", "/a", ofSession), ErrFormStale},
+		"another form":             {w.forms.Check(request(shown), nil, "consent", "/a", token), ErrFormStale},
+		"another subject":          {w.forms.Check(request(shown), nil, "sign-in", "/b", token), ErrFormStale},
+		"a session since":          {w.forms.Check(request(shown), session, "sign-in", "/a", token), ErrFormStale},
+		"a changed token":          {w.forms.Check(request(shown), nil, "sign-in", "/a", "B"+token[1:]), ErrFormStale},
+		"a line end inside":        {w.forms.Check(request(shown), nil, "sign-in", "/a", token[:5]+"\r\n"+token[5:]), ErrFormStale},
+		"a line end at its end":    {w.forms.Check(request(shown), nil, "sign-in", "/a", token+"\n"), ErrFormStale},
+		"no token":                 {w.forms.Check(request(shown), nil, "sign-in", "/a", ""), ErrFormStale},
+		"a token that is not text": {w.forms.Check(request(shown), nil, "sign-in", "/a", "\x00"), ErrFormStale},
 	} {
-		assert.False(t, valid, name)
+		assert.ErrorIs(t, test.got, test.want, name)
 	}
 	assert.NotEqual(t, token, w.forms.Token(httptest.NewRecorder(), request(shown), nil, "sign-in", "/a"), "each form has its own")
 	w.clock.advance(time.Hour)
-	assert.False(t, w.forms.Valid(request(shown), nil, "sign-in", "/a", token), "after an hour")
+	assert.ErrorIs(t, w.forms.Check(request(shown), nil, "sign-in", "/a", token), ErrFormExpired)
 }
 
 func TestAnInteractionIsGoodForItsSessionAndRequest(t *testing.T) {
@@ -273,6 +280,6 @@ func FuzzFormToken(f *testing.F) {
 	f.Add(good)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, token string) {
-		require.Equal(t, token == good, forms.Valid(nil, session, "consent", "/a", token))
+		require.Equal(t, token == good, forms.Check(nil, session, "consent", "/a", token) == nil)
 	})
 }

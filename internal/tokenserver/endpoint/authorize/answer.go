@@ -7,18 +7,20 @@ import (
 	"net/url"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
 // answer sends parameters to the app's redirect URI, with the request's state
 // and our issuer (https://www.rfc-editor.org/rfc/rfc9207).
-func (e *Endpoint) answer(w http.ResponseWriter, req *request, parameters url.Values) {
-	if req.state != "" {
-		parameters.Set("state", req.state)
+func (e *Endpoint) answer(w http.ResponseWriter, req *authrequest.Request, parameters url.Values) {
+	if req.State != "" {
+		parameters.Set("state", req.State)
 	}
 	parameters.Set("iss", e.Issuer)
-	redirect(w, withParameters(req.redirectURI, parameters))
+	redirect(w, authrequest.WithParameters(req.RedirectURI, parameters))
 }
 
 // redirect always says 303, so that no browser repeats a POST at the target
@@ -30,26 +32,34 @@ func redirect(w http.ResponseWriter, location string) {
 }
 
 // refuse writes a refusal: a page, or a redirect to the app of req.
-func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, refused *refusal) {
-	if refused.kind == "" {
-		e.answer(w, req, url.Values{"error": {refused.code}, "error_description": {refused.description}})
+func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *authrequest.Request, refused *authrequest.Refusal) {
+	if refused.Kind == "" {
+		e.answer(w, req, url.Values{"error": {refused.Code}, "error_description": {refused.Description}})
 		return
 	}
-	e.Pages.Problem(w, r, e.Logger, pages.Problem{Status: refused.status,
-		View: pages.Error{Kind: refused.kind, Args: refused.args, Code: refused.code, Detail: refused.description}})
+	e.Pages.Problem(w, r, e.Logger, pages.Problem{Status: refused.Status, View: e.errorView(refused)})
+}
+
+func (e *Endpoint) errorView(refused *authrequest.Refusal) pages.Error {
+	view := pages.Error{Kind: refused.Kind, Args: refused.Args, Code: refused.Code, Detail: refused.Description}
+	if refused.App != nil {
+		view.Brand = views.App(e.Directory.Load(), refused.App).Brand
+	}
+	return view
 }
 
 // refuseUser says that the app is not open to the account. The person may have
 // another one, so it is a page unless the app forbade pages.
-func (e *Endpoint) refuseUser(w http.ResponseWriter, r *http.Request, f *flow, session *user.Session) {
-	if f.prompts(promptNone) {
-		e.refuse(w, r, f.request, refuse(oauth.CodeAccessDenied, "the app is not open to the user"))
+func (e *Endpoint) refuseUser(w http.ResponseWriter, r *http.Request, f *authrequest.Flow, session *user.Session) {
+	if f.Prompts(authrequest.PromptNone) {
+		e.refuse(w, r, f.Request, authrequest.Refuse(oauth.CodeAccessDenied, "the app is not open to the user"))
 		return
 	}
-	refused := page("audience", oauth.CodeAccessDenied, "the app is internal to its organization", f.app.Name, session.User.Username)
-	e.Pages.Problem(w, r, e.Logger, pages.Problem{Status: http.StatusForbidden,
-		View: pages.Error{Kind: refused.kind, Args: refused.args, Code: refused.code, Detail: refused.description,
-			LinkURL: PathSignIn + "?" + url.Values{"continue": {f.self}}.Encode(), Link: e.Pages.Text().Get("signin.other_account")}})
+	refused := authrequest.Page("audience", oauth.CodeAccessDenied, "the app is internal to its organization", f.App.Name, session.User.Username)
+	refused.App = f.App
+	view := e.errorView(refused)
+	view.LinkURL, view.Link = pages.PathSignIn+"?"+url.Values{"continue": {f.Self}}.Encode(), e.Pages.Text().Get("signin.other_account")
+	e.Pages.Problem(w, r, e.Logger, pages.Problem{Status: http.StatusForbidden, View: view})
 }
 
 // fail says that the server cannot go on, without saying why.

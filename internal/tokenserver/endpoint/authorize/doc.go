@@ -7,7 +7,7 @@
 //	GET or POST …/authorize
 //	   │ parse, check                  broken client or redirect URI ─► page
 //	   │                               any other mistake ─► redirect with error
-//	   ├─ POST ─► stored, 303 to GET ?pending=… so that the Lax cookie arrives
+//	   ├─ POST ─► sealed into an address, 303 to it so that the Lax cookie arrives
 //	   ├─ nobody (or too long ago) signed in ─► 303 to the sign-in page, and back
 //	   ├─ not yet allowed ─► Authorize App page ─► POST /accounts/authorize-app
 //	   └─ allowed ─► 303 to the app with code, state and iss

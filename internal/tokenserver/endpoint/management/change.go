@@ -98,6 +98,9 @@ func checkApp(app *storage.App) error {
 	case actsForItself(app) && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
 		return answer.BadRequest("token_endpoint_auth_method: an app with client_credentials must authenticate; none is not possible")
 	}
+	if err := checkRedirects(app); err != nil {
+		return err
+	}
 	list := scopesOf(app)
 	if len(list) > maxScopes {
 		return answer.BadRequest("scopes: an app has at most %d, this would be %d", maxScopes, len(list))

@@ -4,6 +4,7 @@ package management
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
@@ -16,7 +17,8 @@ const (
 
 // readRedirectURI takes what an authorization response may be sent to: https
 // anywhere, http on the caller's own machine (RFC 8252 section 7.3), or a
-// private-use scheme with a dot in it (section 7.1).
+// private-use scheme in reverse-domain form (section 7.1), which checkRedirects
+// leaves to public clients.
 // https://www.rfc-editor.org/rfc/rfc8252#section-7
 func readRedirectURI(path string, v any) (string, error) {
 	s, u, err := readAbsoluteURI(path, v)
@@ -28,11 +30,11 @@ func readRedirectURI(path string, v any) (string, error) {
 		return "", answer.BadRequest("%s: must have no fragment", path) // RFC 6749 section 3.1.2
 	case strings.Contains(u.Host, "*"):
 		return "", answer.BadRequest("%s: must not contain a wildcard", path)
-	case u.Scheme == "https" && u.Hostname() != "", u.Scheme == "http" && loopback(u.Hostname()), strings.Contains(u.Scheme, "."):
+	case u.Scheme == "https" && u.Hostname() != "", u.Scheme == "http" && loopback(u.Hostname()), privateUse(s):
 		return s, nil
 	}
 	return "", answer.BadRequest("%s: must be https with a host, http on 127.0.0.1, [::1] or localhost, "+
-		"or a private-use scheme with a dot such as com.example.app", path)
+		"or a private-use scheme in reverse-domain form such as com.example.app:/callback", path)
 }
 
 // readWebURI takes the address of a page for people.
@@ -62,7 +64,15 @@ func readAbsoluteURI(path string, v any) (string, *url.URL, error) {
 	if u.User != nil {
 		return "", nil, answer.BadRequest("%s: must not contain a user name or password", path)
 	}
+	if port := u.Port(); port != "" && !isPort(port) {
+		return "", nil, answer.BadRequest("%s: the port must be a number from 1 to 65535", path)
+	}
 	return s, u, nil
+}
+
+func isPort(digits string) bool {
+	port, err := strconv.ParseUint(digits, 10, 16)
+	return err == nil && port > 0
 }
 
 func loopback(host string) bool {

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,37 +11,48 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
 // authorizedApps lists what the person has allowed.
 func (e *Endpoint) authorizedApps(w http.ResponseWriter, r *http.Request) {
-	session, ok := e.required(w, r)
-	if !ok {
-		return
+	if session, ok := e.required(w, r); ok {
+		e.writeAuthorizedApps(w, r, session, "")
 	}
+}
+
+// writeAuthorizedApps writes the list with a notice above it.
+func (e *Endpoint) writeAuthorizedApps(w http.ResponseWriter, r *http.Request, session *user.Session, notice string) {
 	consents, err := e.Consents.List(r.Context(), session.User)
 	if err != nil {
 		e.fail(w, r, fmt.Errorf("listing consents: %w", err))
 		return
 	}
-	dir := e.Directory.Load()
-	view := pages.AuthorizedApps{Account: authorize.AccountView(dir, session.User), Revoked: r.URL.Query().Has("revoked"),
+	dir, text := e.Directory.Load(), e.Pages.Text()
+	view := pages.AuthorizedApps{Account: views.Account(dir, session.User), Notice: notice,
 		FormToken: e.Forms.Token(w, r, session, account, "")}
+	revoked := r.URL.Query().Get("revoked")
 	for _, consent := range consents {
 		if app, ok := e.Apps.App(consent.ClientID); ok {
-			view.Apps = append(view.Apps, authorizedApp(dir, app, consent))
+			view.Apps = append(view.Apps, authorizedApp(text, dir, app, consent))
 		}
+		if consent.ClientID == revoked {
+			revoked = "" // a link from elsewhere must not say what is not so
+		}
+	}
+	if app, ok := e.Apps.App(revoked); ok {
+		view.Revoked = app.Name
 	}
 	e.Pages.AuthorizedApps(w, view)
 }
 
-func authorizedApp(dir *directory.Directory, app *clients.App, consent storage.Consent) pages.AuthorizedApp {
-	v := pages.AuthorizedApp{App: authorize.AppView(dir, app), ClientID: app.ClientID, Since: consent.CreatedAt, Disabled: !app.Enabled}
+func authorizedApp(text pages.Text, dir *directory.Directory, app *clients.App, consent storage.Consent) pages.AuthorizedApp {
+	v := pages.AuthorizedApp{App: views.App(dir, app), ClientID: app.ClientID, Since: consent.CreatedAt, Disabled: !app.Enabled}
 	for _, name := range consent.Scopes {
-		v.Scopes = append(v.Scopes, authorize.ScopeView(name))
+		v.Scopes = append(v.Scopes, views.Scope(text, name))
 	}
 	return v
 }
@@ -51,8 +63,12 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request, form url.Value
 	if !ok {
 		return
 	}
-	if !e.Forms.Valid(r, session, account, "", form.Get("form_token")) {
-		e.problem(w, r, http.StatusBadRequest, "expired", "the form is too old or of another session")
+	if err := e.Forms.Check(r, session, account, "", form.Get("form_token")); err != nil {
+		notice := "apps.stale"
+		if errors.Is(err, user.ErrFormExpired) {
+			notice = "apps.expired"
+		}
+		e.writeAuthorizedApps(w, r, session, e.Pages.Text().Get(notice))
 		return
 	}
 	clientID := form.Get("client_id")
@@ -66,5 +82,5 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request, form url.Value
 		event.ClientName, event.OrgID = app.Name, app.OrgID
 	}
 	e.Audit.Record(r.Context(), event)
-	redirect(w, PathAuthorizedApps+"?revoked=1")
+	redirect(w, pages.PathAuthorizedApps+"?"+url.Values{"revoked": {clientID}}.Encode())
 }

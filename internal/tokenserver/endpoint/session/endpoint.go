@@ -11,21 +11,15 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
+	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
-// Paths of the pages.
-const (
-	PathAuthorizedApps = "/accounts/authorized-apps"
-	PathRevoke         = PathAuthorizedApps + "/revoke"
-	PathSignOut        = "/accounts/sign-out"
-	// PathLogin is the platform's address of its own sign-in page.
-	PathLogin = "/accounts/login"
-)
+// PathLogin is the platform's address of its own sign-in page.
+const PathLogin = "/accounts/login"
 
 // maxForm bounds the body of a form, in bytes.
 const maxForm = 64 << 10
@@ -35,15 +29,15 @@ const account = "account"
 
 // Endpoint serves the pages of a session.
 type Endpoint struct {
-	Authorize     *authorize.Endpoint
-	Apps          authorize.Apps
+	Requests      *authrequest.Requests
+	Apps          authrequest.Apps
 	Directory     *directory.Live
 	Authenticator *user.Authenticator
 	Sessions      *user.Sessions
 	Forms         *user.Forms
 	Consents      *user.Consents
 	// Hint verifies an id token of ours, expired or not.
-	Hint func(raw string) (authorize.IDTokenHint, error)
+	Hint func(raw string) (authrequest.IDTokenHint, error)
 	// Source is the client's address where trusted proxies tell it; nil: never.
 	Source func(r *http.Request) netip.Addr
 	Pages  *pages.Renderer
@@ -53,28 +47,27 @@ type Endpoint struct {
 
 // Mount adds the endpoint's paths to mux.
 func (e *Endpoint) Mount(mux httpx.Router) {
-	mux.HandleFunc("GET "+authorize.PathSignIn, e.showSignIn)
-	mux.HandleFunc("GET "+PathLogin, func(w http.ResponseWriter, _ *http.Request) { redirect(w, authorize.PathSignIn) })
-	mux.HandleFunc("POST "+authorize.PathSignIn, e.form(e.signIn))
-	mux.HandleFunc("GET "+PathAuthorizedApps, e.authorizedApps)
-	mux.HandleFunc("POST "+PathRevoke, e.form(e.revoke))
-	mux.HandleFunc("GET "+PathSignOut, e.showSignOut)
-	mux.HandleFunc("POST "+PathSignOut, e.form(e.signOut))
+	mux.HandleFunc("GET "+pages.PathSignIn, e.showSignIn)
+	mux.HandleFunc("GET "+PathLogin, func(w http.ResponseWriter, _ *http.Request) { redirect(w, pages.PathSignIn) })
+	mux.HandleFunc("POST "+pages.PathSignIn, e.form(e.signIn))
+	mux.HandleFunc("GET "+pages.PathAuthorizedApps, e.authorizedApps)
+	mux.HandleFunc("POST "+pages.PathRevoke, e.form(e.revoke))
+	mux.HandleFunc("GET "+pages.PathSignOut, e.showSignOut)
+	mux.HandleFunc("POST "+pages.PathSignOut, e.form(e.signOut))
 	mux.HandleFunc("GET "+oauth.PathEndSession, e.endSession)
 	mux.HandleFunc("POST "+oauth.PathEndSession, e.endSessionPost)
 }
 
 // form admits forms of our own pages alone and reads them.
 func (e *Endpoint) form(next func(w http.ResponseWriter, r *http.Request, form url.Values)) http.HandlerFunc {
-	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := protection.Check(r); err != nil {
+		if !e.Forms.Ours(r) {
 			e.problem(w, r, http.StatusForbidden, "crossorigin", "the form was not sent from this site")
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
-			e.problem(w, r, http.StatusBadRequest, "request", "the form is malformed or too large")
+			e.problem(w, r, http.StatusBadRequest, "form", "the form is malformed or too large")
 			return
 		}
 		next(w, r, r.PostForm)
@@ -97,7 +90,7 @@ func (e *Endpoint) current(w http.ResponseWriter, r *http.Request) (*user.Sessio
 func (e *Endpoint) required(w http.ResponseWriter, r *http.Request) (*user.Session, bool) {
 	session, ok := e.current(w, r)
 	if ok && session == nil {
-		redirect(w, authorize.PathSignIn+"?"+url.Values{"continue": {PathAuthorizedApps}}.Encode())
+		redirect(w, pages.PathSignIn+"?"+url.Values{"continue": {pages.PathAuthorizedApps}}.Encode())
 	}
 	return session, ok && session != nil
 }

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -11,10 +12,11 @@ import (
 	"strconv"
 	"strings"
 
+	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
 // visit is one look at the sign-in page: where it leads, and who asks.
@@ -23,17 +25,35 @@ type visit struct {
 	// address is where it goes on; asking is the request behind it, nil when it
 	// is no authorization request.
 	address string
-	asking  *authorize.Asking
+	asking  *authrequest.Flow
+	// reauthenticate says that an account in use is not enough.
+	reauthenticate bool
 }
 
 // visit reads where a sign-in leads. An address that is not one of ours counts
 // as none, so that nobody is sent elsewhere.
-func (e *Endpoint) visit(r *http.Request, session *user.Session, address string) visit {
-	v := visit{session: session, address: address, asking: e.Authorize.Asking(r, address, session)}
-	if _, authorization := authorize.LocalQuery(address); !authorization && address != PathAuthorizedApps {
+func (e *Endpoint) visit(session *user.Session, address string) visit {
+	v := visit{session: session, address: address, asking: e.Requests.At(address)}
+	if _, authorization := authrequest.LocalQuery(address); !authorization && address != pages.PathAuthorizedApps {
 		v.address = ""
 	}
+	v.reauthenticate = v.asking != nil && session != nil && e.Requests.Need(v.asking, session) == authrequest.Password
 	return v
+}
+
+// entry is what somebody has typed into the page, and how it comes back.
+type entry struct {
+	username string
+	// password comes back only where the person asked to see or to hide it.
+	password string
+	visible  bool
+	problems []pages.FieldError
+}
+
+// with adds a message at a field; an empty field is the form as a whole.
+func (t entry) with(field, message string) entry {
+	t.problems = append(t.problems, pages.FieldError{Field: field, Message: message})
+	return t
 }
 
 func (e *Endpoint) showSignIn(w http.ResponseWriter, r *http.Request) {
@@ -41,33 +61,35 @@ func (e *Endpoint) showSignIn(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	v := e.visit(r, session, r.URL.Query().Get("continue"))
+	v := e.visit(session, r.URL.Query().Get("continue"))
 	if session != nil && v.asking == nil {
-		redirect(w, PathAuthorizedApps)
+		redirect(w, pages.PathAuthorizedApps)
 		return
 	}
 	username := ""
 	switch {
-	case session != nil && v.asking.Reauthenticate:
+	case v.reauthenticate:
 		username = session.User.Username
 	case v.asking != nil:
 		username = v.asking.LoginHint
 	}
-	e.writeSignIn(w, r, v, http.StatusOK, username)
+	e.writeSignIn(w, r, v, http.StatusOK, entry{username: username})
 }
 
-func (e *Endpoint) writeSignIn(w http.ResponseWriter, r *http.Request, v visit, status int, username string, problems ...pages.FieldError) {
+func (e *Endpoint) writeSignIn(w http.ResponseWriter, r *http.Request, v visit, status int, typed entry) {
 	dir := e.Directory.Load()
-	view := pages.SignIn{Username: username, Errors: problems, Continue: v.address,
-		FormToken: e.Forms.Token(w, r, v.session, "sign-in", v.address)}
+	view := pages.SignIn{Username: typed.username, Password: typed.password, PasswordVisible: typed.visible, Errors: typed.problems,
+		Continue: v.address, FormToken: e.Forms.Token(w, r, v.session, "sign-in", v.address)}
 	var targets []string
 	if v.asking != nil {
-		app := authorize.AppView(dir, v.asking.App)
-		view.App, view.Reauthenticate = &app, v.asking.Reauthenticate
-		targets = append(targets, pages.FormTarget(v.asking.RedirectURI))
+		app := views.App(dir, v.asking.App)
+		view.App, view.Reauthenticate = &app, v.reauthenticate
+		if !v.asking.AsksInAnyCase() {
+			targets = append(targets, pages.FormTarget(v.asking.RedirectURI))
+		}
 	}
 	if v.session != nil {
-		current := authorize.AccountView(dir, v.session.User)
+		current := views.Account(dir, v.session.User)
 		view.Account = &current
 	}
 	e.Pages.SignIn(w, status, view, targets...)
@@ -78,20 +100,54 @@ func (e *Endpoint) signIn(w http.ResponseWriter, r *http.Request, form url.Value
 	if !ok {
 		return
 	}
-	v, username := e.visit(r, session, form.Get("continue")), strings.TrimSpace(form.Get("username"))
-	text := e.Pages.Text()
-	switch {
-	case !e.Forms.Valid(r, session, "sign-in", v.address, form.Get("form_token")):
-		e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, username, pages.FieldError{Field: "password", Message: text.Get("signin.expired")})
-	case form.Get("action") == "continue" && session != nil && v.asking != nil:
-		redirect(w, e.Authorize.Chosen(v.asking, session))
-	default:
-		if problems := missing(text, username, form.Get("password")); len(problems) > 0 {
-			e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, username, problems...)
+	v := e.visit(session, form.Get("continue"))
+	typed := entry{username: strings.TrimSpace(form.Get("username")), visible: form.Has("password_visible")}
+	if err := e.Forms.Check(r, session, "sign-in", v.address, form.Get("form_token")); err != nil {
+		e.signInAgain(w, r, v, typed, err)
+		return
+	}
+	switch form.Get("action") {
+	case "show", "hide":
+		typed.visible, typed.password = form.Get("action") == "show", form.Get("password")
+		e.writeSignIn(w, r, v, http.StatusOK, typed)
+		return
+	case "continue":
+		if session != nil && v.asking != nil {
+			redirect(w, e.Requests.Chosen(v.asking, session))
 			return
 		}
-		e.checkPassword(w, r, v, username, form.Get("password"))
 	}
+	if typed.problems = missing(e.Pages.Text(), typed.username, form.Get("password")); len(typed.problems) > 0 {
+		e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, typed)
+		return
+	}
+	e.checkPassword(w, r, v, typed, form.Get("password"))
+}
+
+// signInAgain answers a form that does not count. In a second window, or at a
+// second click, the person has signed in already: they go on. Otherwise the page
+// says why it asks again.
+func (e *Endpoint) signInAgain(w http.ResponseWriter, r *http.Request, v visit, typed entry, why error) {
+	if errors.Is(why, user.ErrFormStale) && v.session != nil && !v.reauthenticate && names(typed.username, v.session.User) {
+		redirect(w, cmp.Or(v.address, pages.PathAuthorizedApps))
+		return
+	}
+	key := "signin.stale"
+	switch {
+	case errors.Is(why, user.ErrFormNoCookie):
+		key = "signin.cookies"
+	case errors.Is(why, user.ErrFormExpired):
+		key = "signin.expired"
+	}
+	e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, typed.with("password", e.Pages.Text().Get(key)))
+}
+
+// names tells whether what was typed, if anything, is the name of u.
+func names(typed string, u *directory.User) bool {
+	if _, name, qualified := strings.Cut(typed, "/"); qualified {
+		typed = name
+	}
+	return typed == "" || strings.EqualFold(typed, u.Username)
 }
 
 func missing(text pages.Text, username, password string) []pages.FieldError {
@@ -105,8 +161,8 @@ func missing(text pages.Text, username, password string) []pages.FieldError {
 	return problems
 }
 
-func (e *Endpoint) checkPassword(w http.ResponseWriter, r *http.Request, v visit, username, password string) {
-	attempt := user.Attempt{Login: username, Password: password}
+func (e *Endpoint) checkPassword(w http.ResponseWriter, r *http.Request, v visit, typed entry, password string) {
+	attempt := user.Attempt{Login: typed.username, Password: password}
 	if v.asking != nil {
 		attempt.OrgID = v.asking.App.OrgID
 	}
@@ -119,14 +175,13 @@ func (e *Endpoint) checkPassword(w http.ResponseWriter, r *http.Request, v visit
 	case err == nil:
 		e.start(w, r, v, u)
 	case errors.Is(err, user.ErrInvalidCredentials):
-		e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, username, pages.FieldError{Field: "password", Message: text.Get("signin.invalid")})
+		e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, typed.with("password", text.Get("signin.invalid")))
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(throttled.RetryAfter.Seconds()))))
-		e.writeSignIn(w, r, v, http.StatusTooManyRequests, username,
-			pages.FieldError{Message: text.Get("signin.throttled", text.Duration(throttled.RetryAfter))})
+		e.writeSignIn(w, r, v, http.StatusTooManyRequests, typed.with("", text.Get("signin.throttled", text.Duration(throttled.RetryAfter))))
 	case errors.Is(err, user.ErrBusy):
 		w.Header().Set("Retry-After", "2")
-		e.writeSignIn(w, r, v, http.StatusServiceUnavailable, username, pages.FieldError{Message: text.Get("signin.busy")})
+		e.writeSignIn(w, r, v, http.StatusServiceUnavailable, typed.with("", text.Get("signin.busy")))
 	default:
 		e.fail(w, r, fmt.Errorf("checking password: %w", err))
 	}
@@ -139,10 +194,8 @@ func (e *Endpoint) start(w http.ResponseWriter, r *http.Request, v visit, u *dir
 	case err != nil:
 		e.fail(w, r, err)
 	case v.asking != nil:
-		redirect(w, e.Authorize.SignedIn(v.asking, session))
-	case v.address != "":
-		redirect(w, v.address)
+		redirect(w, e.Requests.SignedIn(v.asking, session))
 	default:
-		redirect(w, PathAuthorizedApps)
+		redirect(w, cmp.Or(v.address, pages.PathAuthorizedApps))
 	}
 }

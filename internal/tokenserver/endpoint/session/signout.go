@@ -5,14 +5,14 @@ package session
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/authorize"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
 // ending is a checked request to end the session.
@@ -20,7 +20,7 @@ type ending struct {
 	// app asked for it; nil: nobody we know did.
 	app *clients.App
 	// hint is what id_token_hint proves; zero: nothing.
-	hint authorize.IDTokenHint
+	hint authrequest.IDTokenHint
 	// asked tells that the request names a place to go on to; target is that
 	// place when the app has registered it, else empty.
 	asked  bool
@@ -29,12 +29,27 @@ type ending struct {
 	self string
 }
 
+// endingParameters are those of a request that mean something here and have a
+// value; all others are somebody else's.
+func endingParameters(query url.Values) url.Values {
+	kept := url.Values{}
+	for _, name := range []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"} {
+		for _, value := range query[name] {
+			if value != "" {
+				kept.Add(name, value)
+			}
+		}
+	}
+	return kept
+}
+
 // parseEnding checks the parameters of RP-initiated logout; what is wrong with
 // them is returned as text for the developer.
 func (e *Endpoint) parseEnding(query url.Values) (ending, string) {
-	for _, values := range query {
+	query = endingParameters(query)
+	for name, values := range query {
 		if len(values) > 1 {
-			return ending{}, "a parameter occurs more than once"
+			return ending{}, name + " occurs more than once"
 		}
 	}
 	end := ending{self: oauth.PathEndSession + "?" + query.Encode(), asked: query.Get("post_logout_redirect_uri") != ""}
@@ -59,15 +74,11 @@ func (e *Endpoint) parseEnding(query url.Values) (ending, string) {
 // target is where the app may have the browser sent, with its state.
 func target(app *clients.App, query url.Values) string {
 	uri := query.Get("post_logout_redirect_uri")
-	if uri == "" || !slices.Contains(app.PostLogoutRedirectURIs, uri) {
+	if uri == "" || !authrequest.Registered(app.PostLogoutRedirectURIs, uri) {
 		return ""
 	}
 	if state := query.Get("state"); state != "" {
-		separator := "?"
-		if strings.Contains(uri, "?") {
-			separator = "&"
-		}
-		uri += separator + url.Values{"state": {state}}.Encode()
+		return authrequest.WithParameters(uri, url.Values{"state": {state}})
 	}
 	return uri
 }
@@ -84,7 +95,7 @@ func (e *Endpoint) endSession(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 	case session == nil || end.hint.Subject == session.User.ID:
-		e.end(w, r, end)
+		e.end(w, r, session, end)
 	default:
 		e.askSignOut(w, r, session, end)
 	}
@@ -95,7 +106,7 @@ func (e *Endpoint) endSession(w http.ResponseWriter, r *http.Request) {
 func (e *Endpoint) endSessionPost(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		e.problem(w, r, http.StatusBadRequest, "request", "the form is malformed or too large")
+		e.problem(w, r, http.StatusBadRequest, "request", "the body is malformed or too large")
 		return
 	}
 	redirect(w, oauth.PathEndSession+"?"+r.PostForm.Encode())
@@ -103,7 +114,7 @@ func (e *Endpoint) endSessionPost(w http.ResponseWriter, r *http.Request) {
 
 func (e *Endpoint) showSignOut(w http.ResponseWriter, r *http.Request) {
 	if session, ok := e.current(w, r); ok && session == nil {
-		e.Pages.SignedOut(w)
+		e.Pages.SignedOut(w, pages.SignedOut{Nobody: true})
 	} else if ok {
 		e.askSignOut(w, r, session, ending{})
 	}
@@ -111,10 +122,10 @@ func (e *Endpoint) showSignOut(w http.ResponseWriter, r *http.Request) {
 
 func (e *Endpoint) askSignOut(w http.ResponseWriter, r *http.Request, session *user.Session, end ending) {
 	dir := e.Directory.Load()
-	view := pages.SignOut{Account: authorize.AccountView(dir, session.User), Continue: end.self,
+	view := pages.SignOut{Account: views.Account(dir, session.User), Continue: end.self,
 		FormToken: e.Forms.Token(w, r, session, account, "")}
 	if end.app != nil {
-		app := authorize.AppView(dir, end.app)
+		app := views.App(dir, end.app)
 		view.App = &app
 	}
 	var targets []string
@@ -136,16 +147,21 @@ func (e *Endpoint) signOut(w http.ResponseWriter, r *http.Request, form url.Valu
 	session, ok := e.current(w, r)
 	switch {
 	case !ok:
-	case session != nil && !e.Forms.Valid(r, session, account, "", form.Get("form_token")):
+	case session != nil && e.Forms.Check(r, session, account, "", form.Get("form_token")) != nil:
 		e.askSignOut(w, r, session, end)
 	default:
-		e.end(w, r, end)
+		e.end(w, r, session, end)
 	}
 }
 
-// end ends the session and goes where the app asked to.
-func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, end ending) {
-	if err := e.Sessions.End(w, r); err != nil {
+// end ends the session of the browser, and the one that the hint names, which
+// may be another browser's; then it goes where the app asked to.
+func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, session *user.Session, end ending) {
+	err := e.Sessions.End(w, r)
+	if err == nil && end.hint.SessionID != "" {
+		err = e.Sessions.EndByID(r.Context(), end.hint.SessionID)
+	}
+	if err != nil {
 		e.fail(w, r, err)
 		return
 	}
@@ -156,6 +172,6 @@ func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, end ending) {
 		e.problem(w, r, http.StatusBadRequest, "logout",
 			"post_logout_redirect_uri is not registered, or neither client_id nor a valid id_token_hint says for which app")
 	default:
-		e.Pages.SignedOut(w)
+		e.Pages.SignedOut(w, pages.SignedOut{Nobody: session == nil && end.hint.SessionID == ""})
 	}
 }

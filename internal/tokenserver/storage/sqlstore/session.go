@@ -42,23 +42,3 @@ func (s *Store) DeleteSession(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, s.write, `DELETE FROM sessions WHERE id = ?`, id)
 	return err
 }
-
-// CreatePendingAuthorization implements storage.PendingAuthorizations.
-func (s *Store) CreatePendingAuthorization(ctx context.Context, p storage.PendingAuthorization) error {
-	if err := checkTexts([]string{p.Parameters}); err != nil {
-		return err
-	}
-	_, err := s.exec(ctx, s.write, `INSERT INTO pending_authorizations (hash, client_id, parameters, created_at, expires_at) VALUES (?, ?, ?, ?, ?)`,
-		p.Hash, p.ClientID, p.Parameters, micros(p.CreatedAt), micros(p.ExpiresAt))
-	return err
-}
-
-// PendingAuthorization implements storage.PendingAuthorizations.
-func (s *Store) PendingAuthorization(ctx context.Context, hash []byte) (storage.PendingAuthorization, error) {
-	var p storage.PendingAuthorization
-	var createdAt, expiresAt int64
-	err := s.queryRow(ctx, s.read, []any{&p.Hash, &p.ClientID, &p.Parameters, &createdAt, &expiresAt},
-		`SELECT hash, client_id, parameters, created_at, expires_at FROM pending_authorizations WHERE hash = ?`, hash)
-	p.CreatedAt, p.ExpiresAt = fromMicros(createdAt), fromMicros(expiresAt)
-	return p, err
-}

@@ -53,7 +53,6 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"consents are widened by union":                            consents,
 		"a revoked consent raises its epoch":                       consentRevocation,
 		"consent is to one version of the app":                     consentVersions,
-		"a pending authorization comes back":                       pendingAuthorizations,
 		"users are one per organization, provider and name":        users,
 		"an app takes what hangs on it with it":                    deletedApp,
 		"garbage goes when its time has come and not a day before": garbage,

@@ -226,18 +226,6 @@ func consentVersions(t *testing.T, s storage.Storage) {
 	require.EqualValues(t, 2, got.SecurityVersion)
 }
 
-func pendingAuthorizations(t *testing.T, s storage.Storage) {
-	create(t, s, App(1))
-	want := storage.PendingAuthorization{Hash: []byte{7}, ClientID: App(1).ClientID, Parameters: "state=a%20b", CreatedAt: Epoch,
-		ExpiresAt: Epoch.Add(time.Minute)}
-	require.NoError(t, s.CreatePendingAuthorization(t.Context(), want))
-	got, err := s.PendingAuthorization(t.Context(), want.Hash)
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-	_, err = s.PendingAuthorization(t.Context(), []byte{8})
-	require.ErrorIs(t, err, storage.ErrNotFound)
-}
-
 func users(t *testing.T, s storage.Storage) {
 	ask := storage.User{ID: "id-1", OrgID: orgA, IDProviderID: "idp", Username: "JSmith", FirstName: "John", LastName: "Smith",
 		Email: "j@example.com", Groups: []string{"community"}}

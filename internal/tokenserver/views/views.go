@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package authorize
+// Package views puts what the server knows of apps, accounts and scopes into the
+// words and shapes that pages show. It renders nothing.
+package views
 
 import (
 	"net/url"
@@ -14,11 +16,11 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 )
 
-// AppView is the app as a person sees it.
-func AppView(dir *directory.Directory, app *clients.App) pages.App {
+// App is the app as a person sees it.
+func App(dir *directory.Directory, app *clients.App) pages.App {
 	v := pages.App{Name: app.Name, Namespace: namespace(app.ExternalID), ClientURI: app.ClientURI, PolicyURI: app.PolicyURI, TOSURI: app.TOSURI}
 	if org, ok := dir.Organization(app.OrgID); ok {
-		v.Organization = org.Name
+		v.Organization, v.Brand = org.Name, brand(org)
 	}
 	return v
 }
@@ -33,8 +35,8 @@ func namespace(externalID string) string {
 	return parts[1]
 }
 
-// AccountView is the user as a person sees it.
-func AccountView(dir *directory.Directory, u *directory.User) pages.Account {
+// Account is the user as a person sees it.
+func Account(dir *directory.Directory, u *directory.User) pages.Account {
 	v := pages.Account{Name: strings.TrimSpace(u.FirstName + " " + u.LastName), Username: u.Username}
 	if org, ok := dir.Organization(u.OrganizationID); ok {
 		v.Organization = org.Name
@@ -42,26 +44,23 @@ func AccountView(dir *directory.Directory, u *directory.User) pages.Account {
 	return v
 }
 
-// ScopeView is a scope in words.
-func ScopeView(name string) pages.Scope {
-	v := pages.Scope{Name: name, Title: name, Wide: scopes.NeedsAdministrator(name)}
+// Scope is a scope in words.
+func Scope(text pages.Text, name string) pages.Scope {
+	v := pages.Scope{Name: name, Title: name, Description: text.Get("consent.undescribed"), Wide: scopes.NeedsAdministrator(name)}
 	if known, ok := scopes.Lookup(name); ok {
 		v.Title, v.Description = known.DisplayName, known.Description
 	}
 	return v
 }
 
-// groups are the asked scopes by product. openid cannot be refused, nor can the
+// Groups are the asked scopes by product. openid cannot be refused, nor can the
 // only scope there is: refusing it is refusing the app.
-func groups(text pages.Text, asked, refused []string) []pages.ScopeGroup {
+func Groups(text pages.Text, asked, refused []string) []pages.ScopeGroup {
 	var out []pages.ScopeGroup
 	for _, name := range asked {
-		title := text.Get("consent.other")
-		if known, ok := scopes.Lookup(name); ok {
-			title = known.ProductLabel
-		}
-		view := ScopeView(name)
-		view.Required, view.Refused = required(name, asked), slices.Contains(refused, name)
+		title := groupTitle(text, name)
+		view := Scope(text, name)
+		view.Required, view.Refused = Required(name, asked), slices.Contains(refused, name)
 		i := slices.IndexFunc(out, func(g pages.ScopeGroup) bool { return g.Title == title })
 		if i < 0 {
 			out, i = append(out, pages.ScopeGroup{Title: title}), len(out)
@@ -71,10 +70,24 @@ func groups(text pages.Text, asked, refused []string) []pages.ScopeGroup {
 	return out
 }
 
-func required(name string, asked []string) bool { return name == oauth.ScopeOpenID || len(asked) == 1 }
+// groupTitle is the product a scope belongs to; people know no product by the
+// name of a protocol.
+func groupTitle(text pages.Text, name string) string {
+	known, ok := scopes.Lookup(name)
+	switch {
+	case !ok:
+		return text.Get("consent.other")
+	case known.ProductLabel == "OpenID":
+		return text.Get("consent.account")
+	}
+	return known.ProductLabel
+}
 
-// destination says where a redirect URI leads, short enough to be read.
-func destination(text pages.Text, uri string) string {
+// Required tells whether a scope among those asked cannot be refused by itself.
+func Required(name string, asked []string) bool { return name == oauth.ScopeOpenID || len(asked) == 1 }
+
+// Destination says where a redirect URI leads, short enough to be read.
+func Destination(text pages.Text, uri string) string {
 	u, err := url.Parse(uri)
 	switch {
 	case err != nil:

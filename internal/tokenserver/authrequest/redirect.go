@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package authorize
+package authrequest
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 )
 
-// matches tells whether given is one of the registered redirect URIs: the same
+// Registered tells whether given is one of the registered addresses: the same
 // text, except that an empty path equals "/" and the port of a registered
 // http://127.0.0.1 or http://[::1] is free.
 // https://www.rfc-editor.org/rfc/rfc9700#section-2.1
 // https://www.rfc-editor.org/rfc/rfc8252#section-7.3
-func matches(registered []string, given string) bool {
+func Registered(registered []string, given string) bool {
 	if strings.ContainsAny(given, "#\\") || strings.ContainsFunc(given, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return false
 	}
@@ -52,13 +53,14 @@ func withoutLoopbackPort(uri string) (string, bool) {
 	return "", false
 }
 
-// isPort accepts nothing at all, or a colon and a port number.
+// isPort accepts nothing at all, or a colon and a port from 1 to 65535.
 func isPort(s string) bool {
 	if s == "" {
 		return true
 	}
-	digits := strings.TrimPrefix(s, ":")
-	return len(digits) < len(s) && len(digits) >= 1 && len(digits) <= 5 && strings.Trim(digits, "0123456789") == ""
+	digits, ok := strings.CutPrefix(s, ":")
+	port, err := strconv.ParseUint(digits, 10, 16)
+	return ok && err == nil && port > 0 && digits[0] != '0'
 }
 
 // splitAuthority cuts "scheme://authority" off.
@@ -74,9 +76,9 @@ func splitAuthority(uri string) (authority, rest string, ok bool) {
 	return uri[:i+3+end], uri[i+3+end:], true
 }
 
-// withParameters adds the response's parameters to a redirect URI, keeping what
+// WithParameters adds the response's parameters to a redirect URI, keeping what
 // its query holds already.
-func withParameters(uri string, parameters url.Values) string {
+func WithParameters(uri string, parameters url.Values) string {
 	separator := "?"
 	if strings.Contains(uri, "?") {
 		separator = "&"
