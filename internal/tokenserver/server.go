@@ -32,6 +32,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
@@ -153,8 +154,9 @@ func (s *Server) mount(ctx context.Context) error {
 	for _, endpoint := range endpoints {
 		endpoint.Mount(mux)
 	}
-	mux.HandleFunc("/", notFound)
-	s.handler = observer.Wrap(s.securityHeaders(s.crossOrigin(mux)))
+	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
+	observer.Source = s.config.Source
+	s.handler = observer.Wrap(unambiguousEnd(s.securityHeaders(s.crossOrigin(options(mux)))))
 	return nil
 }
 
@@ -221,10 +223,6 @@ func (s *Server) Drain() { s.health.Drain() }
 
 // App returns an app as the server sees it.
 func (s *Server) App(clientID string) (*storage.App, bool) { return s.view.App(clientID) }
-
-func notFound(w http.ResponseWriter, r *http.Request) {
-	httpx.JSON(w, http.StatusNotFound, oauth.ManagementError{Status: http.StatusNotFound, Message: "there is no such endpoint"})
-}
 
 // securityHeaders go on every answer; pages add their own content policy.
 func (s *Server) securityHeaders(next http.Handler) http.Handler {

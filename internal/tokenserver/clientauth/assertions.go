@@ -25,9 +25,7 @@ type Assertions struct {
 }
 
 func (a *Assertions) client(ctx context.Context, c *credentials) (*storage.App, error) {
-	refuse := func(cause error) error {
-		return c.refuse("the client assertion is not accepted", cause)
-	}
+	refuse := c.refuseAssertion
 	issuer, err := assertion.Issuer(c.assertion)
 	if err != nil {
 		return nil, refuse(err)
@@ -46,15 +44,25 @@ func (a *Assertions) client(ctx context.Context, c *credentials) (*storage.App, 
 	case err != nil:
 		return nil, refuse(err)
 	case claims.Subject != issuer:
-		return nil, refuse(errors.New("sub differs from iss"))
+		return nil, refuse(assertion.ClaimError("sub differs from iss"))
 	case claims.ID == "":
-		return nil, refuse(errors.New("jti is missing"))
+		return nil, refuse(assertion.ClaimError("jti is missing"))
 	case !app.Enabled:
 		return nil, c.refuse("the client is disabled", nil)
 	}
 	err = a.Used.UseAssertion(ctx, app.ClientID, claims.ID, claims.ExpiresAt.Add(assertion.Skew))
 	if errors.Is(err, storage.ErrAlreadyExists) {
-		return nil, refuse(errors.New("jti was used before"))
+		return nil, refuse(assertion.ClaimError("jti was used before"))
 	}
 	return app, err
+}
+
+// refuseAssertion tells whoever holds the app's key what was wrong, such as
+// which aud is expected; to all others every assertion is refused alike.
+func (c *credentials) refuseAssertion(cause error) error {
+	var claim assertion.ClaimError
+	if errors.As(cause, &claim) {
+		return c.refuse("the client assertion is not accepted: "+claim.Error(), cause)
+	}
+	return c.refuse("the client assertion is not accepted", cause)
 }

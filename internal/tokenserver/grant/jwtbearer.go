@@ -85,8 +85,8 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	return g.Tokens.issue(ctx, authorization{app: app, user: person, scopes: scopes, authTime: authTime})
 }
 
-// app is the one that iss names. A client that authenticates beside its
-// assertion must be the same.
+// app is the one that iss names. A client that authenticates, or is named,
+// beside its assertion must be the same.
 func (g *JWTBearer) app(r *Request) (*storage.App, error) {
 	issuer, err := assertion.Issuer(r.Assertion)
 	if err != nil {
@@ -98,6 +98,8 @@ func (g *JWTBearer) app(r *Request) (*storage.App, error) {
 		return nil, refuseAssertion(errors.New("iss is no app"))
 	case r.Client != nil && r.Client.App.ClientID != issuer:
 		return nil, refuseAssertion(errors.New("iss differs from the client"))
+	case r.ClientID != "" && r.ClientID != issuer:
+		return nil, refuseAssertion(errors.New("iss differs from client_id"))
 	case !app.Enabled:
 		return nil, refuseAssertion(errors.New("the app is disabled"))
 	}
