@@ -149,6 +149,12 @@ func TestAnAssertionBecomesATokenForItsUser(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, status)
 		require.Equal(t, "invalid_scope", refused.Error)
 	})
+	t.Run("the client is named beside the assertion", func(t *testing.T) {
+		status, _, failure := a.exchange(a.sign(a.claims()), "client_id", a.app.ClientID)
+		require.Equal(t, http.StatusOK, status, failure)
+		status, _, failure = a.exchange(a.sign(a.claims()), "client_id", a.app.ClientID, "client_secret", "wrong")
+		require.Equal(t, http.StatusUnauthorized, status, failure)
+	})
 	t.Run("the issuer is an audience too, and so is a form body with client authentication", func(t *testing.T) {
 		claims := a.claims()
 		claims["aud"] = []string{a.i.URL + oauth.IssuerPath}
@@ -195,14 +201,18 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		"unsigned":                        {unsigned, "its signature fits none of the app's public keys"},
 		"another key":                     {foreign, "its signature fits none of the app's public keys"},
 		"an extension nobody understands": {withCrit, "crit is not understood"},
-		"a claim given twice":             {a.signPayload(`{"iss":"` + a.app.ClientID + `","sub":"v2|` + provider + `|x","sub":"v2|` + provider + `|y"}`), "its payload has the member 'sub' twice"},
+		"a claim given twice":             {a.signPayload(`{"iss":"` + a.app.ClientID + `","sub":"v2|` + provider + `|x","sub":"v2|` + provider + `|y"}`), "its payload is refused: sub: appears twice at line 1, column 93"},
 		"too long":                        {a.sign(change("pad", strings.Repeat("x", 17<<10))), "it is not a signed JWT"},
 		"another audience":                {a.sign(change("aud", "https://elsewhere.example")), "aud must be " + a.i.URL + oauth.PathToken + " or " + a.i.URL + oauth.IssuerPath},
 		"one audience too many":           {a.sign(change("aud", []string{a.i.URL + oauth.PathToken, "https://elsewhere.example"})), "aud must be " + a.i.URL + oauth.PathToken + " or " + a.i.URL + oauth.IssuerPath},
-		"no audience":                     {a.sign(change("aud", nil)), "aud is missing"},
+		"no audience":                     {a.sign(change("aud", nil)), "aud is missing: it must be " + a.i.URL + oauth.PathToken + " or " + a.i.URL + oauth.IssuerPath},
 		"expired":                         {a.sign(change("exp", now.Add(-2*time.Minute).Unix())), "it has expired"},
 		"no exp":                          {a.sign(change("exp", nil)), "exp is missing"},
 		"valid for too long":              {a.sign(change("exp", now.Add(2*time.Hour).Unix())), "it is valid for longer than 1h0m0s (exp)"},
+		"made to live for a year":         {a.sign(jwt.MapClaims{"iss": a.app.ClientID, "aud": a.i.URL + oauth.PathToken, "sub": "v2|" + provider + "|x", "iat": now.Add(-365 * 24 * time.Hour).Unix(), "exp": now.Add(30 * time.Minute).Unix()}), "it was issued to be valid for longer than 1h0m0s (exp, iat)"},
+		"a NUL in jti":                    {a.sign(change("jti", "a\x00b")), "its payload is refused: jti: has a NUL character at line 1, column 138"},
+		"a line end in jti":               {a.sign(change("jti", "a\nb")), "jti contains a control character"},
+		"a line end in iss":               {a.sign(change("iss", "a\nb")), "iss contains a control character"},
 		"not valid yet":                   {a.sign(change("nbf", now.Add(2*time.Minute).Unix())), "it is not valid yet (nbf)"},
 		"issued in the future":            {a.sign(change("iat", now.Add(2*time.Minute).Unix())), "it was issued in the future (iat)"},
 		"a subject of five parts":         {sub("v2|" + provider + "|a|b|c"), "sub has 5 parts, not 3 or 7"},
@@ -232,6 +242,12 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		response, text := post(t, a.i.URL+oauth.PathToken, formType, body.Encode(), nil)
 		require.Equal(t, http.StatusBadRequest, response.StatusCode)
 		require.Contains(t, text, "iss differs from the client")
+	})
+	t.Run("the client named is another than iss", func(t *testing.T) {
+		second := newAssertingApp(t, a)
+		status, _, failure := a.exchange(a.sign(a.claims()), "client_id", second.ClientID)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Equal(t, oauth.ErrorResponse{Error: "invalid_grant", ErrorDescription: "the assertion is not accepted: iss differs from client_id"}, failure)
 	})
 	t.Run("a grant assertion is no client authentication", func(t *testing.T) {
 		body := url.Values{

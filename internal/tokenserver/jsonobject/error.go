@@ -42,13 +42,13 @@ func (e *Error) Error() string {
 	case Malformed:
 		return fmt.Sprintf("malformed JSON at line %d, column %d: %s", e.Line, e.Column, e.what)
 	case NotAnObject:
-		return e.what
+		return "it " + e.what
 	}
-	text := fmt.Sprintf("%s at line %d, column %d", e.what, e.Line, e.Column)
-	if e.Path == "" {
-		return text
+	subject := "it"
+	if e.Path != "" {
+		subject = e.Path + ":"
 	}
-	return e.Path + ": " + text
+	return fmt.Sprintf("%s %s at line %d, column %d", subject, e.what, e.Line, e.Column)
 }
 
 func newError(kind Kind, text []byte, at int, what string) *Error {

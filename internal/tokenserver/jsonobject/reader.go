@@ -124,7 +124,10 @@ func (r *reader) array(depth int, build bool) ([]any, *Error) {
 }
 
 func (r *reader) object(depth int, build bool) (map[string]any, *Error) {
-	object := map[string]any{}
+	var object map[string]any
+	if build {
+		object = map[string]any{}
+	}
 	var folded map[string]bool
 	if r.rules.Fold && depth == 1 {
 		folded = map[string]bool{}
@@ -140,6 +143,9 @@ func (r *reader) object(depth int, build bool) (map[string]any, *Error) {
 		if err != nil {
 			return nil, err.under(Shorten(name))
 		}
+		if object == nil {
+			object = map[string]any{}
+		}
 		if object[name] = v; !wanted {
 			object[name] = nil
 		}
@@ -153,7 +159,7 @@ func (r *reader) object(depth int, build bool) (map[string]any, *Error) {
 func (r *reader) name(object map[string]any, folded map[string]bool) (string, *Error) {
 	start := r.at
 	if r.left == 0 {
-		return "", newError(TooLarge, r.text, start, "more than "+strconv.Itoa(r.rules.Members)+" members")
+		return "", newError(TooLarge, r.text, start, "has more than "+strconv.Itoa(r.rules.Members)+" members")
 	}
 	r.left--
 	name, err := r.string(true)

@@ -32,7 +32,7 @@ type Rules struct {
 // https://www.rfc-editor.org/rfc/rfc7493#section-2
 func (rules Rules) Read(text []byte) (map[string]any, error) {
 	if at := invalidUTF8(text); at >= 0 {
-		return nil, newError(NotText, text, at, "not valid UTF-8")
+		return nil, newError(NotText, text, at, "is not valid UTF-8")
 	}
 	if !json.Valid(text) {
 		return nil, syntaxError(text)

@@ -35,7 +35,7 @@ func (c *call) body() ([]byte, error) {
 	}
 	media, ok := httpx.MediaType(c.r)
 	if len(body) > 0 && (!ok || media != "" && !httpx.IsJSON(media)) {
-		return nil, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON in UTF-8: send Content-Type application/json")
+		return nil, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON: send Content-Type application/json")
 	}
 	return body, err
 }
