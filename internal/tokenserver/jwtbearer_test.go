@@ -210,7 +210,6 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		"no exp":                          {a.sign(change("exp", nil)), "exp is missing"},
 		"valid for too long":              {a.sign(change("exp", now.Add(2*time.Hour).Unix())), "it is valid for longer than 1h0m0s (exp)"},
 		"made to live for a year":         {a.sign(jwt.MapClaims{"iss": a.app.ClientID, "aud": a.i.URL + oauth.PathToken, "sub": "v2|" + provider + "|x", "iat": now.Add(-365 * 24 * time.Hour).Unix(), "exp": now.Add(30 * time.Minute).Unix()}), "it was issued to be valid for longer than 1h0m0s (exp, iat)"},
-		"a NUL in jti":                    {a.sign(change("jti", "a\x00b")), "its payload is refused: jti: has a NUL character at line 1, column 138"},
 		"a line end in jti":               {a.sign(change("jti", "a\nb")), "jti contains a control character"},
 		"a line end in iss":               {a.sign(change("iss", "a\nb")), "iss contains a control character"},
 		"not valid yet":                   {a.sign(change("nbf", now.Add(2*time.Minute).Unix())), "it is not valid yet (nbf)"},
@@ -242,6 +241,11 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		response, text := post(t, a.i.URL+oauth.PathToken, formType, body.Encode(), nil)
 		require.Equal(t, http.StatusBadRequest, response.StatusCode)
 		require.Contains(t, text, "iss differs from the client")
+	})
+	t.Run("a NUL in jti is no fault of ours", func(t *testing.T) {
+		status, _, failure := a.exchange(a.sign(change("jti", "a\x00b")))
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Contains(t, failure.ErrorDescription, "its payload is refused: jti: has a NUL character")
 	})
 	t.Run("the client named is another than iss", func(t *testing.T) {
 		second := newAssertingApp(t, a)
@@ -362,4 +366,47 @@ func TestAdministratorsCannotBeAsserted(t *testing.T) {
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+}
+
+// TestARefusedClientAssertionSaysWhatWasExpected, once its signature was right.
+func TestARefusedClientAssertionSaysWhatWasExpected(t *testing.T) {
+	a := newAsserting(t, nil)
+	second, err := json.Marshal(map[string]any{
+		"client_name": "keys", "grant_types": []string{oauth.GrantClientCredentials}, "token_endpoint_auth_method": oauth.AuthMethodPrivateKeyJWT,
+		"public_keys": []string{pemOf(t, a.key.Public())},
+	})
+	require.NoError(t, err)
+	app, issuer := register(t, a.i, string(second)), a.i.URL+oauth.IssuerPath
+	authenticate := func(raw string) (int, string) {
+		body := url.Values{"grant_type": {oauth.GrantClientCredentials}, "client_assertion_type": {oauth.AssertionTypeJWTBearer}, "client_assertion": {raw}}
+		response, text := post(t, a.i.URL+oauth.PathToken, formType, body.Encode(), nil)
+		return response.StatusCode, text
+	}
+	claims := func(name string, value any) jwt.MapClaims {
+		c := jwt.MapClaims{"iss": app.ClientID, "sub": app.ClientID, "aud": issuer, "exp": a.clock.Now().Add(time.Minute).Unix(), "jti": name}
+		c[name] = value
+		return c
+	}
+	status, text := authenticate(a.sign(claims("jti", "1")))
+	require.Equal(t, http.StatusOK, status, text)
+	for name, row := range map[string]struct {
+		value any
+		says  string
+	}{
+		"aud": {a.i.URL + oauth.PathToken, "not accepted: aud must be " + issuer},
+		"exp": {a.clock.Now().Add(-time.Hour).Unix(), "not accepted: it has expired"},
+		"iat": {a.clock.Now().Add(-24 * time.Hour).Unix(), "not accepted: it was issued to be valid for longer than 1h0m0s (exp, iat)"},
+		"sub": {"somebody", "not accepted: sub differs from iss"},
+		"jti": {"1", "not accepted: jti was used before"},
+		"nul": {"\x00", "not accepted"},
+	} {
+		status, text := authenticate(a.sign(claims(name, row.value)))
+		require.Equal(t, http.StatusUnauthorized, status, name)
+		require.Contains(t, text, row.says)
+	}
+	status, text = authenticate(a.sign(claims("jti", "a\x00b")))
+	require.Equal(t, http.StatusUnauthorized, status, text)
+	parts := strings.Split(a.sign(claims("aud", "elsewhere")), ".")
+	_, text = authenticate(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])))
+	require.NotContains(t, text, issuer, "whoever cannot sign learns nothing")
 }

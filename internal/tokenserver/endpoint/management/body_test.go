@@ -45,7 +45,7 @@ func TestBodiesThatAreNoObject(t *testing.T) {
 		"a member twice in spite of escaping": {`{"enabled":true,"\u0065nabled":false}`, "enabled: appears twice at line 1, column 17"},
 		"a nested member twice":               {`{"scopes":[{"scope":"a","scope":"b"}]}`, "scopes[0].scope: appears twice at line 1, column 25"},
 		"NUL in a name":                       {`{"client_name":"a\u0000b"}`, "client_name: has a NUL character at line 1, column 18"},
-		"more members than anybody needs":     {`{"x":[` + strings.Repeat(`{"a":1},`, 10_000) + `1]}`, "x[9999]: has more than 10000 members at line 1, column 79999"},
+		"more members than anybody needs":     {`{"x":[` + strings.Repeat(`{"a":1},`, 10_000) + `1]}`, "x[9999]: has more than 10000 members at line 1, column 80000"},
 		"bytes that are not UTF-8":            {"{\"client_name\":\"\xff\"}", "the body: it is not valid UTF-8 at line 1, column 17"},
 		"nesting without end":                 {`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, "x[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]: nested too deep at line 1, column 21"},
 	} {
