@@ -400,9 +400,9 @@ func TestARefusedClientAssertionSaysWhatWasExpected(t *testing.T) {
 		"jti": {"1", "not accepted: jti was used before"},
 		"nul": {"\x00", "not accepted"},
 	} {
-		status, text := authenticate(a.sign(claims(name, row.value)))
-		require.Equal(t, http.StatusUnauthorized, status, name)
-		require.Contains(t, text, row.says)
+		gotStatus, says := authenticate(a.sign(claims(name, row.value)))
+		require.Equal(t, http.StatusUnauthorized, gotStatus, name)
+		require.Contains(t, says, row.says)
 	}
 	status, text = authenticate(a.sign(claims("jti", "a\x00b")))
 	require.Equal(t, http.StatusUnauthorized, status, text)

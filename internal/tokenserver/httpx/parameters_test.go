@@ -137,7 +137,7 @@ func TestTheCostOfAHostileBodyIsBounded(t *testing.T) {
 // database and a log can hold, or an OAuth error whose text RFC 6749 allows.
 func FuzzReadParameters(f *testing.F) {
 	for _, body := range []string{
-		"", "grant_type=a&grant_type=b", "scope=%ff", "a=%00", `{"grant_type":"a"}`, `{"scope":1}`, `{"a":{"a":1}`, `[]`, `{"scope":"\ud800"}`, "\xff",
+		"", "a;b=%&scope=%zz+&x=1&x=2", `{"scope":"","x":[{}],"SCOPE":1}`, "grant_type=a&grant_type=b", "scope=%ff", "a=%00", `{"grant_type":"a"}`, `{"scope":1}`, `{"a":{"a":1}`, `[]`, `{"scope":"\ud800"}`, "\xff",
 	} {
 		f.Add(true, body)
 		f.Add(false, body)

@@ -226,7 +226,7 @@ func TestPatchedScopes(t *testing.T) {
 
 func FuzzAppBody(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"client_name":"GitProxy","grant_types":["refresh_token","authorization_code"],"redirect_uris":["https://example.com/"],"scopes":["profile","offline_access"],"public_keys":[],"audience":"internal"}`,
+		`{}`, `null`, `{"a":"\u0000"}`, `{"client_name":"GitProxy","grant_types":["refresh_token","authorization_code"],"redirect_uris":["https://example.com/"],"scopes":["profile","offline_access"],"public_keys":[],"audience":"internal"}`,
 		`{"scopes":[{"scope":"view:environment","context_params":{"org":"o","envId":"e"}}]}`, `{"refresh_grace_seconds":1e2}`,
 		`{"clientName":""}`, `{"a":{"a":[[]]}}`, "\xff", `{"public_keys":["-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"]}`, `{"x":"\ud800"}`,
 	} {
