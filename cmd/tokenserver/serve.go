@@ -20,8 +20,8 @@ import (
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
-	"connectedapps.dev/operator/internal/tokenserver/source"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -197,7 +197,7 @@ func newServer(
 		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry,
 		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
 		LoginDisabled: !config.LoginEndpoint,
-		Source:        source.Proxies(config.ProxyPrefixes()).Of,
+		Source:        httpx.Proxies(config.ProxyPrefixes()).Of,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the server: %w", err)

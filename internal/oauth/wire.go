@@ -148,8 +148,12 @@ type Metadata struct {
 	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported,omitempty"`
 	ClaimsSupported                            []string `json:"claims_supported,omitempty"`
 	AuthorizationResponseISSParameterSupported bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
-	Extensions                                 []string `json:"connectedapps_extensions,omitempty"`
-	InstallationID                             string   `json:"connectedapps_installation_id,omitempty"`
+	// These are always said: what is left out of the second means true.
+	RequestParameterSupported    bool     `json:"request_parameter_supported"`
+	RequestURIParameterSupported bool     `json:"request_uri_parameter_supported"`
+	ClaimsParameterSupported     bool     `json:"claims_parameter_supported"`
+	Extensions                   []string `json:"connectedapps_extensions,omitempty"`
+	InstallationID               string   `json:"connectedapps_installation_id,omitempty"`
 }
 
 // CatalogScope is one entry of the scope catalogue, a bare array (contract

@@ -50,6 +50,14 @@ func TestWhichOriginsMayCall(t *testing.T) {
 	for _, path := range []string{oauth.PathAuthorize, oauth.PathConnectedApps, "/accounts/sign-in", "/accounts/login", oauth.PathIntrospect} {
 		assert.Empty(t, ask(http.MethodGet, path, spa).Header.Get(allow), path)
 	}
+	for _, path := range []string{oauth.PathDiscovery, oauth.PathMetadata, oauth.PathJWKS} {
+		preflight := ask(http.MethodOptions, path, "https://anybody.example")
+		assert.Equal(t, http.StatusNoContent, preflight.StatusCode, path)
+		assert.Equal(t, "*", preflight.Header.Get(allow))
+		assert.Equal(t, "GET", preflight.Header.Get("Access-Control-Allow-Methods"))
+		assert.Equal(t, "*", preflight.Header.Get("Access-Control-Allow-Headers"))
+		assert.Equal(t, "*", ask(http.MethodGet, path, "https://anybody.example").Header.Get(allow))
+	}
 	_, err := i.Store.UpdateApp(t.Context(), browserApp.ClientID, browserApp.CreatedAt, func(a *storage.App) error { a.Enabled = false; return nil })
 	require.NoError(t, err)
 	require.NoError(t, i.Server.Load(t.Context()))

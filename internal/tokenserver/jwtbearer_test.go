@@ -149,6 +149,12 @@ func TestAnAssertionBecomesATokenForItsUser(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, status)
 		require.Equal(t, "invalid_scope", refused.Error)
 	})
+	t.Run("the client is named beside the assertion", func(t *testing.T) {
+		status, _, failure := a.exchange(a.sign(a.claims()), "client_id", a.app.ClientID)
+		require.Equal(t, http.StatusOK, status, failure)
+		status, _, failure = a.exchange(a.sign(a.claims()), "client_id", a.app.ClientID, "client_secret", "wrong")
+		require.Equal(t, http.StatusUnauthorized, status, failure)
+	})
 	t.Run("the issuer is an audience too, and so is a form body with client authentication", func(t *testing.T) {
 		claims := a.claims()
 		claims["aud"] = []string{a.i.URL + oauth.IssuerPath}
@@ -195,14 +201,17 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		"unsigned":                        {unsigned, "its signature fits none of the app's public keys"},
 		"another key":                     {foreign, "its signature fits none of the app's public keys"},
 		"an extension nobody understands": {withCrit, "crit is not understood"},
-		"a claim given twice":             {a.signPayload(`{"iss":"` + a.app.ClientID + `","sub":"v2|` + provider + `|x","sub":"v2|` + provider + `|y"}`), "its payload has the member 'sub' twice"},
+		"a claim given twice":             {a.signPayload(`{"iss":"` + a.app.ClientID + `","sub":"v2|` + provider + `|x","sub":"v2|` + provider + `|y"}`), "its payload is refused: sub: appears twice at line 1, column 93"},
 		"too long":                        {a.sign(change("pad", strings.Repeat("x", 17<<10))), "it is not a signed JWT"},
 		"another audience":                {a.sign(change("aud", "https://elsewhere.example")), "aud must be " + a.i.URL + oauth.PathToken + " or " + a.i.URL + oauth.IssuerPath},
 		"one audience too many":           {a.sign(change("aud", []string{a.i.URL + oauth.PathToken, "https://elsewhere.example"})), "aud must be " + a.i.URL + oauth.PathToken + " or " + a.i.URL + oauth.IssuerPath},
-		"no audience":                     {a.sign(change("aud", nil)), "aud is missing"},
+		"no audience":                     {a.sign(change("aud", nil)), "aud is missing: it must be " + a.i.URL + oauth.PathToken + " or " + a.i.URL + oauth.IssuerPath},
 		"expired":                         {a.sign(change("exp", now.Add(-2*time.Minute).Unix())), "it has expired"},
 		"no exp":                          {a.sign(change("exp", nil)), "exp is missing"},
 		"valid for too long":              {a.sign(change("exp", now.Add(2*time.Hour).Unix())), "it is valid for longer than 1h0m0s (exp)"},
+		"made to live for a year":         {a.sign(jwt.MapClaims{"iss": a.app.ClientID, "aud": a.i.URL + oauth.PathToken, "sub": "v2|" + provider + "|x", "iat": now.Add(-365 * 24 * time.Hour).Unix(), "exp": now.Add(30 * time.Minute).Unix()}), "it was issued to be valid for longer than 1h0m0s (exp, iat)"},
+		"a line end in jti":               {a.sign(change("jti", "a\nb")), "jti contains a control character"},
+		"a line end in iss":               {a.sign(change("iss", "a\nb")), "iss contains a control character"},
 		"not valid yet":                   {a.sign(change("nbf", now.Add(2*time.Minute).Unix())), "it is not valid yet (nbf)"},
 		"issued in the future":            {a.sign(change("iat", now.Add(2*time.Minute).Unix())), "it was issued in the future (iat)"},
 		"a subject of five parts":         {sub("v2|" + provider + "|a|b|c"), "sub has 5 parts, not 3 or 7"},
@@ -232,6 +241,17 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		response, text := post(t, a.i.URL+oauth.PathToken, formType, body.Encode(), nil)
 		require.Equal(t, http.StatusBadRequest, response.StatusCode)
 		require.Contains(t, text, "iss differs from the client")
+	})
+	t.Run("a NUL in jti is no fault of ours", func(t *testing.T) {
+		status, _, failure := a.exchange(a.sign(change("jti", "a\x00b")))
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Contains(t, failure.ErrorDescription, "its payload is refused: jti: has a NUL character")
+	})
+	t.Run("the client named is another than iss", func(t *testing.T) {
+		second := newAssertingApp(t, a)
+		status, _, failure := a.exchange(a.sign(a.claims()), "client_id", second.ClientID)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Equal(t, oauth.ErrorResponse{Error: "invalid_grant", ErrorDescription: "the assertion is not accepted: iss differs from client_id"}, failure)
 	})
 	t.Run("a grant assertion is no client authentication", func(t *testing.T) {
 		body := url.Values{
@@ -346,4 +366,47 @@ func TestAdministratorsCannotBeAsserted(t *testing.T) {
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+}
+
+// TestARefusedClientAssertionSaysWhatWasExpected, once its signature was right.
+func TestARefusedClientAssertionSaysWhatWasExpected(t *testing.T) {
+	a := newAsserting(t, nil)
+	second, err := json.Marshal(map[string]any{
+		"client_name": "keys", "grant_types": []string{oauth.GrantClientCredentials}, "token_endpoint_auth_method": oauth.AuthMethodPrivateKeyJWT,
+		"public_keys": []string{pemOf(t, a.key.Public())},
+	})
+	require.NoError(t, err)
+	app, issuer := register(t, a.i, string(second)), a.i.URL+oauth.IssuerPath
+	authenticate := func(raw string) (int, string) {
+		body := url.Values{"grant_type": {oauth.GrantClientCredentials}, "client_assertion_type": {oauth.AssertionTypeJWTBearer}, "client_assertion": {raw}}
+		response, text := post(t, a.i.URL+oauth.PathToken, formType, body.Encode(), nil)
+		return response.StatusCode, text
+	}
+	claims := func(name string, value any) jwt.MapClaims {
+		c := jwt.MapClaims{"iss": app.ClientID, "sub": app.ClientID, "aud": issuer, "exp": a.clock.Now().Add(time.Minute).Unix(), "jti": name}
+		c[name] = value
+		return c
+	}
+	status, text := authenticate(a.sign(claims("jti", "1")))
+	require.Equal(t, http.StatusOK, status, text)
+	for name, row := range map[string]struct {
+		value any
+		says  string
+	}{
+		"aud": {a.i.URL + oauth.PathToken, "not accepted: aud must be " + issuer},
+		"exp": {a.clock.Now().Add(-time.Hour).Unix(), "not accepted: it has expired"},
+		"iat": {a.clock.Now().Add(-24 * time.Hour).Unix(), "not accepted: it was issued to be valid for longer than 1h0m0s (exp, iat)"},
+		"sub": {"somebody", "not accepted: sub differs from iss"},
+		"jti": {"1", "not accepted: jti was used before"},
+		"nul": {"\x00", "not accepted"},
+	} {
+		gotStatus, says := authenticate(a.sign(claims(name, row.value)))
+		require.Equal(t, http.StatusUnauthorized, gotStatus, name)
+		require.Contains(t, says, row.says)
+	}
+	status, text = authenticate(a.sign(claims("jti", "a\x00b")))
+	require.Equal(t, http.StatusUnauthorized, status, text)
+	parts := strings.Split(a.sign(claims("aud", "elsewhere")), ".")
+	_, text = authenticate(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])))
+	require.NotContains(t, text, issuer, "whoever cannot sign learns nothing")
 }

@@ -25,6 +25,9 @@ func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Met
 		TokenEndpointAuthSigningAlgValuesSupported: []string{"RS256", "PS256", "ES256", "EdDSA"},
 		SubjectTypesSupported:                      []string{"public"},
 		IDTokenSigningAlgValuesSupported:           []string{keys.RS256, keys.ES256},
+		// Said, not left out: what is left out of the second means true
+		// (https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata).
+		RequestParameterSupported: false, RequestURIParameterSupported: false, ClaimsParameterSupported: false,
 		Extensions: []string{
 			oauth.ExtensionExternalID, oauth.ExtensionSecrets, oauth.ExtensionRevision, oauth.ExtensionRestore,
 		},

@@ -34,6 +34,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
@@ -159,8 +160,9 @@ func (s *Server) mount(ctx context.Context) error {
 	for _, route := range routes {
 		route.endpoint.Mount(guarded{mux: mux, gate: s.gate, needs: route.needs, refuse: route.refuse})
 	}
-	mux.HandleFunc("/", notFound)
-	s.handler = observer.Wrap(s.securityHeaders(s.crossOrigin(mux)))
+	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
+	observer.Source = s.config.Source
+	s.handler = observer.Wrap(unambiguousEnd(s.securityHeaders(s.crossOrigin(options(mux)))))
 	return nil
 }
 
@@ -244,10 +246,6 @@ func (s *Server) Drain() { s.health.Drain() }
 
 // App returns an app as the server sees it.
 func (s *Server) App(clientID string) (*clients.App, bool) { return s.view.App(clientID) }
-
-func notFound(w http.ResponseWriter, r *http.Request) {
-	httpx.JSON(w, http.StatusNotFound, oauth.ManagementError{Status: http.StatusNotFound, Message: "there is no such endpoint"})
-}
 
 // securityHeaders go on every answer; pages add their own content policy.
 func (s *Server) securityHeaders(next http.Handler) http.Handler {

@@ -4,6 +4,7 @@ package tokenserver_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -117,6 +118,9 @@ func TestBothMetadataPathsSayTheSame(t *testing.T) {
 	require.Contains(t, m.Extensions, oauth.ExtensionExternalID)
 	require.Contains(t, m.ScopesSupported, "profile")
 	require.NotEmpty(t, m.InstallationID)
+	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
+		require.Contains(t, documents[0], `"`+unsupported+`":false`, "left out, the second would mean true")
+	}
 }
 
 func post(t *testing.T, target, contentType, body string, header http.Header) (*http.Response, string) {
@@ -135,6 +139,15 @@ func post(t *testing.T, target, contentType, body string, header http.Header) (*
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return response, string(text)
+}
+
+// manyMembers is an object with another in it that has too many.
+func manyMembers() string {
+	var inner []string
+	for i := range 100 {
+		inner = append(inner, fmt.Sprintf(`"m%d":1`, i))
+	}
+	return `{"x":{` + strings.Join(inner, ",") + `}}`
 }
 
 func basic(id, secret string) http.Header {
@@ -169,14 +182,16 @@ func TestTokenEndpointRefusesBadRequests(t *testing.T) {
 		"another charset":             {form + "; charset=latin1", good.Encode(), nil, 415, "invalid_request", "in UTF-8"},
 		"malformed JSON":              {jsonType, `{"grant_type":`, nil, 400, "invalid_request", "not a valid JSON object"},
 		"a JSON array":                {jsonType, `["grant_type"]`, nil, 400, "invalid_request", "not a valid JSON object"},
-		"text after the JSON":         {jsonType, `{} {}`, nil, 400, "invalid_request", "goes on after"},
+		"text after the JSON":         {jsonType, `{} {}`, nil, 400, "invalid_request", "after top-level value"},
 		"a number for a string":       {jsonType, `{"grant_type":"client_credentials","client_id":7}`, nil, 400, "invalid_request", "client_id must be a string"},
 		"a JSON member twice":         {jsonType, `{"grant_type":"a","grant_type":"b"}`, nil, 400, "invalid_request", "grant_type is given more than once"},
 		"a form parameter twice":      {form, "grant_type=a&grant_type=b", nil, 400, "invalid_request", "grant_type is given more than once"},
-		"a broken percent escape":     {form, "grant_type=%zz", nil, 400, "invalid_request", "not a valid form"},
+		"a broken percent escape":     {form, "grant_type=%zz", nil, 400, "unsupported_grant_type", "not supported"},
+		"too many parameters":         {form, strings.Repeat("x=1&", 101), nil, 400, "invalid_request", "more than 100 parameters"},
+		"too many members":            {jsonType, manyMembers(), nil, 400, "invalid_request", "more than 100 members"},
 		"bad UTF-8":                   {form, with("scope", "\xff"), nil, 400, "invalid_request", "scope is not valid UTF-8"},
-		"NUL":                         {form, with("scope", "a\x00"), nil, 400, "invalid_request", "scope is not valid UTF-8"},
-		"a body over the limit":       {form, "x=" + strings.Repeat("a", 1<<20), nil, 413, "invalid_request", "longer than 1 MiB"},
+		"NUL":                         {form, with("scope", "a\x00"), nil, 400, "invalid_request", "scope has a NUL character"},
+		"a body over the limit":       {form, "x=" + strings.Repeat("a", 1<<20), nil, 413, "invalid_request", "longer than 64 KiB"},
 		"an unknown grant":            {form, with("grant_type", "implicit"), nil, 400, "unsupported_grant_type", "not supported"},
 		"a grant the app has not":     {form, url.Values{"grant_type": {"client_credentials"}, "client_id": {web.ClientID}, "client_secret": {web.ClientSecret}}.Encode(), nil, 400, "unauthorized_client", "may not use"},
 		"an unknown client":           {form, with("client_id", "nobody"), nil, 401, "invalid_client", "unknown or its secret is wrong"},
@@ -219,6 +234,12 @@ func TestTokenEndpointTakesWhatRealClientsSend(t *testing.T) {
 		"JSON with a charset":                 {"application/json;charset=UTF-8", jsonBody, nil},
 		"a form with a charset":               {"application/x-www-form-urlencoded;charset=UTF-8", formBody, nil},
 		"a dead token in the header":          {"application/json", jsonBody, http.Header{"Authorization": {"Bearer dead"}}},
+		"JSON in utf8 without a hyphen":       {"application/json; charset=\"UTF8\"", jsonBody, nil},
+		"a form in utf8 without a hyphen":     {"application/x-www-form-urlencoded; charset=utf8", formBody, nil},
+		"parameters of others, twice":         {"application/x-www-form-urlencoded", formBody + "&resource=a&resource=b&;=%&Scope=full", nil},
+		"parameters without a value":          {"application/x-www-form-urlencoded", formBody + "&scope=&scope=&client_assertion=&code", nil},
+		"members without a value":             {"application/json", strings.Replace(jsonBody, "{", `{"scope":"","code":null,`, 1), nil},
+		"Basic without credentials":           {"application/x-www-form-urlencoded", formBody, http.Header{"Authorization": {"Basic "}}},
 		"Basic and the same pair in the body": {"application/x-www-form-urlencoded", formBody, basic(app.ClientID, app.ClientSecret)},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,7 +6,6 @@
 package assertion
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -16,15 +15,20 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"connectedapps.dev/operator/internal/tokenserver/jsonobject"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 const (
 	// MaxLength is how long an assertion may be, in bytes.
 	MaxLength = 16 << 10
+	// MaxClaims is how many members its payload may have, those of objects in it
+	// included, and so its header.
+	MaxClaims = 64
 	// MaxLife is how long an assertion may be valid.
 	MaxLife = time.Hour
 	// Skew is how far the signer's clock may be off.
@@ -64,12 +68,12 @@ func Issuer(raw string) (string, error) {
 	if err := json.Unmarshal(payload, &c); err != nil || c.Issuer == "" {
 		return "", errors.New("it names no iss")
 	}
-	return c.Issuer, nil
+	return c.Issuer, checkIdentifier("iss", c.Issuer)
 }
 
 // Verify checks the signature against the PEM keys and the claims against the
 // policy. The error says what was wrong and holds nothing of the assertion
-// beyond its names.
+// beyond its names; it is a ClaimError when the signature was right.
 func Verify(raw string, pemKeys []string, policy Policy) (*Claims, error) {
 	if err := checkShape(raw); err != nil {
 		return nil, err
@@ -96,39 +100,70 @@ func Verify(raw string, pemKeys []string, policy Policy) (*Claims, error) {
 	if registered.ExpiresAt != nil {
 		claims.ExpiresAt = registered.ExpiresAt.Time
 	}
-	if registered.NotBefore != nil && policy.Now.Add(Skew).Before(registered.NotBefore.Time) {
-		return nil, errors.New("it is not valid yet (nbf)")
+	notBefore := registered.NotBefore
+	if notBefore != nil && policy.Now.Add(Skew).Before(notBefore.Time) {
+		return nil, ClaimError("it is not valid yet (nbf)")
 	}
-	if err := policy.checkTimes(claims); err != nil {
+	if err := policy.checkClaims(claims); err != nil {
 		return nil, err
 	}
-	return claims, policy.checkAudience(claims)
+	return claims, nil
+}
+
+// ClaimError is about a claim of an assertion whose signature is right: whoever
+// made it may know what was wrong.
+type ClaimError string
+
+func (e ClaimError) Error() string { return string(e) }
+
+func claimError(format string, args ...any) error { return ClaimError(fmt.Sprintf(format, args...)) }
+
+func (p Policy) checkClaims(c *Claims) error {
+	for _, err := range []error{checkIdentifier("iss", c.Issuer), checkIdentifier("jti", c.ID), p.checkTimes(c), p.checkAudience(c)} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkIdentifier keeps out of storage and log what only a fault or an attack
+// puts into a name.
+func checkIdentifier(claim, value string) error {
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		return claimError("%s contains a control character", claim)
+	}
+	return nil
 }
 
 func (p Policy) checkTimes(c *Claims) error {
 	switch {
 	case !c.IssuedAt.IsZero() && p.Now.Add(Skew).Before(c.IssuedAt):
-		return errors.New("it was issued in the future (iat)")
+		return ClaimError("it was issued in the future (iat)")
 	case c.ExpiresAt.IsZero() && p.WithoutExpiry:
 		return nil
 	case c.ExpiresAt.IsZero():
-		return errors.New("exp is missing")
+		return ClaimError("exp is missing")
 	case !p.Now.Before(c.ExpiresAt.Add(Skew)):
-		return errors.New("it has expired")
+		return ClaimError("it has expired")
 	case c.ExpiresAt.After(p.Now.Add(MaxLife + Skew)):
-		return fmt.Errorf("it is valid for longer than %s (exp)", MaxLife)
+		return claimError("it is valid for longer than %s (exp)", MaxLife)
+	// One that was made to live a year is as good as stolen in its last hour too.
+	case !c.IssuedAt.IsZero() && c.ExpiresAt.Sub(c.IssuedAt) > MaxLife:
+		return claimError("it was issued to be valid for longer than %s (exp, iat)", MaxLife)
 	}
 	return nil
 }
 
 func (p Policy) checkAudience(c *Claims) error {
+	expected := strings.Join(p.Audiences, " or ")
+	if len(c.Audience) == 0 {
+		return claimError("aud is missing: it must be %s", expected)
+	}
 	for _, audience := range c.Audience {
 		if !slices.Contains(p.Audiences, audience) {
-			return fmt.Errorf("aud must be %s", strings.Join(p.Audiences, " or "))
+			return claimError("aud must be %s", expected)
 		}
-	}
-	if len(c.Audience) == 0 {
-		return errors.New("aud is missing")
 	}
 	return nil
 }
@@ -148,16 +183,19 @@ func checkShape(raw string) error {
 		if err != nil {
 			return err
 		}
-		members, err := uniqueMembers(decoded)
+		members, err := object.Read(decoded)
 		if err != nil {
-			return fmt.Errorf("its %s %w", name, err)
+			return fmt.Errorf("its %s is refused: %w", name, err)
 		}
-		if index == 0 && slices.Contains(members, "crit") {
+		if _, critical := members["crit"]; critical && index == 0 {
 			return errors.New("crit is not understood")
 		}
 	}
 	return nil
 }
+
+// object is what a header and a payload may be. Here the names count alone.
+var object = jsonobject.Rules{Members: MaxClaims, Fold: true, Known: func(string) bool { return false }}
 
 func part(raw string, index int) ([]byte, error) {
 	parts := strings.Split(raw, ".")
@@ -169,36 +207,6 @@ func part(raw string, index int) ([]byte, error) {
 		return nil, errors.New("it is not base64url")
 	}
 	return decoded, nil
-}
-
-// uniqueMembers returns the names of a JSON object's members.
-func uniqueMembers(text []byte) ([]string, error) {
-	malformed := errors.New("is not a JSON object")
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return nil, malformed
-	}
-	var names []string
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return nil, malformed
-		}
-		name, _ := token.(string)
-		// encoding/json matches names whatever their case.
-		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
-			return nil, fmt.Errorf("has the member %.20q twice", name)
-		}
-		names = append(names, name)
-		var skipped json.RawMessage
-		if err := decoder.Decode(&skipped); err != nil {
-			return nil, malformed
-		}
-	}
-	if _, err := decoder.Token(); err != nil {
-		return nil, malformed
-	}
-	return names, nil
 }
 
 // wordError keeps a parser's error from repeating parts of the token.

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -140,12 +141,49 @@ func TestAMemberTwiceIsRefused(t *testing.T) {
 	}
 }
 
+// TestTheCostOfAnAssertionGrowsWithItsLength: the names of its members were
+// compared each with each.
+func TestTheCostOfAnAssertionGrowsWithItsLength(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	keys := []string{publicPEM(t, &key.PublicKey)}
+	cost := func(members int) float64 {
+		payload := `{"iss":"app"` + strings.Repeat(`,"":1`, members) + `}`
+		encode := base64.RawURLEncoding.EncodeToString
+		raw := encode([]byte(`{"alg":"ES256"}`)) + "." + encode([]byte(payload)) + ".AAAA"
+		require.Less(t, len(raw), assertion.MaxLength)
+		return testing.AllocsPerRun(5, func() {
+			_, err := assertion.Verify(raw, keys, policy())
+			require.Error(t, err)
+		})
+	}
+	require.LessOrEqual(t, cost(2000), 8*cost(250))
+	require.Less(t, cost(2000), 100.)
+}
+
+func TestAnAssertionHasSixtyFourClaimsAtMost(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	keys := []string{publicPEM(t, &key.PublicKey)}
+	for more, taken := range map[int]bool{assertion.MaxClaims - len(goodClaims()): true, assertion.MaxClaims - len(goodClaims()) + 1: false} {
+		claims := goodClaims()
+		for i := range more {
+			claims[fmt.Sprint("claim", i)] = []string{"a", "b"}
+		}
+		raw, err := jwt.NewWithClaims(jwt.SigningMethodES256, claims).SignedString(key)
+		require.NoError(t, err)
+		_, err = assertion.Verify(raw, keys, policy())
+		require.Equal(t, taken, err == nil, "%v", err)
+	}
+}
+
 // FuzzVerify checks that nothing unsigned is ever taken and nothing panics.
 func FuzzVerify(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(f, err)
 	keys := []string{publicPEM(f, &key.PublicKey)}
 	f.Add("a.b.c")
+	f.Add("eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhXHUwMDAwIiwiSVNTIjoiYiJ9.AAAA")
 	f.Add("eyJhbGciOiJub25lIn0.eyJpc3MiOiJhcHAifQ.")
 	f.Add("eyJhbGciOiJFUzI1NiIsImNyaXQiOlsieCJdfQ.e30.AAAA")
 	f.Fuzz(func(t *testing.T, raw string) {

@@ -8,9 +8,9 @@ package audit
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
@@ -86,14 +86,13 @@ func (l *Log) Record(ctx context.Context, e Event) {
 	logger.LogAttrs(ctx, slog.LevelInfo, "audit", attributes...)
 }
 
-// SourceIP is the address of the peer of r. A forwarding header is not looked
-// at: anybody can send one.
+// SourceIP is the address that the request's log event has, so that both logs
+// say the same; without an event, the peer's.
 func SourceIP(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+	if remote := httpx.EventOf(r.Context()).Remote; remote != "" {
+		return remote
 	}
-	return host
+	return httpx.Peer(r)
 }
 
 func cleaned(values []string) []string {

@@ -29,9 +29,7 @@ type Assertions struct {
 }
 
 func (a *Assertions) client(ctx context.Context, c *credentials) (*Client, error) {
-	refuse := func(cause error) error {
-		return c.refuse("the client assertion is not accepted", cause)
-	}
+	refuse := c.refuseAssertion
 	issuer, err := assertion.Issuer(c.assertion)
 	if err != nil {
 		return nil, refuse(err)
@@ -50,9 +48,9 @@ func (a *Assertions) client(ctx context.Context, c *credentials) (*Client, error
 	case err != nil:
 		return nil, refuse(err)
 	case claims.Subject != issuer:
-		return nil, refuse(errors.New("sub differs from iss"))
+		return nil, refuse(assertion.ClaimError("sub differs from iss"))
 	case claims.ID == "":
-		return nil, refuse(errors.New("jti is missing"))
+		return nil, refuse(assertion.ClaimError("jti is missing"))
 	}
 	if err := a.Apps.Standing(app); err != nil {
 		return nil, c.refuse("the client is disabled", err)
@@ -63,7 +61,7 @@ func (a *Assertions) client(ctx context.Context, c *credentials) (*Client, error
 	unuse := func() { a.forgiven.add(use, until, a.Now()) }
 	switch {
 	case errors.Is(err, storage.ErrAlreadyExists) && !a.forgiven.take(use):
-		return nil, refuse(errors.New("jti was used before"))
+		return nil, refuse(assertion.ClaimError("jti was used before"))
 	case errors.Is(err, storage.ErrUnavailable):
 		unuse() // it may have been written all the same
 		return nil, fmt.Errorf("noting the use of an assertion: %w", err)
@@ -107,4 +105,14 @@ func (f *forgiven) take(u use) bool {
 	_, ok := f.uses[u]
 	delete(f.uses, u)
 	return ok
+}
+
+// refuseAssertion tells whoever holds the app's key what was wrong, such as
+// which aud is expected; to all others every assertion is refused alike.
+func (c *credentials) refuseAssertion(cause error) error {
+	var claim assertion.ClaimError
+	if errors.As(cause, &claim) {
+		return c.refuse("the client assertion is not accepted: "+claim.Error(), cause)
+	}
+	return c.refuse("the client assertion is not accepted", cause)
 }

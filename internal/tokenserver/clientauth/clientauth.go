@@ -80,8 +80,19 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 
 // Presented tells whether the request names or proves a client.
 func Presented(r *http.Request, p httpx.Parameters) bool {
+	return p["client_id"] != "" || Proves(r, p)
+}
+
+// Proves tells whether the request holds a credential, right or wrong. One that
+// is empty counts as absent, like any parameter.
+func Proves(r *http.Request, p httpx.Parameters) bool {
 	_, basic := basicHeader(r)
-	return basic || p["client_id"] != "" || p["client_secret"] != "" || p["client_assertion"] != ""
+	return basic || p["client_secret"] != "" || p["client_assertion"] != ""
+}
+
+// Parameters are those by which a client authenticates.
+func Parameters() []string {
+	return []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"}
 }
 
 // bySecret checks a client secret. An unknown client costs the same as a wrong
@@ -211,7 +222,8 @@ func (c *credentials) onlyOneMethod() error {
 
 func basicHeader(r *http.Request) (encoded string, ok bool) {
 	scheme, encoded, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.TrimSpace(encoded), strings.EqualFold(scheme, "Basic")
+	encoded = strings.TrimSpace(encoded)
+	return encoded, strings.EqualFold(scheme, "Basic") && encoded != ""
 }
 
 func decodeBasic(encoded string) (id, secret string, err error) {

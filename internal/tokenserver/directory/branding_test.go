@@ -46,7 +46,7 @@ func TestBrandingIsCheckedAndItsLogoRead(t *testing.T) {
 		}
 	}
 	for want, bad := range map[string]directory.BrandingConfig{
-		"organizations[0].branding.name: contains a control character (U+000A)":                                           {Name: "a\nb"},
+		"organizations[0].branding.name: contains a control character (U+000A)":                                         {Name: "a\nb"},
 		"organizations[0].branding.accentColor: must be a colour such as #4050d4, not \"red\"":                          {AccentColor: "red"},
 		"organizations[0].branding.helpContact: must be a mail address or an https address, not \"http://a\"":           {HelpContact: "http://a"},
 		"organizations[0].branding.helpContact: must be a mail address or an https address, not \"javascript:x@a\"":     {HelpContact: "javascript:x@a"},

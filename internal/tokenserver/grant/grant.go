@@ -21,6 +21,8 @@ type Request struct {
 	// Client is nil only for a grant that does not need it, when the request
 	// named none.
 	Client *clientauth.Client
+	// ClientID is what a request named beside an assertion, which proves nothing.
+	ClientID string
 	// Scopes are those asked for; none means all the client may have.
 	Scopes []string
 

@@ -98,8 +98,8 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	return result, g.useOnce(ctx, app, claims)
 }
 
-// app is the one that iss names. A client that authenticates beside its
-// assertion must be the same.
+// app is the one that iss names. A client that authenticates, or is named,
+// beside its assertion must be the same.
 func (g *JWTBearer) app(r *Request) (*clients.App, error) {
 	issuer, err := assertion.Issuer(r.Assertion)
 	if err != nil {
@@ -111,6 +111,8 @@ func (g *JWTBearer) app(r *Request) (*clients.App, error) {
 		return nil, refuseAssertion(errors.New("iss is no app"))
 	case r.Client != nil && r.Client.App.ClientID != issuer:
 		return nil, refuseAssertion(errors.New("iss differs from the client"))
+	case r.ClientID != "" && r.ClientID != issuer:
+		return nil, refuseAssertion(errors.New("iss differs from client_id"))
 	}
 	if err := g.Apps.Standing(app); err != nil {
 		return nil, refuseAssertion(err)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -23,10 +25,13 @@ type Event struct {
 	ClientID string
 	// GrantType is one of package oauth's, or empty.
 	GrantType string
-	failure   *oauth.Error
+	// Remote is the address of the caller: what a trusted proxy tells, else the
+	// peer's, without port.
+	Remote  string
+	failure *oauth.Error
 }
 
-// Fail notes why the request failed.
+// Fail notes why the request failed; nil: it did not.
 func (e *Event) Fail(failure *oauth.Error) { e.failure = failure }
 
 type eventKey struct{}
@@ -41,7 +46,10 @@ func EventOf(ctx context.Context) *Event {
 
 // Observer logs and measures requests.
 type Observer struct {
-	Logger   *slog.Logger
+	Logger *slog.Logger
+	// Source tells the caller's address where a trusted proxy gives a real one;
+	// nil: never.
+	Source   func(*http.Request) netip.Addr
 	duration *prometheus.HistogramVec
 }
 
@@ -63,12 +71,31 @@ func NewObserver(logger *slog.Logger, registry prometheus.Registerer) (*Observer
 func (o *Observer) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		event := &Event{}
+		event := &Event{Remote: o.remote(r)}
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
 		recorder := &statusRecorder{ResponseWriter: w}
 		o.serve(next, recorder, r)
 		o.record(r, recorder.status, event, time.Since(start))
 	})
+}
+
+func (o *Observer) remote(r *http.Request) string {
+	if o.Source != nil {
+		if address := o.Source(r); address.IsValid() {
+			return address.String()
+		}
+	}
+	return Peer(r)
+}
+
+// Peer is the address of whoever opened the connection, without port. Headers
+// are not looked at: anybody can send one.
+func Peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // serve turns a panic into server_error: one bad request must not end others.
@@ -102,7 +129,7 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 	level := slog.LevelInfo
 	attributes := []slog.Attr{
 		slog.String("method", boundedMethod(r.Method)), slog.String("route", route), slog.Int("status", status),
-		slog.Float64("duration_seconds", took.Seconds()), slog.String("remote", r.RemoteAddr),
+		slog.Float64("duration_seconds", took.Seconds()), slog.String("remote", event.Remote),
 	}
 	if event.ClientID != "" {
 		attributes = append(attributes, slog.String("client_id", event.ClientID))

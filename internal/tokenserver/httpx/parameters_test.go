@@ -22,10 +22,12 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
+var known = []string{"grant_type", "username", "password", "scope"}
+
 func read(contentType, body string) (httpx.Parameters, error) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
-	return httpx.ReadParameters(httptest.NewRecorder(), r)
+	return httpx.ReadParameters(httptest.NewRecorder(), r, known...)
 }
 
 const form, jsonType = "application/x-www-form-urlencoded", "application/json"
@@ -33,16 +35,23 @@ const form, jsonType = "application/x-www-form-urlencoded", "application/json"
 func TestReadParametersTakes(t *testing.T) {
 	want := httpx.Parameters{"grant_type": "password", "username": "jörg", "password": "a b&c"}
 	for name, row := range map[string]struct{ contentType, body string }{
-		"a form":                          {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
-		"a form with unknown parameters":  {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c&x=1"},
-		"a parameter without a value":     {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c&scope="},
-		"JSON":                            {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
-		"JSON with escapes":               {jsonType, `{"grant_type":"password","username":"j\u00f6rg","password":"a b\u0026c"}`},
-		"JSON with null":                  {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","scope":null}`},
-		"JSON with unknown members":       {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","x":{"y":[1,2]}}`},
-		"a media type in upper case":      {"Application/JSON; Charset=UTF-8", `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
-		"white space around JSON":         {jsonType, "\n {\"grant_type\":\"password\",\"username\":\"jörg\",\"password\":\"a b&c\"} \n"},
-		"a query that repeats parameters": {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"a form":                                {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"a form with unknown parameters":        {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c&x=1"},
+		"a parameter without a value":           {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c&scope="},
+		"JSON":                                  {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
+		"JSON with escapes":                     {jsonType, `{"grant_type":"password","username":"j\u00f6rg","password":"a b\u0026c"}`},
+		"JSON with null":                        {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","scope":null}`},
+		"JSON with unknown members":             {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","x":{"y":[1,2]}}`},
+		"a media type in upper case":            {"Application/JSON; Charset=UTF-8", `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
+		"white space around JSON":               {jsonType, "\n {\"grant_type\":\"password\",\"username\":\"jörg\",\"password\":\"a b&c\"} \n"},
+		"a repeated parameter of somebody else": {form, "x=1&x=2&grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"a name in another case":                {form, "SCOPE=x&grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"a parameter twice, once without value": {form, "grant_type=&grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"JSON with empty values":                {jsonType, `{"grant_type":"password","username":"jörg","password":"a b&c","scope":""}`},
+		"JSON with a name in another case":      {jsonType, `{"Scope":7,"grant_type":"password","username":"jörg","password":"a b&c"}`},
+		"utf8 without a hyphen":                 {form + ";charset=utf8", "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
+		"a charset in quotes":                   {jsonType + `; charset="UTF-8"`, `{"grant_type":"password","username":"jörg","password":"a b&c"}`},
+		"a query that repeats parameters":       {form, "grant_type=password&username=j%C3%B6rg&password=a+b%26c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := read(row.contentType, row.body)
@@ -55,7 +64,7 @@ func TestReadParametersTakes(t *testing.T) {
 // TestASlowBodyIsNotWaitedFor sends half a body and then nothing.
 func TestASlowBodyIsNotWaitedFor(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := httpx.ReadParameters(w, r)
+		_, err := httpx.ReadParameters(w, r, known...)
 		httpx.Error(w, r, err)
 	}))
 	server.Config.ReadTimeout = 50 * time.Millisecond
@@ -76,11 +85,59 @@ func TestASlowBodyIsNotWaitedFor(t *testing.T) {
 	require.JSONEq(t, `{"error":"invalid_request","error_description":"the body did not arrive in time"}`, string(body))
 }
 
+// counted tells how much of a body was read.
+type counted struct {
+	io.Reader
+	read int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+func TestABodyThatIsTooLongIsNotRead(t *testing.T) {
+	for name, row := range map[string]struct {
+		length int64
+		most   int
+	}{"of known length": {1 << 20, 0}, "in chunks": {-1, httpx.MaxParameterBytes + 1}} {
+		t.Run(name, func(t *testing.T) {
+			body := &counted{Reader: strings.NewReader(`{"x":"` + strings.Repeat("a", 1<<20) + `"}`)}
+			r := httptest.NewRequest(http.MethodPost, "/", body)
+			r.ContentLength = row.length
+			r.Header.Set("Content-Type", jsonType)
+			w := httptest.NewRecorder()
+			_, err := httpx.ReadParameters(w, r, known...)
+			var failure *oauth.Error
+			require.ErrorAs(t, err, &failure)
+			require.Equal(t, http.StatusRequestEntityTooLarge, failure.Status)
+			require.LessOrEqual(t, body.read, row.most)
+			require.Equal(t, "close", w.Header().Get("Connection"))
+		})
+	}
+}
+
+// TestTheCostOfAHostileBodyIsBounded counts what 1 MiB and 64 KiB cost.
+func TestTheCostOfAHostileBodyIsBounded(t *testing.T) {
+	cost := func(body string) float64 {
+		return testing.AllocsPerRun(3, func() { _, _ = read(jsonType, body) })
+	}
+	tooLong := `{"x":[` + strings.Repeat("1,", 1<<19) + `1]}`
+	require.Less(t, cost(tooLong), 60.)
+	for name, body := range map[string]string{
+		"elements": `{"x":[` + strings.Repeat("1,", 30_000) + `1]}`, "members": `{"x":{` + strings.Repeat(`"":1,`, 12_000) + `"":1}}`,
+		"depth": `{"x":` + strings.Repeat("[", 60_000) + `}`, "objects": `{"x":[` + strings.Repeat("{},", 20_000) + `1]}`,
+	} {
+		require.Less(t, cost(body), 400., name)
+	}
+}
+
 // FuzzReadParameters checks what every answer must be: parameters that a
 // database and a log can hold, or an OAuth error whose text RFC 6749 allows.
 func FuzzReadParameters(f *testing.F) {
 	for _, body := range []string{
-		"", "grant_type=a&grant_type=b", "scope=%ff", "a=%00", `{"grant_type":"a"}`, `{"scope":1}`, `{"a":{"a":1}`, `[]`, `{"scope":"\ud800"}`, "\xff",
+		"", "a;b=%&scope=%zz+&x=1&x=2", `{"scope":"","x":[{}],"SCOPE":1}`, "grant_type=a&grant_type=b", "scope=%ff", "a=%00", `{"grant_type":"a"}`, `{"scope":1}`, `{"a":{"a":1}`, `[]`, `{"scope":"\ud800"}`, "\xff",
 	} {
 		f.Add(true, body)
 		f.Add(false, body)

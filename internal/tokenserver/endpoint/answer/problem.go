@@ -20,6 +20,8 @@ import (
 type Problem struct {
 	Status  int
 	Message string
+	// Code is the error code of OAuth for the log; empty: as Status says.
+	Code string
 	// Challenge is the WWW-Authenticate header of a 401.
 	Challenge string
 	// Cause is logged and never sent.
@@ -56,6 +58,7 @@ func NotFound(format string, args ...any) error {
 func InsufficientScope(scopes []string, format string, args ...any) error {
 	return &Problem{
 		Status:    http.StatusUnauthorized,
+		Code:      oauth.CodeInsufficientScope,
 		Message:   fmt.Sprintf(format, args...),
 		Challenge: fmt.Sprintf("Bearer error=%q, scope=%q", oauth.CodeInsufficientScope, oauth.JoinScopes(scopes)),
 	}
@@ -65,7 +68,7 @@ func InsufficientScope(scopes []string, format string, args ...any) error {
 // challenge names no error when there was no token at all
 // (https://www.rfc-editor.org/rfc/rfc6750#section-3.1).
 func Unauthenticated(r *http.Request, refused *oauth.Error) error {
-	p := &Problem{Status: refused.Status, Message: refused.Description, Cause: refused.Cause}
+	p := &Problem{Status: refused.Status, Message: refused.Description, Code: refused.Code, Cause: refused.Cause}
 	switch {
 	case refused.Status != http.StatusUnauthorized:
 	case r.Header.Get("Authorization") == "":
@@ -76,14 +79,32 @@ func Unauthenticated(r *http.Request, refused *oauth.Error) error {
 	return p
 }
 
-// Fail writes the error body. A database that does not answer is 503 and worth
-// repeating; what is no Problem otherwise is a fault of ours, and its text stays
-// in the log.
+// logged is what the request's log event says of it.
+func (p *Problem) logged() *oauth.Error {
+	code := p.Code
+	switch {
+	case code != "":
+	case p.Status == http.StatusUnauthorized:
+		code = oauth.CodeInvalidToken
+	case p.Status == http.StatusServiceUnavailable:
+		code = oauth.CodeTemporarilyUnavailable
+	case p.Status >= http.StatusInternalServerError:
+		code = oauth.CodeServerError
+	default:
+		code = oauth.CodeInvalidRequest
+	}
+	return &oauth.Error{Code: code, Description: p.Message, Status: p.Status, Cause: p.Cause}
+}
+
+// Fail writes the error body and notes the failure in the request's log event. A
+// database that does not answer is 503 and worth repeating; what is no Problem
+// otherwise is a fault of ours, and its text stays in the log.
 func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError {
 		logger.ErrorContext(r.Context(), "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+	httpx.EventOf(r.Context()).Fail(p.logged())
 	if p.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", p.Challenge)
 	}

@@ -46,7 +46,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 
 func (e *Endpoint) introspect(w http.ResponseWriter, r *http.Request) (oauth.Introspection, error) {
 	none := oauth.Introspection{}
-	parameters, err := httpx.ReadParameters(w, r)
+	parameters, err := httpx.ReadParameters(w, r, append(clientauth.Parameters(), "token", "token_type_hint")...)
 	if err != nil {
 		return none, err
 	}

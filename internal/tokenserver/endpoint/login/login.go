@@ -86,7 +86,7 @@ func (e *Endpoint) login(w http.ResponseWriter, r *http.Request) {
 
 // read takes the credentials as JSON or as a form.
 func read(w http.ResponseWriter, r *http.Request) (username, password string, err error) {
-	parameters, err := httpx.ReadParameters(w, r)
+	parameters, err := httpx.ReadParameters(w, r, "username", "password")
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
 		return "", "", answer.Problemf(refused.Status, "%s", refused.Description)

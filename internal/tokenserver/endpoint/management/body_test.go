@@ -39,14 +39,15 @@ func TestBodiesThatAreNoObject(t *testing.T) {
 		"a cut object names its end":          {`{"client_name":`, "malformed JSON at line 1, column 16: unexpected end of JSON input"},
 		"a stray comma has a position":        {"{\n \"a\": 1,\n}", "malformed JSON at line 3, column 2: invalid character '}' looking for beginning of object key string"},
 		"a second value after the object":     {`{} {}`, "malformed JSON at line 1, column 5: invalid character '{' after top-level value"},
-		"an array":                            {`[]`, "the body must be a JSON object, got an array"},
-		"a string":                            {`"x"`, "the body must be a JSON object, got a string"},
-		"null":                                {`null`, "the body must be a JSON object, got null"},
-		"a member twice":                      {`{"enabled":true,"enabled":false}`, "enabled appears twice"},
-		"a member twice in spite of escaping": {`{"enabled":true,"\u0065nabled":false}`, "enabled appears twice"},
-		"a nested member twice":               {`{"scopes":[{"scope":"a","scope":"b"}]}`, "scopes[0].scope appears twice"},
-		"bytes that are not UTF-8":            {"{\"client_name\":\"\xff\"}", "the body is not valid UTF-8 at line 1, column 17"},
-		"nesting without end":                 {`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, "x[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]: nested too deep"},
+		"an array":                            {`[]`, "the body: it must be a JSON object, got an array"},
+		"a string":                            {`"x"`, "the body: it must be a JSON object, got a string"},
+		"a member twice":                      {`{"enabled":true,"enabled":false}`, "enabled: appears twice at line 1, column 17"},
+		"a member twice in spite of escaping": {`{"enabled":true,"\u0065nabled":false}`, "enabled: appears twice at line 1, column 17"},
+		"a nested member twice":               {`{"scopes":[{"scope":"a","scope":"b"}]}`, "scopes[0].scope: appears twice at line 1, column 25"},
+		"NUL in a name":                       {`{"client_name":"a\u0000b"}`, "client_name: has a NUL character at line 1, column 18"},
+		"more members than anybody needs":     {`{"x":[` + strings.Repeat(`{"a":1},`, 10_000) + `1]}`, "x[9999]: has more than 10000 members at line 1, column 80000"},
+		"bytes that are not UTF-8":            {"{\"client_name\":\"\xff\"}", "the body: it is not valid UTF-8 at line 1, column 17"},
+		"nesting without end":                 {`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, "x[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]: nested too deep at line 1, column 21"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseObject([]byte(test.body))
@@ -56,7 +57,7 @@ func TestBodiesThatAreNoObject(t *testing.T) {
 }
 
 func TestTheEmptyBodyIsTheEmptyObject(t *testing.T) {
-	for _, body := range []string{"", " \n", "{}"} {
+	for _, body := range []string{"", " \n", "{}", "null", " null\n"} {
 		object, err := parseObject([]byte(body))
 		require.NoError(t, err)
 		require.Empty(t, object)
@@ -73,7 +74,7 @@ func TestMembersThatAreRefused(t *testing.T) {
 		"null as a name":                         {`{"client_name":null}`, "client_name: expected a string, got null"},
 		"a blank name":                           {`{"client_name":" "}`, "client_name: must not be blank"},
 		"a long name":                            {`{"client_name":"` + long[:257] + `"}`, "client_name: is 257 bytes long, at most 256 are allowed"},
-		"NUL in a name":                          {`{"client_name":"a\u0000b"}`, "client_name: contains a control character (U+0000)"},
+		"a control character in a name":          {`{"client_name":"a\u0001b"}`, "client_name: contains a control character (U+0001)"},
 		"a line break in a name":                 {`{"client_name":"a\nb"}`, "client_name: contains a control character (U+000A)"},
 		"a name that turns the page around":      {`{"client_name":"Pay\u202eroll"}`, "client_name: contains a format character (U+202E), which is invisible and changes what is seen"},
 		"a name that hides a character":          {`{"client_name":"Pay\u200broll"}`, "client_name: contains a format character (U+200B), which is invisible and changes what is seen"},
@@ -227,7 +228,7 @@ func TestPatchedScopes(t *testing.T) {
 
 func FuzzAppBody(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"client_name":"GitProxy","grant_types":["refresh_token","authorization_code"],"redirect_uris":["https://example.com/"],"scopes":["profile","offline_access"],"public_keys":[],"audience":"internal"}`,
+		`{}`, `null`, `{"a":"\u0000"}`, `{"client_name":"GitProxy","grant_types":["refresh_token","authorization_code"],"redirect_uris":["https://example.com/"],"scopes":["profile","offline_access"],"public_keys":[],"audience":"internal"}`,
 		`{"scopes":[{"scope":"view:environment","context_params":{"org":"o","envId":"e"}}]}`, `{"refresh_grace_seconds":1e2}`,
 		`{"clientName":""}`, `{"a":{"a":[[]]}}`, "\xff", `{"public_keys":["-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"]}`, `{"x":"\ud800"}`,
 	} {

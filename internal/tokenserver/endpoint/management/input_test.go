@@ -29,7 +29,7 @@ func TestBadInput(t *testing.T) {
 		message            string
 	}{
 		"malformed JSON":                    {"POST", bareApps, `{"client_name":`, 400, "malformed JSON at line 1, column 16: unexpected end of JSON input"},
-		"an array as body":                  {"POST", bareApps, `[]`, 400, "the body must be a JSON object, got an array"},
+		"an array as body":                  {"POST", bareApps, `[]`, 400, "the body: it must be a JSON object, got an array"},
 		"no body":                           {"POST", bareApps, ``, 400, "client_name: is required"},
 		"no grant type":                     {"POST", bareApps, `{"client_name":"x"}`, 400, "grant_types: is required and must not be empty"},
 		"an empty list of grant types":      {"PATCH", one, `{"grant_types":[]}`, 400, "grant_types: is required and must not be empty"},
@@ -53,8 +53,8 @@ func TestBadInput(t *testing.T) {
 		"an offset below zero":              {"GET", bareApps + "?offset=-1", ``, 400, "query parameter offset: must be a whole number from 0 to 2147483647"},
 		"an offset that is no number":       {"GET", one + "/scopes?offset=x", ``, 400, "query parameter offset: must be a whole number from 0 to 2147483647"},
 		"a search with NUL":                 {"GET", bareApps + "?search=%00", ``, 400, "query parameter search: contains a control character (U+0000)"},
-		"a search that is not UTF-8":        {"GET", bareApps + "?search=%ff", ``, 400, "query parameter search: is not valid UTF-8"},
-		"a malformed query":                 {"GET", bareApps + "?search=%zz", ``, 400, "the query is malformed"},
+		"a search that is not UTF-8":        {"GET", bareApps + "?search=%ff", ``, 400, "the query: the parameter search is not valid UTF-8"},
+		"a filter twice":                    {"GET", bareApps + "?search=a&search=b", ``, 400, "query parameter search: is given more than once"},
 		"an unknown app":                    {"GET", bareApps + "/" + strings.Repeat("0", 32), ``, 404, "no such connected app"},
 		"an id with NUL":                    {"GET", bareApps + "/%00", ``, 404, "no such connected app"},
 		"an id that is not UTF-8":           {"DELETE", bareApps + "/%ff", ``, 404, "no such connected app"},
@@ -62,7 +62,7 @@ func TestBadInput(t *testing.T) {
 		"an unknown secret":                 {"DELETE", one + "/secrets/x", ``, 404, "no such secret"},
 		"another method on the collection":  {"PUT", bareApps, `{}`, 405, "this method is not possible here; use GET, POST"},
 		"another method on the app":         {"POST", one, `{}`, 405, "this method is not possible here; use DELETE, GET, PATCH"},
-		"a body of more than 1 MiB":         {"POST", bareApps, `{"x":"` + strings.Repeat("x", 1<<20) + `"}`, 413, "the body is larger than 1048576 bytes"},
+		"a body of more than 1 MiB":         {"POST", bareApps, `{"x":"` + strings.Repeat("x", 1<<20) + `"}`, 413, "the body is longer than 1024 KiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.call("admin", test.method, test.path, test.body).refused(t, test.status, test.message)
@@ -76,6 +76,7 @@ func TestContentTypes(t *testing.T) {
 	s := start(t)
 	for contentType, want := range map[string]int{
 		"": 201, "application/json": 201, "application/json;charset=UTF-8": 201, "application/merge-patch+json": 201,
+		"application/json; charset=\"utf8\"": 201, "application/json; charset=latin1": 415,
 		"application/x-www-form-urlencoded": 415, "text/plain": 415, "multipart/form-data; boundary=x": 415, "json": 415, ";": 415,
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+bareApps, strings.NewReader(userApp))
@@ -116,10 +117,10 @@ func TestLimits(t *testing.T) {
 		require.Equal(t, []oauth.ContextScope{{Scope: "s:998"}, {Scope: "s:999"}}, page.Data)
 		require.JSONEq(t, `{"data":[],"total":1001}`, s.call("admin", http.MethodGet, one+"?offset=5000", "").body)
 	})
-	t.Run("two thousand apps and no more", func(t *testing.T) {
+	t.Run("ten thousand apps and no more", func(t *testing.T) {
 		s.endpoint.Apps = full{s.endpoint.Apps}
 		s.call("admin", http.MethodPost, bareApps, userApp).
-			refused(t, http.StatusBadRequest, "the organization has 2000 apps, the most possible; delete those that are not used")
+			refused(t, http.StatusBadRequest, "the organization has 10000 apps, the most possible; delete those that are not used")
 	})
 }
 
@@ -129,7 +130,7 @@ type appRole interface{ storage.Apps }
 // full is a storage that holds as many apps as an organization may have.
 type full struct{ appRole }
 
-func (full) CountApps(context.Context, string) (int, error) { return 2000, nil }
+func (full) CountApps(context.Context, string) (int, error) { return 10_000, nil }
 
 // broken is a storage that has gone away.
 type broken struct{ appRole }

@@ -4,116 +4,36 @@ package management
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"unicode/utf8"
 
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/jsonobject"
 )
 
-// maxDepth is how deep a body may nest; the deepest valid one is
-// {"scopes":[{"context_params":{…}}]}.
-const maxDepth = 16
+// bodies are what a body may be. A thousand scopes with their contexts have
+// five thousand members.
+var bodies = jsonobject.Rules{Members: 10_000}
 
-// parseObject reads one JSON object strictly: valid UTF-8, no name twice in an
-// object, nothing after its end. Numbers stay json.Number. The empty body is
-// the empty object.
+// parseObject reads the JSON object of a body. The empty body and null, which
+// generated clients send when there is none, are the empty object.
 func parseObject(body []byte) (map[string]any, error) {
-	if len(bytes.TrimSpace(body)) == 0 {
+	if absent(body) {
 		return map[string]any{}, nil
 	}
-	if at := invalidUTF8(body); at >= 0 {
-		return nil, answer.BadRequest("the body is not valid UTF-8 at %s", position(body, at))
+	object, err := bodies.Read(body)
+	var wrong *jsonobject.Error
+	switch {
+	case err == nil:
+		return object, nil
+	case errors.As(err, &wrong) && (wrong.Kind == jsonobject.Malformed || wrong.Path != ""):
+		return nil, answer.BadRequest("%v", err)
 	}
-	if err := checkSyntax(body); err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	v, err := parseValue(d, "", 0)
-	if err != nil {
-		return nil, err
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return nil, answer.BadRequest("the body must be a JSON object, got %s", kindOf(v))
-	}
-	return object, nil
+	return nil, answer.BadRequest("the body: %v", err)
 }
 
-// checkSyntax reports malformed JSON with its position, which the token reader
-// does not always know.
-func checkSyntax(body []byte) error {
-	var raw json.RawMessage
-	err := json.Unmarshal(body, &raw)
-	if err == nil {
-		return nil
-	}
-	at := len(body)
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		at = int(syntax.Offset)
-	}
-	return answer.BadRequest("malformed JSON at %s: %v", position(body, at), err)
-}
-
-// parseValue reads the next value; path names it in messages.
-func parseValue(d *json.Decoder, path string, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, answer.BadRequest("%s: nested too deep", path)
-	}
-	token, err := d.Token()
-	if err != nil {
-		return nil, answer.BadRequest("malformed JSON after byte %d", d.InputOffset())
-	}
-	switch token {
-	case json.Delim('{'):
-		return parseMembers(d, path, depth)
-	case json.Delim('['):
-		return parseElements(d, path, depth)
-	}
-	return token, nil
-}
-
-func parseMembers(d *json.Decoder, path string, depth int) (any, error) {
-	object := map[string]any{}
-	for d.More() {
-		token, err := d.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return nil, answer.BadRequest("malformed JSON after byte %d", d.InputOffset())
-		}
-		if _, twice := object[name]; twice {
-			return nil, answer.BadRequest("%s appears twice", join(path, name))
-		}
-		if object[name], err = parseValue(d, join(path, name), depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return object, closing(d)
-}
-
-func parseElements(d *json.Decoder, path string, depth int) (any, error) {
-	array := []any{}
-	for d.More() {
-		v, err := parseValue(d, element(path, len(array)), depth+1)
-		if err != nil {
-			return nil, err
-		}
-		array = append(array, v)
-	}
-	return array, closing(d)
-}
-
-// closing consumes the closing bracket.
-func closing(d *json.Decoder) error {
-	if _, err := d.Token(); err != nil && !errors.Is(err, io.EOF) {
-		return answer.BadRequest("malformed JSON after byte %d", d.InputOffset())
-	}
-	return nil
-}
+// absent tells whether a body says nothing.
+func absent(body []byte) bool { return len(bytes.TrimSpace(body)) == 0 || jsonobject.IsNull(body) }
 
 func join(path, name string) string {
 	name = shorten(name)
@@ -125,18 +45,7 @@ func join(path, name string) string {
 
 func element(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
-// shorten keeps a caller's own word from filling the message.
-func shorten(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
+func shorten(s string) string { return jsonobject.Shorten(s) }
 
 // kindOf names a JSON value for a person.
 func kindOf(v any) string {
@@ -153,26 +62,4 @@ func kindOf(v any) string {
 		return "an object"
 	}
 	return "a number"
-}
-
-func invalidUTF8(b []byte) int {
-	if utf8.Valid(b) {
-		return -1
-	}
-	for i := 0; i < len(b); {
-		r, size := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i
-		}
-		i += size
-	}
-	return -1
-}
-
-// position is the line and column, counted from 1, of byte offset at.
-func position(body []byte, at int) string {
-	before := body[:min(at, len(body))]
-	line := bytes.Count(before, []byte{'\n'}) + 1
-	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return fmt.Sprintf("line %d, column %d", line, column)
 }

@@ -4,57 +4,69 @@ package management
 
 import (
 	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
-	"strings"
 
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 const maxBody = 1 << 20
 
-// object reads the JSON object of the request's body, at most maxBody bytes.
+// object reads the JSON object of the request's body.
 func (c *call) object() (map[string]any, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, answer.Problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", maxBody)
-	case err != nil:
-		return nil, &answer.Problem{Status: http.StatusBadRequest, Message: "the body ended early", Cause: err}
-	}
-	if len(body) > 0 && !isJSON(c.r.Header.Get("Content-Type")) {
-		return nil, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON: send Content-Type application/json")
+	body, err := c.body()
+	if err != nil {
+		return nil, err
 	}
 	return parseObject(body)
 }
 
-// isJSON takes application/json with any parameter, other JSON types, and a
-// missing header.
-func isJSON(contentType string) bool {
-	if contentType == "" {
-		return true
+// body reads at most maxBody bytes of JSON. A missing Content-Type is as good as
+// the right one: there is nothing else it could be.
+func (c *call) body() ([]byte, error) {
+	body, err := httpx.ReadBody(c.w, c.r, maxBody)
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return nil, &answer.Problem{Status: refused.Status, Message: refused.Description, Cause: refused.Cause}
 	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
+	media, ok := httpx.MediaType(c.r)
+	if len(body) > 0 && (!ok || media != "" && !httpx.IsJSON(media)) {
+		return nil, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON: send Content-Type application/json")
+	}
+	return body, err
 }
 
-// query returns the parameters of the URL; a malformed query is refused, for a
-// lost filter would answer with the wrong apps.
+// queryParameters are those of all operations; one that an operation does not
+// use is ignored like any that is not ours.
+func queryParameters() []string {
+	return []string{"offset", "limit", "search", "external_id", "orgId", "resetSecret", "includeUsage"}
+}
+
+// query returns our parameters of the URL. One without a value counts as
+// absent. A repeated one is refused, for a lost filter would answer with the
+// wrong apps.
 func (c *call) query() (url.Values, error) {
-	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	sent, err := httpx.ParseForm(c.r.URL.RawQuery)
 	if err != nil {
-		return nil, answer.BadRequest("the query is malformed")
+		return nil, answer.BadRequest("the query: %v", err)
 	}
-	for name, list := range values {
-		for _, value := range list {
-			if err := checkLine("query parameter "+shorten(name), value, maxExternalID); err != nil {
-				return nil, err
-			}
+	values := url.Values{}
+	for _, name := range queryParameters() {
+		list := slices.DeleteFunc(sent[name], func(value string) bool { return value == "" })
+		switch {
+		case len(list) == 0:
+			continue
+		case len(list) > 1:
+			return nil, answer.BadRequest("query parameter %s: is given more than once", name)
 		}
+		if err := checkLine("query parameter "+name, list[0], maxExternalID); err != nil {
+			return nil, err
+		}
+		values.Set(name, list[0])
 	}
 	return values, nil
 }

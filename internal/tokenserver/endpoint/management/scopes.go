@@ -38,30 +38,57 @@ func (e *Endpoint) listScopes(ctx context.Context, c *call) error {
 
 // replaceScopes is PUT: exactly these.
 func (e *Endpoint) replaceScopes(ctx context.Context, c *call) error {
-	return e.changeScopes(ctx, c, func(_, sent []storage.ContextScope) []storage.ContextScope { return sent })
+	return e.changeScopes(ctx, c, scopeChange{
+		purpose: `with all that the app is to have; {"scopes":[]} or {} takes all away`, emptyIsAll: true,
+		combine: func(_, sent []storage.ContextScope) []storage.ContextScope { return sent },
+	})
 }
 
 // addScopes is PATCH: these as well.
 func (e *Endpoint) addScopes(ctx context.Context, c *call) error {
-	return e.changeScopes(ctx, c, unionScopes)
+	return e.changeScopes(ctx, c, scopeChange{purpose: "with those to add", combine: unionScopes})
 }
 
 // removeScopes is DELETE with a body: not these.
 func (e *Endpoint) removeScopes(ctx context.Context, c *call) error {
-	return e.changeScopes(ctx, c, withoutScopes)
+	return e.changeScopes(ctx, c, scopeChange{purpose: "with those to remove", combine: withoutScopes})
 }
 
-func (e *Endpoint) changeScopes(
-	ctx context.Context, c *call, combine func(current, sent []storage.ContextScope) []storage.ContextScope,
-) error {
-	object, err := c.object()
+// scopeChange is what a method makes of the scopes of the body.
+type scopeChange struct {
+	// purpose says in a refusal what to send.
+	purpose string
+	// emptyIsAll takes {} for the empty list: so the community provider says that
+	// all scopes are removed (contract section 3.4).
+	emptyIsAll bool
+	combine    func(current, sent []storage.ContextScope) []storage.ContextScope
+}
+
+// read takes a list that the body names, and nothing for one that it does not:
+// what GET answered, or a body that got lost, must not take scopes away.
+func (change scopeChange) read(body []byte) ([]storage.ContextScope, error) {
+	object, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := foldedNames("scopes").refuse("the body", object); err != nil {
+		return nil, err
+	}
+	switch list := object["scopes"]; {
+	case list != nil:
+		return readScopes("scopes", list)
+	case change.emptyIsAll && len(object) == 0 && !absent(body):
+		return nil, nil
+	}
+	return nil, answer.BadRequest(`scopes: is required: send {"scopes":[…]} %s`, change.purpose)
+}
+
+func (e *Endpoint) changeScopes(ctx context.Context, c *call, change scopeChange) error {
+	body, err := c.body()
 	if err != nil {
 		return err
 	}
-	if err := foldedNames("scopes").refuse("the body", object); err != nil {
-		return err
-	}
-	sent, err := readScopes("scopes", object["scopes"])
+	sent, err := change.read(body)
 	if err != nil {
 		return err
 	}
@@ -74,7 +101,7 @@ func (e *Endpoint) changeScopes(
 			return err
 		}
 		before, current := *app, scopesOf(app)
-		list := combine(current, sent)
+		list := change.combine(current, sent)
 		if err := checkPlain(app, "scopes", list); err != nil {
 			return err
 		}

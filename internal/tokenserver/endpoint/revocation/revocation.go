@@ -46,7 +46,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 // no error: what the client wants is so
 // (https://www.rfc-editor.org/rfc/rfc7009#section-2.2).
 func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
-	parameters, err := httpx.ReadParameters(w, r)
+	parameters, err := httpx.ReadParameters(w, r, append(clientauth.Parameters(), "token", "token_type_hint")...)
 	if err != nil {
 		return err
 	}

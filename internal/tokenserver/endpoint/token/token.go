@@ -51,7 +51,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Result, error) {
-	parameters, err := httpx.ReadParameters(w, r)
+	parameters, err := httpx.ReadParameters(w, r, append(clientauth.Parameters(), grantParameters()...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,8 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	if e.Source != nil {
 		request.Source = e.Source(r)
 	}
-	if chosen.NeedsClient() || clientauth.Presented(r, parameters) {
+	// A name beside an assertion is not yet an attempt to authenticate.
+	if request.ClientID = parameters["client_id"]; chosen.NeedsClient() || clientauth.Proves(r, parameters) {
 		if request.Client, err = e.Clients.Authenticate(r, parameters); err != nil {
 			return nil, err
 		}
@@ -92,6 +93,13 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	}
 	event.ClientID = result.App.ClientID
 	return result, nil
+}
+
+// grantParameters are those of all grants.
+func grantParameters() []string {
+	return []string{
+		"grant_type", "scope", "code", "redirect_uri", "code_verifier", "refresh_token", "username", "password", "assertion",
+	}
 }
 
 func (e *Endpoint) grant(grantType string) (grant.Grant, error) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package source finds the address a request really came from, behind proxies
-// that are trusted to tell it.
-package source
+package httpx
 
 import (
 	"net/http"
@@ -13,7 +11,7 @@ import (
 // Proxies are the networks whose X-Forwarded-For is believed.
 type Proxies []netip.Prefix
 
-// Of returns the nearest address that is not a trusted proxy's. It is invalid
+// Of returns where a request really came from: the nearest address that is not a trusted proxy's. It is invalid
 // when the request did not come through one, or when the header does not tell:
 // whoever connects directly may be anything that shares an address.
 func (p Proxies) Of(r *http.Request) netip.Addr {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package source_test
+package httpx_test
 
 import (
 	"net/http"
@@ -10,11 +10,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"connectedapps.dev/operator/internal/tokenserver/source"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 func TestOnlyTrustedProxiesTellTheSource(t *testing.T) {
-	proxies := source.Proxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	proxies := httpx.Proxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	for name, test := range map[string]struct {
 		peer    string
 		headers []string

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+// ReadBody reads a request's body of at most limit bytes. The error is an
+// *oauth.Error: 413, 408 or 400. Of a body that is too long no more than the
+// limit is read, and the connection ends with the answer.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, tooLarge(w, limit)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var more *http.MaxBytesError
+	switch {
+	case err == nil:
+		return body, nil
+	case errors.As(err, &more):
+		return nil, tooLarge(w, limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Description: "the body did not arrive in time", Status: http.StatusRequestTimeout,
+		}
+	}
+	return nil, oauth.Errorf(oauth.CodeInvalidRequest, "the body could not be read").WithCause(err)
+}
+
+func tooLarge(w http.ResponseWriter, limit int64) error {
+	// Otherwise net/http would go on reading, to keep the connection.
+	w.Header().Set("Connection", "close")
+	return &oauth.Error{
+		Code: oauth.CodeInvalidRequest, Description: fmt.Sprintf("the body is longer than %d KiB", limit>>10),
+		Status: http.StatusRequestEntityTooLarge,
+	}
+}

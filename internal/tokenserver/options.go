@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"net/http"
+
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+)
+
+// options answers OPTIONS for every path: each endpoint refuses that method and
+// says in Allow what it takes, which is what was asked.
+// https://www.rfc-editor.org/rfc/rfc9110#section-9.3.7
+func options(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodOptions {
+			next.ServeHTTP(w, r)
+			return
+		}
+		o := &optionsWriter{ResponseWriter: w}
+		next.ServeHTTP(o, r)
+		if o.answered {
+			httpx.EventOf(r.Context()).Fail(nil)
+		}
+	})
+}
+
+// optionsWriter turns a 405 with Allow into a 204 without a body.
+type optionsWriter struct {
+	http.ResponseWriter
+	answered bool
+}
+
+func (o *optionsWriter) WriteHeader(status int) {
+	if status == http.StatusMethodNotAllowed && o.Header().Get("Allow") != "" {
+		o.answered = true
+		o.Header().Del("Content-Type")
+		o.Header().Del("Content-Length")
+		status = http.StatusNoContent
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+func (o *optionsWriter) Write(data []byte) (int, error) {
+	if o.answered {
+		return len(data), nil
+	}
+	return o.ResponseWriter.Write(data)
+}
+
+// unambiguousEnd ends the connection after a request in chunks. Should it have
+// had a Content-Length as well, a proxy in front may have seen another end of
+// it than we did, and what follows would be somebody's smuggled request; but
+// net/http drops that header before anybody sees it. Clients of this server
+// know the length of what they send.
+// https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+func unambiguousEnd(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
