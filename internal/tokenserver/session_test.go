@@ -148,7 +148,7 @@ func TestAnEmptyFieldIsNamed(t *testing.T) {
 	require.Contains(t, page.body, `<a href="#password">Enter your password</a>`)
 	require.Contains(t, page.body, `aria-describedby="username-error"`)
 	large := v.do(http.MethodPost, "/accounts/sign-in", url.Values{"username": {strings.Repeat("x", 1<<17)}})
-	require.Equal(t, http.StatusBadRequest, large.StatusCode)
+	require.Equal(t, http.StatusRequestEntityTooLarge, large.StatusCode)
 	require.Contains(t, large.body, "We could not read what was sent")
 }
 

@@ -71,18 +71,15 @@ func Issuer(raw string) (string, error) {
 	return c.Issuer, checkIdentifier("iss", c.Issuer)
 }
 
-// Verify checks the signature against the PEM keys and the claims against the
-// policy. The error says what was wrong and holds nothing of the assertion
+// Verify checks the signature against the keys and the claims against the policy. The error says what was wrong and holds nothing of the assertion
 // beyond its names; it is a ClaimError when the signature was right.
-func Verify(raw string, pemKeys []string, policy Policy) (*Claims, error) {
+func Verify(raw string, keys []crypto.PublicKey, policy Policy) (*Claims, error) {
 	if err := checkShape(raw); err != nil {
 		return nil, err
 	}
 	candidates := jwt.VerificationKeySet{}
-	for _, text := range pemKeys {
-		if key, err := ParsePublicKey([]byte(text)); err == nil {
-			candidates.Keys = append(candidates.Keys, key)
-		}
+	for _, key := range keys {
+		candidates.Keys = append(candidates.Keys, key)
 	}
 	if len(candidates.Keys) == 0 {
 		return nil, errors.New("the app has no public key")

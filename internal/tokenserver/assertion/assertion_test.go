@@ -48,7 +48,7 @@ func TestVerifyTakesEveryAsymmetricAlgorithm(t *testing.T) {
 	edPublic, edKey, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	// The app has several keys; the assertion names none.
-	keys := []string{"not a key", publicPEM(t, &rsaKey.PublicKey), publicPEM(t, &ecKey.PublicKey), publicPEM(t, edPublic)}
+	keys := []crypto.PublicKey{&rsaKey.PublicKey, &ecKey.PublicKey, edPublic}
 	for method, key := range map[jwt.SigningMethod]any{
 		jwt.SigningMethodRS256: rsaKey, jwt.SigningMethodPS384: rsaKey, jwt.SigningMethodES256: ecKey, jwt.SigningMethodEdDSA: edKey,
 	} {
@@ -69,7 +69,7 @@ func TestVerifyRefuses(t *testing.T) {
 	require.NoError(t, err)
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	keys := []string{publicPEM(t, &key.PublicKey)}
+	keys := []crypto.PublicKey{&key.PublicKey}
 	sign := func(change jwt.MapClaims, header map[string]any) string {
 		claims := goodClaims()
 		for name, value := range change {
@@ -85,7 +85,7 @@ func TestVerifyRefuses(t *testing.T) {
 		require.NoError(t, err)
 		return raw
 	}
-	hmacRaw, err := jwt.NewWithClaims(jwt.SigningMethodHS256, goodClaims()).SignedString([]byte(keys[0]))
+	hmacRaw, err := jwt.NewWithClaims(jwt.SigningMethodHS256, goodClaims()).SignedString([]byte(publicPEM(t, &key.PublicKey)))
 	require.NoError(t, err)
 	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, goodClaims()).SignedString(jwt.UnsafeAllowNoneSignatureType)
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestAMemberTwiceIsRefused(t *testing.T) {
 			unsigned := encode([]byte(`{"alg":"ES256"}`)) + "." + encode([]byte(payload))
 			signature, err := jwt.SigningMethodES256.Sign(unsigned, key)
 			require.NoError(t, err)
-			_, err = assertion.Verify(unsigned+"."+encode(signature), []string{publicPEM(t, &key.PublicKey)}, policy())
+			_, err = assertion.Verify(unsigned+"."+encode(signature), []crypto.PublicKey{&key.PublicKey}, policy())
 			require.ErrorContains(t, err, "twice")
 		})
 	}
@@ -146,7 +146,7 @@ func TestAMemberTwiceIsRefused(t *testing.T) {
 func TestTheCostOfAnAssertionGrowsWithItsLength(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	keys := []string{publicPEM(t, &key.PublicKey)}
+	keys := []crypto.PublicKey{&key.PublicKey}
 	cost := func(members int) float64 {
 		payload := `{"iss":"app"` + strings.Repeat(`,"":1`, members) + `}`
 		encode := base64.RawURLEncoding.EncodeToString
@@ -164,7 +164,7 @@ func TestTheCostOfAnAssertionGrowsWithItsLength(t *testing.T) {
 func TestAnAssertionHasSixtyFourClaimsAtMost(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	keys := []string{publicPEM(t, &key.PublicKey)}
+	keys := []crypto.PublicKey{&key.PublicKey}
 	for more, taken := range map[int]bool{assertion.MaxClaims - len(goodClaims()): true, assertion.MaxClaims - len(goodClaims()) + 1: false} {
 		claims := goodClaims()
 		for i := range more {
@@ -181,7 +181,7 @@ func TestAnAssertionHasSixtyFourClaimsAtMost(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(f, err)
-	keys := []string{publicPEM(f, &key.PublicKey)}
+	keys := []crypto.PublicKey{&key.PublicKey}
 	f.Add("a.b.c")
 	f.Add("eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhXHUwMDAwIiwiSVNTIjoiYiJ9.AAAA")
 	f.Add("eyJhbGciOiJub25lIn0.eyJpc3MiOiJhcHAifQ.")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
@@ -74,7 +75,7 @@ func LocalQuery(address string) (url.Values, bool) {
 	if !ok {
 		return nil, false
 	}
-	query, err := url.ParseQuery(raw)
+	query, err := httpx.ParseForm(raw)
 	return query, err == nil
 }
 

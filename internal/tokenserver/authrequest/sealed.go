@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // sealedLifetime is how long a person may take from a POST to the decision.
@@ -44,8 +46,8 @@ func sealedAddress(text string) string {
 	return oauth.PathAuthorize + "?" + sealedParameter + "=" + text
 }
 
-func (q *Requests) unseal(text string) (url.Values, *Refusal) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+func (q *Requests) unseal(sealed string) (url.Values, *Refusal) {
+	raw, err := text.DecodeBase64URL(sealed)
 	if err != nil {
 		return nil, notSealed()
 	}
@@ -56,7 +58,7 @@ func (q *Requests) unseal(text string) (url.Values, *Refusal) {
 	if ends := time.Unix(int64(binary.BigEndian.Uint64(plain)), 0); !q.Now().Before(ends) {
 		return nil, Page("expired", oauth.CodeInvalidRequest, "the request was sent too long ago")
 	}
-	query, err := url.ParseQuery(string(plain[8:]))
+	query, err := httpx.ParseForm(string(plain[8:]))
 	if err != nil {
 		return nil, notSealed()
 	}

@@ -43,7 +43,7 @@ func (a *Assertions) client(ctx context.Context, c *credentials) (*Client, error
 	case app.TokenEndpointAuthMethod != oauth.AuthMethodPrivateKeyJWT:
 		return nil, refuse(fmt.Errorf("the app authenticates by %s", app.TokenEndpointAuthMethod))
 	}
-	claims, err := assertion.Verify(c.assertion, app.PublicKeys, assertion.Policy{Audiences: []string{a.Issuer}, Now: a.Now()})
+	claims, err := assertion.Verify(c.assertion, app.Keys, assertion.Policy{Audiences: []string{a.Issuer}, Now: a.Now()})
 	switch {
 	case err != nil:
 		return nil, refuse(err)

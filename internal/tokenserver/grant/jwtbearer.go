@@ -121,7 +121,7 @@ func (g *JWTBearer) app(r *Request) (*clients.App, error) {
 }
 
 func (g *JWTBearer) verify(ctx context.Context, app *clients.App, raw string) (*assertion.Claims, error) {
-	claims, err := assertion.Verify(raw, app.PublicKeys, assertion.Policy{
+	claims, err := assertion.Verify(raw, app.Keys, assertion.Policy{
 		Audiences: []string{g.TokenEndpoint, g.Issuer}, Now: g.Now(),
 		WithoutExpiry: app.AssertionsWithoutExpiry || g.allowed(app).WithoutExpiry,
 	})

@@ -4,9 +4,11 @@ package httpx
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
-	"unicode/utf8"
+
+	"connectedapps.dev/operator/internal/oauth"
 )
 
 // What the parameters of a request may be together: their length in bytes, and
@@ -16,29 +18,55 @@ const (
 	MaxParameters     = 100
 )
 
-// ParseForm reads a form or a query as every browser does
-// (https://url.spec.whatwg.org/#urlencoded-parsing): a semicolon and a percent
-// sign that begins no escape are text. An error says that there is too much of
-// it or that a text is no UTF-8, in words that an error description may hold.
+// FormLimits are what a form may be at most: its length in bytes, and how many
+// parameters it has.
+type FormLimits struct{ Bytes, Parameters int }
+
+// ParseForm reads a query, or a form of the usual size.
 func ParseForm(raw string) (url.Values, error) {
-	if len(raw) > MaxParameterBytes {
-		return nil, fmt.Errorf("the parameters are longer than %d KiB", MaxParameterBytes>>10)
+	return FormLimits{MaxParameterBytes, MaxParameters}.Parse(raw)
+}
+
+// ReadForm reads the form that is the body of a request. Errors are *oauth.Error.
+func (l FormLimits) ReadForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if media, ok := MediaType(r); !ok || media != MediaForm {
+		return nil, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Description: "the body must be application/x-www-form-urlencoded, in UTF-8",
+			Status: http.StatusUnsupportedMediaType,
+		}
 	}
-	values, left := url.Values{}, MaxParameters
+	body, err := ReadBody(w, r, int64(l.Bytes))
+	if err != nil {
+		return nil, err
+	}
+	values, err := l.Parse(string(body))
+	if err != nil {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "%s", err.Error())
+	}
+	return values, nil
+}
+
+// Parse reads a form or a query as every browser does
+// (https://url.spec.whatwg.org/#urlencoded-parsing): a semicolon and a percent
+// sign that begins no escape are text. A text that is no UTF-8 is for whoever
+// reads that parameter to refuse: it may be somebody else's. An error says that
+// there is too much of it, in words that an error description may hold.
+func (l FormLimits) Parse(raw string) (url.Values, error) {
+	if len(raw) > l.Bytes {
+		return nil, fmt.Errorf("the parameters are longer than %d KiB", l.Bytes>>10)
+	}
+	values, left := url.Values{}, l.Parameters
 	for pair := range strings.SplitSeq(raw, "&") {
 		if pair == "" {
 			continue
 		}
 		if left == 0 {
-			return nil, fmt.Errorf("there are more than %d parameters", MaxParameters)
+			return nil, fmt.Errorf("there are more than %d parameters", l.Parameters)
 		}
 		left--
 		name, value, _ := strings.Cut(pair, "=")
-		name, value = formText(name), formText(value)
-		if !utf8.ValidString(name) || !utf8.ValidString(value) {
-			return nil, fmt.Errorf("the parameter %s is not valid UTF-8", printable(name))
-		}
-		values[name] = append(values[name], value)
+		name = formText(name)
+		values[name] = append(values[name], formText(value))
 	}
 	return values, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/jsonobject"
@@ -85,6 +86,8 @@ func (p Parameters) add(name, value string) error {
 		return nil
 	case twice:
 		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s is given more than once", name)
+	case !utf8.ValidString(value):
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s is not valid UTF-8", name)
 	case strings.ContainsRune(value, 0):
 		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s has a NUL character", name)
 	}

@@ -5,9 +5,7 @@ package authorize
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
 	"time"
@@ -24,9 +22,12 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/views"
 )
 
-// maxDecision bounds the form of the Authorize App page, in bytes: it holds the
-// address of the request and every scope that was kept.
-const maxDecision = 256 << 10
+// maxDecision bounds the form of the Authorize App page: it holds the address of
+// the request and every scope that was kept.
+var maxDecision = httpx.FormLimits{Bytes: 256 << 10, Parameters: 1100}
+
+// maxRequest bounds a request that comes by POST, which becomes an address.
+var maxRequest = httpx.FormLimits{Bytes: authrequest.MaxParameters, Parameters: httpx.MaxParameters}
 
 // Endpoint serves authorization requests and the decisions on them.
 type Endpoint struct {
@@ -55,13 +56,15 @@ func (e *Endpoint) Mount(mux httpx.Router) {
 
 // get goes as far as it can without asking the person.
 func (e *Endpoint) get(w http.ResponseWriter, r *http.Request) {
+	// Looking is no request: it may end in a code.
 	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET, POST")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	query, err := httpx.ParseForm(r.URL.RawQuery)
 	if err != nil {
-		e.refuse(w, r, nil, authrequest.Page("request", oauth.CodeInvalidRequest, "the query is malformed"))
+		e.refuse(w, r, nil, authrequest.Page("request", oauth.CodeInvalidRequest, err.Error()))
 		return
 	}
 	f, refused := e.Requests.Open(query)
@@ -75,7 +78,7 @@ func (e *Endpoint) get(w http.ResponseWriter, r *http.Request) {
 // post seals the request into an address and has the browser fetch it: the
 // session's cookie does not come along with a POST from another site.
 func (e *Endpoint) post(w http.ResponseWriter, r *http.Request) {
-	parameters, refused := formBody(w, r, "request", authrequest.MaxParameters)
+	parameters, refused := formBody(w, r, "request", maxRequest)
 	if refused != nil {
 		e.refuse(w, r, nil, refused)
 		return
@@ -93,29 +96,16 @@ func (e *Endpoint) post(w http.ResponseWriter, r *http.Request) {
 	redirect(w, address)
 }
 
-// formBody reads a form of at most that many bytes. What is wrong with it is a
-// page of that kind.
-func formBody(w http.ResponseWriter, r *http.Request, kind string, limit int64) (url.Values, *authrequest.Refusal) {
-	refuse := func(status int, description string) (url.Values, *authrequest.Refusal) {
-		refused := authrequest.Page(kind, oauth.CodeInvalidRequest, description)
-		refused.Status = status
-		return nil, refused
+// formBody reads a form. What is wrong with it is a page of that kind.
+func formBody(w http.ResponseWriter, r *http.Request, kind string, limits httpx.FormLimits) (url.Values, *authrequest.Refusal) {
+	values, err := limits.ReadForm(w, r)
+	if err == nil {
+		return values, nil
 	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
-		return refuse(http.StatusUnsupportedMediaType, "the body must be application/x-www-form-urlencoded")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d KiB", limit>>10))
-	}
-	if err != nil {
-		return refuse(http.StatusBadRequest, "the body cannot be read")
-	}
-	parameters, err := url.ParseQuery(string(body))
-	if err != nil {
-		return refuse(http.StatusBadRequest, "the body is malformed")
-	}
-	return parameters, nil
+	failure := httpx.AsError(err)
+	refused := authrequest.Page(kind, oauth.CodeInvalidRequest, failure.Description)
+	refused.Status = failure.Status
+	return nil, refused
 }
 
 // proceed asks the person what is left to ask, with a notice on the page, or

@@ -53,7 +53,7 @@ func TestBadInput(t *testing.T) {
 		"an offset below zero":              {"GET", bareApps + "?offset=-1", ``, 400, "query parameter offset: must be a whole number from 0 to 2147483647"},
 		"an offset that is no number":       {"GET", one + "/scopes?offset=x", ``, 400, "query parameter offset: must be a whole number from 0 to 2147483647"},
 		"a search with NUL":                 {"GET", bareApps + "?search=%00", ``, 400, "query parameter search: contains a control character (U+0000)"},
-		"a search that is not UTF-8":        {"GET", bareApps + "?search=%ff", ``, 400, "the query: the parameter search is not valid UTF-8"},
+		"a search that is not UTF-8":        {"GET", bareApps + "?search=%ff", ``, 400, "query parameter search: is not valid UTF-8"},
 		"a filter twice":                    {"GET", bareApps + "?search=a&search=b", ``, 400, "query parameter search: is given more than once"},
 		"an unknown app":                    {"GET", bareApps + "/" + strings.Repeat("0", 32), ``, 404, "no such connected app"},
 		"an id with NUL":                    {"GET", bareApps + "/%00", ``, 404, "no such connected app"},

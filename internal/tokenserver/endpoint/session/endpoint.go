@@ -21,8 +21,8 @@ import (
 // PathLogin is the platform's address of its own sign-in page.
 const PathLogin = "/accounts/login"
 
-// maxForm bounds the body of a form, in bytes.
-const maxForm = 64 << 10
+// forms are what the forms of these pages may be at most.
+var forms = httpx.FormLimits{Bytes: httpx.MaxParameterBytes, Parameters: httpx.MaxParameters}
 
 // account is the purpose of the forms that concern the session as a whole.
 const account = "account"
@@ -65,12 +65,13 @@ func (e *Endpoint) form(next func(w http.ResponseWriter, r *http.Request, form u
 			e.problem(w, r, http.StatusForbidden, "crossorigin", "the form was not sent from this site")
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
-			e.problem(w, r, http.StatusBadRequest, "form", "the form is malformed or too large")
+		form, err := forms.ReadForm(w, r)
+		if err != nil {
+			failure := httpx.AsError(err)
+			e.problem(w, r, failure.Status, "form", failure.Description)
 			return
 		}
-		next(w, r, r.PostForm)
+		next(w, r, form)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 	"connectedapps.dev/operator/internal/tokenserver/views"
@@ -104,12 +105,13 @@ func (e *Endpoint) endSession(w http.ResponseWriter, r *http.Request) {
 // endSessionPost has the browser repeat the request as GET, since the session's
 // cookie does not come along with a POST from another site.
 func (e *Endpoint) endSessionPost(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		e.problem(w, r, http.StatusBadRequest, "request", "the body is malformed or too large")
+	form, err := forms.ReadForm(w, r)
+	if err != nil {
+		failure := httpx.AsError(err)
+		e.problem(w, r, failure.Status, "request", failure.Description)
 		return
 	}
-	redirect(w, oauth.PathEndSession+"?"+r.PostForm.Encode())
+	redirect(w, oauth.PathEndSession+"?"+form.Encode())
 }
 
 func (e *Endpoint) showSignOut(w http.ResponseWriter, r *http.Request) {
@@ -139,7 +141,7 @@ func (e *Endpoint) askSignOut(w http.ResponseWriter, r *http.Request, session *u
 func (e *Endpoint) signOut(w http.ResponseWriter, r *http.Request, form url.Values) {
 	end := ending{}
 	if raw, ok := strings.CutPrefix(form.Get("continue"), oauth.PathEndSession+"?"); ok {
-		query, err := url.ParseQuery(raw)
+		query, err := httpx.ParseForm(raw)
 		if err == nil {
 			end, _ = e.parseEnding(query)
 		}

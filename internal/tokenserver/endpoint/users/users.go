@@ -128,9 +128,9 @@ func (c *call) localUsers() []*directory.User {
 }
 
 func page(rawQuery string) (offset, limit int, err error) {
-	q, err := url.ParseQuery(rawQuery)
+	q, err := httpx.ParseForm(rawQuery)
 	if err != nil {
-		return 0, 0, answer.BadRequest("the query is malformed")
+		return 0, 0, answer.BadRequest("the query: %v", err)
 	}
 	if offset, err = number(q, "offset", 0, 0, 1<<31-1); err != nil {
 		return 0, 0, err
