@@ -17,6 +17,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
@@ -37,6 +38,7 @@ type JWTBearer struct {
 	Issuer, TokenEndpoint string
 	Now                   func() time.Time
 	Logger                *slog.Logger
+	Metrics               *metrics.Metrics
 }
 
 // Type implements Grant.
@@ -122,6 +124,7 @@ func (g *JWTBearer) verify(ctx context.Context, app *clients.App, raw string) (*
 		return nil, refuseAssertion(err)
 	}
 	if claims.ExpiresAt.IsZero() {
+		g.Metrics.AssertionWithoutExpiry()
 		g.Logger.WarnContext(ctx, "taking an assertion that never expires, as the app's assertions_without_expiry says", "client_id", app.ClientID)
 	}
 	return claims, nil
