@@ -149,6 +149,8 @@ func storageTrouble(err error) string {
 		return "full"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
+	case errors.Is(err, storage.ErrUnavailable):
+		return "unavailable"
 	}
 	return other
 }
