@@ -254,8 +254,8 @@ func TestAScrapeNeverTouchesTheDatabaseAndNeverBlocks(t *testing.T) {
 	assert.GreaterOrEqual(t, now["tokenserver_feed_lag_seconds"], 60.0)
 	assert.Positive(t, now["tokenserver_apps"])
 	select {
-	case <-finished:
-		t.Error("the writer was free")
+	case err := <-finished:
+		t.Error("the writer was free", err)
 	default:
 	}
 	close(release)
