@@ -194,7 +194,7 @@ func newServer(
 	registry *prometheus.Registry, logger *slog.Logger,
 ) (*tokenserver.Server, error) {
 	server, err := tokenserver.New(ctx, tokenserver.Config{
-		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry,
+		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry, Version: version,
 		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
 		LoginDisabled: !config.LoginEndpoint,
 		Source:        httpx.Proxies(config.ProxyPrefixes()).Of,

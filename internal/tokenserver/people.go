@@ -39,7 +39,7 @@ func (s *Server) newPersons() *persons {
 	c := &s.config
 	p := &persons{
 		directory:     &user.People{Directory: c.Directory, Store: c.Store},
-		authenticator: &user.Authenticator{Directory: c.Directory, Now: c.Now},
+		authenticator: &user.Authenticator{Directory: c.Directory, Now: c.Now, Failed: s.metrics.SignInFailed},
 		refresh: &grant.RefreshTokens{
 			Store: c.Store, Key: c.Keyring.DataKey(storage.PurposeRefresh), Now: c.Now, Holders: s.holders,
 		},
@@ -149,7 +149,7 @@ func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []route {
 		{confirmed, s.asAPI, &userinfo.Endpoint{People: p.directory, Authenticate: authenticate, Logger: c.Logger}},
 		{confirmed, s.asAPI, &login.Endpoint{
 			Authenticator: p.authenticator, Issuer: s.tokens, Verifier: s.verifier, Ended: s.ended, Directory: c.Directory, Source: c.Source,
-			Disabled: c.LoginDisabled, Audit: log, Logger: c.Logger, Now: c.Now,
+			Disabled: c.LoginDisabled, Audit: log, Metrics: s.metrics, Logger: c.Logger, Now: c.Now,
 		}},
 	}
 }

@@ -52,6 +52,7 @@ func (s *Server) Run(ctx context.Context) {
 	loops.Go(func() {
 		s.loadUntilDone(ctx)
 		loops.Go(func() { s.every(ctx, maintainEvery, "collecting garbage", s.collectGarbage) })
+		loops.Go(func() { s.every(ctx, maintainEvery, "measuring the database", s.measureDatabase) })
 		s.follower.Run(ctx)
 	})
 	loops.Go(func() { s.every(ctx, clients.FlushEvery, "writing last uses", s.usage.Flush) })
@@ -101,6 +102,7 @@ func (s *Server) collectGarbage(ctx context.Context) error {
 	s.ended.Sweep()
 	for {
 		gone, err := s.config.Store.CollectGarbage(ctx, s.config.Now(), garbageBatch)
+		s.countGarbage(gone)
 		if err != nil {
 			return err
 		}
@@ -108,6 +110,20 @@ func (s *Server) collectGarbage(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (s *Server) countGarbage(gone map[string]int) {
+	for table, n := range gone {
+		s.metrics.GarbageCollected(table, n)
+	}
+}
+
+func (s *Server) measureDatabase(ctx context.Context) error {
+	size, err := s.config.Store.Size(ctx)
+	if err == nil {
+		s.metrics.DatabaseSize(size)
+	}
+	return err
 }
 
 func (s *Server) report(ctx context.Context, what string, err error) {

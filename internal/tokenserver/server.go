@@ -4,6 +4,7 @@ package tokenserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -34,6 +35,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -67,6 +69,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Registry takes the metrics; nil: a new one.
 	Registry *prometheus.Registry
+	// Version of the program, for the metrics; empty: unknown.
+	Version string
 }
 
 func (c *Config) setDefaults() {
@@ -87,6 +91,7 @@ func (c *Config) issuer() string { return c.PublicURL + oauth.IssuerPath }
 // Server is one replica.
 type Server struct {
 	config   Config
+	metrics  *metrics.Metrics
 	view     *clients.View
 	usage    *clients.Usage
 	ended    *ended.Ledger
@@ -107,11 +112,17 @@ type mountable interface{ Mount(mux httpx.Router) }
 // New builds a server. Load must succeed before it answers rightly.
 func New(ctx context.Context, config Config) (*Server, error) {
 	config.setDefaults()
+	measured, err := metrics.New(config.Registry, config.Version)
+	if err != nil {
+		return nil, err
+	}
+	config.Store.Measure(measured.StorageDone)
 	s := &Server{
-		config: config,
-		view:   clients.New(config.Store, config.Directory),
-		usage:  clients.NewUsage(config.Store, config.Now),
-		ended:  ended.New(config.Store, config.Now),
+		config:  config,
+		metrics: measured,
+		view:    clients.New(config.Store, config.Directory),
+		usage:   clients.NewUsage(config.Store, config.Now),
+		ended:   ended.New(config.Store, config.Now),
 	}
 	s.holders = &grant.Holders{Apps: s.view, Ended: s.ended}
 	opaque := token.OpaqueTokens{Store: config.Store}
@@ -140,7 +151,19 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.health = &health.Endpoint{
 		Gatherer: config.Registry, Confirmed: s.follower.Confirmed, StaleAfter: feed.StaleAfter, Now: config.Now, Loaded: s.gate.loaded.Load,
 	}
-	return s, s.mount(ctx)
+	return s, errors.Join(s.watch(), s.mount(ctx))
+}
+
+// watch lets a scrape look at what is in memory.
+func (s *Server) watch() error {
+	since := map[string]func() (time.Time, bool){}
+	for _, algorithm := range []string{keys.ES256, keys.RS256} {
+		since[algorithm] = func() (time.Time, bool) { return s.config.Keyring.ActiveSince(algorithm) }
+	}
+	return metrics.Watch(s.config.Registry, metrics.State{
+		Now: s.config.Now, Confirmed: s.follower.Confirmed, Apps: s.view.Len, Revocations: s.ended.Active,
+		KeyActiveSince: since, PasswordChecks: s.persons.authenticator.Checks,
+	})
 }
 
 func (s *Server) hasher() *token.SecretHasher {
@@ -186,7 +209,7 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 		{always, httpx.Error, &discovery.Endpoint{Metadata: s.metadata(grants, installationID)}},
 		{always, httpx.Error, &jwks.Endpoint{Published: c.Keyring.Published}},
 		{cached, httpx.Error, &tokenendpoint.Endpoint{
-			Clients: s.clients, Grants: grants, Audit: log, Source: c.Source, Fresh: s.follower.Confirm,
+			Clients: s.clients, Grants: grants, Audit: log, Metrics: s.metrics, Source: c.Source, Fresh: s.follower.Confirm,
 		}},
 		{confirmed, s.asAPI, manage},
 		{confirmed, httpx.Error, &introspection.Endpoint{
@@ -215,19 +238,9 @@ func (s *Server) grants() []grant.Grant {
 		&grant.ClientCredentials{Tokens: s.tokens, Holders: s.holders, ID: s.persons.tokens.ID},
 		&grant.JWTBearer{
 			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
-			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,
-			Unexpiring: s.unexpiringAssertions(),
+			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger, Metrics: s.metrics,
 		},
 	}, s.persons.grants(c)...)
-}
-
-func (s *Server) unexpiringAssertions() prometheus.Counter {
-	counter := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "tokenserver_assertions_without_expiry_total",
-		Help: "Assertions of the JWT bearer grant without exp that were taken, as an app or its organization allows.",
-	})
-	s.config.Registry.MustRegister(counter)
-	return counter
 }
 
 // Handler serves clients.

@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -38,9 +38,7 @@ type JWTBearer struct {
 	Issuer, TokenEndpoint string
 	Now                   func() time.Time
 	Logger                *slog.Logger
-	// Unexpiring counts the assertions without exp that were taken; nil: nobody
-	// counts.
-	Unexpiring prometheus.Counter
+	Metrics               *metrics.Metrics
 }
 
 // Type implements Grant.
@@ -129,10 +127,8 @@ func (g *JWTBearer) verify(ctx context.Context, app *clients.App, raw string) (*
 		return nil, refuseAssertion(err)
 	}
 	if claims.ExpiresAt.IsZero() {
+		g.Metrics.AssertionWithoutExpiry()
 		g.Logger.WarnContext(ctx, "taking an assertion that never expires, as the app or its organization allows", "client_id", app.ClientID)
-		if g.Unexpiring != nil {
-			g.Unexpiring.Inc()
-		}
 	}
 	return claims, nil
 }

@@ -29,13 +29,13 @@ func TestAFormIsReadAsBrowsersDo(t *testing.T) {
 		"a+b=c+d%2Be%20f":      {"a b": {"c d+e f"}},
 		"a=%c3%BC&a=%C3%bc&A=": {"a": {"ü", "ü"}, "A": {""}},
 		"a=%00":                {"a": {"\x00"}},
+		"a=%ff":                {"a": {"\xff"}},
 	} {
 		got, err := httpx.ParseForm(raw)
 		require.NoError(t, err, raw)
 		require.Equal(t, want, got, raw)
 	}
 	for raw, want := range map[string]string{
-		"a=%ff": "the parameter a is not valid UTF-8", "%ff=a": "the parameter ? is not valid UTF-8",
 		strings.Repeat("a=1&", 101):   "there are more than 100 parameters",
 		strings.Repeat("a", 64<<10+1): "the parameters are longer than 64 KiB",
 	} {

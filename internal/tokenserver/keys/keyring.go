@@ -190,6 +190,25 @@ func (k *Keyring) Unseal(sealed, label []byte) ([]byte, error) {
 
 // Signer returns the key that signs now with the algorithm: ES256 or RS256.
 func (k *Keyring) Signer(algorithm string) (Signer, error) {
+	active := k.active(algorithm)
+	if active == nil {
+		return Signer{}, fmt.Errorf("no %s key is active", algorithm)
+	}
+	return Signer{KeyID: active.record.ID, Algorithm: algorithm, Key: active.private}, nil
+}
+
+// ActiveSince is when the key that signs now with the algorithm began to; false
+// when there is none. It never waits.
+func (k *Keyring) ActiveSince(algorithm string) (time.Time, bool) {
+	active := k.active(algorithm)
+	if active == nil {
+		return time.Time{}, false
+	}
+	return active.record.ActiveAt, true
+}
+
+// active is the key that signs; nil when there is none.
+func (k *Keyring) active(algorithm string) *signingKey {
 	now := k.options.Now()
 	set := k.signing.Load()
 	var next *signingKey
@@ -204,10 +223,7 @@ func (k *Keyring) Signer(algorithm string) (Signer, error) {
 			break
 		}
 	}
-	if next == nil {
-		return Signer{}, fmt.Errorf("no %s key is active", algorithm)
-	}
-	return Signer{KeyID: next.record.ID, Algorithm: algorithm, Key: next.private}, nil
+	return next
 }
 
 // Public returns the published key with that id.

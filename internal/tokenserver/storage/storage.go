@@ -271,6 +271,8 @@ type Collector interface {
 	// token lives. It returns how many went by table; when none is at batch,
 	// nothing is left.
 	CollectGarbage(ctx context.Context, now time.Time, batch int) (map[string]int, error)
+	// Size is how many bytes the database takes.
+	Size(ctx context.Context) (int64, error)
 }
 
 // Storage is the union; only engines and the server's construction see it.
@@ -290,5 +292,9 @@ type Storage interface {
 	Collector
 	// Ping tells whether the database answers.
 	Ping(ctx context.Context) error
+	// Measure calls observe after every statement, and after the begin and the
+	// commit of every transaction, with what was done ("select apps"), how long
+	// that took and its error. The names are few. A later call replaces observe.
+	Measure(observe func(operation string, took time.Duration, err error))
 	Close() error
 }

@@ -58,6 +58,9 @@ type Authenticator struct {
 	Now       func() time.Time
 	// Slots is how many checks run at once; zero: half the processors.
 	Slots int
+	// Failed is told why a password was not accepted: invalid_credentials,
+	// throttled or busy; nil: nobody is.
+	Failed func(reason string)
 
 	once   sync.Once
 	slots  *slots
@@ -77,6 +80,14 @@ func (a *Authenticator) init() {
 // Authenticate returns the user whose password it is. Errors:
 // ErrInvalidCredentials, ErrBusy, *ThrottledError and the context's.
 func (a *Authenticator) Authenticate(ctx context.Context, attempt Attempt) (*directory.User, error) {
+	u, err := a.authenticate(ctx, attempt)
+	if reason := failureReason(err); reason != "" && a.Failed != nil {
+		a.Failed(reason)
+	}
+	return u, err
+}
+
+func (a *Authenticator) authenticate(ctx context.Context, attempt Attempt) (*directory.User, error) {
 	a.once.Do(a.init)
 	dir := a.Directory.Load()
 	orgID, name, user := resolve(dir, attempt.Login, attempt.OrgID)

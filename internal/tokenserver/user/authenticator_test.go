@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -206,6 +207,36 @@ func TestAFullQueueSaysBusy(t *testing.T) {
 	require.ErrorIs(t, s.do(t.Context(), func() {}), ErrBusy)
 	close(release)
 	require.NoError(t, <-results)
+}
+
+func TestFailedPasswordsAndTheirSlotsAreTold(t *testing.T) {
+	t.Parallel()
+	var reasons []string
+	a := &Authenticator{Directory: testDirectory(), Now: newClock().Now, Slots: 1, Failed: func(reason string) { reasons = append(reasons, reason) }}
+	running, waiting, slots := a.Checks()
+	require.Equal(t, []int{0, 0, 1}, []int{running, waiting, slots})
+
+	release, started := make(chan struct{}), make(chan struct{})
+	results := make(chan error, 1)
+	go func() { results <- a.slots.do(t.Context(), func() { close(started); <-release }) }()
+	<-started
+	for range passwordQueue {
+		a.slots.waiting <- struct{}{}
+	}
+	running, waiting, _ = a.Checks()
+	require.Equal(t, []int{1, passwordQueue}, []int{running, waiting})
+	_, err := a.Authenticate(t.Context(), Attempt{Login: "nobody", Password: "x"})
+	require.ErrorIs(t, err, ErrBusy)
+	close(release)
+	require.NoError(t, <-results)
+	for range passwordQueue {
+		<-a.slots.waiting
+	}
+	for range nameFailures + 1 {
+		_, err = a.Authenticate(t.Context(), Attempt{Login: "nobody", Password: "x"})
+		require.Error(t, err)
+	}
+	require.Equal(t, append([]string{"busy"}, append(slices.Repeat([]string{"invalid_credentials"}, nameFailures), "throttled")...), reasons)
 }
 
 func TestWaitingForASlotEndsWithTheRequest(t *testing.T) {

@@ -4,6 +4,7 @@ package user
 
 import (
 	"context"
+	"errors"
 	"runtime"
 )
 
@@ -37,4 +38,27 @@ func (s *slots) do(ctx context.Context, work func()) error {
 	}
 	work()
 	return nil
+}
+
+// Checks tells how many password checks run and wait at present, and in how many
+// slots. It never waits.
+func (a *Authenticator) Checks() (running, waiting, slots int) {
+	a.once.Do(a.init)
+	running = len(a.slots.running)
+	return running, max(0, len(a.slots.waiting)-running), cap(a.slots.running)
+}
+
+// failureReason says in a word why a password was not accepted; empty when it was,
+// or when the caller went away.
+func failureReason(err error) string {
+	throttled := (*ThrottledError)(nil)
+	switch {
+	case errors.Is(err, ErrInvalidCredentials):
+		return "invalid_credentials"
+	case errors.As(err, &throttled):
+		return "throttled"
+	case errors.Is(err, ErrBusy):
+		return "busy"
+	}
+	return ""
 }

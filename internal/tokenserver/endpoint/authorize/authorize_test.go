@@ -208,7 +208,7 @@ func TestAMistakeBeforeTheAddressIsTrustedIsAPage(t *testing.T) {
 		"an id token, and an empty address":  {with("redirect_uri", "") + "&redirect_uri=", "which a request with the scope openid must have"},
 		"a name of this device":              {public("redirect_uri", "http://localhost:1/cb"), "not one of those registered"},
 		"a disabled app":                     {with("client_id", offID, "redirect_uri", "https://off.example.com/"), "is disabled"},
-		"a malformed query":                  {"%zz", "the query is malformed"},
+		"a malformed query":                  {"%zz", "client_id is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			response := w.get(test.query)

@@ -22,6 +22,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -46,6 +47,7 @@ type Endpoint struct {
 	// Disabled leaves sign-in out; sign-out stays.
 	Disabled bool
 	Audit    *audit.Log
+	Metrics  *metrics.Metrics
 	Logger   *slog.Logger
 	Now      func() time.Time
 }
@@ -115,6 +117,7 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, u *directory.Us
 		answer.Fail(w, r, e.Logger, err)
 		return
 	}
+	e.Metrics.TokenIssued(metrics.GrantLogin)
 	e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenIssued, ClientID: token.SignInClientID, OrgID: u.OrganizationID,
 		SourceIP: audit.SourceIP(r), ActorSubject: u.ID, Scopes: []string{oauth.ScopeFull}})
 	answer.JSON(w, http.StatusOK, response{AccessToken: raw, TokenType: oauth.TokenTypeBearer, RedirectURL: "/home/"})

@@ -16,6 +16,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 )
 
 // Endpoint serves POST /accounts/api/v2/oauth2/token.
@@ -23,6 +24,7 @@ type Endpoint struct {
 	Clients *clientauth.Authenticator
 	Grants  []grant.Grant
 	Audit   *audit.Log
+	Metrics *metrics.Metrics
 	// Source tells the caller's address where a trusted proxy gives a real one;
 	// nil: not known.
 	Source func(*http.Request) netip.Addr
@@ -115,6 +117,7 @@ func (e *Endpoint) grant(grantType string) (grant.Grant, error) {
 }
 
 func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result) {
+	e.Metrics.TokenIssued(httpx.EventOf(r.Context()).GrantType)
 	e.record(r.Context(), audit.Event{
 		Action: audit.TokenIssued, ClientID: result.App.ClientID, ClientName: result.App.Name, OrgID: result.App.OrgID,
 		SourceIP: audit.SourceIP(r), ActorSubject: result.Token.Subject, ActorClientID: result.Token.ClientID, Scopes: result.Token.Scopes,
@@ -122,6 +125,7 @@ func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result) {
 }
 
 func (e *Endpoint) recordRefusal(r *http.Request, err error) {
+	e.Metrics.TokenRefused(httpx.EventOf(r.Context()).GrantType, httpx.AsError(err).Code)
 	event := audit.Event{Action: audit.TokenRefused, SourceIP: audit.SourceIP(r), Reason: oauth.CodeServerError}
 	var failure *oauth.Error
 	if errors.As(err, &failure) {

@@ -85,6 +85,7 @@ var dialect = sqlstore.Dialect{
 	Identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
 	BigInt:   "INTEGER",
 	Blob:     "BLOB",
+	Size:     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
 	Classify: classify,
 }
 

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -26,6 +27,8 @@ type Dialect struct {
 	ForUpdate string
 	// Rebind turns ? placeholders into the engine's; nil leaves them.
 	Rebind func(query string) string
+	// Size is a query for the size of the database in bytes.
+	Size string
 	// Classify wraps an engine's error in a sentinel of package storage where
 	// one fits; nil leaves it.
 	Classify func(error) error
@@ -36,6 +39,7 @@ type Store struct {
 	read, write *sql.DB
 	dialect     Dialect
 	close       func() error
+	observe     atomic.Pointer[func(operation string, took time.Duration, err error)]
 }
 
 // New makes a Store that reads from one pool and writes through the other; both
@@ -78,15 +82,28 @@ const maxStatement = 10 * time.Second
 func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx, s.write, nil, "begin write")
 	if err != nil {
-		return s.classify("beginning a transaction", err)
+		return err
 	}
 	defer func() { _ = tx.Rollback() }()
 	if err := do(tx); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	return s.commit(tx)
+}
+
+func (s *Store) begin(ctx context.Context, db *sql.DB, options *sql.TxOptions, operation string) (tx *sql.Tx, err error) {
+	defer s.measure(operation, time.Now(), &err)
+	if tx, err = db.BeginTx(ctx, options); err != nil {
+		return nil, s.classify("beginning a transaction", err)
+	}
+	return tx, nil
+}
+
+func (s *Store) commit(tx *sql.Tx) (err error) {
+	defer s.measure("commit", time.Now(), &err)
+	if err = tx.Commit(); err != nil {
 		return s.classify("committing", err)
 	}
 	return nil
@@ -96,9 +113,9 @@ func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 func (s *Store) inReadTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.begin(ctx, s.read, &sql.TxOptions{ReadOnly: true}, "begin read")
 	if err != nil {
-		return s.classify("beginning to read", err)
+		return err
 	}
 	defer func() { _ = tx.Rollback() }()
 	return do(tx)
@@ -111,7 +128,8 @@ func (s *Store) sql(query string) string {
 	return s.dialect.Rebind(query)
 }
 
-func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) (int64, error) {
+func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) (affected int64, err error) {
+	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
 	result, err := q.ExecContext(ctx, s.sql(query), args...)
@@ -122,10 +140,11 @@ func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) 
 }
 
 // queryRow scans the only row into dest; storage.ErrNotFound when there is none.
-func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query string, args ...any) error {
+func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query string, args ...any) (err error) {
+	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
-	err := q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
+	err = q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return storage.ErrNotFound
 	}
@@ -136,7 +155,8 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 }
 
 // queryRows calls scan for every row.
-func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) error {
+func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) (err error) {
+	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
 	rows, err := q.QueryContext(ctx, s.sql(query), args...)

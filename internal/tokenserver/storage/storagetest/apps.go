@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"a deleted app's epoch outlives its tokens":                deletedAppsEpoch,
 		"what the configuration changes is ended once":             observation,
 		"an ended token is remembered until it expires":            endedTokens,
+		"the database has a size":                                  databaseSize,
+		"operations are measured":                                  measured,
 		"garbage goes in batches":                                  garbageInBatches,
 		"data keys are made once and rewrapped":                    dataKeys,
 		"signing keys change in one transaction":                   signingKeys,
