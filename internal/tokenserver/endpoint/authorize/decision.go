@@ -80,7 +80,7 @@ func (e *Endpoint) decideFlow(w http.ResponseWriter, r *http.Request, f *flow, f
 	}
 	granted, cleared := chosen(f.scopes, form["scope"])
 	switch {
-	case !e.Forms.Valid(r, session, "consent", f.self, form.Get("form_token")):
+	case !e.Forms.Valid(r, session, "consent", f.asked(), form.Get("form_token")):
 		e.ask(w, r, f, session, e.Pages.Text().Get("consent.expired"), cleared)
 	case form.Get("decision") == "refuse":
 		e.record(r, f, session, audit.AuthorizationDenied, f.scopes)

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -73,6 +74,10 @@ type flow struct {
 	// interaction proves what the person has just done at the sign-in page.
 	interaction string
 }
+
+// asked is what the person is asked about: the request, and the security version
+// of the app that the page shows. An answer to another one counts for nothing.
+func (f *flow) asked() string { return f.self + " " + strconv.FormatInt(f.app.SecurityVersion, 10) }
 
 // get goes as far as it can without asking the person.
 func (e *Endpoint) get(w http.ResponseWriter, r *http.Request) {
@@ -214,7 +219,7 @@ func (e *Endpoint) ask(w http.ResponseWriter, r *http.Request, f *flow, session 
 		Foreign: f.app.OrgID != session.User.OrganizationID, Device: user.OnDevice(f.app, f.redirectURI),
 		RedirectHost: destination(text, f.redirectURI), Groups: groups(text, f.scopes, refused), Notice: notice,
 		SwitchURL: PathSignIn + "?" + url.Values{"continue": {f.self}}.Encode(),
-		Continue:  f.self, FormToken: e.Forms.Token(w, r, session, "consent", f.self),
+		Continue:  f.self, FormToken: e.Forms.Token(w, r, session, "consent", f.asked()),
 	}
 	e.Pages.Consent(w, http.StatusOK, view, pages.FormTarget(f.redirectURI))
 }
