@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -89,11 +90,14 @@ type App struct {
 	Revision int64
 }
 
-// ChangedHands tells whether somebody else than before has made a new security
-// version of an app that acts for users: nobody allowed that somebody anything.
+// byClient begins the SecurityBy of an app, as against an administrator.
+const byClient = "client "
+
+// ChangedHands tells whether another app than before has made a new security
+// version of an app that acts for users: nobody allowed that one anything.
 func (a *App) ChangedHands(before App) bool {
 	forUsers := len(a.Scopes) > 0 || len(before.Scopes) > 0
-	return forUsers && a.SecurityBy != before.SecurityBy && a.SecurityVersion != before.SecurityVersion
+	return forUsers && strings.HasPrefix(a.SecurityBy, byClient) && a.SecurityBy != before.SecurityBy && a.SecurityVersion != before.SecurityVersion
 }
 
 // ContextScope is a scope within an organization and an environment; either
