@@ -192,3 +192,53 @@ func TestAnAppThatChangedHandsHoldsNothing(t *testing.T) {
 		assert.Equal(t, slices.Contains(managers, caller), failure.Error != "", "%s: %s", caller, failure.Error)
 	}
 }
+
+// TestAnAppOfAnotherKindIsAnotherApp: by way of client_credentials, where no
+// consent counts, nobody gets at the consent of before.
+func TestAnAppOfAnotherKindIsAnotherApp(t *testing.T) {
+	r := newRealm(t)
+	carl := r.signedIn("carl")
+	for _, caller := range managers {
+		app := r.create(homeAdmin, strings.NewReplacer(`"openid",`, ``, `,"offline_access"`, ``, `"skip_user_consent":true,`, ``, `"full"`, `"view:x"`).
+			Replace(`{"client_name":"app",`+privateApp))
+		_, page := carl.authorize(app, "profile view:x")
+		token := r.redeemed(app, carl.allow(page, "profile view:x")).AccessToken
+		for _, body := range []string{
+			`{"grant_types":["client_credentials"]}`, `{"client_secret":"a secret of the attacker"}`, `{"grant_types":["authorization_code"]}`,
+		} {
+			status, text := r.by(caller, http.MethodPatch, r.apps+"/"+app.ClientID, body)
+			require.Equal(t, http.StatusOK, status, text)
+		}
+		got, _ := carl.authorize(app, "profile view:x")
+		assert.Equal(t, gotPage, got, caller)
+		status, _ := r.call(token, http.MethodGet, oauth.PathProfile, "")
+		assert.Equal(t, http.StatusUnauthorized, status, caller)
+	}
+}
+
+// TestNoAppIsThePlatformItself: the client id of its own sign-in belongs to none.
+func TestNoAppIsThePlatformItself(t *testing.T) {
+	r := newRealm(t)
+	for _, caller := range slices.Concat(sovereigns, managers) {
+		status, text := r.by(caller, http.MethodPost, r.apps, `{"client_name":"x","client_id":"platform:sign-in",
+			"client_secret":"a secret of the attacker","grant_types":["client_credentials"]}`)
+		if status == http.StatusCreated {
+			assert.NotEqual(t, "platform:sign-in", r.decode(text).ClientID, caller)
+			continue
+		}
+		assert.Equal(t, http.StatusBadRequest, status, "%s: %s", caller, text)
+	}
+}
+
+// TestRevokingWhatIsNoAppLeavesNothingBehind: a person cannot fill the memory of
+// what has ended.
+func TestRevokingWhatIsNoAppLeavesNothingBehind(t *testing.T) {
+	r := newRealm(t)
+	kim := r.signedIn("kim")
+	before, err := r.i.Store.Epochs(t.Context())
+	require.NoError(t, err)
+	kim.revoke(oauth.ConnectedApp{ClientID: "nobody's"})
+	after, err := r.i.Store.Epochs(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+}
