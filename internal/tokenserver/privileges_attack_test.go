@@ -98,8 +98,8 @@ func TestRevokingEndsAllThatAnAppHoldsForAPerson(t *testing.T) {
 		others := r.byPassword(app, "carl").AccessToken
 		kim.revoke(app)
 		for _, token := range []string{tokens.AccessToken, password} {
-			status, _ := r.userInfo(token)
-			assert.Equal(t, http.StatusUnauthorized, status, format)
+			dead, _ := r.userInfo(token)
+			assert.Equal(t, http.StatusUnauthorized, dead, format)
 		}
 		_, _, failure := r.as(app).refresh(tokens.RefreshToken)
 		assert.Equal(t, oauth.CodeInvalidGrant, failure.Error)

@@ -106,8 +106,8 @@ func TestMeAndOrganizationsAgree(t *testing.T) {
 			user := me.User
 			for _, path := range []string{oauth.PathProfile, oauth.PathUsersMe} {
 				var flat oauth.User
-				_, text := r.by(caller, http.MethodGet, path, "")
-				require.NoError(t, json.Unmarshal([]byte(text), &flat), text)
+				_, body := r.by(caller, http.MethodGet, path, "")
+				require.NoError(t, json.Unmarshal([]byte(body), &flat), body)
 				assert.Equal(t, user, flat)
 			}
 			assert.Equal(t, want.sees, ids(user.MemberOfOrganizations))

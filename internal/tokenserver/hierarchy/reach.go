@@ -10,39 +10,18 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
-// Reach is the organizations that the holder of an access token sees: its own,
-// those below it, and those in whose context it manages or reads apps. It is the
-// one rule of /me, of /organizations and of the management API (tokenserver.md 13).
-type Reach struct {
-	dir *directory.Directory
-	t   *token.AccessToken
-}
-
-// ReachOf makes the reach of t among the organizations of dir.
-func ReachOf(dir *directory.Directory, t *token.AccessToken) Reach { return Reach{dir, t} }
-
-// reaching are the scopes that show their organization to an app.
-var reaching = []string{oauth.ScopeFull, oauth.ScopeManageConnApps, oauth.ScopeReadFull, oauth.ScopeReadConnectedApps}
-
-// Has tells whether the organization exists and is seen.
-func (r Reach) Has(id string) bool {
-	if Within(r.dir, id, r.t.OrgID) {
-		return true
-	}
-	return slices.ContainsFunc(reaching, func(scope string) bool { return r.Holds(scope, id) })
-}
-
-// Holds tells whether the token's own scopes and contexts give it scope in the
-// organization id. Whether its user has the role is not looked at.
-func (r Reach) Holds(scope, id string) bool {
-	if id == "" || !slices.Contains(r.t.Scopes, scope) {
+// Holds tells whether t carries scope in the organization id: the one rule of the
+// management API (tokenserver.md 13). Whether the user of t has the role is not
+// looked at.
+func Holds(dir *directory.Directory, t *token.AccessToken, scope, id string) bool {
+	if id == "" || !slices.Contains(t.Scopes, scope) {
 		return false
 	}
-	if r.t.IsUser {
-		return Within(r.dir, id, r.t.OrgID)
+	if t.IsUser {
+		return Within(dir, id, t.OrgID)
 	}
-	return slices.ContainsFunc(r.held(scope), func(held string) bool {
-		return held == id || administers(scope) && Within(r.dir, id, held)
+	return slices.ContainsFunc(held(t, scope), func(held string) bool {
+		return held == id || administers(scope) && Within(dir, id, held)
 	})
 }
 
@@ -55,10 +34,10 @@ func administers(scope string) bool {
 // held are the organizations in whose context an app holds scope. No context
 // means the app's own organization; a context narrowed to an environment gives
 // nothing here, since apps belong to no environment.
-func (r Reach) held(scope string) []string {
+func held(t *token.AccessToken, scope string) []string {
 	var orgs []string
 	inContext := false
-	for _, context := range r.t.Contexts {
+	for _, context := range t.Contexts {
 		if !context.Limits(scope) {
 			continue
 		}
@@ -66,15 +45,64 @@ func (r Reach) held(scope string) []string {
 		switch {
 		case context.EnvID != "":
 		case context.Org == "":
-			orgs = append(orgs, r.t.OrgID)
+			orgs = append(orgs, t.OrgID)
 		default:
 			orgs = append(orgs, context.Org)
 		}
 	}
 	if !inContext {
-		return []string{r.t.OrgID}
+		return []string{t.OrgID}
 	}
 	return orgs
+}
+
+// Reach is the organizations that the holder of an access token sees: its own,
+// those below it, and wherever Holds lets an app read apps. /me lists them, and
+// /organizations answers about these alone.
+type Reach struct {
+	dir *directory.Directory
+	own string
+	// roots are seen with all that is below them, alone without.
+	roots, alone map[string]bool
+}
+
+// reaching are the scopes that show their organization to an app.
+var reaching = []string{oauth.ScopeFull, oauth.ScopeManageConnApps, oauth.ScopeReadFull, oauth.ScopeReadConnectedApps}
+
+// ReachOf makes the reach of t among the organizations of dir.
+func ReachOf(dir *directory.Directory, t *token.AccessToken) Reach {
+	r := Reach{dir: dir, own: t.OrgID, roots: map[string]bool{t.OrgID: true}, alone: map[string]bool{}}
+	for _, scope := range reaching {
+		if t.IsUser || !slices.Contains(t.Scopes, scope) {
+			continue
+		}
+		into := r.alone
+		if administers(scope) {
+			into = r.roots
+		}
+		for _, id := range held(t, scope) {
+			into[id] = true
+		}
+	}
+	return r
+}
+
+// Has tells whether the organization exists and is seen.
+func (r Reach) Has(id string) bool {
+	if _, ok := r.dir.Organization(id); ok && r.alone[id] {
+		return true
+	}
+	for range maxDepth {
+		org, ok := r.dir.Organization(id)
+		switch {
+		case !ok:
+			return false
+		case r.roots[id]:
+			return true
+		}
+		id = org.ParentID
+	}
+	return false
 }
 
 // Organizations are all that are seen: the own one first, then those below it,
@@ -83,9 +111,9 @@ func (r Reach) Organizations() []*directory.Organization {
 	var own, below, others []*directory.Organization
 	for _, org := range r.dir.Organizations() {
 		switch {
-		case org.ID == r.t.OrgID:
+		case org.ID == r.own:
 			own = append(own, org)
-		case Within(r.dir, org.ID, r.t.OrgID):
+		case Within(r.dir, org.ID, r.own):
 			below = append(below, org)
 		case r.Has(org.ID):
 			others = append(others, org)
@@ -98,8 +126,8 @@ func (r Reach) Organizations() []*directory.Organization {
 // a root.
 func (r Reach) Top(org *directory.Organization) bool { return !r.Has(org.ParentID) }
 
-// Above returns the ids of the organizations above org that are seen, the topmost
-// first.
+// Above returns the ids of the organizations above org as far as they are seen
+// without a gap, the topmost first.
 func (r Reach) Above(org *directory.Organization) []string {
 	ids := []string{}
 	for range maxDepth {
@@ -113,14 +141,22 @@ func (r Reach) Above(org *directory.Organization) []string {
 	return ids
 }
 
-// Below returns the ids of the organizations below org that are seen, in the order
-// of the configuration. An app may see an organization and nothing below it.
-func (r Reach) Below(org *directory.Organization) []string {
-	ids := []string{}
-	for _, other := range r.dir.Organizations() {
-		if other.ID != org.ID && Within(r.dir, other.ID, org.ID) && r.Has(other.ID) {
-			ids = append(ids, other.ID)
+// Below returns for each organization that is seen the ids of those that have it
+// Above them, in the order of the configuration. It is one walk for all.
+func (r Reach) Below() map[string][]string {
+	below := map[string][]string{}
+	for _, org := range r.dir.Organizations() {
+		if !r.Has(org.ID) {
+			continue
+		}
+		if below[org.ID] == nil {
+			below[org.ID] = []string{}
+		}
+		for _, above := range r.Above(org) {
+			if n := len(below[above]); above != org.ID && (n == 0 || below[above][n-1] != org.ID) { // parents may form a circle
+				below[above] = append(below[above], org.ID)
+			}
 		}
 	}
-	return ids
+	return below
 }

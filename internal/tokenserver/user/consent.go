@@ -30,11 +30,11 @@ type Consents struct {
 type Coverage int
 
 const (
-	// Uncovered: the person has to be asked.
+	// Uncovered says that the person has to be asked.
 	Uncovered Coverage = iota
-	// OnRecord: the person has allowed it.
+	// OnRecord says that the person has allowed it.
 	OnRecord
-	// Skipped: an administrator has allowed it; nothing is on record yet.
+	// Skipped says that an administrator has allowed it; nothing is on record yet.
 	Skipped
 )
 

@@ -47,7 +47,7 @@ func (c *caller) administrator() bool {
 
 // holds tells whether the token carries scope for org.
 func (c *caller) holds(scope, org string) bool {
-	return (!c.token.IsUser || c.administrator()) && hierarchy.ReachOf(c.directory, c.token).Holds(scope, org)
+	return (!c.token.IsUser || c.administrator()) && hierarchy.Holds(c.directory, c.token, scope, org)
 }
 
 // sovereign tells whether the token stands for all that an administrator may do.

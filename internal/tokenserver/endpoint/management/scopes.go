@@ -73,13 +73,13 @@ func (e *Endpoint) changeScopes(
 		if err := changeable(app, c.org); err != nil {
 			return err
 		}
-		before, current := *app, scopesOf(app)
+		was, current := *app, scopesOf(app)
 		list := combine(current, sent)
 		if err := checkPlain(app, "scopes", list); err != nil {
 			return err
 		}
 		assignScopes(app, list)
-		if err := c.caller.settle(&before, app); err != nil {
+		if err := c.caller.settle(&was, app); err != nil {
 			return err
 		}
 		if err := checkApp(app); err != nil {

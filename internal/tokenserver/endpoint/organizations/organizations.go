@@ -94,7 +94,7 @@ func (e *Endpoint) organization(s *sight) (any, error) {
 		IsRoot: root, IsMaster: root,
 		Owner:              oauth.OrganizationOwner{ID: org.OwnerID},
 		Subscription:       oauth.FullSubscription(),
-		SubOrganizationIDs: s.reach.Below(org),
+		SubOrganizationIDs: s.reach.Below()[org.ID],
 		Environments:       wireEnvironments(org),
 		Entitlements:       map[string]any{},
 	}

@@ -165,13 +165,13 @@ func wireUser(reach hierarchy.Reach, org string, u *directory.User) oauth.User {
 // shown as a root, in which one client insists: what is above is not the caller's
 // to see.
 func wireOrganizations(reach hierarchy.Reach) []oauth.UserOrganization {
-	list := []oauth.UserOrganization{}
+	list, below := []oauth.UserOrganization{}, reach.Below()
 	for _, org := range reach.Organizations() {
 		created, root := timestamp(org.CreatedAt), reach.Top(org)
 		list = append(list, oauth.UserOrganization{
 			ID: org.ID, Name: org.Name, OwnerID: org.OwnerID, Domain: org.Domain, CreatedAt: created, UpdatedAt: created,
 			IDProviderID: directory.LocalProvider, IsMaster: root, IsRoot: root,
-			ParentOrganizationIDs: reach.Above(org), SubOrganizationIDs: reach.Below(org), TenantOrganizationIDs: []string{},
+			ParentOrganizationIDs: reach.Above(org), SubOrganizationIDs: below[org.ID], TenantOrganizationIDs: []string{},
 			Subscription: oauth.FullSubscription(), Properties: map[string]any{},
 		})
 	}
