@@ -146,8 +146,8 @@ func TestARestoredAppIsAnotherApp(t *testing.T) {
 		_, open := carl.authorize(app, "full view:environment")
 		status, _ := r.by(caller, http.MethodDelete, r.apps+"/"+app.ClientID, "")
 		require.Equal(t, http.StatusNoContent, status)
-		status, text := r.by(caller, http.MethodPost, r.apps, strings.Replace(`{"client_name":"app","client_id":"`+app.ClientID+`","client_secret":"a secret of the attacker",`+
-			privateApp, `"skip_user_consent":true,`, ``, 1))
+		status, text := r.by(caller, http.MethodPost, r.apps, strings.Replace(`{"client_name":"app","client_id":"`+app.ClientID+`",
+			"client_secret":"a secret of the attacker",`+privateApp, `"skip_user_consent":true,`, ``, 1))
 		if caller == powerful {
 			require.NotEqual(t, app.ClientID, r.decode(text).ClientID, "only the holder of manage:orgconnapps restores")
 			continue

@@ -65,9 +65,10 @@ var changes = map[string]struct {
 	"client_secret":             {does: secret, body: `{"client_secret":"a secret of the attacker"}`},
 	"resetSecret":               {does: secret, path: "?resetSecret=true", body: `{}`},
 	"POST secrets":              {does: secret, method: http.MethodPost, path: "/secrets", body: `{"overlap_seconds":60}`},
-	"several at once":           {does: moves, body: `{"skip_user_consent":true,"client_name":"x","client_secret":"a secret of the attacker","redirect_uris":["` + callback + `","https://evil.example.com/"]}`},
-	"what gives no power": {does: nothing, body: `{"client_name":"y","client_uri":"https://a.example","policy_uri":"https://a.example","tos_uri":"https://a.example",
-		"generate_iss_claim_without_token":true,"idprovider_id":"i","access_token_format":"opaque","id_token_signed_response_alg":"ES256",
+	"several at once": {does: moves, body: `{"skip_user_consent":true,"client_name":"x","client_secret":"a secret of the attacker",
+		"redirect_uris":["` + callback + `","https://evil.example.com/"]}`},
+	"what gives no power": {does: nothing, body: `{"client_name":"y","client_uri":"https://a.example","policy_uri":"https://a.example",
+		"tos_uri":"https://a.example","generate_iss_claim_without_token":true,"idprovider_id":"i","access_token_format":"opaque","id_token_signed_response_alg":"ES256",
 		"access_token_signed_response_alg":"RS256","post_logout_redirect_uris":["https://a.example/"],"refresh_grace_seconds":5,"skip_user_consent":true}`},
 }
 

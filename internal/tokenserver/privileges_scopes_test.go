@@ -45,7 +45,9 @@ func TestAScopeTakenFromAnAppIsLostAtOnce(t *testing.T) {
 
 		status, text = r.by(manager, http.MethodPut, r.apps+"/"+app.ClientID+"/scopes", `{"scopes":["openid"]}`)
 		require.Equal(t, http.StatusNoContent, status, text)
-		for path, want := range map[string]int{r.apps: 401, oauth.PathProfile: 401, oauth.PathMe: 401, oauth.PathOrganizations + "/" + homeOrg: 401, oauth.PathUserInfo: 200} {
+		for path, want := range map[string]int{
+			r.apps: 401, oauth.PathProfile: 401, oauth.PathMe: 401, oauth.PathOrganizations + "/" + homeOrg: 401, oauth.PathUserInfo: 200,
+		} {
 			status, text := r.call(tokens.AccessToken, http.MethodGet, path, "")
 			assert.Equal(t, want, status, "%s %s: %s", format, path, text)
 		}

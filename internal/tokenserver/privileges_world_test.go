@@ -68,7 +68,8 @@ type realm struct {
 
 func newRealm(t *testing.T, options ...tokenservertest.Option) *realm {
 	t.Helper()
-	r := &realm{personWorld: &personWorld{t: t, clock: &clock{}}, tokens: map[string]string{}, apps: oauth.PathOrganizations + "/" + homeOrg + "/connectedApplications"}
+	r := &realm{personWorld: &personWorld{t: t, clock: &clock{}}, tokens: map[string]string{}}
+	r.apps = oauth.PathOrganizations + "/" + homeOrg + "/connectedApplications"
 	options = append(options, tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Now = r.clock.Now }))
 	r.i = tokenservertest.Start(t, options...)
 	require.NoError(t, r.i.Server.TakeDirectory(t.Context(), realmDirectory(t, nil)))
