@@ -25,15 +25,3 @@ func Within(dir *directory.Directory, id, root string) bool {
 	}
 	return false
 }
-
-// Below returns the ids of all organizations below root, in the order of the
-// configuration.
-func Below(dir *directory.Directory, root string) []string {
-	ids := []string{}
-	for _, org := range dir.Organizations() {
-		if org.ID != root && Within(dir, org.ID, root) {
-			ids = append(ids, org.ID)
-		}
-	}
-	return ids
-}

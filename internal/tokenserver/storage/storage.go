@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -74,7 +75,8 @@ type App struct {
 	// SecurityVersion grows with every change that gives somebody power over what
 	// the app receives; consent is to one version (docs/privileges.md).
 	SecurityVersion int64
-	// SecurityBy is who made that version: "user " or "client " and an id.
+	// SecurityBy is in whose hands the app is: who made that version, or an
+	// administrator who has made a secret since. "user " or "client " and an id.
 	SecurityBy string
 	// Config names the app of the configuration (the administrator's client);
 	// such an app cannot be changed through the management API. Empty: none.
@@ -86,6 +88,16 @@ type App struct {
 	SecretUpdatedAt time.Time
 	// Revision grows with every write; set by the engine.
 	Revision int64
+}
+
+// byClient begins the SecurityBy of an app, as against an administrator.
+const byClient = "client "
+
+// ChangedHands tells whether another app than before has made a new security
+// version of an app that acts for users: nobody allowed that one anything.
+func (a *App) ChangedHands(before App) bool {
+	forUsers := len(a.Scopes) > 0 || len(before.Scopes) > 0
+	return forUsers && strings.HasPrefix(a.SecurityBy, byClient) && a.SecurityBy != before.SecurityBy && a.SecurityVersion != before.SecurityVersion
 }
 
 // ContextScope is a scope within an organization and an environment; either
@@ -144,8 +156,8 @@ type Apps interface {
 	// UpdateApp applies change to the stored app in one transaction; change may
 	// run twice and must not keep what it is given. An error of change is
 	// returned and nothing is written. When change alters nothing, nothing is
-	// written either and the revision stays. An app that is switched off has its
-	// epoch raised in the same transaction. ErrNotFound when there is none.
+	// written either and the revision stays. An app that is switched off or
+	// ChangedHands has its epoch raised in the same transaction. ErrNotFound when there is none.
 	UpdateApp(ctx context.Context, clientID string, now time.Time, change func(*App) error) (App, error)
 	// DeleteApp removes the app with all that hangs on it, frees its external id
 	// and raises its epoch, in one transaction; ErrNotFound when there is none.

@@ -30,11 +30,11 @@ type Consents struct {
 type Coverage int
 
 const (
-	// Uncovered: the person has to be asked.
+	// Uncovered says that the person has to be asked.
 	Uncovered Coverage = iota
-	// OnRecord: the person has allowed it.
+	// OnRecord says that the person has allowed it.
 	OnRecord
-	// Skipped: an administrator has allowed it; nothing is on record yet.
+	// Skipped says that an administrator has allowed it; nothing is on record yet.
 	Skipped
 )
 
@@ -65,10 +65,10 @@ func (c *Consents) Covers(ctx context.Context, u *directory.User, app *clients.A
 }
 
 // skips tells whether an administrator has allowed scope for u: of the app's own
-// organization alone, and never what reaches far or outlives the person's
-// presence.
+// organization alone, never by an app that is open to others, and never what
+// reaches far or outlives the person's presence.
 func skips(app *clients.App, u *directory.User, scope string) bool {
-	return app.SkipUserConsent && app.OrgID == u.OrganizationID && !scopes.AlwaysAsked(scope)
+	return app.SkipUserConsent && app.Audience != oauth.AudienceEveryone && app.OrgID == u.OrganizationID && !scopes.AlwaysAsked(scope)
 }
 
 // Allow adds scopes to what u has allowed app.

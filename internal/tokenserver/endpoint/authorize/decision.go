@@ -71,7 +71,7 @@ func (e *Endpoint) decideFlow(w http.ResponseWriter, r *http.Request, f *authreq
 		return
 	}
 	granted, cleared := chosen(f.Scopes, form["scope"])
-	stale := e.Forms.Check(r, session, "consent", f.Self, form.Get("form_token"))
+	stale := e.Forms.Check(r, session, "consent", asked(f), form.Get("form_token"))
 	switch {
 	case stale != nil:
 		e.askAgain(w, r, f, session, stale, cleared)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -52,6 +53,12 @@ func (e *Endpoint) Mount(mux httpx.Router) {
 	mux.HandleFunc("GET "+oauth.PathAuthorize, e.get)
 	mux.HandleFunc("POST "+oauth.PathAuthorize, e.post)
 	mux.HandleFunc("POST "+pages.PathDecision, e.decide)
+}
+
+// asked is what the person is asked about: the request, and the security version
+// of the app that the page shows. An answer to another one counts for nothing.
+func asked(f *authrequest.Flow) string {
+	return f.Self + " " + strconv.FormatInt(f.App.SecurityVersion, 10)
 }
 
 // get goes as far as it can without asking the person.
@@ -178,7 +185,7 @@ func (e *Endpoint) ask(w http.ResponseWriter, r *http.Request, f *authrequest.Fl
 		Foreign: f.App.OrgID != session.User.OrganizationID, Device: user.OnDevice(f.App, f.RedirectURI),
 		RedirectHost: views.Destination(text, f.RedirectURI), Groups: views.Groups(text, f.Scopes, refused), Notice: notice,
 		SwitchURL: pages.PathSignIn + "?" + url.Values{"continue": {f.Self}}.Encode(),
-		Continue:  f.Self, FormToken: e.Forms.Token(w, r, session, "consent", f.Self),
+		Continue:  f.Self, FormToken: e.Forms.Token(w, r, session, "consent", asked(f)),
 	}
 	e.Pages.Consent(w, http.StatusOK, view, pages.FormTarget(f.RedirectURI))
 }

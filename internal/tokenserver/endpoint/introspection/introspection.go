@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
@@ -119,8 +120,13 @@ func (e *Endpoint) refreshToken(ctx context.Context, asking *clients.App, raw st
 	if err != nil {
 		return oauth.Introspection{}, err
 	}
+	// As at the token endpoint: it gives no more than the app still has.
+	left := slices.DeleteFunc(family.Scopes, func(scope string) bool { return !slices.Contains(asking.Scopes, scope) })
+	if len(left) == 0 {
+		return oauth.Introspection{}, nil
+	}
 	return oauth.Introspection{
-		Active: true, Scope: oauth.JoinScopes(family.Scopes), ClientID: family.ClientID, Username: found.Username,
+		Active: true, Scope: oauth.JoinScopes(left), ClientID: family.ClientID, Username: found.Username,
 		ExpiresAt: family.ExpiresAt.Unix(), IssuedAt: family.RotatedAt.Unix(), Subject: family.UserID, Issuer: e.Issuer, OrgID: family.OrgID,
 	}, nil
 }

@@ -47,46 +47,14 @@ func (c *caller) administrator() bool {
 
 // holds tells whether the token carries scope for org.
 func (c *caller) holds(scope, org string) bool {
-	if org == "" || !slices.Contains(c.token.Scopes, scope) {
-		return false
-	}
-	if c.token.IsUser {
-		return c.administrator() && hierarchy.Within(c.directory, org, c.user.OrganizationID)
-	}
-	return slices.ContainsFunc(c.organizations(scope), func(held string) bool {
-		return held == org || administers(scope) && hierarchy.Within(c.directory, org, held)
-	})
+	return (!c.token.IsUser || c.administrator()) && hierarchy.Holds(c.directory, c.token, scope, org)
 }
 
-// administers tells whether scope reaches the organizations below as well, as an
-// administrator does (tokenserver.md 13).
-func administers(scope string) bool {
-	return scope == oauth.ScopeFull || scope == oauth.ScopeManageConnApps
-}
-
-// organizations are those in whose context an app holds scope. No context means
-// the app's own organization; a context narrowed to an environment permits
-// nothing here, since apps belong to no environment.
-func (c *caller) organizations(scope string) []string {
-	var orgs []string
-	inContext := false
-	for _, context := range c.token.Contexts {
-		if !context.Limits(scope) {
-			continue
-		}
-		inContext = true
-		switch {
-		case context.EnvID != "":
-		case context.Org == "":
-			orgs = append(orgs, c.token.OrgID)
-		default:
-			orgs = append(orgs, context.Org)
-		}
-	}
-	if !inContext {
-		return []string{c.token.OrgID}
-	}
-	return orgs
+// sovereign tells whether the token stands for all that an administrator may do.
+// An app that was allowed less, such as manage:orgconnapps alone, does not speak
+// as the administrator: else it would give itself the rest.
+func (c *caller) sovereign() bool {
+	return c.administrator() && c.holds(oauth.ScopeFull, c.user.OrganizationID)
 }
 
 func (c *caller) may(do action, org string) bool {
@@ -128,6 +96,8 @@ func (c *caller) checkAssignment(s storage.ContextScope, org string) error {
 	case scopes.NeedsAdministrator(s.Scope) && !c.administrator():
 		return answer.BadRequest("scopes: %s reaches a client_credentials app only through an administrator who is signed in as a user, "+
 			"or the server's configuration", s.Scope)
+	case !c.covers(s.Scope, org):
+		return answer.BadRequest("scopes: %s in organization %s is more than this token holds", s.Scope, shorten(org))
 	}
 	return nil
 }
@@ -147,17 +117,21 @@ func (c *caller) checkCredentials(app *storage.App) error {
 	return nil
 }
 
+// covers tells whether the caller holds at least scope in org.
 func (c *caller) covers(scope, org string) bool {
 	switch scope {
-	case oauth.ScopeFull, oauth.ScopeReadFull:
-		return c.administrator() && c.may(write, org) || c.holds(scope, org) || c.holds(oauth.ScopeFull, org)
+	case oauth.ScopeFull:
+		return c.holds(oauth.ScopeFull, org)
+	case oauth.ScopeReadFull:
+		return c.holds(scope, org) || c.holds(oauth.ScopeFull, org)
 	}
 	return c.may(write, org)
 }
 
-// party names who calls, for storage.App.SecurityBy.
+// party names who calls, for storage.App.SecurityBy. An app that was allowed only
+// a part of what an administrator may do is a party of its own.
 func (c *caller) party() string {
-	if c.user != nil {
+	if c.sovereign() {
 		return "user " + c.user.ID
 	}
 	return "client " + c.token.ClientID

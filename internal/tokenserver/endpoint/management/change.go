@@ -20,7 +20,7 @@ func newApp(clientID, org string, belongs owner, now time.Time) storage.App {
 		GrantTypes: []string{}, RedirectURIs: []string{}, Scopes: []string{}, ContextScopes: []storage.ContextScope{},
 		PublicKeys: []string{}, PostLogoutRedirectURIs: []string{}, IdentityProviders: []string{},
 		Audience: oauth.AudienceInternal, Enabled: true,
-		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, SecurityVersion: 1,
+		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, SecurityVersion: now.UnixMicro(),
 		CreatedAt: now, UpdatedAt: now,
 	}
 }

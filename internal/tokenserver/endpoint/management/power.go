@@ -26,6 +26,7 @@ var power = []struct {
 	{"audience", func(b, a *storage.App) bool { return b.Audience != a.Audience }, true, false},
 	{"scopes", func(b, a *storage.App) bool { return len(withoutScopes(scopesOf(a), scopesOf(b))) > 0 }, false, false},
 	{"grant_types", func(b, a *storage.App) bool { return !subset(a.GrantTypes, b.GrantTypes) }, false, true},
+	{"grant_types", func(b, a *storage.App) bool { return actsForItself(b) != actsForItself(a) }, true, true},
 	{"identity_providers", func(b, a *storage.App) bool { return !subset(a.IdentityProviders, b.IdentityProviders) }, false, false},
 	{"assertions_without_expiry", func(b, a *storage.App) bool { return a.AssertionsWithoutExpiry && !b.AssertionsWithoutExpiry }, false, false},
 	{"enabled", func(b, a *storage.App) bool { return a.Enabled && !b.Enabled }, false, true},
@@ -46,33 +47,48 @@ func (c *caller) settle(before, app *storage.App) error {
 			return err
 		}
 	}
-	if consent {
-		c.moveVersion(app)
-	}
-	if touched && !c.administrator() || app.Audience == oauth.AudienceEveryone && before.SkipUserConsent {
+	if touched && !c.sovereign() || app.Audience == oauth.AudienceEveryone && before.SkipUserConsent {
 		app.SkipUserConsent = false
+	}
+	switch {
+	case consent:
+		c.moveVersion(app)
+	case before.SkipUserConsent && !app.SkipUserConsent:
+		// What went on record under it was nobody's own consent.
+		app.SecurityVersion++
 	}
 	return nil
 }
 
 // settleSecret does the same for a secret that c has made. Whoever made the
-// security version has had a secret before: its rotations change nothing.
+// security version has had a secret before: its rotations change nothing, until an
+// administrator makes a secret, which takes the app out of those hands.
 func (c *caller) settleSecret(app *storage.App) error {
 	if err := c.checkCredentials(app); err != nil {
 		return err
 	}
-	if !c.administrator() && app.SecurityBy != c.party() {
+	switch {
+	case c.sovereign():
+		app.SecurityBy = c.party()
+	case app.SecurityBy != c.party():
 		c.moveVersion(app)
 		app.SkipUserConsent = false
 	}
 	return nil
 }
 
+// mayRead tells whether c may be shown a secret of app again: only where it could
+// make one that changes nothing, since to know a secret is as good as to make one.
+func (c *caller) mayRead(app *storage.App) bool {
+	return c.checkCredentials(app) == nil && (actsForItself(app) || c.sovereign() || app.SecurityBy == c.party())
+}
+
 // moveVersion makes a new security version. An administrator's hand leaves it
-// with whom it was.
+// with whom it was; in anybody else's the app changes hands, which ends all that
+// it holds (storage.App.ChangedHands).
 func (c *caller) moveVersion(app *storage.App) {
 	app.SecurityVersion++
-	if !c.administrator() {
+	if !c.sovereign() {
 		app.SecurityBy = c.party()
 	}
 }

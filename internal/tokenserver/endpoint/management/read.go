@@ -75,7 +75,7 @@ func (e *Endpoint) read(ctx context.Context, c *call) error {
 
 func (e *Endpoint) show(c *call, app *storage.App) error {
 	var secret madeSecret
-	if app.Config == "" && c.caller.may(write, app.OrgID) && c.caller.checkCredentials(app) == nil {
+	if app.Config == "" && c.caller.may(write, app.OrgID) && c.caller.mayRead(app) {
 		var err error
 		if secret, err = e.recovered(app, c.now); err != nil {
 			return err

@@ -46,7 +46,7 @@ func (e *Endpoint) namedOwner(id, org string) (owner, error) {
 // rights, organizations, environments and identity providers. added are the
 // scopes that the app did not have before.
 func (e *Endpoint) checkReferences(c *call, app *storage.App, body appBody, added []storage.ContextScope) error {
-	if body.skipUserConsent.value && !c.caller.administrator() {
+	if body.skipUserConsent.value && !c.caller.sovereign() {
 		return answer.BadRequest("skip_user_consent: only an administrator who is signed in as a user may set it")
 	}
 	dir := e.Directory.Load()

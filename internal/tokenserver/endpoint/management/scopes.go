@@ -100,13 +100,13 @@ func (e *Endpoint) changeScopes(ctx context.Context, c *call, change scopeChange
 		if err := changeable(app, c.org); err != nil {
 			return err
 		}
-		before, current := *app, scopesOf(app)
+		was, current := *app, scopesOf(app)
 		list := change.combine(current, sent)
 		if err := checkPlain(app, "scopes", list); err != nil {
 			return err
 		}
 		assignScopes(app, list)
-		if err := c.caller.settle(&before, app); err != nil {
+		if err := c.caller.settle(&was, app); err != nil {
 			return err
 		}
 		if err := checkApp(app); err != nil {

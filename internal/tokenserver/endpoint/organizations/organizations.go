@@ -2,7 +2,7 @@
 
 // Package organizations owns the HTTP side of reading organizations and their
 // environments. Both come from the configuration; nothing is changed here. A
-// caller sees its own organization and those below it.
+// caller sees the organizations in its reach and nothing above or beside them.
 package organizations
 
 import (
@@ -36,7 +36,15 @@ func (e *Endpoint) Mount(mux httpx.Router) {
 }
 
 // reader answers with what it found about an organization the caller may see.
-type reader func(r *http.Request, dir *directory.Directory, org *directory.Organization) (any, error)
+type reader func(s *sight) (any, error)
+
+// sight is an organization as a caller sees it.
+type sight struct {
+	r     *http.Request
+	dir   *directory.Directory
+	reach hierarchy.Reach
+	org   *directory.Organization
+}
 
 func (e *Endpoint) serve(read reader) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,11 +69,12 @@ func (e *Endpoint) read(w http.ResponseWriter, r *http.Request, read reader) (an
 		return nil, err
 	}
 	dir := e.Directory.Load()
+	reach := hierarchy.ReachOf(dir, caller)
 	org, ok := dir.Organization(r.PathValue("orgId"))
-	if !ok || !hierarchy.Within(dir, org.ID, caller.OrgID) {
+	if !ok || !reach.Has(org.ID) {
 		return nil, answer.NotFound("no such organization")
 	}
-	return read(r, dir, org)
+	return read(&sight{r, dir, reach, org})
 }
 
 // permitted lets every app read where it lives; for a user, the user must have
@@ -78,50 +87,49 @@ func permitted(caller *token.AccessToken) error {
 	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
 }
 
-func (e *Endpoint) organization(_ *http.Request, dir *directory.Directory, org *directory.Organization) (any, error) {
+func (e *Endpoint) organization(s *sight) (any, error) {
+	org, root := s.org, s.reach.Top(s.org)
 	wire := oauth.Organization{
 		ID: org.ID, Name: org.Name, CreatedAt: org.CreatedAt.UTC().Format(time.RFC3339), Domain: org.Domain,
-		IsRoot: org.ParentID == "", IsMaster: org.ParentID == "",
+		IsRoot: root, IsMaster: root,
 		Owner:              oauth.OrganizationOwner{ID: org.OwnerID},
 		Subscription:       oauth.FullSubscription(),
-		SubOrganizationIDs: hierarchy.Below(dir, org.ID),
+		SubOrganizationIDs: s.reach.Below()[org.ID],
 		Environments:       wireEnvironments(org),
 		Entitlements:       map[string]any{},
 	}
-	if org.ParentID != "" {
+	if !root {
 		wire.ParentID = &org.ParentID
 	}
-	if owner, ok := dir.User(org.OwnerID); ok {
+	if owner, ok := s.dir.User(org.OwnerID); ok {
 		wire.Owner.Username = owner.Username
 	}
 	return wire, nil
 }
 
-func (e *Endpoint) hierarchy(_ *http.Request, dir *directory.Directory, org *directory.Organization) (any, error) {
-	return node(dir, org, 0), nil
-}
+func (e *Endpoint) hierarchy(s *sight) (any, error) { return s.node(s.org, 0), nil }
 
 // maxDepth bounds the tree, should parents form a circle.
 const maxDepth = 64
 
-func node(dir *directory.Directory, org *directory.Organization, depth int) oauth.OrganizationNode {
-	n := oauth.OrganizationNode{ID: org.ID, Name: org.Name, IsRoot: org.ParentID == "", SubOrganizations: []oauth.OrganizationNode{}}
-	for _, child := range dir.Organizations() {
-		if child.ParentID == org.ID && depth < maxDepth {
-			n.SubOrganizations = append(n.SubOrganizations, node(dir, child, depth+1))
+func (s *sight) node(org *directory.Organization, depth int) oauth.OrganizationNode {
+	n := oauth.OrganizationNode{ID: org.ID, Name: org.Name, IsRoot: s.reach.Top(org), SubOrganizations: []oauth.OrganizationNode{}}
+	for _, child := range s.dir.Organizations() {
+		if child.ParentID == org.ID && depth < maxDepth && s.reach.Has(child.ID) {
+			n.SubOrganizations = append(n.SubOrganizations, s.node(child, depth+1))
 		}
 	}
 	return n
 }
 
-func (e *Endpoint) environments(_ *http.Request, _ *directory.Directory, org *directory.Organization) (any, error) {
-	list := wireEnvironments(org)
+func (e *Endpoint) environments(s *sight) (any, error) {
+	list := wireEnvironments(s.org)
 	return oauth.List[oauth.Environment]{Data: list, Total: len(list)}, nil
 }
 
-func (e *Endpoint) environment(r *http.Request, _ *directory.Directory, org *directory.Organization) (any, error) {
-	for _, env := range wireEnvironments(org) {
-		if env.ID == r.PathValue("envId") {
+func (e *Endpoint) environment(s *sight) (any, error) {
+	for _, env := range wireEnvironments(s.org) {
+		if env.ID == s.r.PathValue("envId") {
 			return env, nil
 		}
 	}

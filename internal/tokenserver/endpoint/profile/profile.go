@@ -81,7 +81,7 @@ func (e *Endpoint) who(w http.ResponseWriter, r *http.Request) (oauth.User, *oau
 	if err != nil {
 		return none, nil, err
 	}
-	return WireUser(e.Directory.Load(), found), wireClient(app), nil
+	return WireUser(hierarchy.ReachOf(e.Directory.Load(), caller), caller.OrgID, found), wireClient(app), nil
 }
 
 // permitted: an app always has profile; a user must have allowed it.
@@ -142,37 +142,40 @@ func wireClient(app *clients.App) *oauth.MeClient {
 	return &oauth.MeClient{ClientID: app.ClientID, Name: app.Name, OrgID: app.OrgID, ClientType: "control"}
 }
 
-// WireUser is u in the flat shape, as every endpoint that shows users answers it.
-func WireUser(dir *directory.Directory, u *directory.User) oauth.User {
-	org := wireOrganization(dir, u.OrganizationID)
-	created := timestamp(u.CreatedAt)
-	return oauth.User{
-		ID: u.ID, CreatedAt: created, UpdatedAt: created,
-		OrganizationID: u.OrganizationID,
+// WireUser shows u with the organizations that a caller reaches, which for an app
+// need not be those of its owner: org is the caller's.
+func WireUser(reach hierarchy.Reach, org string, u *directory.User) oauth.User {
+	organizations := wireOrganizations(reach)
+	wire := oauth.User{
+		ID: u.ID, CreatedAt: timestamp(u.CreatedAt), UpdatedAt: timestamp(u.CreatedAt),
+		OrganizationID: org,
 		FirstName:      u.FirstName, LastName: u.LastName, Email: u.Email, PhoneNumber: u.PhoneNumber, Username: u.Username,
 		IDProviderID: u.IDProviderID, Enabled: u.Enabled, IsFederated: u.IDProviderID != directory.LocalProvider,
 		MFAVerifiersConfigured: "false", Type: "host",
 		OrganizationPreferences: map[string]any{}, Properties: map[string]any{},
-		Organization: org, MemberOfOrganizations: []oauth.UserOrganization{org}, ContributorOfOrganizations: []oauth.UserOrganization{org},
+		MemberOfOrganizations: organizations, ContributorOfOrganizations: organizations,
 	}
+	if len(organizations) > 0 {
+		wire.Organization = organizations[0]
+	}
+	return wire
 }
 
-// wireOrganization shows an organization as the root of what its users see, in
-// which one client insists: the organizations above are not theirs to see.
-func wireOrganization(dir *directory.Directory, id string) oauth.UserOrganization {
-	wire := oauth.UserOrganization{
-		ID: id, IDProviderID: directory.LocalProvider, IsMaster: true, IsRoot: true,
-		ParentOrganizationIDs: []string{}, SubOrganizationIDs: hierarchy.Below(dir, id), TenantOrganizationIDs: []string{},
-		Subscription: oauth.FullSubscription(), Properties: map[string]any{},
+// wireOrganizations are those in reach, the caller's own first. The topmost one is
+// shown as a root, in which one client insists: what is above is not the caller's
+// to see.
+func wireOrganizations(reach hierarchy.Reach) []oauth.UserOrganization {
+	list, below := []oauth.UserOrganization{}, reach.Below()
+	for _, org := range reach.Organizations() {
+		created, root := timestamp(org.CreatedAt), reach.Top(org)
+		list = append(list, oauth.UserOrganization{
+			ID: org.ID, Name: org.Name, OwnerID: org.OwnerID, Domain: org.Domain, CreatedAt: created, UpdatedAt: created,
+			IDProviderID: directory.LocalProvider, IsMaster: root, IsRoot: root,
+			ParentOrganizationIDs: reach.Above(org), SubOrganizationIDs: below[org.ID], TenantOrganizationIDs: []string{},
+			Subscription: oauth.FullSubscription(), Properties: map[string]any{},
+		})
 	}
-	org, ok := dir.Organization(id)
-	if !ok {
-		return wire
-	}
-	wire.Name, wire.OwnerID, wire.Domain = org.Name, org.OwnerID, org.Domain
-	wire.CreatedAt = timestamp(org.CreatedAt)
-	wire.UpdatedAt = wire.CreatedAt
-	return wire
+	return list
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -71,16 +71,14 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request, form url.Value
 		e.writeAuthorizedApps(w, r, session, e.Pages.Text().Get(notice))
 		return
 	}
-	clientID := form.Get("client_id")
-	if err := e.Consents.Revoke(r.Context(), session.User, clientID); err != nil {
-		e.fail(w, r, fmt.Errorf("revoking consent: %w", err))
-		return
+	// What is no app holds nothing, and leaves nothing behind.
+	if app, ok := e.Apps.App(form.Get("client_id")); ok {
+		if err := e.Consents.Revoke(r.Context(), session.User, app.ClientID); err != nil {
+			e.fail(w, r, fmt.Errorf("revoking consent: %w", err))
+			return
+		}
+		e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenRevoked, ClientID: app.ClientID, ClientName: app.Name, OrgID: app.OrgID,
+			SourceIP: audit.SourceIP(r), ActorSubject: session.User.ID, Reason: "the user revoked the app's authorization"})
 	}
-	event := audit.Event{Action: audit.TokenRevoked, ClientID: clientID, SourceIP: audit.SourceIP(r), ActorSubject: session.User.ID,
-		Reason: "the user revoked the app's authorization"}
-	if app, ok := e.Apps.App(clientID); ok {
-		event.ClientName, event.OrgID = app.Name, app.OrgID
-	}
-	e.Audit.Record(r.Context(), event)
-	redirect(w, pages.PathAuthorizedApps+"?"+url.Values{"revoked": {clientID}}.Encode())
+	redirect(w, pages.PathAuthorizedApps+"?"+url.Values{"revoked": {form.Get("client_id")}}.Encode())
 }

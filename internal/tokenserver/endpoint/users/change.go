@@ -4,10 +4,8 @@ package users
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,6 +14,9 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/jsonobject"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
@@ -23,14 +24,14 @@ import (
 // enough are the scopes that permit to see and switch users; each is enough.
 var enough = []string{oauth.ScopeFull, oauth.ScopeManageConnApps}
 
-// administers is the rule of a write of the management API: an administrator of
-// org who is signed in as a user, or an app that holds one of the scopes in that
-// organization's context. Any other organization does not exist for the caller.
+// administers is the rule of a write of the management API: an administrator who
+// is signed in as a user, or an app, that holds one of the scopes in that
+// organization. Any other organization does not exist for the caller.
 func administers(dir *directory.Directory, caller *token.AccessToken, org string) error {
 	_, exists := dir.Organization(org)
-	held := slices.ContainsFunc(enough, func(scope string) bool { return holds(dir, caller, scope, org) })
+	held := slices.ContainsFunc(enough, func(scope string) bool { return hierarchy.Holds(dir, caller, scope, org) })
 	switch {
-	case exists && held:
+	case exists && held && isAdministrator(dir, caller):
 		return nil
 	case !exists || org != caller.OrgID:
 		return answer.NotFound("no such organization")
@@ -39,25 +40,13 @@ func administers(dir *directory.Directory, caller *token.AccessToken, org string
 		strings.Join(enough, ", "))
 }
 
-func holds(dir *directory.Directory, caller *token.AccessToken, scope, org string) bool {
-	if !slices.Contains(caller.Scopes, scope) {
-		return false
+// isAdministrator asks a user for the role; an app needs none.
+func isAdministrator(dir *directory.Directory, caller *token.AccessToken) bool {
+	if !caller.IsUser {
+		return true
 	}
-	if caller.IsUser {
-		u, ok := dir.User(caller.Subject)
-		return ok && u.Enabled && u.OrganizationID == org && u.HasRole(directory.RoleOrganizationAdministrator)
-	}
-	inContext := false
-	for _, context := range caller.Contexts {
-		if context.Scope != scope {
-			continue
-		}
-		inContext = true
-		if context.EnvID == "" && (context.Org == org || context.Org == "" && caller.OrgID == org) {
-			return true
-		}
-	}
-	return !inContext && caller.OrgID == org
+	u, ok := dir.User(caller.Subject)
+	return ok && u.Enabled && u.HasRole(directory.RoleOrganizationAdministrator)
 }
 
 // change switches an asserted user off or on. PUT and PATCH are the same: enabled
@@ -105,42 +94,27 @@ func (e *Endpoint) switchUser(ctx context.Context, id string, enabled bool) (sto
 	return after, nil
 }
 
+// bodies are what a body may be at most.
 const maxBody = 4 << 10
+
+var bodies = jsonobject.Rules{Members: 8}
 
 var errBody = answer.BadRequest(`the body must be a JSON object with the member enabled, true or false, and no other`)
 
 // enabledOf reads the body, which has one member, given once.
 func enabledOf(c *call) (bool, error) {
-	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return false, answer.Problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", maxBody)
-	}
+	body, err := httpx.ReadBody(c.w, c.r, maxBody)
 	if err != nil {
-		return false, answer.BadRequest("the body ended early")
+		failure := httpx.AsError(err)
+		return false, answer.Problemf(failure.Status, "%s", failure.Description)
 	}
-	return parseEnabled(string(text))
+	return parseEnabled(body)
 }
 
-// parseEnabled goes token by token: a decoder into a struct would take a member
-// twice, and in any case.
-func parseEnabled(body string) (bool, error) {
-	decoder := json.NewDecoder(strings.NewReader(body))
-	var tokens []json.Token
-	for len(tokens) <= 4 {
-		token, err := decoder.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return false, errBody
-		}
-		tokens = append(tokens, token)
-	}
-	if len(tokens) != 4 || tokens[0] != json.Delim('{') || tokens[1] != "enabled" || tokens[3] != json.Delim('}') {
-		return false, errBody
-	}
-	enabled, ok := tokens[2].(bool)
-	if !ok {
+func parseEnabled(body []byte) (bool, error) {
+	object, err := bodies.Read(body)
+	enabled, ok := object["enabled"].(bool)
+	if err != nil || !ok || len(object) != 1 {
 		return false, errBody
 	}
 	return enabled, nil

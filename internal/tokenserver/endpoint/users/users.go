@@ -21,6 +21,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/profile"
+	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -103,7 +104,7 @@ func (e *Endpoint) list(c *call) (any, error) {
 	local := c.localUsers()
 	reply := oauth.List[oauth.User]{Data: []oauth.User{}}
 	for _, u := range local[min(offset, len(local)):min(offset+limit, len(local))] {
-		reply.Data = append(reply.Data, profile.WireUser(c.dir, u))
+		reply.Data = append(reply.Data, c.wireUser(u))
 	}
 	rest := storage.UserQuery{OrgID: c.org, Offset: max(0, offset-len(local)), Limit: limit - len(reply.Data)}
 	asserted, total, err := e.Store.Users(c.r.Context(), rest)
@@ -153,7 +154,7 @@ func number(q url.Values, name string, missing, least, most int) (int, error) {
 
 func (e *Endpoint) read(c *call) (any, error) {
 	if u, ok := c.local(); ok {
-		return profile.WireUser(c.dir, u), nil
+		return c.wireUser(u), nil
 	}
 	record, err := e.record(c)
 	if err != nil {
@@ -185,5 +186,11 @@ var errNoSuchUser = answer.NotFound("no such user")
 
 // wire leaves out what only tokens say of a user: its groups.
 func (c *call) wire(record storage.User) oauth.User {
-	return profile.WireUser(c.dir, user.Asserted(record, directory.IdentityProvider{}))
+	return c.wireUser(user.Asserted(record, directory.IdentityProvider{}))
+}
+
+// wireUser shows the organizations that the user reaches as such.
+func (c *call) wireUser(u *directory.User) oauth.User {
+	reach := hierarchy.ReachOf(c.dir, &token.AccessToken{OrgID: u.OrganizationID, IsUser: true})
+	return profile.WireUser(reach, u.OrganizationID, u)
 }

@@ -256,7 +256,7 @@ func FuzzParseEnabled(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		enabled, err := parseEnabled(body)
+		enabled, err := parseEnabled([]byte(body))
 		if err != nil {
 			return
 		}

@@ -107,7 +107,8 @@ func (s *Store) UpdateApp(
 			return nil
 		}
 		after.UpdatedAt = now
-		if err := s.saveApp(ctx, tx, before, &after, now); err != nil || after.Enabled || !before.Enabled {
+		ends := before.Enabled && !after.Enabled || after.ChangedHands(before)
+		if err := s.saveApp(ctx, tx, before, &after, now); err != nil || !ends {
 			return err
 		}
 		// After the app in the feed: nothing is issued at the new epoch to an app
