@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/bearer"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
@@ -92,6 +93,7 @@ type Server struct {
 	usage    *clients.Usage
 	ended    *ended.Ledger
 	holders  *grant.Holders
+	uses     *assertion.Uses
 	tokens   *token.Issuer
 	verifier *token.Verifier
 	clients  *clientauth.Authenticator
@@ -115,6 +117,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		ended:  ended.New(config.Store, config.Now),
 	}
 	s.holders = &grant.Holders{Apps: s.view, Ended: s.ended}
+	s.uses = &assertion.Uses{Store: config.Store, Now: config.Now}
 	opaque := token.OpaqueTokens{Store: config.Store}
 	s.tokens = &token.Issuer{
 		Keys: config.Keyring, Issuer: config.issuer(), Lifetime: config.AccessTokenLifetime, Now: config.Now, Opaque: opaque,
@@ -126,7 +129,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.verifier.Admits = s.persons.admits
 	s.clients = &clientauth.Authenticator{
 		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, Now: config.Now,
-		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: config.Store, Now: config.Now},
+		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: s.uses, Now: config.Now},
 	}
 	s.follower = &feed.Follower{
 		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
@@ -186,7 +189,7 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 		{always, httpx.Error, &discovery.Endpoint{Metadata: s.metadata(grants, installationID)}},
 		{always, httpx.Error, &jwks.Endpoint{Published: c.Keyring.Published}},
 		{cached, httpx.Error, &tokenendpoint.Endpoint{
-			Clients: s.clients, Grants: grants, Audit: log, Source: c.Source, Fresh: s.follower.Confirm,
+			Clients: s.clients, Grants: grants, Audit: log, Source: c.Source, Freshness: s.follower,
 		}},
 		{confirmed, s.asAPI, manage},
 		{confirmed, httpx.Error, &introspection.Endpoint{
@@ -211,7 +214,7 @@ func (s *Server) grants() []grant.Grant {
 	return append([]grant.Grant{
 		&grant.ClientCredentials{Tokens: s.tokens, Holders: s.holders, ID: s.persons.tokens.ID},
 		&grant.JWTBearer{
-			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
+			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: s.uses, Tokens: s.persons.tokens,
 			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger,
 		},
 	}, s.persons.grants(c)...)

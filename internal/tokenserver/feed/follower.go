@@ -29,7 +29,9 @@ const (
 	DefaultTimeout = 2 * time.Second
 	// StaleAfter is how old the last confirmation may be (tokenserver.md 23).
 	StaleAfter = time.Second
-	// patience is how long a request waits for a poll that is under way.
+	// reloadTimeout is how long reading everything anew may take.
+	reloadTimeout = 30 * time.Second
+	// patience is how long a request waits for a poll.
 	patience = 500 * time.Millisecond
 )
 
@@ -60,6 +62,7 @@ type Follower struct {
 
 	confirmed atomic.Pointer[time.Time] // start of the last poll that read and handled all of it
 	failed    atomic.Pointer[time.Time] // end of the last poll, when that one failed
+	began     atomic.Pointer[time.Time] // start of the poll under way
 
 	once    sync.Once
 	turn    chan struct{}    // held by the poll under way, and guards what follows
@@ -81,31 +84,57 @@ func (f *Follower) Confirmed() time.Time {
 
 // Confirm returns nil when everything in memory is up to date, within StaleAfter.
 // When the last poll is older, as on a machine that had no time for it, it polls
-// itself. ErrStale when the database does not answer; while it does not, nobody
-// waits but the one who polls.
+// itself. ErrStale when the database does not answer: at once when the last poll
+// failed less than an interval ago, and at the latest when a poll has been under
+// way for half a second.
 func (f *Follower) Confirm(ctx context.Context) error {
-	if f.fresh() {
+	if f.Fresh() {
 		return nil
 	}
-	if at := f.failed.Load(); at != nil && f.now().Sub(*at) < orDefault(f.Interval, DefaultInterval) {
-		return ErrStale
+	wait := patience
+	if at := f.failed.Load(); at != nil {
+		if f.now().Sub(*at) < orDefault(f.Interval, DefaultInterval) {
+			return ErrStale
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	if at := f.began.Load(); at != nil {
+		wait -= f.now().Sub(*at)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if !f.take(ctx) {
 		return ErrStale
 	}
-	defer f.give()
-	if f.fresh() {
+	if f.Fresh() {
+		f.give()
 		return nil
 	}
-	if err := f.poll(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrStale, err)
-	}
-	return nil
+	return f.pollWithin(ctx)
 }
 
-func (f *Follower) fresh() bool { return f.now().Sub(f.Confirmed()) <= StaleAfter }
+// pollWithin polls in the turn that the caller has taken, and gives it back. The
+// poll is everybody's: it goes on when ctx ends, and whoever gives up on it has
+// not seen it fail.
+func (f *Follower) pollWithin(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() {
+		defer f.give()
+		done <- f.poll(context.WithoutCancel(ctx))
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrStale, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ErrStale
+	}
+}
+
+// Fresh tells whether everything in memory was up to date at most StaleAfter ago.
+// It never waits.
+func (f *Follower) Fresh() bool { return f.now().Sub(f.Confirmed()) <= StaleAfter }
 
 // take waits for the turn to poll; false when ctx ends before.
 func (f *Follower) take(ctx context.Context) bool {
@@ -147,12 +176,16 @@ func (f *Follower) Poll(ctx context.Context) error {
 }
 
 func (f *Follower) poll(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, orDefault(f.Timeout, DefaultTimeout))
-	defer cancel()
 	now := f.now()
-	err := f.readFeed(limited, now)
+	f.began.Store(&now)
+	defer f.began.Store(nil)
+	timeout := orDefault(f.Timeout, DefaultTimeout)
+	err := within(ctx, timeout, func(ctx context.Context) error { return f.readFeed(ctx, now) })
 	// Also when reading failed: what is pending may well succeed.
-	err = errors.Join(err, f.handle(limited))
+	err = errors.Join(err, within(ctx, reloadTimeout, f.readAnew))
+	if !f.reload {
+		err = errors.Join(err, within(ctx, timeout, f.handle))
+	}
 	if err == nil {
 		f.confirmed.Store(&now)
 		f.failed.Store(nil)
@@ -162,6 +195,12 @@ func (f *Follower) poll(ctx context.Context) error {
 	}
 	f.report(ctx, err)
 	return err
+}
+
+func within(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return do(ctx)
 }
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
@@ -200,13 +239,19 @@ type record struct {
 	key  string
 }
 
-func (f *Follower) handle(ctx context.Context) error {
+// readAnew reads everything when entries may have been missed. It has more time
+// than a poll: a replica with many apps would never catch up otherwise.
+func (f *Follower) readAnew(ctx context.Context) error {
 	if f.reload && f.Reload != nil {
 		if err := f.Reload(ctx); err != nil {
 			return fmt.Errorf("reading everything anew: %w", err)
 		}
 	}
 	f.reload = false
+	return nil
+}
+
+func (f *Follower) handle(ctx context.Context) error {
 	var errs []error
 	var left []storage.Change
 	results := map[record]error{}

@@ -6,6 +6,7 @@
 package answer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // Problem is a failure that the caller reads: a status and a message that says
@@ -81,8 +83,13 @@ func Unauthenticated(r *http.Request, refused *oauth.Error) error {
 // in the log.
 func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
-		logger.ErrorContext(r.Context(), "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
+	// A caller who hung up is no trouble of ours.
+	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		level := slog.LevelError
+		if p.Status == http.StatusServiceUnavailable {
+			level = slog.LevelWarn // told at its root, once
+		}
+		logger.Log(r.Context(), level, "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	if p.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", p.Challenge)
@@ -97,7 +104,8 @@ const retryAfter = "2"
 
 func problemOf(err error) *Problem {
 	var p *Problem
-	if errors.As(err, &p) {
+	// A refusal that rests on what the database did not answer is none.
+	if errors.As(err, &p) && !errors.Is(err, storage.ErrUnavailable) {
 		return p
 	}
 	failure := httpx.AsError(err)

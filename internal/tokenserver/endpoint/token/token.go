@@ -16,6 +16,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // Endpoint serves POST /accounts/api/v2/oauth2/token.
@@ -26,9 +27,15 @@ type Endpoint struct {
 	// Source tells the caller's address where a trusted proxy gives a real one;
 	// nil: not known.
 	Source func(*http.Request) netip.Addr
-	// Fresh tells whether what is in memory is up to date: every grant that is
-	// not Cached needs that. Errors: as feed.Follower.Confirm.
-	Fresh func(ctx context.Context) error
+	// Freshness tells whether what is in memory is up to date; *feed.Follower does.
+	// Every grant that is not Cached needs that, and so does every refusal.
+	Freshness Freshness
+}
+
+// Freshness is as feed.Follower says.
+type Freshness interface {
+	Fresh() bool
+	Confirm(ctx context.Context) error
 }
 
 // Mount adds the endpoint to mux.
@@ -59,13 +66,7 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	if err != nil {
 		return nil, err
 	}
-	event := httpx.EventOf(r.Context())
-	event.GrantType = chosen.Type()
-	if !chosen.Cached() {
-		if err := e.Fresh(r.Context()); err != nil {
-			return nil, err
-		}
-	}
+	httpx.EventOf(r.Context()).GrantType = chosen.Type()
 	request := &grant.Request{
 		Scopes: oauth.SplitScopes(parameters["scope"]),
 		Code:   parameters["code"], RedirectURI: parameters["redirect_uri"], CodeVerifier: parameters["code_verifier"],
@@ -75,8 +76,32 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	if e.Source != nil {
 		request.Source = e.Source(r)
 	}
-	if chosen.NeedsClient() || clientauth.Presented(r, parameters) {
-		if request.Client, err = e.Clients.Authenticate(r, parameters); err != nil {
+	return e.fresh(r, parameters, chosen, request)
+}
+
+// fresh lets the grant decide by what is up to date. A grant that is Cached may
+// also say yes by what is not; that it says no may only mean that this replica has
+// not heard of the app, or of its new secret, yet.
+func (e *Endpoint) fresh(r *http.Request, p httpx.Parameters, chosen grant.Grant, request *grant.Request) (*grant.Result, error) {
+	if chosen.Cached() {
+		known := e.Freshness.Fresh()
+		result, err := e.decide(r, p, chosen, request)
+		if err == nil || known || errors.Is(err, storage.ErrUnavailable) {
+			return result, err
+		}
+		request.Client.Failed(storage.ErrUnavailable)
+		request.Client = nil
+	}
+	if err := e.Freshness.Confirm(r.Context()); err != nil {
+		return nil, err
+	}
+	return e.decide(r, p, chosen, request)
+}
+
+// decide authenticates the client and lets the grant decide.
+func (e *Endpoint) decide(r *http.Request, p httpx.Parameters, chosen grant.Grant, request *grant.Request) (result *grant.Result, err error) {
+	if chosen.NeedsClient() || clientauth.Presented(r, p) {
+		if request.Client, err = e.Clients.Authenticate(r, p); err != nil {
 			return nil, err
 		}
 	}
@@ -85,12 +110,12 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 			return nil, err
 		}
 	}
-	result, err := chosen.Authorize(r.Context(), request)
+	result, err = chosen.Authorize(r.Context(), request)
 	if err != nil {
 		request.Client.Failed(err)
 		return nil, err
 	}
-	event.ClientID = result.App.ClientID
+	httpx.EventOf(r.Context()).ClientID = result.App.ClientID
 	return result, nil
 }
 
