@@ -397,3 +397,11 @@ var pageDoors = []door{
 		return b.visitor().attempt(http.MethodGet, oauth.PathEndSession+"?"+url.Values{"id_token_hint": {hint}}.Encode(), nil)
 	}},
 }
+
+func readAll(t *testing.T, response *http.Response) string {
+	t.Helper()
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return string(text)
+}
