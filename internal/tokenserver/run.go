@@ -37,7 +37,7 @@ func (s *Server) Load(ctx context.Context) error {
 	if err := s.reload(ctx); err != nil {
 		return err
 	}
-	if err := s.observe(ctx, s.config.Directory.Load()); err != nil {
+	if err := s.observe(ctx); err != nil {
 		return err
 	}
 	s.gate.loaded.Store(true)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,7 +102,9 @@ type Server struct {
 	follower *feed.Follower
 	gate     *gate
 	health   *health.Endpoint
-	handler  http.Handler
+	// observing is held while the configuration is compared with what it was.
+	observing sync.Mutex
+	handler   http.Handler
 }
 
 // mountable is one endpoint.
