@@ -148,3 +148,18 @@ func TestProbesAndMetricsNeverWaitForTheDatabase(t *testing.T) {
 }
 
 func appsOf(org string) storage.AppQuery { return storage.AppQuery{OrgID: org, Limit: 10} }
+
+func TestBeforeTheFirstLoadEveryMethodIsToldToComeBack(t *testing.T) {
+	i := tokenservertest.Start(t, tokenservertest.WithoutLoad())
+	for _, method := range []string{http.MethodHead, http.MethodOptions, http.MethodDelete, http.MethodPut} {
+		for _, path := range []string{oauth.PathToken, oauth.PathConnectedApps, oauth.PathUserInfo} {
+			got := ask(t, i.URL, method+" "+path)
+			require.Equal(t, http.StatusServiceUnavailable, got.StatusCode, method+path)
+			require.Equal(t, "2", got.Header.Get("Retry-After"))
+			require.Empty(t, got.Header.Get("Access-Control-Allow-Origin"))
+			require.Equal(t, method == http.MethodHead, got.body == "")
+		}
+	}
+	require.Equal(t, http.StatusServiceUnavailable, ask(t, i.URL, "HEAD /accounts/sign-in").StatusCode)
+	require.Equal(t, http.StatusOK, ask(t, i.URL, "HEAD "+oauth.PathDiscovery).StatusCode)
+}
