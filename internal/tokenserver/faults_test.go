@@ -44,7 +44,7 @@ func TestWhateverTheStorageDoesNotAnswerIsRightOr503(t *testing.T) {
 	reached := map[string]bool{}
 	for _, door := range allDoors() {
 		t.Run(door.name, func(t *testing.T) {
-			b.t, b.personWorld.t = t, t
+			b.t = t
 			do := door.make(b)
 			b.tick()
 			b.faults.Calls()
@@ -67,7 +67,7 @@ func TestWhateverTheStorageDoesNotAnswerIsRightOr503(t *testing.T) {
 // underFault makes the attempt while a method fails and again, as it is, once the
 // storage is well.
 func (b *building) underFault(t *testing.T, door door, fault tokenservertest.Fault, method string) {
-	b.t, b.personWorld.t = t, t
+	b.t = t
 	do := door.make(b)
 	b.tick()
 	b.faults.Break(fault, method)
@@ -95,7 +95,7 @@ func TestALostAnswerOfTheStorageUsesNothingUp(t *testing.T) {
 	b := newBuilding(t)
 	for _, door := range allDoors() {
 		t.Run(door.name, func(t *testing.T) {
-			b.t, b.personWorld.t = t, t
+			b.t = t
 			do := door.make(b)
 			b.tick()
 			b.faults.Calls()

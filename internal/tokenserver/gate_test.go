@@ -15,6 +15,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
@@ -100,11 +101,11 @@ func checkWords(t *testing.T, words string, got answer) {
 	switch words {
 	case "oauth":
 		var failure oauth.ErrorResponse
-		assert.NoError(t, json.Unmarshal([]byte(got.body), &failure))
+		require.NoError(t, json.Unmarshal([]byte(got.body), &failure))
 		assert.Equal(t, oauth.CodeTemporarilyUnavailable, failure.Error)
 	case "api":
 		var failure oauth.ManagementError
-		assert.NoError(t, json.Unmarshal([]byte(got.body), &failure))
+		require.NoError(t, json.Unmarshal([]byte(got.body), &failure))
 		assert.Equal(t, http.StatusServiceUnavailable, failure.Status)
 	default:
 		assert.Contains(t, got.Header.Get("Content-Type"), "text/html")
@@ -202,4 +203,17 @@ func TestAnAppOfAnotherReplicaIsKnownAtItsFirstRequest(t *testing.T) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {app.ClientID}, "client_secret": {b.apps["machine"].ClientSecret}}
 	got := b.send(http.MethodPost, oauth.PathToken, "", form.Encode())()
 	require.Equal(t, http.StatusOK, got.StatusCode, got.body)
+}
+
+func TestAnAppDisabledAtAnotherReplicaGetsNoTokenASecondLater(t *testing.T) {
+	b := newBuilding(t)
+	right := b.as("machine", oauth.PathToken, clientCredentials...)
+	require.Equal(t, http.StatusOK, right().StatusCode)
+	_, err := b.i.Store.UpdateApp(t.Context(), b.apps["machine"].ClientID, b.clock.Now(), func(a *storage.App) error {
+		a.Enabled = false
+		return nil
+	})
+	require.NoError(t, err)
+	b.tick() // no poll came in between
+	require.Equal(t, http.StatusUnauthorized, right().StatusCode, "the database is within reach")
 }

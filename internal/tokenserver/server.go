@@ -192,7 +192,7 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 		{always, httpx.Error, &discovery.Endpoint{Metadata: s.metadata(grants, installationID)}},
 		{always, httpx.Error, &jwks.Endpoint{Published: c.Keyring.Published}},
 		{cached, httpx.Error, &tokenendpoint.Endpoint{
-			Clients: s.clients, Grants: grants, Audit: log, Source: c.Source, Freshness: s.follower,
+			Clients: s.clients, Grants: grants, Audit: log, Source: c.Source, Fresh: s.follower.Confirm,
 		}},
 		{confirmed, s.asAPI, manage},
 		{confirmed, httpx.Error, &introspection.Endpoint{

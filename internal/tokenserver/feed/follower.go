@@ -84,25 +84,16 @@ func (f *Follower) Confirmed() time.Time {
 
 // Confirm returns nil when everything in memory is up to date, within StaleAfter.
 // When the last poll is older, as on a machine that had no time for it, it polls
-// itself. ErrStale when the database does not answer: at once when the last poll
-// failed less than an interval ago, and at the latest when a poll has been under
-// way for half a second.
+// itself. ErrStale when the database does not answer: at the latest when a poll has
+// been under way for half a second, and at once when the last one failed and the
+// next is not due or under way.
 func (f *Follower) Confirm(ctx context.Context) error {
 	if f.Fresh() {
 		return nil
 	}
-	wait := patience
-	if at := f.failed.Load(); at != nil {
-		if f.now().Sub(*at) < orDefault(f.Interval, DefaultInterval) {
-			return ErrStale
-		}
-	}
-	if at := f.began.Load(); at != nil {
-		wait -= f.now().Sub(*at)
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if !f.take(ctx) {
+	if !f.turnToConfirm(ctx) {
 		return ErrStale
 	}
 	if f.Fresh() {
@@ -110,6 +101,20 @@ func (f *Follower) Confirm(ctx context.Context) error {
 		return nil
 	}
 	return f.pollWithin(ctx)
+}
+
+// turnToConfirm takes the turn, if that is worth waiting for.
+func (f *Follower) turnToConfirm(ctx context.Context) bool {
+	if failed := f.failed.Load(); failed != nil {
+		due := f.now().Sub(*failed) >= orDefault(f.Interval, DefaultInterval)
+		return due && f.takeNow()
+	}
+	if began := f.began.Load(); began != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience-f.now().Sub(*began))
+		defer cancel()
+	}
+	return f.take(ctx)
 }
 
 // pollWithin polls in the turn that the caller has taken, and gives it back. The
@@ -138,11 +143,23 @@ func (f *Follower) Fresh() bool { return f.now().Sub(f.Confirmed()) <= StaleAfte
 
 // take waits for the turn to poll; false when ctx ends before.
 func (f *Follower) take(ctx context.Context) bool {
-	f.once.Do(func() { f.turn = make(chan struct{}, 1) })
+	if f.takeNow() {
+		return true
+	}
 	select {
 	case f.turn <- struct{}{}:
 		return true
 	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *Follower) takeNow() bool {
+	f.once.Do(func() { f.turn = make(chan struct{}, 1) })
+	select {
+	case f.turn <- struct{}{}:
+		return true
+	default:
 		return false
 	}
 }

@@ -7,7 +7,6 @@ package token
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 
@@ -16,7 +15,6 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // Endpoint serves POST /accounts/api/v2/oauth2/token.
@@ -27,15 +25,10 @@ type Endpoint struct {
 	// Source tells the caller's address where a trusted proxy gives a real one;
 	// nil: not known.
 	Source func(*http.Request) netip.Addr
-	// Freshness tells whether what is in memory is up to date; *feed.Follower does.
-	// Every grant that is not Cached needs that, and so does every refusal.
-	Freshness Freshness
-}
-
-// Freshness is as feed.Follower says.
-type Freshness interface {
-	Fresh() bool
-	Confirm(ctx context.Context) error
+	// Fresh tells whether what is in memory is up to date: every grant that is
+	// not Cached needs that, and so does every refusal. Errors: as
+	// feed.Follower.Confirm.
+	Fresh func(ctx context.Context) error
 }
 
 // Mount adds the endpoint to mux.
@@ -83,19 +76,16 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 // also say yes by what is not; that it says no may only mean that this replica has
 // not heard of the app, or of its new secret, yet.
 func (e *Endpoint) fresh(r *http.Request, p httpx.Parameters, chosen grant.Grant, request *grant.Request) (*grant.Result, error) {
-	if chosen.Cached() {
-		known := e.Freshness.Fresh()
-		result, err := e.decide(r, p, chosen, request)
-		if err == nil || known || errors.Is(err, storage.ErrUnavailable) {
-			return result, err
-		}
-		request.Client.Failed(storage.ErrUnavailable)
-		request.Client = nil
+	stale := e.Fresh(r.Context())
+	if stale != nil && !chosen.Cached() {
+		return nil, stale
 	}
-	if err := e.Freshness.Confirm(r.Context()); err != nil {
-		return nil, err
+	result, err := e.decide(r, p, chosen, request)
+	if err != nil && stale != nil {
+		request.Client.Failed(stale)
+		return nil, stale
 	}
-	return e.decide(r, p, chosen, request)
+	return result, err
 }
 
 // decide authenticates the client and lets the grant decide.
@@ -140,8 +130,7 @@ func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result) {
 
 func (e *Endpoint) recordRefusal(r *http.Request, err error) {
 	event := audit.Event{Action: audit.TokenRefused, SourceIP: audit.SourceIP(r), Reason: oauth.CodeServerError}
-	var failure *oauth.Error
-	if errors.As(err, &failure) {
+	if failure := httpx.AsError(err); failure.Code != oauth.CodeServerError {
 		event.Reason = failure.Code + ": " + failure.Description
 	}
 	if clientID := httpx.EventOf(r.Context()).ClientID; clientID != "" {
