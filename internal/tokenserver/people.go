@@ -82,14 +82,19 @@ func (p *persons) admits(ctx context.Context, app *clients.App, userID string) e
 // disabled is refused meanwhile.
 func (s *Server) TakeDirectory(ctx context.Context, next *directory.Directory) error {
 	s.config.Directory.Store(next)
-	return s.observe(ctx, next)
+	return s.observe(ctx)
 }
 
 // observe ends for good what belongs to users who are gone, disabled, or have
 // another password or organization, and to organizations that are gone, since the
 // configuration was last observed, by whatever replica and before whatever
 // restart: nothing of it comes back when they do.
-func (s *Server) observe(ctx context.Context, d *directory.Directory) error {
+func (s *Server) observe(ctx context.Context) error {
+	// One at a time, and each the newest: an older configuration that were compared
+	// last would end what the newer one allows.
+	s.observing.Lock()
+	defer s.observing.Unlock()
+	d := s.config.Directory.Load()
 	var present []storage.Configured
 	for _, org := range d.Organizations() {
 		present = append(present, storage.Configured{Kind: storage.EpochOrganization, Key: org.ID, State: "present"})

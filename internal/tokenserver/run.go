@@ -20,12 +20,16 @@ const (
 	// maintainEvery is far less than the hour between making a signing key and
 	// its first signature.
 	maintainEvery = 10 * time.Minute
-	flushTimeout  = 5 * time.Second
+	// loadTimeout is how long one try of the first load may take.
+	loadTimeout  = time.Minute
+	flushTimeout = 5 * time.Second
 )
 
 // Load brings apps and revocations into memory; the server is ready once it has
 // succeeded.
 func (s *Server) Load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	// First the feed, so that what changes during the read is seen afterwards.
 	if err := s.follower.Poll(ctx); err != nil {
 		return err
@@ -33,7 +37,7 @@ func (s *Server) Load(ctx context.Context) error {
 	if err := s.reload(ctx); err != nil {
 		return err
 	}
-	if err := s.observe(ctx, s.config.Directory.Load()); err != nil {
+	if err := s.observe(ctx); err != nil {
 		return err
 	}
 	s.gate.loaded.Store(true)

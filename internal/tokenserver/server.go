@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/bearer"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
@@ -96,6 +98,7 @@ type Server struct {
 	usage    *clients.Usage
 	ended    *ended.Ledger
 	holders  *grant.Holders
+	uses     *assertion.Uses
 	tokens   *token.Issuer
 	verifier *token.Verifier
 	clients  *clientauth.Authenticator
@@ -103,7 +106,9 @@ type Server struct {
 	follower *feed.Follower
 	gate     *gate
 	health   *health.Endpoint
-	handler  http.Handler
+	// observing is held while the configuration is compared with what it was.
+	observing sync.Mutex
+	handler   http.Handler
 }
 
 // mountable is one endpoint.
@@ -125,6 +130,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		ended:   ended.New(config.Store, config.Now),
 	}
 	s.holders = &grant.Holders{Apps: s.view, Ended: s.ended}
+	s.uses = &assertion.Uses{Store: config.Store, Now: config.Now}
 	opaque := token.OpaqueTokens{Store: config.Store}
 	s.tokens = &token.Issuer{
 		Keys: config.Keyring, Issuer: config.issuer(), Lifetime: config.AccessTokenLifetime, Now: config.Now, Opaque: opaque,
@@ -136,7 +142,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.verifier.Admits = s.persons.admits
 	s.clients = &clientauth.Authenticator{
 		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, Now: config.Now,
-		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: config.Store, Now: config.Now},
+		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: s.uses, Now: config.Now},
 	}
 	s.follower = &feed.Follower{
 		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
@@ -237,7 +243,7 @@ func (s *Server) grants() []grant.Grant {
 	return append([]grant.Grant{
 		&grant.ClientCredentials{Tokens: s.tokens, Holders: s.holders, ID: s.persons.tokens.ID},
 		&grant.JWTBearer{
-			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: c.Store, Tokens: s.persons.tokens,
+			Apps: s.view, Directory: c.Directory, Users: c.Store, Used: s.uses, Tokens: s.persons.tokens,
 			Issuer: c.issuer(), TokenEndpoint: c.PublicURL + oauth.PathToken, Now: c.Now, Logger: c.Logger, Metrics: s.metrics,
 		},
 	}, s.persons.grants(c)...)

@@ -7,6 +7,7 @@ package bearer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -25,8 +26,8 @@ type Verifier interface {
 type Authenticator struct{ Verifier Verifier }
 
 // Authenticate returns what the request's token says. The error has the status
-// to answer: 401 with invalid_token, whatever was wrong with it, or 500 when
-// the server could not tell.
+// to answer: 401 with invalid_token, whatever was wrong with it, or that of
+// httpx.AsError when the server could not tell.
 func (a *Authenticator) Authenticate(r *http.Request) (*token.AccessToken, *oauth.Error) {
 	raw, ok := Token(r)
 	if !ok {
@@ -37,7 +38,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*token.AccessToken, *oaut
 		return nil, oauth.Errorf(oauth.CodeInvalidToken, "the access token is unknown, expired or revoked").WithCause(err)
 	}
 	if err != nil {
-		return nil, oauth.Errorf(oauth.CodeServerError, "the access token could not be verified").WithCause(err)
+		return nil, httpx.AsError(fmt.Errorf("verifying an access token: %w", err))
 	}
 	httpx.EventOf(r.Context()).ClientID = t.ClientID
 	return t, nil

@@ -36,10 +36,10 @@ type Client struct {
 }
 
 // Failed is told why the request of an authenticated client failed. When the
-// server's storage is to blame, the client's assertion counts as unused, so that
+// server's storage is to blame, or nobody waited for the answer, the client's assertion counts as unused, so that
 // the client may repeat the request as it is.
 func (c *Client) Failed(err error) {
-	if c != nil && c.unuse != nil && errors.Is(err, storage.ErrUnavailable) {
+	if c != nil && c.unuse != nil && (errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled)) {
 		c.unuse()
 	}
 }

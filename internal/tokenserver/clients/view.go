@@ -24,17 +24,34 @@ type View struct {
 	apps      sync.Map // client id → *App
 	count     atomic.Int64
 	origins   originCount
-	// refreshing keeps an older read from replacing a newer one.
-	refreshing sync.Mutex
+	// refreshing is held by whoever reads, which keeps an older read from replacing
+	// a newer one. Waiting for it ends with the context: one read that hangs holds
+	// nobody up for longer than each can wait.
+	refreshing chan struct{}
 }
 
 // New makes an empty view; Load fills it.
-func New(store storage.Apps, dir *directory.Live) *View { return &View{store: store, directory: dir} }
+func New(store storage.Apps, dir *directory.Live) *View {
+	return &View{store: store, directory: dir, refreshing: make(chan struct{}, 1)}
+}
+
+func (v *View) lock(ctx context.Context) error {
+	select {
+	case v.refreshing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for another read of the apps: %w: %w", storage.ErrUnavailable, ctx.Err())
+	}
+}
+
+func (v *View) unlock() { <-v.refreshing }
 
 // Load reads every app and forgets those that are gone.
 func (v *View) Load(ctx context.Context) error {
-	v.refreshing.Lock()
-	defer v.refreshing.Unlock()
+	if err := v.lock(ctx); err != nil {
+		return err
+	}
+	defer v.unlock()
 	present := map[string]bool{}
 	err := v.store.AllApps(ctx, func(app storage.App) error {
 		present[app.ClientID] = true
@@ -79,8 +96,10 @@ func (v *View) Len() int { return int(v.count.Load()) }
 
 // Refresh reads one app again, and forgets it when it is gone.
 func (v *View) Refresh(ctx context.Context, clientID string) error {
-	v.refreshing.Lock()
-	defer v.refreshing.Unlock()
+	if err := v.lock(ctx); err != nil {
+		return err
+	}
+	defer v.unlock()
 	app, err := v.store.App(ctx, clientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):

@@ -29,7 +29,9 @@ const (
 	DefaultTimeout = 2 * time.Second
 	// StaleAfter is how old the last confirmation may be (tokenserver.md 23).
 	StaleAfter = time.Second
-	// patience is how long a request waits for a poll that is under way.
+	// reloadTimeout is how long reading everything anew may take.
+	reloadTimeout = 30 * time.Second
+	// patience is how long a request waits for a poll.
 	patience = 500 * time.Millisecond
 )
 
@@ -60,6 +62,7 @@ type Follower struct {
 
 	confirmed atomic.Pointer[time.Time] // start of the last poll that read and handled all of it
 	failed    atomic.Pointer[time.Time] // end of the last poll, when that one failed
+	began     atomic.Pointer[time.Time] // start of the poll under way
 
 	once    sync.Once
 	turn    chan struct{}    // held by the poll under way, and guards what follows
@@ -79,41 +82,25 @@ func (f *Follower) Confirmed() time.Time {
 	return time.Time{}
 }
 
-// Confirm returns nil when everything in memory is up to date, within StaleAfter.
-// When the last poll is older, as on a machine that had no time for it, it polls
-// itself. ErrStale when the database does not answer; while it does not, nobody
-// waits but the one who polls.
-func (f *Follower) Confirm(ctx context.Context) error {
-	if f.fresh() {
-		return nil
-	}
-	if at := f.failed.Load(); at != nil && f.now().Sub(*at) < orDefault(f.Interval, DefaultInterval) {
-		return ErrStale
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if !f.take(ctx) {
-		return ErrStale
-	}
-	defer f.give()
-	if f.fresh() {
-		return nil
-	}
-	if err := f.poll(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrStale, err)
-	}
-	return nil
-}
-
-func (f *Follower) fresh() bool { return f.now().Sub(f.Confirmed()) <= StaleAfter }
-
 // take waits for the turn to poll; false when ctx ends before.
 func (f *Follower) take(ctx context.Context) bool {
-	f.once.Do(func() { f.turn = make(chan struct{}, 1) })
+	if f.takeNow() {
+		return true
+	}
 	select {
 	case f.turn <- struct{}{}:
 		return true
 	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *Follower) takeNow() bool {
+	f.once.Do(func() { f.turn = make(chan struct{}, 1) })
+	select {
+	case f.turn <- struct{}{}:
+		return true
+	default:
 		return false
 	}
 }
@@ -147,12 +134,16 @@ func (f *Follower) Poll(ctx context.Context) error {
 }
 
 func (f *Follower) poll(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, orDefault(f.Timeout, DefaultTimeout))
-	defer cancel()
 	now := f.now()
-	err := f.readFeed(limited, now)
+	f.began.Store(&now)
+	defer f.began.Store(nil)
+	timeout := orDefault(f.Timeout, DefaultTimeout)
+	err := within(ctx, timeout, func(ctx context.Context) error { return f.readFeed(ctx, now) })
 	// Also when reading failed: what is pending may well succeed.
-	err = errors.Join(err, f.handle(limited))
+	err = errors.Join(err, within(ctx, reloadTimeout, f.readAnew))
+	if !f.reload {
+		err = errors.Join(err, within(ctx, timeout, f.handle))
+	}
 	if err == nil {
 		f.confirmed.Store(&now)
 		f.failed.Store(nil)
@@ -162,6 +153,12 @@ func (f *Follower) poll(ctx context.Context) error {
 	}
 	f.report(ctx, err)
 	return err
+}
+
+func within(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return do(ctx)
 }
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
@@ -200,13 +197,19 @@ type record struct {
 	key  string
 }
 
-func (f *Follower) handle(ctx context.Context) error {
+// readAnew reads everything when entries may have been missed. It has more time
+// than a poll: a replica with many apps would never catch up otherwise.
+func (f *Follower) readAnew(ctx context.Context) error {
 	if f.reload && f.Reload != nil {
 		if err := f.Reload(ctx); err != nil {
 			return fmt.Errorf("reading everything anew: %w", err)
 		}
 	}
 	f.reload = false
+	return nil
+}
+
+func (f *Follower) handle(ctx context.Context) error {
 	var errs []error
 	var left []storage.Change
 	results := map[record]error{}

@@ -97,8 +97,8 @@ func verifies(challenge, verifier string) bool {
 	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
 }
 
-// redeem uses the code up and only then makes tokens, so that no crash can ever
-// leave two sets of them.
+// redeem makes the tokens, then uses the code up, and only then hands them out: a
+// fault in the middle leaves the code as it was, and no two callers ever get a set.
 func (g *AuthorizationCode) redeem(ctx context.Context, app *clients.App, code storage.AuthorizationCode) (*Result, error) {
 	person, err := g.Tokens.find(ctx, app, code.UserID)
 	if err != nil {
@@ -112,6 +112,10 @@ func (g *AuthorizationCode) redeem(ctx context.Context, app *clients.App, code s
 	if offline(granted) {
 		family = g.Refresh.begin(granted, code.Hash)
 	}
+	result, err := g.Tokens.issue(ctx, granted)
+	if err != nil {
+		return nil, err
+	}
 	_, err = g.Codes.RedeemCode(ctx, code.Hash, g.Now(), family)
 	switch {
 	case errors.Is(err, storage.ErrAlreadyUsed):
@@ -121,11 +125,10 @@ func (g *AuthorizationCode) redeem(ctx context.Context, app *clients.App, code s
 	case err != nil:
 		return nil, fmt.Errorf("redeeming a code: %w", err)
 	}
-	result, err := g.Tokens.issue(ctx, granted)
-	if err == nil && family != nil {
+	if family != nil {
 		result.Response.RefreshToken = g.Refresh.derive(*family, family.Generation)
 	}
-	return result, err
+	return result, nil
 }
 
 // replayed ends what a code has begun: somebody else has seen it.

@@ -31,7 +31,7 @@ type JWTBearer struct {
 	Apps      token.Apps
 	Directory *directory.Live
 	Users     storage.Users
-	Used      storage.Assertions
+	Used      *assertion.Uses
 	Tokens    *UserTokens
 	// Issuer is this server's; its token endpoint is below it. An assertion names
 	// one of the two as its audience.
@@ -150,13 +150,13 @@ func (g *JWTBearer) useOnce(ctx context.Context, app *clients.App, claims *asser
 	if claims.ID == "" {
 		return nil
 	}
-	until := claims.ExpiresAt.Add(assertion.Skew)
-	if claims.ExpiresAt.IsZero() {
+	until := claims.ExpiresAt
+	if until.IsZero() {
 		until = g.Now().Add(neverExpires)
 	}
-	err := g.Used.UseAssertion(ctx, app.ClientID, claims.ID, until)
-	if errors.Is(err, storage.ErrAlreadyExists) {
-		return refuseAssertion(errors.New("jti was used before"))
+	_, err := g.Used.Use(ctx, app.ClientID, claims.ID, until)
+	if errors.Is(err, assertion.ErrUsed) {
+		return refuseAssertion(err)
 	}
 	return err
 }

@@ -60,16 +60,18 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 	if len(scopes) == 0 {
 		return nil, errRefresh.WithCause(errors.New("the app has none of its scopes any more"))
 	}
-	if family, err = g.Refresh.advance(ctx, family, presented, graceOf(r)); err != nil {
-		return nil, err
-	}
 	result, err := g.Tokens.issue(ctx, authorization{
 		app: app, user: person, grantID: family.ID, scopes: scopes, epochs: family.Epochs, authTime: family.AuthTime, sessionID: family.SessionID,
 	})
-	if err == nil {
-		result.Response.RefreshToken = g.Refresh.derive(family, family.Generation)
+	if err != nil {
+		return nil, err
 	}
-	return result, err
+	// Last of all: a fault before costs no refresh token.
+	if family, err = g.Refresh.advance(ctx, family, presented, graceOf(r)); err != nil {
+		return nil, err
+	}
+	result.Response.RefreshToken = g.Refresh.derive(family, family.Generation)
+	return result, nil
 }
 
 // defaultGrace is how long a public client may repeat a refresh whose answer it

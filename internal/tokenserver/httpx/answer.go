@@ -3,6 +3,7 @@
 package httpx
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -44,19 +45,27 @@ func write(w http.ResponseWriter, status int, body any) {
 const RetryAfter = 2 * time.Second
 
 // AsError is err as the protocol words it. A database that does not answer is
-// temporarily_unavailable: nothing is known to be wrong with the request. What is
-// no *oauth.Error otherwise becomes server_error: its text is for the log alone.
+// temporarily_unavailable, whatever refusal it was made into on the way: nothing
+// is known to be wrong with the request. The same goes for a caller who hung up,
+// whom no answer reaches. What is no *oauth.Error otherwise becomes server_error:
+// its text is for the log alone.
 func AsError(err error) *oauth.Error {
 	var failure *oauth.Error
 	switch {
+	case errors.Is(err, storage.ErrUnavailable):
+		return tryAgain("the storage of the server does not answer, try again", err)
 	case errors.As(err, &failure):
 		return failure
-	case errors.Is(err, storage.ErrUnavailable):
-		failure = oauth.Errorf(oauth.CodeTemporarilyUnavailable, "the storage of the server does not answer, try again").WithCause(err)
-		failure.RetryAfter = RetryAfter
-		return failure
+	case errors.Is(err, context.Canceled):
+		return tryAgain("the request was given up before it was answered", err)
 	}
 	return oauth.Errorf(oauth.CodeServerError, "the server met an unexpected condition").WithCause(err)
+}
+
+func tryAgain(description string, cause error) *oauth.Error {
+	failure := oauth.Errorf(oauth.CodeTemporarilyUnavailable, "%s", description).WithCause(cause)
+	failure.RetryAfter = RetryAfter
+	return failure
 }
 
 // Error answers a failed request as RFC 6749 section 5.2 says and notes it in

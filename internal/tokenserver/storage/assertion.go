@@ -10,6 +10,7 @@ import (
 // Assertions is the role of assertions that count once.
 type Assertions interface {
 	// UseAssertion notes that an app's assertion was used, until it expires;
-	// ErrAlreadyExists when it was used before.
+	// ErrAlreadyExists when it was used before, until another time: the very same
+	// call may be repeated, for a caller who got no answer.
 	UseAssertion(ctx context.Context, clientID, jti string, expiresAt time.Time) error
 }

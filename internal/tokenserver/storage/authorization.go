@@ -76,8 +76,6 @@ type RefreshFamily struct {
 type RefreshFamilies interface {
 	// Family returns the family, revoked or not, or ErrNotFound.
 	Family(ctx context.Context, id string) (RefreshFamily, error)
-	// FamilyByCode returns the family a code began, or ErrNotFound.
-	FamilyByCode(ctx context.Context, codeHash []byte) (RefreshFamily, error)
 	// RotateFamily makes next the generation if it still is generation and the
 	// family is neither revoked nor expired at now; of concurrent callers exactly
 	// one wins. ErrNotFound for the others.

@@ -73,6 +73,7 @@ type options struct {
 	folder     string
 	address    string
 	tls        bool
+	starting   starting
 	wrap       func(storage.Storage) storage.Storage
 }
 
@@ -135,6 +136,7 @@ func Start(t testing.TB, opts ...Option) *Instance {
 	i := &Instance{AdminClientID: AdminClientID, OrgID: OrgID}
 	store, err := sqlite.Open(t.Context(), filepath.Join(o.folder, "tokenserver.db"), time.Now())
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = store.Close() })
 	i.Store = o.wrap(store)
 	i.Keyring = openKeyring(t, o.folder, i.Store)
 	i.Directory = directory.NewLive(Directory(o.mutate))
@@ -142,7 +144,6 @@ func Start(t testing.TB, opts ...Option) *Instance {
 	i.AdminClientSecret = addAdministrator(t, i.Store, hasher, AdminClientID, OrgID)
 	i.OtherAdminClientSecret = addAdministrator(t, i.Store, hasher, OtherAdminClientID, OtherOrgID)
 	i.serve(t, o)
-	t.Cleanup(func() { _ = store.Close() })
 	return i
 }
 
@@ -164,7 +165,7 @@ func (i *Instance) serve(t testing.TB, o options) {
 	config.PublicURL, config.Store, config.Keyring, config.Directory = i.URL, i.Store, i.Keyring, i.Directory
 	server, err := tokenserver.New(t.Context(), config)
 	require.NoError(t, err)
-	require.NoError(t, server.Load(t.Context()))
+	load(t, server, o.starting)
 	i.Server = server
 	i.HTTP.Config.Handler = o.middleware(server.Handler())
 	listenAndServe()

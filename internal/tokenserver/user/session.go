@@ -97,9 +97,6 @@ func (s *Sessions) hash(value string) []byte { return s.Cookies.mac("session", v
 // known before the sign-in is worth nothing after it. ErrInvalidCredentials when
 // u's account has changed since the password was checked.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, u *directory.User) (*Session, error) {
-	if err := s.deleteCurrent(r); err != nil {
-		return nil, err
-	}
 	// First the epoch, then the account: a change in between ends the session.
 	epoch := s.epoch(u.ID)
 	if present, ok := s.Directory.Load().User(u.ID); !ok || !present.Enabled || present.PasswordHash != u.PasswordHash {
@@ -110,6 +107,10 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, u *directory.Us
 		LastUsedAt: now, ExpiresAt: now.Add(sessionLifetime)}
 	if err := s.Store.CreateSession(r.Context(), record); err != nil {
 		return nil, fmt.Errorf("storing session: %w", err)
+	}
+	// Last: a fault before leaves the browser as it was, with a form that works.
+	if err := s.deleteCurrent(r); err != nil {
+		return nil, err
 	}
 	s.Cookies.set(w, sessionCookie, value, 0)
 	s.Cookies.set(w, browserCookie, "", -1)

@@ -6,6 +6,7 @@
 package answer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // Problem is a failure that the caller reads: a status and a message that says
@@ -101,8 +103,13 @@ func (p *Problem) logged() *oauth.Error {
 // otherwise is a fault of ours, and its text stays in the log.
 func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
-		logger.ErrorContext(r.Context(), "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
+	// A caller who hung up is no trouble of ours.
+	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		level := slog.LevelError
+		if p.Status == http.StatusServiceUnavailable {
+			level = slog.LevelWarn // told at its root, once
+		}
+		logger.Log(r.Context(), level, "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	httpx.EventOf(r.Context()).Fail(p.logged())
 	if p.Challenge != "" {
@@ -118,7 +125,8 @@ const retryAfter = "2"
 
 func problemOf(err error) *Problem {
 	var p *Problem
-	if errors.As(err, &p) {
+	// A refusal that rests on what the database did not answer is none.
+	if errors.As(err, &p) && !errors.Is(err, storage.ErrUnavailable) {
 		return p
 	}
 	failure := httpx.AsError(err)

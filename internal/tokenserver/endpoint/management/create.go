@@ -76,8 +76,11 @@ func (e *Endpoint) createOnce(ctx context.Context, c *call, body appBody) (bool,
 // idTaken tells a lost race for the external id from an id that is in use.
 func (e *Endpoint) idTaken(ctx context.Context, c *call, body appBody) (bool, error) {
 	if body.externalID.value != "" {
-		if _, err := e.Apps.AppByExternalID(ctx, c.org, body.externalID.value); err == nil {
+		switch _, err := e.Apps.AppByExternalID(ctx, c.org, body.externalID.value); {
+		case err == nil:
 			return false, nil
+		case !errors.Is(err, storage.ErrNotFound):
+			return false, fmt.Errorf("looking up the external id: %w", err)
 		}
 	}
 	if restores(c, body) {

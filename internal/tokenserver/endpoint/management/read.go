@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
@@ -116,10 +117,14 @@ func changeable(app *storage.App, org string) error {
 	return nil
 }
 
+// refreshTimeout is for how long the answer to a write waits for that.
+const refreshTimeout = 2 * time.Second
+
 // refresh makes a local write visible to the next token request. When it fails
 // the change feed does the same a moment later.
 func (e *Endpoint) refresh(ctx context.Context, clientID string) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
 	err := e.View.Refresh(ctx, clientID)
 	if err == nil {
 		// After the view: nothing is issued at a new epoch to what the view still

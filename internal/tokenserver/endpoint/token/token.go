@@ -7,7 +7,6 @@ package token
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 
@@ -29,7 +28,8 @@ type Endpoint struct {
 	// nil: not known.
 	Source func(*http.Request) netip.Addr
 	// Fresh tells whether what is in memory is up to date: every grant that is
-	// not Cached needs that. Errors: as feed.Follower.Confirm.
+	// not Cached needs that, and so does every refusal. Errors: as
+	// feed.Follower.Confirm.
 	Fresh func(ctx context.Context) error
 }
 
@@ -61,13 +61,7 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	if err != nil {
 		return nil, err
 	}
-	event := httpx.EventOf(r.Context())
-	event.GrantType = chosen.Type()
-	if !chosen.Cached() {
-		if err := e.Fresh(r.Context()); err != nil {
-			return nil, err
-		}
-	}
+	httpx.EventOf(r.Context()).GrantType = chosen.Type()
 	request := &grant.Request{
 		Scopes: oauth.SplitScopes(parameters["scope"]),
 		Code:   parameters["code"], RedirectURI: parameters["redirect_uri"], CodeVerifier: parameters["code_verifier"],
@@ -77,9 +71,31 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 	if e.Source != nil {
 		request.Source = e.Source(r)
 	}
-	// A name beside an assertion is not yet an attempt to authenticate.
-	if request.ClientID = parameters["client_id"]; chosen.NeedsClient() || clientauth.Proves(r, parameters) {
-		if request.Client, err = e.Clients.Authenticate(r, parameters); err != nil {
+	request.ClientID = parameters["client_id"]
+	return e.fresh(r, parameters, chosen, request)
+}
+
+// fresh lets the grant decide by what is up to date. A grant that is Cached may
+// also say yes by what is not; that it says no may only mean that this replica has
+// not heard of the app, or of its new secret, yet.
+func (e *Endpoint) fresh(r *http.Request, p httpx.Parameters, chosen grant.Grant, request *grant.Request) (*grant.Result, error) {
+	stale := e.Fresh(r.Context())
+	if stale != nil && !chosen.Cached() {
+		return nil, stale
+	}
+	result, err := e.decide(r, p, chosen, request)
+	if err != nil && stale != nil {
+		request.Client.Failed(stale)
+		return nil, stale
+	}
+	return result, err
+}
+
+// decide authenticates the client and lets the grant decide. A name beside an
+// assertion is not yet an attempt to authenticate.
+func (e *Endpoint) decide(r *http.Request, p httpx.Parameters, chosen grant.Grant, request *grant.Request) (result *grant.Result, err error) {
+	if chosen.NeedsClient() || clientauth.Proves(r, p) {
+		if request.Client, err = e.Clients.Authenticate(r, p); err != nil {
 			return nil, err
 		}
 	}
@@ -88,12 +104,12 @@ func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Res
 			return nil, err
 		}
 	}
-	result, err := chosen.Authorize(r.Context(), request)
+	result, err = chosen.Authorize(r.Context(), request)
 	if err != nil {
 		request.Client.Failed(err)
 		return nil, err
 	}
-	event.ClientID = result.App.ClientID
+	httpx.EventOf(r.Context()).ClientID = result.App.ClientID
 	return result, nil
 }
 
@@ -127,8 +143,7 @@ func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result) {
 func (e *Endpoint) recordRefusal(r *http.Request, err error) {
 	e.Metrics.TokenRefused(httpx.EventOf(r.Context()).GrantType, httpx.AsError(err).Code)
 	event := audit.Event{Action: audit.TokenRefused, SourceIP: audit.SourceIP(r), Reason: oauth.CodeServerError}
-	var failure *oauth.Error
-	if errors.As(err, &failure) {
+	if failure := httpx.AsError(err); failure.Code != oauth.CodeServerError {
 		event.Reason = failure.Code + ": " + failure.Description
 	}
 	if clientID := httpx.EventOf(r.Context()).ClientID; clientID != "" {

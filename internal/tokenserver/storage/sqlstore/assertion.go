@@ -14,7 +14,8 @@ func (s *Store) UseAssertion(ctx context.Context, clientID, jti string, expiresA
 	if err := checkTexts([]string{clientID, jti}); err != nil {
 		return err
 	}
-	n, err := s.exec(ctx, s.write, `INSERT INTO used_assertions (client_id, jti, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+	n, err := s.exec(ctx, s.write, `INSERT INTO used_assertions (client_id, jti, expires_at) VALUES (?, ?, ?)
+		ON CONFLICT (client_id, jti) DO UPDATE SET expires_at = excluded.expires_at WHERE used_assertions.expires_at = excluded.expires_at`,
 		clientID, jti, micros(expiresAt))
 	if err == nil && n == 0 {
 		return storage.ErrAlreadyExists

@@ -25,11 +25,6 @@ func (s *Store) Family(ctx context.Context, id string) (storage.RefreshFamily, e
 	return s.family(ctx, s.read, `SELECT `+familyColumns+` FROM refresh_families WHERE id = ?`, id)
 }
 
-// FamilyByCode implements storage.RefreshFamilies.
-func (s *Store) FamilyByCode(ctx context.Context, codeHash []byte) (storage.RefreshFamily, error) {
-	return s.family(ctx, s.read, `SELECT `+familyColumns+` FROM refresh_families WHERE code_hash = ?`, codeHash)
-}
-
 // RotateFamily implements storage.RefreshFamilies: one statement, so that it
 // costs one commit and nothing can come between.
 func (s *Store) RotateFamily(

@@ -136,7 +136,11 @@ func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) 
 	if err != nil {
 		return 0, s.classify("writing", err)
 	}
-	return result.RowsAffected()
+	n, err := result.RowsAffected()
+	if err != nil {
+		return 0, s.classify("writing", err)
+	}
+	return n, nil
 }
 
 // queryRow scans the only row into dest; storage.ErrNotFound when there is none.
@@ -166,6 +170,10 @@ func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) e
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
+			// The deadline closes rows while they are read.
+			if ctx.Err() != nil {
+				return s.classify("reading a row", errors.Join(ctx.Err(), err))
+			}
 			return fmt.Errorf("reading a row: %w", err)
 		}
 	}

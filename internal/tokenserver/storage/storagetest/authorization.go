@@ -54,7 +54,7 @@ func codes(t *testing.T, s storage.Storage) {
 	got, err = s.Code(t.Context(), want.Hash)
 	require.NoError(t, err)
 	require.Equal(t, want, got, "a used code is known, with its first use")
-	stored, err := s.FamilyByCode(t.Context(), want.Hash)
+	stored, err := s.Family(t.Context(), f.ID)
 	require.NoError(t, err)
 	require.Equal(t, f, stored)
 

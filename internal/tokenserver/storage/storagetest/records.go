@@ -136,7 +136,9 @@ func opaqueTokens(t *testing.T, s storage.Storage) {
 func usedAssertions(t *testing.T, s storage.Storage) {
 	const users = 10
 	errs := make([]error, users)
-	parallel(users, func(i int) { errs[i] = s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(time.Hour)) })
+	parallel(users, func(i int) {
+		errs[i] = s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(time.Hour+time.Duration(i)*time.Microsecond))
+	})
 	won := 0
 	for _, err := range errs {
 		if err == nil {
@@ -147,6 +149,7 @@ func usedAssertions(t *testing.T, s storage.Storage) {
 	}
 	require.Equal(t, 1, won)
 	require.NoError(t, s.UseAssertion(t.Context(), "another app", "jti", Epoch.Add(time.Hour)))
+	require.NoError(t, s.UseAssertion(t.Context(), "another app", "jti", Epoch.Add(time.Hour)), "the very same call may be repeated")
 	_, err := s.CollectGarbage(t.Context(), Epoch.Add(2*time.Hour), 100)
 	require.NoError(t, err)
 	require.NoError(t, s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(3*time.Hour)), "an expired one is forgotten")

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package feed
+
+import (
+	"context"
+	"fmt"
+)
+
+// Confirm returns nil when everything in memory is up to date, within StaleAfter.
+// When the last poll is older, as on a machine that had no time for it, it polls
+// itself. ErrStale when the database does not answer: at the latest when a poll has
+// been under way for half a second, and at once when the last one failed and the
+// next is not due or under way.
+func (f *Follower) Confirm(ctx context.Context) error {
+	if f.Fresh() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if !f.turnToConfirm(ctx) {
+		return ErrStale
+	}
+	if f.Fresh() {
+		f.give()
+		return nil
+	}
+	return f.pollWithin(ctx)
+}
+
+// turnToConfirm takes the turn, if that is worth waiting for.
+func (f *Follower) turnToConfirm(ctx context.Context) bool {
+	if failed := f.failed.Load(); failed != nil {
+		due := f.now().Sub(*failed) >= orDefault(f.Interval, DefaultInterval)
+		return due && f.takeNow()
+	}
+	if began := f.began.Load(); began != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience-f.now().Sub(*began))
+		defer cancel()
+	}
+	return f.take(ctx)
+}
+
+// pollWithin polls in the turn that the caller has taken, and gives it back. The
+// poll is everybody's: it goes on when ctx ends, and whoever gives up on it has
+// not seen it fail.
+func (f *Follower) pollWithin(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() {
+		defer f.give()
+		done <- f.poll(context.WithoutCancel(ctx))
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrStale, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ErrStale
+	}
+}
+
+// Fresh tells whether everything in memory was up to date at most StaleAfter ago.
+// It never waits.
+func (f *Follower) Fresh() bool { return f.now().Sub(f.Confirmed()) <= StaleAfter }
