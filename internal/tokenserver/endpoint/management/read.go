@@ -120,13 +120,7 @@ func changeable(app *storage.App, org string) error {
 // the change feed does the same a moment later.
 func (e *Endpoint) refresh(ctx context.Context, clientID string) {
 	ctx = context.WithoutCancel(ctx)
-	err := e.View.Refresh(ctx, clientID)
-	if err == nil {
-		// After the view: nothing is issued at a new epoch to what the view still
-		// takes for enabled.
-		err = e.Ended.AppChanged(ctx, clientID)
-	}
-	if err != nil {
+	if err := e.Ended.FollowApp(ctx, clientID, e.View.Refresh); err != nil {
 		e.Logger.WarnContext(ctx, "refreshing the view of an app", "client_id", clientID, "error", err)
 	}
 }
