@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -346,6 +348,30 @@ func TestAnOrganizationThatIsGoneIsRefusedAtEveryDoor(t *testing.T) {
 	require.NoError(t, err)
 	_ = got.Body.Close()
 	require.Equal(t, http.StatusUnauthorized, got.StatusCode, "management")
+}
+
+func TestAssertionsOfAnOrganizationThatIsGoneAreRefused(t *testing.T) {
+	a := newAsserting(t, nil)
+	proving := register(t, a.i, `{"client_name":"proving","grant_types":["client_credentials"],"audience":"internal",
+		"token_endpoint_auth_method":"private_key_jwt","public_keys":[`+strconv.Quote(pemOf(t, a.key.Public()))+`]}`)
+	prove := func() (int, string) {
+		assertion := a.sign(jwt.MapClaims{"iss": proving.ClientID, "sub": proving.ClientID, "aud": a.i.URL + oauth.IssuerPath,
+			"exp": time.Now().Add(time.Minute).Unix(), "iat": time.Now().Unix(), "jti": rand.Text()})
+		response, body := post(t, a.i.URL+oauth.PathToken, formType, url.Values{"grant_type": {"client_credentials"}, "client_assertion": {assertion},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}.Encode(), nil)
+		return response.StatusCode, body
+	}
+	status, body := prove()
+	require.Equal(t, http.StatusOK, status, body)
+	status, _, failure := a.exchange(a.sign(a.claims()))
+	require.Equal(t, http.StatusOK, status, failure)
+	h := &holdings{visitor: newVisitor(a.personWorld), hash: hashOfPassword(t)}
+	require.NoError(t, a.i.Server.TakeDirectory(t.Context(), h.without(tokenservertest.OrgID)))
+	status, body = prove()
+	require.Equal(t, http.StatusUnauthorized, status, body)
+	status, _, failure = a.exchange(a.sign(a.claims()))
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, "invalid_grant", failure.Error)
 }
 
 func TestEveryRevocationIsSeenByTheVeryNextIntrospection(t *testing.T) {
