@@ -86,9 +86,10 @@ func (s *Server) TakeDirectory(ctx context.Context, next *directory.Directory) e
 }
 
 // observe ends for good what belongs to users who are gone, disabled, or have
-// another password or organization, and to organizations that are gone, since the
-// configuration was last observed, by whatever replica and before whatever
-// restart: nothing of it comes back when they do.
+// another password or organization, to organizations that are gone, and to users
+// of identity providers that are gone, since the configuration was last observed,
+// by whatever replica and before whatever restart: nothing of it comes back when
+// they do.
 func (s *Server) observe(ctx context.Context) error {
 	// One at a time, and each the newest: an older configuration that were compared
 	// last would end what the newer one allows.
@@ -98,6 +99,11 @@ func (s *Server) observe(ctx context.Context) error {
 	var present []storage.Configured
 	for _, org := range d.Organizations() {
 		present = append(present, storage.Configured{Kind: storage.EpochOrganization, Key: org.ID, State: "present"})
+		for _, provider := range org.IdentityProviders {
+			present = append(present, storage.Configured{
+				Kind: storage.EpochProvider, Key: storage.ProviderKey(org.ID, provider.ID), State: "present",
+			})
+		}
 	}
 	for _, u := range d.Users() {
 		state := ""

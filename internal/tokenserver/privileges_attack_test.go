@@ -58,7 +58,7 @@ func TestSkippingConsentNeverGivesWhatReachesFar(t *testing.T) {
 	require.Contains(t, kim.get("/accounts/authorized-apps").body, "Spared", "she never saw a page, and sees the app")
 	got, unused := kim.authorize(app, modest)
 	require.Equal(t, gotCode, got)
-	kim.revoke(app)
+	kim.revokeOnPage(app)
 	status, _ := r.call(token, http.MethodGet, oauth.PathProfile, "")
 	assert.Equal(t, http.StatusUnauthorized, status)
 	location, _ := url.Parse(unused.Header.Get("Location"))
@@ -71,7 +71,7 @@ func TestSkippingConsentNeverGivesWhatReachesFar(t *testing.T) {
 	}
 }
 
-func (v *visitor) revoke(app oauth.ConnectedApp) {
+func (v *visitor) revokeOnPage(app oauth.ConnectedApp) {
 	v.t.Helper()
 	page := v.get("/accounts/authorized-apps")
 	done := v.do(http.MethodPost, "/accounts/authorized-apps/revoke", form(page, "client_id", app.ClientID))
@@ -87,7 +87,7 @@ func TestRevokingEndsAllThatAnAppHoldsForAPerson(t *testing.T) {
 			"redirect_uris":["`+callback+`"],"scopes":["openid","profile","offline_access"]}`)
 		kim := r.signedIn("kim")
 		password := r.byPassword(app, "kim").AccessToken
-		kim.revoke(app)
+		kim.revokeOnPage(app)
 		status, _ := r.userInfo(password)
 		assert.Equal(t, http.StatusUnauthorized, status, "%s: a token of the password grant, no consent on record", format)
 
@@ -96,7 +96,7 @@ func TestRevokingEndsAllThatAnAppHoldsForAPerson(t *testing.T) {
 		tokens := r.redeemed(app, kim.allow(page, "openid offline_access"))
 		password = r.byPassword(app, "kim").AccessToken
 		others := r.byPassword(app, "carl").AccessToken
-		kim.revoke(app)
+		kim.revokeOnPage(app)
 		for _, token := range []string{tokens.AccessToken, password} {
 			dead, _ := r.userInfo(token)
 			assert.Equal(t, http.StatusUnauthorized, dead, format)
@@ -237,7 +237,7 @@ func TestRevokingWhatIsNoAppLeavesNothingBehind(t *testing.T) {
 	kim := r.signedIn("kim")
 	before, err := r.i.Store.Epochs(t.Context())
 	require.NoError(t, err)
-	kim.revoke(oauth.ConnectedApp{ClientID: "nobody's"})
+	kim.revokeOnPage(oauth.ConnectedApp{ClientID: "nobody's"})
 	after, err := r.i.Store.Epochs(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, before, after)

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 const (
@@ -45,7 +47,30 @@ func (s *Server) Load(ctx context.Context) error {
 }
 
 func (s *Server) reload(ctx context.Context) error {
-	return errors.Join(s.view.Load(ctx), s.ended.Load(ctx), s.config.Keyring.Reload(ctx))
+	// First the apps: nothing is issued at a new epoch to an app that the view
+	// still takes for enabled.
+	if err := s.view.Load(ctx); err != nil {
+		return err
+	}
+	return errors.Join(s.ended.Load(ctx), s.config.Keyring.Reload(ctx))
+}
+
+func (s *Server) followApp(ctx context.Context, clientID string) error {
+	return s.ended.FollowApp(ctx, clientID, s.view.Refresh)
+}
+
+// followEpoch also reads the app whose epoch it is: the entry of the feed that
+// brings the app may have failed.
+func (s *Server) followEpoch(ctx context.Context, key string) error {
+	if clientID, ok := strings.CutPrefix(key, string(storage.EpochApp)+" "); ok {
+		return s.followApp(ctx, clientID)
+	}
+	return s.ended.FollowEpoch(ctx, key)
+}
+
+func (s *Server) exists(clientID string) bool {
+	_, ok := s.view.App(clientID)
+	return ok
 }
 
 // Run does what goes on beside requests, until ctx ends: it loads until that
@@ -103,7 +128,7 @@ const garbageBatch = 500
 // collectGarbage goes on until nothing is left, in transactions so short that
 // other writes come in between.
 func (s *Server) collectGarbage(ctx context.Context) error {
-	s.ended.Sweep()
+	s.ended.Sweep(s.exists)
 	for {
 		gone, err := s.config.Store.CollectGarbage(ctx, s.config.Now(), garbageBatch)
 		s.countGarbage(gone)

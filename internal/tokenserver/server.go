@@ -147,8 +147,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.follower = &feed.Follower{
 		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
 		Handlers: map[storage.ChangeKind]feed.Handler{
-			storage.ChangeApp:         s.view.Refresh,
-			storage.ChangeEpoch:       s.ended.FollowEpoch,
+			storage.ChangeApp:         s.followApp,
+			storage.ChangeEpoch:       s.followEpoch,
 			storage.ChangeEnded:       s.ended.FollowEnded,
 			storage.ChangeSigningKeys: func(ctx context.Context, _ string) error { return config.Keyring.Reload(ctx) },
 		},

@@ -56,6 +56,17 @@ func TestEveryTestThatADocumentNamesExists(t *testing.T) {
 	require.NotZero(t, named)
 }
 
+// TestEveryEndNamesItsTest holds each row of the table to a test of its cells.
+func TestEveryEndNamesItsTest(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "revocation.md"))
+	require.NoError(t, err)
+	rows := regexp.MustCompile(`(?m)^\| .* \|$`).FindAllString(string(text), -1)
+	require.Greater(t, len(rows), 20)
+	for _, row := range rows[1:] {
+		require.Regexp(t, "\\| `Test[A-Z]\\w+` \\|$", row)
+	}
+}
+
 // TestLinksBetweenDocumentsLead checks links to files of the repository.
 func TestLinksBetweenDocumentsLead(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)

@@ -67,19 +67,19 @@ func (l *Ledger) DeleteApp(ctx context.Context, clientID string) error {
 	return nil
 }
 
-// AppChanged reads an app's epoch again, after a write that may have raised it.
-func (l *Ledger) AppChanged(ctx context.Context, clientID string) error {
-	return l.FollowEpoch(ctx, string(storage.EpochApp)+" "+clientID)
-}
-
-// Observe ends what the configuration ended since it was last observed, also over
-// a restart: users and organizations that are gone, users that are disabled or
-// have another password.
-func (l *Ledger) Observe(ctx context.Context, present []storage.Configured) error {
-	epochs, err := l.store.Observe(ctx, present, l.now())
+// FollowApp handles storage.ChangeApp, and follows this replica's own writes:
+// refresh brings the view of the app up to date. The epoch is read before and
+// counts after: nothing is issued at a new epoch to an app that the view still
+// takes for enabled, and the view never has a restored app for long at the epoch
+// of the former.
+func (l *Ledger) FollowApp(ctx context.Context, clientID string, refresh func(ctx context.Context, clientID string) error) error {
+	epoch, err := l.store.Epoch(ctx, storage.EpochApp, clientID)
 	if err != nil {
-		return fmt.Errorf("comparing users and organizations with what they were: %w", err)
+		return fmt.Errorf("reading the epoch of an app: %w", err)
 	}
-	l.putEpochs(epochs...)
+	if err := refresh(ctx, clientID); err != nil {
+		return err
+	}
+	l.putEpochs(epoch)
 	return nil
 }

@@ -37,6 +37,10 @@ type Ledger struct {
 	mu     sync.RWMutex
 	epochs map[epochKey]int64
 	tokens map[tokenKey]time.Time
+
+	observing sync.Mutex
+	// acted is the state on which this replica acted last, guarded by observing.
+	acted map[epochKey]string
 }
 
 type epochKey struct {
@@ -129,12 +133,22 @@ func (l *Ledger) Active() int {
 	return len(l.tokens)
 }
 
-// Sweep forgets ends that no token can outlive any more.
-func (l *Ledger) Sweep() {
+// keepEpochs is longer than any access token lives.
+const keepEpochs = 48 * time.Hour
+
+// Sweep forgets ends that no token can outlive any more, and the epochs of apps
+// that were deleted longer ago than any token lives; exists tells which apps there
+// are. An app that is restored later begins at a higher epoch.
+func (l *Ledger) Sweep(exists func(clientID string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
 	maps.DeleteFunc(l.tokens, func(_ tokenKey, until time.Time) bool { return !now.Before(until) })
+	// The value of an epoch is not below the time it was raised at.
+	old := now.Add(-keepEpochs).UnixMicro()
+	maps.DeleteFunc(l.epochs, func(key epochKey, value int64) bool {
+		return key.kind == storage.EpochApp && value < old && !exists(key.key)
+	})
 }
 
 func (l *Ledger) putEpochs(epochs ...storage.Epoch) {
@@ -161,22 +175,33 @@ func (l *Ledger) putTokens(tokens ...storage.EndedToken) {
 
 // Load reads all that has ended. What is known already stays known.
 func (l *Ledger) Load(ctx context.Context) error {
-	epochs, err := l.store.Epochs(ctx)
-	if err != nil {
-		return fmt.Errorf("reading epochs: %w", err)
+	if err := l.loadEpochs(ctx); err != nil {
+		return err
 	}
 	tokens, err := l.store.EndedTokens(ctx, l.now())
 	if err != nil {
 		return fmt.Errorf("reading ended tokens: %w", err)
 	}
-	l.putEpochs(epochs...)
 	l.putTokens(tokens...)
 	return nil
 }
 
-// FollowEpoch handles storage.ChangeEpoch: one read, whatever else has ended.
+func (l *Ledger) loadEpochs(ctx context.Context) error {
+	epochs, err := l.store.Epochs(ctx)
+	if err != nil {
+		return fmt.Errorf("reading epochs: %w", err)
+	}
+	l.putEpochs(epochs...)
+	return nil
+}
+
+// FollowEpoch handles storage.ChangeEpoch: one row is read, whatever else has
+// ended. Only when a whole identity provider has left, all epochs are.
 func (l *Ledger) FollowEpoch(ctx context.Context, change string) error {
 	kind, key, _ := strings.Cut(change, " ")
+	if storage.EpochKind(kind) == storage.EpochProvider {
+		return l.loadEpochs(ctx)
+	}
 	epoch, err := l.store.Epoch(ctx, storage.EpochKind(kind), key)
 	if err != nil {
 		return fmt.Errorf("reading an epoch: %w", err)

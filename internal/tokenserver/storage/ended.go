@@ -16,7 +16,13 @@ const (
 	EpochUser         EpochKind = "user"         // Key: user id
 	EpochConsent      EpochKind = "consent"      // Key: ConsentKey
 	EpochOrganization EpochKind = "organization" // Key: organization id
+	// EpochProvider has no value of its own: it stands for the epochs of all users
+	// whom an identity provider has asserted. Key: ProviderKey.
+	EpochProvider EpochKind = "provider"
 )
+
+// ProviderKey is the key of an identity provider of an organization.
+func ProviderKey(orgID, providerID string) string { return orgID + " " + providerID }
 
 // ConsentKey is the key of the epoch of what a user allowed an app.
 func ConsentKey(userID, clientID string) string { return userID + " " + clientID }
@@ -55,15 +61,18 @@ type EndedToken struct {
 	ExpiresAt time.Time
 }
 
-// Configured is what the configuration said of a user or an organization when it
-// was last observed.
+// Configured is what the configuration says of a user, an organization or an
+// identity provider.
 type Configured struct {
-	// Kind is EpochUser or EpochOrganization.
+	// Kind is EpochUser, EpochOrganization or EpochProvider.
 	Kind EpochKind
 	Key  string
 	// State stands for all whose change ends what was issued; empty: gone or
-	// disabled, so that nothing is alive.
+	// disabled.
 	State string
+	// Changed tells that the caller acted on another state until now, whatever
+	// others have observed meanwhile.
+	Changed bool
 }
 
 // Ended is the role of what ends tokens, sessions and grants.
@@ -77,8 +86,9 @@ type Ended interface {
 	// Epochs returns all that were ever raised.
 	Epochs(ctx context.Context) ([]Epoch, error)
 	// Observe compares the configuration with what was observed last, raises the
-	// epoch of everything that was there and has changed or gone, and keeps the
-	// new state, in one transaction. It returns the raised epochs.
+	// epoch of everything that has changed, gone or come back, and keeps the new
+	// state, in one transaction. What was never there before is not raised. It
+	// returns the raised epochs.
 	Observe(ctx context.Context, present []Configured, now time.Time) ([]Epoch, error)
 	// EndToken stores t; repeating it is no error.
 	EndToken(ctx context.Context, t EndedToken, now time.Time) error

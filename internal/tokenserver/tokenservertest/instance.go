@@ -75,7 +75,11 @@ type options struct {
 	tls        bool
 	starting   starting
 	wrap       func(storage.Storage) storage.Storage
+	directory  *directory.Directory
 }
+
+// WithDirectory configures other organizations and users than Directory does.
+func WithDirectory(d *directory.Directory) Option { return func(o *options) { o.directory = d } }
 
 // WithTokenLifetime sets the life of access tokens.
 func WithTokenLifetime(d time.Duration) Option {
@@ -139,7 +143,10 @@ func Start(t testing.TB, opts ...Option) *Instance {
 	t.Cleanup(func() { _ = store.Close() })
 	i.Store = o.wrap(store)
 	i.Keyring = openKeyring(t, o.folder, i.Store)
-	i.Directory = directory.NewLive(Directory(o.mutate))
+	if o.directory == nil {
+		o.directory = Directory(o.mutate)
+	}
+	i.Directory = directory.NewLive(o.directory)
 	hasher := &token.SecretHasher{Key: i.Keyring.DataKey(storage.PurposeSecretHash)}
 	i.AdminClientSecret = addAdministrator(t, i.Store, hasher, AdminClientID, OrgID)
 	i.OtherAdminClientSecret = addAdministrator(t, i.Store, hasher, OtherAdminClientID, OtherOrgID)
@@ -170,6 +177,14 @@ func (i *Instance) serve(t testing.TB, o options) {
 	i.HTTP.Config.Handler = o.middleware(server.Handler())
 	listenAndServe()
 	t.Cleanup(i.HTTP.Close)
+}
+
+// Stop stops the instance and closes its database before the test ends, so that
+// another can be started on its folder.
+func (i *Instance) Stop(t testing.TB) {
+	t.Helper()
+	i.HTTP.Close()
+	require.NoError(t, i.Store.Close())
 }
 
 func openKeyring(t testing.TB, folder string, store storage.Keys) *keys.Keyring {

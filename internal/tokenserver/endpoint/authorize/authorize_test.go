@@ -498,7 +498,9 @@ func TestAPostIsSealedAndFetched(t *testing.T) {
 	require.Equal(t, oauth.PathAuthorize, u.Path)
 	require.Len(t, parameters, 1)
 	sealed := parameters.Get("connectedapps_request")
-	require.NotContains(t, sealed, "abc")
+	opened, err := base64.RawURLEncoding.DecodeString(sealed)
+	require.NoError(t, err)
+	require.NotContains(t, string(opened), webID, "the request cannot be read in the address")
 	w.signIn()
 	fetch := func(sealed string) *http.Response {
 		return w.get(url.Values{"connectedapps_request": {sealed}}.Encode())

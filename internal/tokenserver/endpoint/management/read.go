@@ -125,13 +125,7 @@ const refreshTimeout = 2 * time.Second
 func (e *Endpoint) refresh(ctx context.Context, clientID string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	err := e.View.Refresh(ctx, clientID)
-	if err == nil {
-		// After the view: nothing is issued at a new epoch to what the view still
-		// takes for enabled.
-		err = e.Ended.AppChanged(ctx, clientID)
-	}
-	if err != nil {
+	if err := e.Ended.FollowApp(ctx, clientID, e.View.Refresh); err != nil {
 		e.Logger.WarnContext(ctx, "refreshing the view of an app", "client_id", clientID, "error", err)
 	}
 }

@@ -23,7 +23,7 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 		return storage.App{}, err
 	}
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
-		if err := s.checkFree(ctx, tx, app); err != nil {
+		if err := s.settleFormer(ctx, tx, app); err != nil {
 			return err
 		}
 		revision, err := s.recordChange(ctx, tx, storage.ChangeApp, app.ClientID, app.CreatedAt)
@@ -49,17 +49,24 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 	return app, nil
 }
 
-// checkFree makes the common refusals clear; the unique indexes stand behind it.
-func (s *Store) checkFree(ctx context.Context, tx *sql.Tx, app storage.App) error {
+// settleFormer deals with an app that was deleted under the same id: one of
+// another organization keeps it, one of the same is being restored. That begins at
+// an epoch of its own: the former's may be forgotten in one place and not yet in
+// another. It stands before the app in the feed, so that nothing is issued to the
+// restored app at the former's epoch.
+func (s *Store) settleFormer(ctx context.Context, tx *sql.Tx, app storage.App) error {
 	var formerOrg string
 	err := s.queryRow(ctx, tx, []any{&formerOrg}, `SELECT org_id FROM deleted_apps WHERE client_id = ?`, app.ClientID)
 	switch {
-	case err == nil && formerOrg != app.OrgID:
-		return fmt.Errorf("client id belonged to another organization: %w", storage.ErrAlreadyExists)
-	case err != nil && !errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
 		return err
+	case formerOrg != app.OrgID:
+		return fmt.Errorf("client id belonged to another organization: %w", storage.ErrAlreadyExists)
 	}
-	return nil
+	_, err = s.raiseEpoch(ctx, tx, storage.EpochApp, app.ClientID, app.CreatedAt)
+	return err
 }
 
 // App implements storage.Apps.

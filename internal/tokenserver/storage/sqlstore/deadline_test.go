@@ -104,6 +104,8 @@ func arguments(ctx context.Context, method reflect.Type) []reflect.Value {
 			m := reflect.MakeMap(in)
 			m.SetMapIndex(reflect.Zero(in.Key()), reflect.Zero(in.Elem()))
 			args = append(args, m)
+		case in == reflect.TypeFor[storage.User]():
+			args = append(args, reflect.ValueOf(storage.User{Username: "a name that may be one"}))
 		default:
 			args = append(args, reflect.Zero(in))
 		}

@@ -6,10 +6,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
+
+// raise gives an epoch that exists a value that it never had.
+const raise = `ON CONFLICT (kind, name) DO UPDATE
+	SET epoch = CASE WHEN epochs.epoch >= excluded.epoch THEN epochs.epoch + 1 ELSE excluded.epoch END`
 
 // RaiseEpoch implements storage.Ended.
 func (s *Store) RaiseEpoch(ctx context.Context, kind storage.EpochKind, key string, now time.Time) (storage.Epoch, error) {
@@ -24,10 +29,8 @@ func (s *Store) RaiseEpoch(ctx context.Context, kind storage.EpochKind, key stri
 // raiseEpoch costs one statement and one entry of the feed, whatever is alive.
 func (s *Store) raiseEpoch(ctx context.Context, tx *sql.Tx, kind storage.EpochKind, key string, now time.Time) (storage.Epoch, error) {
 	raised := storage.Epoch{Kind: kind, Key: key}
-	err := s.queryRow(ctx, tx, []any{&raised.Value}, `INSERT INTO epochs (kind, name, epoch) VALUES (?, ?, ?)
-		ON CONFLICT (kind, name) DO UPDATE
-			SET epoch = CASE WHEN epochs.epoch >= excluded.epoch THEN epochs.epoch + 1 ELSE excluded.epoch END
-		RETURNING epoch`, string(kind), key, micros(now))
+	err := s.queryRow(ctx, tx, []any{&raised.Value},
+		`INSERT INTO epochs (kind, name, epoch) VALUES (?, ?, ?) `+raise+` RETURNING epoch`, string(kind), key, micros(now))
 	if err != nil {
 		return storage.Epoch{}, err
 	}
@@ -67,12 +70,12 @@ func (s *Store) Observe(ctx context.Context, present []storage.Configured, now t
 			return err
 		}
 		for _, change := range changed(before, present) {
-			if change.was != "" {
-				epoch, err := s.raiseEpoch(ctx, tx, change.now.Kind, change.now.Key, now)
+			if change.ends {
+				epochs, err := s.raiseConfigured(ctx, tx, change.now, now)
 				if err != nil {
 					return err
 				}
-				raised = append(raised, epoch)
+				raised = append(raised, epochs...)
 			}
 			if err := s.configure(ctx, tx, change.now); err != nil {
 				return err
@@ -88,11 +91,11 @@ type configuredKey struct {
 	key  string
 }
 
-// configuredChange is a state that is not what it was; was is empty when nothing
-// can be alive from before.
+// configuredChange is a state that is not what it was; ends tells that something
+// may be alive from before.
 type configuredChange struct {
-	was string
-	now storage.Configured
+	now  storage.Configured
+	ends bool
 }
 
 // changed returns what differs, first what is there, then what is gone.
@@ -102,16 +105,45 @@ func changed(before map[configuredKey]string, present []storage.Configured) []co
 	for _, c := range present {
 		key := configuredKey{c.Kind, c.Key}
 		seen[key] = true
-		if was := before[key]; was != c.State {
-			changes = append(changes, configuredChange{was, c})
+		// What comes back is raised as well: a replica with the former configuration
+		// may have issued something since it went.
+		if was, known := before[key]; was != c.State || !known || c.Changed {
+			changes = append(changes, configuredChange{c, known || c.Changed})
 		}
 	}
 	for key, was := range before {
 		if !seen[key] && was != "" {
-			changes = append(changes, configuredChange{was, storage.Configured{Kind: key.kind, Key: key.key}})
+			changes = append(changes, configuredChange{storage.Configured{Kind: key.kind, Key: key.key}, true})
 		}
 	}
 	return changes
+}
+
+func (s *Store) raiseConfigured(ctx context.Context, tx *sql.Tx, c storage.Configured, now time.Time) ([]storage.Epoch, error) {
+	if c.Kind == storage.EpochProvider {
+		return s.raiseAsserted(ctx, tx, c.Key, now)
+	}
+	epoch, err := s.raiseEpoch(ctx, tx, c.Kind, c.Key, now)
+	return []storage.Epoch{epoch}, err
+}
+
+// raiseAsserted raises the epochs of all users of an identity provider: one
+// statement and one entry of the feed, however many they are.
+func (s *Store) raiseAsserted(ctx context.Context, tx *sql.Tx, provider string, now time.Time) ([]storage.Epoch, error) {
+	orgID, providerID, _ := strings.Cut(provider, " ")
+	var raised []storage.Epoch
+	err := s.queryRows(ctx, tx, func(rows *sql.Rows) error {
+		e := storage.Epoch{Kind: storage.EpochUser}
+		err := rows.Scan(&e.Key, &e.Value)
+		raised = append(raised, e)
+		return err
+	}, `INSERT INTO epochs (kind, name, epoch) SELECT ?, id, CAST(? AS `+s.dialect.BigInt+`) FROM users WHERE org_id = ? AND id_provider_id = ?
+		`+raise+` RETURNING name, epoch`, string(storage.EpochUser), micros(now), orgID, providerID)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.recordChange(ctx, tx, storage.ChangeEpoch, string(storage.EpochProvider)+" "+provider, now)
+	return raised, err
 }
 
 func (s *Store) configured(ctx context.Context, tx *sql.Tx) (map[configuredKey]string, error) {

@@ -14,8 +14,8 @@ const (
 	keepChanges = time.Hour
 	// keepCodes is how long a code that is presented again is known.
 	keepCodes = time.Hour
-	// keepEpochs is longer than any access token lives (24 h): an app restored
-	// under its id later begins at epoch 0, and nothing of the former is left.
+	// keepEpochs is longer than any access token lives (24 h): nothing of a
+	// deleted app is left then, and a restored one begins at an epoch of its own.
 	keepEpochs = 48 * time.Hour
 )
 

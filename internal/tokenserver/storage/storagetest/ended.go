@@ -80,7 +80,74 @@ func observation(t *testing.T, s storage.Storage) {
 	require.Empty(t, observe(map[string]string{"a": "1", "b": "1", "c": "1"}), "nothing is known of them yet")
 	require.Empty(t, observe(map[string]string{"a": "1", "b": "1", "c": "1"}))
 	require.ElementsMatch(t, []string{"a", "b", "c"}, observe(map[string]string{"a": "2", "b": ""}), "changed, disabled, gone")
-	require.Empty(t, observe(map[string]string{"a": "2", "b": "1", "c": "1"}), "nothing of theirs is alive when they come back")
+	require.ElementsMatch(t, []string{"b", "c"}, observe(map[string]string{"a": "2", "b": "1", "c": "1"}),
+		"a replica with the former configuration may have issued something meanwhile")
+	require.Empty(t, observe(map[string]string{"a": "2", "b": "1", "c": "1"}))
+}
+
+func observationByMany(t *testing.T, s storage.Storage) {
+	before := storage.Configured{Kind: storage.EpochUser, Key: "a", State: "1"}
+	after := storage.Configured{Kind: storage.EpochUser, Key: "a", State: "2"}
+	for _, step := range []struct {
+		now  storage.Configured
+		want int
+	}{{before, 0}, {after, 1}, {after, 0}} {
+		raised, err := s.Observe(t.Context(), []storage.Configured{step.now}, Epoch)
+		require.NoError(t, err)
+		require.Len(t, raised, step.want)
+	}
+	after.Changed = true
+	raised, err := s.Observe(t.Context(), []storage.Configured{after}, Epoch)
+	require.NoError(t, err)
+	require.Len(t, raised, 1, "another replica acted on the former state until now")
+}
+
+func providersThatLeave(t *testing.T, s storage.Storage) {
+	ids := map[string]bool{}
+	for n := range 3 {
+		stored, err := s.PutUser(t.Context(), storage.User{ID: fmt.Sprint(n), OrgID: "o", IDProviderID: "p", Username: fmt.Sprint("u", n)}, Epoch)
+		require.NoError(t, err)
+		ids[stored.ID] = true
+	}
+	_, err := s.PutUser(t.Context(), storage.User{ID: "other", OrgID: "o", IDProviderID: "q", Username: "u"}, Epoch)
+	require.NoError(t, err)
+	first, err := s.RaiseEpoch(t.Context(), storage.EpochUser, "0", Epoch)
+	require.NoError(t, err)
+	there := []storage.Configured{{Kind: storage.EpochProvider, Key: storage.ProviderKey("o", "p"), State: "present"}}
+	raised, err := s.Observe(t.Context(), there, Epoch)
+	require.NoError(t, err)
+	require.Empty(t, raised)
+	changes, err := s.Changes(t.Context(), Epoch)
+	require.NoError(t, err)
+	entries := len(changes)
+
+	raised, err = s.Observe(t.Context(), nil, Epoch)
+	require.NoError(t, err)
+	require.Len(t, raised, 3)
+	for _, e := range raised {
+		require.Equal(t, storage.EpochUser, e.Kind)
+		require.True(t, ids[e.Key])
+		require.GreaterOrEqual(t, e.Value, first.Value)
+	}
+	changes, err = s.Changes(t.Context(), Epoch)
+	require.NoError(t, err)
+	require.Len(t, changes, entries+1, "one entry, however many users")
+	require.Equal(t, "provider o p", changes[entries].Key)
+}
+
+func restoredAppsEpoch(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	first := remove(t, s, App(1).ClientID)
+	_, err := s.CollectGarbage(t.Context(), Epoch.Add(49*time.Hour), 100)
+	require.NoError(t, err)
+	create(t, s, App(1))
+	restored, err := s.Epoch(t.Context(), storage.EpochApp, App(1).ClientID)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, restored.Value, first.Value, "whoever still knows the former epoch and whoever has forgotten it agree")
+	changes, err := s.Changes(t.Context(), Epoch)
+	require.NoError(t, err)
+	last := changes[len(changes)-2:]
+	require.Equal(t, []storage.ChangeKind{storage.ChangeEpoch, storage.ChangeApp}, []storage.ChangeKind{last[0].Kind, last[1].Kind})
 }
 
 func endedTokens(t *testing.T, s storage.Storage) {
