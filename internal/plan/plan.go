@@ -106,10 +106,25 @@ func clientActions(in Input, changes []Change) []Action {
 	if fields := slices.DeleteFunc(slices.Clone(changes), apart); len(fields) > 0 {
 		actions = append(actions, Action{Kind: Update, Changes: fields})
 	}
-	if i := slices.IndexFunc(changes, apart); i >= 0 {
-		actions = append(actions, Action{Kind: AssignScopes, Changes: changes[i : i+1]})
+	i := slices.IndexFunc(changes, apart)
+	if i < 0 {
+		return actions
 	}
-	return actions
+	scopes := Action{Kind: AssignScopes, Changes: changes[i : i+1]}
+	if tooMany(in) {
+		// A client is not woken up with what somebody else gave it, and the server
+		// would refuse that to a manager who does not hold as much.
+		return append([]Action{scopes}, actions...)
+	}
+	return append(actions, scopes)
+}
+
+// tooMany tells whether a client that acts for itself has a scope that it should
+// not have.
+func tooMany(in Input) bool {
+	return in.Live.Client.ActsForItself() && slices.ContainsFunc(NormalScopes(in.Live.Client, in.Live.Client.Scopes), func(s Scope) bool {
+		return !slices.Contains(in.Want.Scopes, s)
+	})
 }
 
 // secretActions sees to it that the Secret holds a secret that stays valid. A

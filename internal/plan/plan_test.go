@@ -54,6 +54,18 @@ func TestMake(t *testing.T) {
 		"another scope of an app of its own: assign": {
 			in: plan.Input{Want: client(func(c *plan.Client) { c.Scopes = nil }), Live: &plan.Live{Client: client()}}, want: []plan.Kind{plan.AssignScopes},
 		},
+		"too many scopes go before the app is woken up": {
+			in: plan.Input{Want: client(), Changed: true, Live: &plan.Live{Client: client(func(c *plan.Client) {
+				c.Enabled, c.Scopes = !c.Enabled, append([]plan.Scope{{Name: "full"}}, c.Scopes...)
+			})}},
+			want: []plan.Kind{plan.AssignScopes, plan.Update},
+		},
+		"more scopes come after everything else": {
+			in: plan.Input{Want: client(), Changed: true, Live: &plan.Live{Client: client(renamed, func(c *plan.Client) {
+				c.Scopes = []plan.Scope{{Name: "profile"}}
+			})}},
+			want: []plan.Kind{plan.Update, plan.AssignScopes},
+		},
 		"another scope of an app for users: update": {
 			in:   plan.Input{Want: client(user, func(c *plan.Client) { c.Scopes = nil }), Live: &plan.Live{Client: client(user)}},
 			want: []plan.Kind{plan.Update},
