@@ -7,6 +7,9 @@ import (
 	"net/http"
 )
 
+// Complete is complete.
+var Complete = complete
+
 // Classes is what each pattern of the server's mux needs before it answers.
 func (s *Server) Classes(ctx context.Context) (map[string]string, error) {
 	routes, err := s.routes(ctx)

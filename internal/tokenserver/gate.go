@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/feed"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
@@ -27,10 +26,6 @@ const (
 	// confirmed: what is in memory, known to be up to date.
 	confirmed
 )
-
-// DefaultMaxStale is for how long client_credentials is served from memory while
-// the database does not answer.
-const DefaultMaxStale = 15 * time.Minute
 
 // gate is the one rule about what is answered before the first load and while the
 // database does not answer.
@@ -95,5 +90,5 @@ type route struct {
 
 // asAPI refuses as the platform's own API does.
 func (s *Server) asAPI(w http.ResponseWriter, r *http.Request, err error) {
-	answer.Fail(w, r, s.config.Logger, err)
+	httpx.Fail(w, r, s.config.Logger, err)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -141,7 +142,7 @@ func TestEveryRouteStandsBehindTheGateInItsClass(t *testing.T) {
 			faults.Break(tokenservertest.Refused, "Changes")
 			c.advance(2 * time.Second)
 		}, map[string]bool{"always": true, "cached": true}},
-		{"staler than maxStale", func() { c.advance(tokenserver.DefaultMaxStale) }, map[string]bool{"always": true}},
+		{"staler than maxStale", func() { c.advance(tokenserveroptions.DefaultMaxStale) }, map[string]bool{"always": true}},
 		{"up to date again", func() {
 			faults.Mend()
 			c.advance(time.Second)
@@ -189,7 +190,7 @@ func TestAStaleReplicaServesWhatItKnowsAndRefusesNobody(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, keyed().StatusCode, "the same assertion is still good for an answer")
 
 	b.faults.Break(tokenservertest.Refused, "Changes")
-	b.clock.advance(tokenserver.DefaultMaxStale + time.Second)
+	b.clock.advance(tokenserveroptions.DefaultMaxStale + time.Second)
 	checkWords(t, "oauth", right())
 }
 

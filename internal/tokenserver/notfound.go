@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 )
@@ -32,7 +31,7 @@ func (e *elsewhere) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(methods) > 0:
 		allowed := strings.Join(methods, ", ")
 		w.Header().Set("Allow", allowed)
-		e.fail(w, r, answer.Problemf(http.StatusMethodNotAllowed, "this method is not possible here; use %s", allowed))
+		e.fail(w, r, httpx.Problemf(http.StatusMethodNotAllowed, "this method is not possible here; use %s", allowed))
 	case prefersHTML(r):
 		w.Header().Set("Vary", "Accept")
 		e.pages.Problem(w, r, e.server.config.Logger, pages.Problem{Status: http.StatusNotFound, View: pages.Error{
@@ -40,12 +39,12 @@ func (e *elsewhere) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}})
 	default:
 		w.Header().Set("Vary", "Accept")
-		e.fail(w, r, answer.NotFound("there is no such endpoint"))
+		e.fail(w, r, httpx.NotFound("there is no such endpoint"))
 	}
 }
 
 func (e *elsewhere) fail(w http.ResponseWriter, r *http.Request, err error) {
-	answer.Fail(w, r, e.server.config.Logger, err)
+	httpx.Fail(w, r, e.server.config.Logger, err)
 }
 
 // methods are those that the path has; none: there is no such path.

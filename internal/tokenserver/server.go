@@ -18,7 +18,6 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/bearer"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
@@ -47,7 +46,7 @@ import (
 // section 9).
 const DefaultAccessTokenLifetime = time.Hour
 
-// Config is what a server is built from. Fields without a note are required.
+// Config is what a server is built from.
 type Config struct {
 	// PublicURL is where clients reach the server, without a final slash.
 	PublicURL string
@@ -114,9 +113,13 @@ type Server struct {
 // mountable is one endpoint.
 type mountable interface{ Mount(mux httpx.Router) }
 
-// New builds a server. Load must succeed before it answers rightly.
+// New builds a server, and fails when something is missing that a part needs.
+// Load must succeed before it answers rightly.
 func New(ctx context.Context, config Config) (*Server, error) {
 	config.setDefaults()
+	if err := complete(config); err != nil {
+		return nil, err
+	}
 	measured, err := metrics.New(config.Registry, config.Version)
 	if err != nil {
 		return nil, err
@@ -187,6 +190,9 @@ func (s *Server) mount(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	for _, route := range routes {
+		if err := complete(route.endpoint); err != nil {
+			return err
+		}
 		route.endpoint.Mount(guarded{mux: mux, gate: s.gate, needs: route.needs, refuse: route.refuse})
 	}
 	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
@@ -202,7 +208,7 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 		return nil, fmt.Errorf("reading the installation id: %w", err)
 	}
 	c, log := &s.config, &audit.Log{Logger: s.config.Logger}
-	authenticate := (&bearer.Authenticator{Verifier: s.verifier}).Authenticate
+	authenticate := s.verifier.Authenticate
 	grants := s.grants()
 	manage := &management.Endpoint{
 		Apps: c.Store, Ended: s.ended, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),

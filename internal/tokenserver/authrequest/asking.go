@@ -33,7 +33,7 @@ const (
 // IDTokenHint is what an id_token_hint proves: it was issued here.
 type IDTokenHint struct{ Subject, ClientID, SessionID string }
 
-// Requests reads authorization requests. Every field is required.
+// Requests reads authorization requests.
 type Requests struct {
 	Apps   Apps
 	Forms  *user.Forms

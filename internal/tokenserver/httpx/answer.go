@@ -8,7 +8,9 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -105,4 +107,32 @@ func AllowMethods(w http.ResponseWriter, r *http.Request, methods ...string) boo
 		Code: oauth.CodeInvalidRequest, Description: "this endpoint takes " + allow, Status: http.StatusMethodNotAllowed,
 	})
 	return false
+}
+
+// NoContent writes a 204.
+func NoContent(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Method returns the entry of the request's method; HEAD is GET without the
+// body. For any other method it sets Allow and returns a 405. Methods are told
+// apart here and not by the mux, so that a wrong one gets this API's error body.
+func Method[T any](w http.ResponseWriter, r *http.Request, methods map[string]T) (T, error) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	found, ok := methods[method]
+	if ok {
+		return found, nil
+	}
+	var names []string
+	for name := range methods {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	allowed := strings.Join(names, ", ")
+	w.Header().Set("Allow", allowed)
+	return found, Problemf(http.StatusMethodNotAllowed, "this method is not possible here; use %s", allowed)
 }

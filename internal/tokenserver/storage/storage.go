@@ -78,8 +78,8 @@ type App struct {
 	// SecurityBy is in whose hands the app is: who made that version, or an
 	// administrator who has made a secret since. "user " or "client " and an id.
 	SecurityBy string
-	// Config names the app of the configuration (the administrator's client);
-	// such an app cannot be changed through the management API. Empty: none.
+	// Config names the app of the configuration (bootstrap.adminClient or one of
+	// apps); such an app cannot be changed through the management API. Empty: none.
 	Config string
 	// Secrets are the live and the retired ones, oldest first.
 	Secrets              []Secret

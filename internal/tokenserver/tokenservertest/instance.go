@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
@@ -130,7 +131,7 @@ func Start(t testing.TB, opts ...Option) *Instance {
 		middleware: func(h http.Handler) http.Handler { return h },
 		wrap:       func(s storage.Storage) storage.Storage { return s },
 	}
-	o.config.Logger, o.config.MaxStale = slog.New(slog.DiscardHandler), tokenserver.DefaultMaxStale
+	o.config.Logger, o.config.MaxStale = slog.New(slog.DiscardHandler), tokenserveroptions.DefaultMaxStale
 	for _, opt := range opts {
 		opt(&o)
 	}

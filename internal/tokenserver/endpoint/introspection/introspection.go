@@ -21,7 +21,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
-// Endpoint serves introspection. Every field is required.
+// Endpoint serves introspection.
 type Endpoint struct {
 	Clients  *clientauth.Authenticator
 	Verifier *token.Verifier

@@ -17,10 +17,8 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/bearer"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -71,7 +69,7 @@ type response struct {
 func (e *Endpoint) login(w http.ResponseWriter, r *http.Request) {
 	username, password, err := read(w, r)
 	if err != nil {
-		answer.Fail(w, r, e.Logger, err)
+		httpx.Fail(w, r, e.Logger, err)
 		return
 	}
 	attempt := user.Attempt{Login: username, Password: password}
@@ -91,14 +89,14 @@ func read(w http.ResponseWriter, r *http.Request) (username, password string, er
 	parameters, err := httpx.ReadParameters(w, r, "username", "password")
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
-		return "", "", answer.Problemf(refused.Status, "%s", refused.Description)
+		return "", "", httpx.Problemf(refused.Status, "%s", refused.Description)
 	}
 	if err != nil {
 		return "", "", err
 	}
 	username, password = parameters["username"], parameters["password"]
 	if username == "" || password == "" {
-		return "", "", answer.BadRequest("username and password are required")
+		return "", "", httpx.BadRequest("username and password are required")
 	}
 	return username, password, nil
 }
@@ -114,13 +112,13 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, u *directory.Us
 	raw, err := e.Issuer.Issue(&token.AccessToken{Subject: u.ID, ClientID: token.SignInClientID, OrgID: u.OrganizationID,
 		Scopes: []string{oauth.ScopeFull}, Epochs: epochs, AuthTime: e.Now()})
 	if err != nil {
-		answer.Fail(w, r, e.Logger, err)
+		httpx.Fail(w, r, e.Logger, err)
 		return
 	}
 	e.Metrics.TokenIssued(metrics.GrantLogin)
 	e.Audit.Record(r.Context(), audit.Event{Action: audit.TokenIssued, ClientID: token.SignInClientID, OrgID: u.OrganizationID,
 		SourceIP: audit.SourceIP(r), ActorSubject: u.ID, Scopes: []string{oauth.ScopeFull}})
-	answer.JSON(w, http.StatusOK, response{AccessToken: raw, TokenType: oauth.TokenTypeBearer, RedirectURL: "/home/"})
+	httpx.JSON(w, http.StatusOK, response{AccessToken: raw, TokenType: oauth.TokenTypeBearer, RedirectURL: "/home/"})
 }
 
 func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, err error) {
@@ -134,11 +132,11 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &throttled):
 		e.audit(r, "too many failed attempts")
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(throttled.RetryAfter.Seconds()))))
-		answer.Fail(w, r, e.Logger, answer.Problemf(http.StatusTooManyRequests, "too many failed attempts, try again later"))
+		httpx.Fail(w, r, e.Logger, httpx.Problemf(http.StatusTooManyRequests, "too many failed attempts, try again later"))
 	case errors.Is(err, user.ErrBusy):
-		answer.Fail(w, r, e.Logger, answer.Problemf(http.StatusServiceUnavailable, "too many sign-ins at once, try again"))
+		httpx.Fail(w, r, e.Logger, httpx.Problemf(http.StatusServiceUnavailable, "too many sign-ins at once, try again"))
 	default:
-		answer.Fail(w, r, e.Logger, err)
+		httpx.Fail(w, r, e.Logger, err)
 	}
 }
 
@@ -149,9 +147,9 @@ func (e *Endpoint) audit(r *http.Request, reason string) {
 
 // logout ends the presented token. One that is worth nothing already has ended.
 func (e *Endpoint) logout(w http.ResponseWriter, r *http.Request) {
-	raw, ok := bearer.Token(r)
+	raw, ok := token.Bearer(r)
 	if !ok {
-		answer.Fail(w, r, e.Logger, &answer.Problem{Status: http.StatusUnauthorized, Message: "a bearer token is needed", Challenge: "Bearer"})
+		httpx.Fail(w, r, e.Logger, &httpx.Problem{Status: http.StatusUnauthorized, Message: "a bearer token is needed", Challenge: "Bearer"})
 		return
 	}
 	t, err := e.Verifier.Verify(r.Context(), raw)
@@ -159,10 +157,10 @@ func (e *Endpoint) logout(w http.ResponseWriter, r *http.Request) {
 		err = e.end(r, t)
 	}
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
-		answer.Fail(w, r, e.Logger, fmt.Errorf("ending a token: %w", err))
+		httpx.Fail(w, r, e.Logger, fmt.Errorf("ending a token: %w", err))
 		return
 	}
-	answer.NoContent(w)
+	httpx.NoContent(w)
 }
 
 func (e *Endpoint) end(r *http.Request, t *token.AccessToken) error {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -107,7 +107,7 @@ func readAppBody(object map[string]any) (appBody, error) {
 		read, known := appMembers[name]
 		if !known {
 			if right, ok := foldedMembers.misspelt(name); ok {
-				return b, answer.BadRequest("unknown member %s: it is called %s", shorten(name), right)
+				return b, httpx.BadRequest("unknown member %s: it is called %s", shorten(name), right)
 			}
 			continue
 		}
@@ -147,7 +147,7 @@ func fold(name string) string { return strings.ToLower(separators.Replace(name))
 func (f folded) refuse(path string, object map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if right, ok := f.misspelt(name); ok {
-			return answer.BadRequest("%s: unknown member %s: it is called %s", path, shorten(name), right)
+			return httpx.BadRequest("%s: unknown member %s: it is called %s", path, shorten(name), right)
 		}
 	}
 	return nil
@@ -156,7 +156,7 @@ func (f folded) refuse(path string, object map[string]any) error {
 func readName(path string, v any) (string, error) {
 	name, err := line(maxName)(path, v)
 	if err == nil && strings.TrimSpace(name) == "" {
-		err = answer.BadRequest("%s: must not be blank", path)
+		err = httpx.BadRequest("%s: must not be blank", path)
 	}
 	return name, err
 }
@@ -168,7 +168,7 @@ func readGrantTypes(path string, v any) ([]string, error) {
 	}
 	for i, grant := range grants {
 		if slices.Contains(grants[:i], grant) {
-			return nil, answer.BadRequest("%s: %s is listed twice", path, grant)
+			return nil, httpx.BadRequest("%s: %s is listed twice", path, grant)
 		}
 	}
 	return grants, nil
@@ -180,9 +180,9 @@ func readGrantType(path string, v any) (string, error) {
 	case err != nil:
 		return "", err
 	case grant == "implicit":
-		return "", answer.BadRequest("%s: the implicit grant is not supported; use authorization_code with PKCE", path)
+		return "", httpx.BadRequest("%s: the implicit grant is not supported; use authorization_code with PKCE", path)
 	case !slices.Contains(grantTypes, grant):
-		return "", answer.BadRequest("%s: unknown grant type %q; known are %s", path, shorten(grant), strings.Join(grantTypes, ", "))
+		return "", httpx.BadRequest("%s: unknown grant type %q; known are %s", path, shorten(grant), strings.Join(grantTypes, ", "))
 	}
 	return grant, nil
 }
@@ -213,10 +213,10 @@ func readRefreshGrace(path string, v any) (*time.Duration, error) {
 // secret itself never gets into a message.
 func checkChosenSecret(path, secret string) error {
 	if n := len(secret); n < minSecretLength || n > maxSecretLength {
-		return answer.BadRequest("%s: must have %d to %d characters", path, minSecretLength, maxSecretLength)
+		return httpx.BadRequest("%s: must have %d to %d characters", path, minSecretLength, maxSecretLength)
 	}
 	if strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return answer.BadRequest("%s: must be printable ASCII", path) // RFC 6749 appendix A.2
+		return httpx.BadRequest("%s: must be printable ASCII", path) // RFC 6749 appendix A.2
 	}
 	return nil
 }

@@ -21,14 +21,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // message is what the caller reads; the test fails unless it is a 400.
 func message(t *testing.T, err error) string {
 	t.Helper()
-	var p *answer.Problem
+	var p *httpx.Problem
 	require.ErrorAs(t, err, &p)
 	require.Equal(t, http.StatusBadRequest, p.Status)
 	return p.Message
@@ -236,7 +236,7 @@ func FuzzAppBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		object, err := parseObject(body)
-		var p *answer.Problem
+		var p *httpx.Problem
 		if err != nil {
 			require.True(t, errors.As(err, &p) && p.Status == http.StatusBadRequest)
 			return

@@ -8,8 +8,8 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -75,11 +75,11 @@ func (c *caller) authorize(do action, org string) error {
 	case c.may(do, org):
 		return nil
 	case org != c.token.OrgID && !c.may(read, org) && c.mayAnywhere(do):
-		return answer.NotFound("no such organization")
+		return httpx.NotFound("no such organization")
 	case c.token.IsUser && !c.administrator():
-		return answer.InsufficientScope(scopesFor[do], "the user of this token lacks the role %s", directory.RoleOrganizationAdministrator)
+		return httpx.InsufficientScope(scopesFor[do], "the user of this token lacks the role %s", directory.RoleOrganizationAdministrator)
 	}
-	return answer.InsufficientScope(scopesFor[do], "the token lacks the permission: in this organization one of the scopes %s is needed",
+	return httpx.InsufficientScope(scopesFor[do], "the token lacks the permission: in this organization one of the scopes %s is needed",
 		strings.Join(scopesFor[do], ", "))
 }
 
@@ -92,12 +92,12 @@ func (c *caller) checkAssignment(s storage.ContextScope, org string) error {
 	case !scopes.Honoured(s.Scope):
 		return nil
 	case !c.may(write, org):
-		return answer.BadRequest("scopes: %s cannot be assigned in organization %s with this token", s.Scope, shorten(org))
+		return httpx.BadRequest("scopes: %s cannot be assigned in organization %s with this token", s.Scope, shorten(org))
 	case scopes.NeedsAdministrator(s.Scope) && !c.administrator():
-		return answer.BadRequest("scopes: %s reaches a client_credentials app only through an administrator who is signed in as a user, "+
+		return httpx.BadRequest("scopes: %s reaches a client_credentials app only through an administrator who is signed in as a user, "+
 			"or the server's configuration", s.Scope)
 	case !c.covers(s.Scope, org):
-		return answer.BadRequest("scopes: %s in organization %s is more than this token holds", s.Scope, shorten(org))
+		return httpx.BadRequest("scopes: %s in organization %s is more than this token holds", s.Scope, shorten(org))
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (c *caller) checkCredentials(app *storage.App) error {
 		if !scopes.Honoured(s.Scope) || c.covers(s.Scope, org) {
 			continue
 		}
-		return answer.InsufficientScope([]string{s.Scope}, "the app holds the scope %s in organization %s, which this token does not; "+
+		return httpx.InsufficientScope([]string{s.Scope}, "the app holds the scope %s in organization %s, which this token does not; "+
 			"its credentials are made by those who hold it", s.Scope, org)
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -75,7 +75,7 @@ func checkPlain(app *storage.App, path string, list []storage.ContextScope) erro
 	}
 	for i, s := range list {
 		if s.Org != "" || s.EnvID != "" {
-			return answer.BadRequest("%s: an app that acts for a user takes scopes without a context; only client_credentials apps have contexts",
+			return httpx.BadRequest("%s: an app that acts for a user takes scopes without a context; only client_credentials apps have contexts",
 				element(path, i))
 		}
 	}
@@ -86,28 +86,28 @@ func checkPlain(app *storage.App, path string, list []storage.ContextScope) erro
 func checkApp(app *storage.App) error {
 	switch {
 	case app.Name == "":
-		return answer.BadRequest("client_name: is required")
+		return httpx.BadRequest("client_name: is required")
 	case len(app.GrantTypes) == 0:
-		return answer.BadRequest("grant_types: is required and must not be empty")
+		return httpx.BadRequest("grant_types: is required and must not be empty")
 	case actsForItself(app) && len(app.GrantTypes) > 1:
-		return answer.BadRequest("grant_types: client_credentials must be the only grant type of an app; register another app for the others")
+		return httpx.BadRequest("grant_types: client_credentials must be the only grant type of an app; register another app for the others")
 	case len(app.GrantTypes) == 1 && app.GrantTypes[0] == oauth.GrantRefreshToken:
-		return answer.BadRequest("grant_types: refresh_token needs the grant type that gives the first token, such as authorization_code")
+		return httpx.BadRequest("grant_types: refresh_token needs the grant type that gives the first token, such as authorization_code")
 	case app.SkipUserConsent && app.Audience == oauth.AudienceEveryone:
-		return answer.BadRequest("skip_user_consent: not with audience everyone: only the users of its own organization can be spoken for")
+		return httpx.BadRequest("skip_user_consent: not with audience everyone: only the users of its own organization can be spoken for")
 	case actsForItself(app) && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
-		return answer.BadRequest("token_endpoint_auth_method: an app with client_credentials must authenticate; none is not possible")
+		return httpx.BadRequest("token_endpoint_auth_method: an app with client_credentials must authenticate; none is not possible")
 	}
 	if err := checkRedirects(app); err != nil {
 		return err
 	}
 	list := scopesOf(app)
 	if len(list) > maxScopes {
-		return answer.BadRequest("scopes: an app has at most %d, this would be %d", maxScopes, len(list))
+		return httpx.BadRequest("scopes: an app has at most %d, this would be %d", maxScopes, len(list))
 	}
 	for _, s := range list {
 		if actsForItself(app) && scopes.NeedsUser(s.Scope) {
-			return answer.BadRequest("scopes: %s is for apps that act for a user, not for client_credentials", s.Scope)
+			return httpx.BadRequest("scopes: %s is for apps that act for a user, not for client_credentials", s.Scope)
 		}
 	}
 	return nil
@@ -145,7 +145,7 @@ func addSecret(app *storage.App, secret storage.Secret, now time.Time) error {
 		}
 	}
 	if live >= maxLiveSecrets {
-		return answer.BadRequest("the app has %d live secrets, the most possible; delete those that are not used", live)
+		return httpx.BadRequest("the app has %d live secrets, the most possible; delete those that are not used", live)
 	}
 	app.Secrets = slices.DeleteFunc(slices.Clone(app.Secrets), func(s storage.Secret) bool {
 		drop := !s.Live(now) && retired > maxRetiredSecrets

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -66,7 +66,7 @@ func ConfiguredApp(dir *directory.Directory, orgID, clientID, path string, membe
 // memberProblem splits a message into the member it begins with and the rest.
 func memberProblem(err error, path string, members []Member) MemberProblem {
 	message := err.Error()
-	var problem *answer.Problem
+	var problem *httpx.Problem
 	if errors.As(err, &problem) {
 		message = problem.Message
 	}
@@ -94,9 +94,9 @@ func configuredReferences(dir *directory.Directory, app *storage.App) []error {
 		org, ok := dir.Organization(contextOrg(s, app.OrgID))
 		switch {
 		case !ok:
-			problems = append(problems, answer.BadRequest("%s: %s: no organization %s", path, s.Scope, shorten(s.Org)))
+			problems = append(problems, httpx.BadRequest("%s: %s: no organization %s", path, s.Scope, shorten(s.Org)))
 		case s.EnvID != "" && !slices.ContainsFunc(org.Environments, func(e directory.Environment) bool { return e.ID == s.EnvID }):
-			problems = append(problems, answer.BadRequest("%s: %s: organization %s has no environment %s", path, s.Scope, org.ID, shorten(s.EnvID)))
+			problems = append(problems, httpx.BadRequest("%s: %s: organization %s has no environment %s", path, s.Scope, org.ID, shorten(s.EnvID)))
 		}
 	}
 	return problems

@@ -11,7 +11,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -41,7 +41,7 @@ func (e *Endpoint) create(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return answer.Problemf(http.StatusConflict, "the app was created and deleted by others at the same time, try again")
+	return httpx.Problemf(http.StatusConflict, "the app was created and deleted by others at the same time, try again")
 }
 
 // createOnce reports false when the app with this external id came or went in
@@ -69,7 +69,7 @@ func (e *Endpoint) createOnce(ctx context.Context, c *call, body appBody) (bool,
 	e.refresh(ctx, app.ClientID)
 	e.record(ctx, c, audit.AppCreated, &app, nil)
 	c.w.Header().Set("Location", oauth.PathOrganizations+"/"+app.OrgID+"/connectedApplications/"+app.ClientID)
-	answer.JSON(c.w, http.StatusCreated, secret.shownIn(&app))
+	httpx.JSON(c.w, http.StatusCreated, secret.shownIn(&app))
 	return true, nil
 }
 
@@ -84,7 +84,7 @@ func (e *Endpoint) idTaken(ctx context.Context, c *call, body appBody) (bool, er
 		}
 	}
 	if restores(c, body) {
-		return false, answer.Problemf(http.StatusConflict, "client_id: %s is in use or belonged to another organization", body.clientID.value)
+		return false, httpx.Problemf(http.StatusConflict, "client_id: %s is in use or belonged to another organization", body.clientID.value)
 	}
 	return false, nil
 }
@@ -113,11 +113,11 @@ func (e *Endpoint) createAgain(ctx context.Context, c *call, clientID string) (b
 	}
 	e.refresh(ctx, clientID)
 	if !hasSecret(&app) {
-		answer.JSON(c.w, http.StatusOK, wireApp(&app))
+		httpx.JSON(c.w, http.StatusOK, wireApp(&app))
 		return true, nil
 	}
 	e.record(ctx, c, audit.SecretCreated, &app, nil)
-	answer.JSON(c.w, http.StatusOK, secret.shownIn(&app))
+	httpx.JSON(c.w, http.StatusOK, secret.shownIn(&app))
 	return true, nil
 }
 
@@ -131,7 +131,7 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 	chosen := ""
 	if restores(c, body) {
 		if !clientIDForm.MatchString(body.clientID.value) {
-			return app, madeSecret{}, answer.BadRequest("client_id: must be 32 lower-case hex digits")
+			return app, madeSecret{}, httpx.BadRequest("client_id: must be 32 lower-case hex digits")
 		}
 		if err := checkChosenSecret("client_secret", body.clientSecret.value); err != nil {
 			return app, madeSecret{}, err
@@ -168,7 +168,7 @@ func (e *Endpoint) checkRoom(ctx context.Context, org string) error {
 		return fmt.Errorf("counting apps: %w", err)
 	}
 	if n >= maxApps {
-		return answer.BadRequest("the organization has %d apps, the most possible; delete those that are not used", n)
+		return httpx.BadRequest("the organization has %d apps, the most possible; delete those that are not used", n)
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -101,13 +100,13 @@ type call struct {
 func (e *Endpoint) serve(methods methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := e.dispatch(methods, w, r); err != nil {
-			answer.Fail(w, r, e.Logger, err)
+			httpx.Fail(w, r, e.Logger, err)
 		}
 	})
 }
 
 func (e *Endpoint) dispatch(methods methods, w http.ResponseWriter, r *http.Request) error {
-	operation, err := answer.Method(w, r, methods)
+	operation, err := httpx.Method(w, r, methods)
 	if err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (e *Endpoint) admit(c *call, do action) error {
 		return err
 	}
 	if _, ok := e.Directory.Load().Organization(c.org); !ok {
-		return answer.NotFound("no such organization")
+		return httpx.NotFound("no such organization")
 	}
 	return nil
 }
@@ -141,7 +140,7 @@ func (e *Endpoint) admit(c *call, do action) error {
 func (e *Endpoint) authenticate(r *http.Request) (*caller, error) {
 	verified, refused := e.Authenticate(r)
 	if refused != nil {
-		return nil, answer.Unauthenticated(r, refused)
+		return nil, httpx.Unauthenticated(r, refused)
 	}
 	c := &caller{token: verified, directory: e.Directory.Load()}
 	if verified.IsUser {

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/jsonobject"
 )
 
@@ -27,9 +27,9 @@ func parseObject(body []byte) (map[string]any, error) {
 	case err == nil:
 		return object, nil
 	case errors.As(err, &wrong) && (wrong.Kind == jsonobject.Malformed || wrong.Path != ""):
-		return nil, answer.BadRequest("%v", err)
+		return nil, httpx.BadRequest("%v", err)
 	}
-	return nil, answer.BadRequest("the body: %v", err)
+	return nil, httpx.BadRequest("the body: %v", err)
 }
 
 // absent tells whether a body says nothing.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 const (
@@ -29,18 +29,18 @@ func readPublicKey(path string, v any) (string, error) {
 		return "", err
 	}
 	if len(s) > maxPublicKeyLength {
-		return "", answer.BadRequest("%s: is %d bytes long, at most %d are allowed", path, len(s), maxPublicKeyLength)
+		return "", httpx.BadRequest("%s: is %d bytes long, at most %d are allowed", path, len(s), maxPublicKeyLength)
 	}
 	block, rest := pem.Decode([]byte(s))
 	switch {
 	case strings.ContainsRune(s, 0):
-		return "", answer.BadRequest("%s: contains a NUL character", path)
+		return "", httpx.BadRequest("%s: contains a NUL character", path)
 	case block == nil:
-		return "", answer.BadRequest("%s: is not PEM; expected -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----", path)
+		return "", httpx.BadRequest("%s: is not PEM; expected -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----", path)
 	case strings.TrimSpace(string(rest)) != "":
-		return "", answer.BadRequest("%s: holds more than one PEM block; make each an entry of its own", path)
+		return "", httpx.BadRequest("%s: holds more than one PEM block; make each an entry of its own", path)
 	case strings.Contains(block.Type, "PRIVATE KEY"):
-		return "", answer.BadRequest("%s: is a private key; register the public key and treat the private one as disclosed", path)
+		return "", httpx.BadRequest("%s: is a private key; register the public key and treat the private one as disclosed", path)
 	}
 	return s, checkPublicKey(path, block)
 }
@@ -57,23 +57,23 @@ func checkPublicKey(path string, block *pem.Block) error {
 			key = certificate.PublicKey
 		}
 	default:
-		return answer.BadRequest("%s: is PEM of type %q; expected PUBLIC KEY or CERTIFICATE", path, shorten(block.Type))
+		return httpx.BadRequest("%s: is PEM of type %q; expected PUBLIC KEY or CERTIFICATE", path, shorten(block.Type))
 	}
 	if err != nil {
-		return answer.BadRequest("%s: holds no readable %s", path, strings.ToLower(block.Type))
+		return httpx.BadRequest("%s: holds no readable %s", path, strings.ToLower(block.Type))
 	}
 	switch key := key.(type) {
 	case *rsa.PublicKey:
 		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return answer.BadRequest("%s: is an RSA key of %d bits; %d to %d are accepted", path, bits, minRSABits, maxRSABits)
+			return httpx.BadRequest("%s: is an RSA key of %d bits; %d to %d are accepted", path, bits, minRSABits, maxRSABits)
 		}
 	case *ecdsa.PublicKey:
 		if key.Curve.Params().BitSize < 256 {
-			return answer.BadRequest("%s: is on curve %s; use P-256, P-384 or P-521", path, key.Curve.Params().Name)
+			return httpx.BadRequest("%s: is on curve %s; use P-256, P-384 or P-521", path, key.Curve.Params().Name)
 		}
 	case ed25519.PublicKey:
 	default:
-		return answer.BadRequest("%s: must be an RSA, EC (P-256, P-384, P-521) or Ed25519 key", path)
+		return httpx.BadRequest("%s: must be an RSA, EC (P-256, P-384, P-521) or Ed25519 key", path)
 	}
 	return nil
 }

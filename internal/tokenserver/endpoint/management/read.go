@@ -11,7 +11,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -31,7 +31,7 @@ func (e *Endpoint) list(ctx context.Context, c *call) error {
 	}
 	if org := q.Get("orgId"); org != "" && org != c.org {
 		if c.r.PathValue("orgId") != "" {
-			return answer.BadRequest("query parameter orgId: contradicts the organization of the path")
+			return httpx.BadRequest("query parameter orgId: contradicts the organization of the path")
 		}
 		c.org = org
 		if err := e.admit(c, read); err != nil {
@@ -42,7 +42,7 @@ func (e *Endpoint) list(ctx context.Context, c *call) error {
 		return err
 	}
 	query := storage.AppQuery{OrgID: c.org, Search: q.Get("search"), ExternalID: q.Get("external_id")}
-	if query.Offset, query.Limit, err = page(q, defaultPage, maxAppPage); err != nil {
+	if query.Offset, query.Limit, err = httpx.Page(q, defaultPage, maxAppPage); err != nil {
 		return err
 	}
 	apps, total, err := e.Apps.Apps(ctx, query)
@@ -53,7 +53,7 @@ func (e *Endpoint) list(ctx context.Context, c *call) error {
 	for i := range apps {
 		reply.Data[i] = wireApp(&apps[i])
 	}
-	answer.JSON(c.w, http.StatusOK, reply)
+	httpx.JSON(c.w, http.StatusOK, reply)
 	return nil
 }
 
@@ -82,7 +82,7 @@ func (e *Endpoint) show(c *call, app *storage.App) error {
 			return err
 		}
 	}
-	answer.JSON(c.w, http.StatusOK, secret.shownIn(app))
+	httpx.JSON(c.w, http.StatusOK, secret.shownIn(app))
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (e *Endpoint) app(ctx context.Context, c *call) (storage.App, error) {
 	return app, nil
 }
 
-var noSuchApp = answer.NotFound("no such connected app")
+var noSuchApp = httpx.NotFound("no such connected app")
 
 // changeable guards every write: the app must be of the organization and not
 // of the server's configuration.
@@ -112,7 +112,7 @@ func changeable(app *storage.App, org string) error {
 		return noSuchApp
 	}
 	if app.Config != "" {
-		return answer.Problemf(http.StatusConflict, "the app %s comes from the server's configuration; change it there", app.ClientID)
+		return httpx.Problemf(http.StatusConflict, "the app %s comes from the server's configuration; change it there", app.ClientID)
 	}
 	return nil
 }
@@ -150,6 +150,6 @@ func (e *Endpoint) catalog(_ context.Context, c *call) error {
 		entry := oauth.CatalogScope{Scope: s.Name, DisplayName: s.DisplayName, Description: s.Description, ProductLabel: s.ProductLabel}
 		reply = append(reply, entry)
 	}
-	answer.JSON(c.w, http.StatusOK, reply)
+	httpx.JSON(c.w, http.StatusOK, reply)
 	return nil
 }

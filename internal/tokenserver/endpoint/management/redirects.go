@@ -6,7 +6,7 @@ import (
 	"regexp"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -31,7 +31,7 @@ func checkRedirects(app *storage.App) error {
 	} {
 		for i, uri := range uris {
 			if privateUse(uri) {
-				return answer.BadRequest("%s: a private-use scheme is for public clients; set token_endpoint_auth_method to none",
+				return httpx.BadRequest("%s: a private-use scheme is for public clients; set token_endpoint_auth_method to none",
 					element(member, i))
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -28,7 +28,7 @@ func (e *Endpoint) ownerOf(c *call, body appBody) (owner, error) {
 	}
 	org, ok := e.Directory.Load().Organization(c.org)
 	if !ok {
-		return owner{}, answer.NotFound("no such organization")
+		return owner{}, httpx.NotFound("no such organization")
 	}
 	return owner{org.OwnerID, org.ID}, nil
 }
@@ -37,7 +37,7 @@ func (e *Endpoint) ownerOf(c *call, body appBody) (owner, error) {
 func (e *Endpoint) namedOwner(id, org string) (owner, error) {
 	user, ok := e.Directory.Load().User(id)
 	if !ok || !user.Enabled || user.OrganizationID != org {
-		return owner{}, answer.BadRequest("owner_user_id: %s is no active user of this organization", shorten(id))
+		return owner{}, httpx.BadRequest("owner_user_id: %s is no active user of this organization", shorten(id))
 	}
 	return owner{user.ID, user.OrganizationID}, nil
 }
@@ -47,7 +47,7 @@ func (e *Endpoint) namedOwner(id, org string) (owner, error) {
 // scopes that the app did not have before.
 func (e *Endpoint) checkReferences(c *call, app *storage.App, body appBody, added []storage.ContextScope) error {
 	if body.skipUserConsent.value && !c.caller.sovereign() {
-		return answer.BadRequest("skip_user_consent: only an administrator who is signed in as a user may set it")
+		return httpx.BadRequest("skip_user_consent: only an administrator who is signed in as a user may set it")
 	}
 	dir := e.Directory.Load()
 	if body.identityProviders.set {
@@ -63,7 +63,7 @@ func checkIdentityProviders(dir *directory.Directory, app *storage.App) error {
 	for i, id := range app.IdentityProviders {
 		known := ok && slices.ContainsFunc(org.IdentityProviders, func(p directory.IdentityProvider) bool { return p.ID == id })
 		if !known {
-			return answer.BadRequest("%s: the organization has no identity provider %s", element("identity_providers", i), shorten(id))
+			return httpx.BadRequest("%s: the organization has no identity provider %s", element("identity_providers", i), shorten(id))
 		}
 	}
 	return nil
@@ -79,10 +79,10 @@ func checkContexts(dir *directory.Directory, c *call, app *storage.App, added []
 		id := contextOrg(s, app.OrgID)
 		org, ok := dir.Organization(id)
 		if !ok || !hierarchy.Within(dir, id, app.OrgID) && !c.caller.may(write, id) {
-			return answer.BadRequest("scopes: %s: no organization %s", s.Scope, shorten(id))
+			return httpx.BadRequest("scopes: %s: no organization %s", s.Scope, shorten(id))
 		}
 		if s.EnvID != "" && !slices.ContainsFunc(org.Environments, func(env directory.Environment) bool { return env.ID == s.EnvID }) {
-			return answer.BadRequest("scopes: %s: organization %s has no environment %s", s.Scope, shorten(id), shorten(s.EnvID))
+			return httpx.BadRequest("scopes: %s: organization %s has no environment %s", s.Scope, shorten(id), shorten(s.EnvID))
 		}
 		if err := c.caller.checkAssignment(s, id); err != nil {
 			return err

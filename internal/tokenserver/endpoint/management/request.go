@@ -10,7 +10,6 @@ import (
 	"strconv"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
@@ -31,11 +30,11 @@ func (c *call) body() ([]byte, error) {
 	body, err := httpx.ReadBody(c.w, c.r, maxBody)
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
-		return nil, &answer.Problem{Status: refused.Status, Message: refused.Description, Cause: refused.Cause}
+		return nil, &httpx.Problem{Status: refused.Status, Message: refused.Description, Cause: refused.Cause}
 	}
 	media, ok := httpx.MediaType(c.r)
 	if len(body) > 0 && (!ok || media != "" && !httpx.IsJSON(media)) {
-		return nil, answer.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON: send Content-Type application/json")
+		return nil, httpx.Problemf(http.StatusUnsupportedMediaType, "the body must be JSON: send Content-Type application/json")
 	}
 	return body, err
 }
@@ -52,7 +51,7 @@ func queryParameters() []string {
 func (c *call) query() (url.Values, error) {
 	sent, err := httpx.ParseForm(c.r.URL.RawQuery)
 	if err != nil {
-		return nil, answer.BadRequest("the query: %v", err)
+		return nil, httpx.BadRequest("the query: %v", err)
 	}
 	values := url.Values{}
 	for _, name := range queryParameters() {
@@ -61,7 +60,7 @@ func (c *call) query() (url.Values, error) {
 		case len(list) == 0:
 			continue
 		case len(list) > 1:
-			return nil, answer.BadRequest("query parameter %s: is given more than once", name)
+			return nil, httpx.BadRequest("query parameter %s: is given more than once", name)
 		}
 		if err := checkLine("query parameter "+name, list[0], maxExternalID); err != nil {
 			return nil, err
@@ -71,27 +70,6 @@ func (c *call) query() (url.Values, error) {
 	return values, nil
 }
 
-// page reads offset and limit.
-func page(q url.Values, defaultLimit, maxLimit int) (offset, limit int, err error) {
-	if offset, err = number(q, "offset", 0, 0, 1<<31-1); err != nil {
-		return 0, 0, err
-	}
-	limit, err = number(q, "limit", defaultLimit, 1, maxLimit)
-	return offset, limit, err
-}
-
-func number(q url.Values, name string, missing, least, most int) (int, error) {
-	text := q.Get(name)
-	if text == "" {
-		return missing, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		return 0, answer.BadRequest("query parameter %s: must be a whole number from %d to %d", name, least, most)
-	}
-	return n, nil
-}
-
 func flag(q url.Values, name string) (bool, error) {
 	text := q.Get(name)
 	if text == "" {
@@ -99,7 +77,7 @@ func flag(q url.Values, name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(text)
 	if err != nil {
-		return false, answer.BadRequest("query parameter %s: must be true or false", name)
+		return false, httpx.BadRequest("query parameter %s: must be true or false", name)
 	}
 	return on, nil
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -55,7 +55,7 @@ func readScopeObject(path string, object map[string]any) (s storage.ContextScope
 	// would widen what the scope allows.
 	for _, name := range slices.Sorted(maps.Keys(context)) {
 		if name != "org" && name != "envId" {
-			return s, answer.BadRequest("%s: unknown context %q; known are org and envId", path, shorten(name))
+			return s, httpx.BadRequest("%s: unknown context %q; known are org and envId", path, shorten(name))
 		}
 	}
 	if s.Org, err = orNull(line(maxIdentifierBytes))(join(path, "org"), context["org"]); err != nil {
@@ -67,7 +67,7 @@ func readScopeObject(path string, object map[string]any) (s storage.ContextScope
 
 func checkScopeName(path, name string) error {
 	if !scopes.WellFormed(name) {
-		return answer.BadRequest("%s: %q is not a scope name: 1 to %d printable ASCII characters without space, quote and backslash",
+		return httpx.BadRequest("%s: %q is not a scope name: 1 to %d printable ASCII characters without space, quote and backslash",
 			path, shorten(name), scopes.MaxLength)
 	}
 	return nil

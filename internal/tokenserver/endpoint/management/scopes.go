@@ -8,7 +8,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -21,7 +21,7 @@ func (e *Endpoint) listScopes(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	offset, limit, err := page(q, defaultScopePage, maxScopePage)
+	offset, limit, err := httpx.Page(q, defaultScopePage, maxScopePage)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (e *Endpoint) listScopes(ctx context.Context, c *call) error {
 	list := listedScopes(&app)
 	start := min(offset, len(list))
 	end := min(start+limit, len(list))
-	answer.JSON(c.w, http.StatusOK, oauth.List[oauth.ContextScope]{Data: wireScopes(list[start:end]), Total: len(list)})
+	httpx.JSON(c.w, http.StatusOK, oauth.List[oauth.ContextScope]{Data: wireScopes(list[start:end]), Total: len(list)})
 	return nil
 }
 
@@ -80,7 +80,7 @@ func (change scopeChange) read(body []byte) ([]storage.ContextScope, error) {
 	case change.emptyIsAll && len(object) == 0 && !absent(body):
 		return nil, nil
 	}
-	return nil, answer.BadRequest(`scopes: is required: send {"scopes":[…]} %s`, change.purpose)
+	return nil, httpx.BadRequest(`scopes: is required: send {"scopes":[…]} %s`, change.purpose)
 }
 
 func (e *Endpoint) changeScopes(ctx context.Context, c *call, change scopeChange) error {
@@ -121,6 +121,6 @@ func (e *Endpoint) changeScopes(ctx context.Context, c *call, change scopeChange
 	if before.Revision != app.Revision {
 		e.record(ctx, c, audit.ScopesAssigned, &app, nil)
 	}
-	answer.NoContent(c.w)
+	httpx.NoContent(c.w)
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -33,7 +33,7 @@ func (e *Endpoint) listSecrets(ctx context.Context, c *call) error {
 	if e.CompleteUntil != nil {
 		reply.CompleteUntil = e.CompleteUntil().UTC()
 	}
-	answer.JSON(c.w, http.StatusOK, reply)
+	httpx.JSON(c.w, http.StatusOK, reply)
 	return nil
 }
 
@@ -57,7 +57,7 @@ func (e *Endpoint) addSecret(ctx context.Context, c *call) error {
 			return err
 		}
 		if !hasSecret(app) {
-			return answer.BadRequest("an app with token_endpoint_auth_method %s has no secret", app.TokenEndpointAuthMethod)
+			return httpx.BadRequest("an app with token_endpoint_auth_method %s has no secret", app.TokenEndpointAuthMethod)
 		}
 		if err := c.caller.settleSecret(app); err != nil {
 			return err
@@ -72,7 +72,7 @@ func (e *Endpoint) addSecret(ctx context.Context, c *call) error {
 	e.record(ctx, c, audit.SecretCreated, &app, nil)
 	reply := wireSecret(secret.record)
 	reply.ClientSecret, reply.ClientSecretID = secret.value, secret.record.ID
-	answer.JSON(c.w, http.StatusCreated, reply)
+	httpx.JSON(c.w, http.StatusCreated, reply)
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (c *call) overlap() (time.Duration, error) {
 	}
 	v, ok := object["overlap_seconds"]
 	if !ok {
-		return 0, answer.BadRequest("overlap_seconds: is required: how long the earlier secrets stay valid at most")
+		return 0, httpx.BadRequest("overlap_seconds: is required: how long the earlier secrets stay valid at most")
 	}
 	n, err := readInteger("overlap_seconds", v, 0, int64(maxOverlap/time.Second))
 	return time.Duration(n) * time.Second, err
@@ -108,7 +108,7 @@ func (e *Endpoint) deleteSecret(ctx context.Context, c *call) error {
 		}
 		i := slices.IndexFunc(app.Secrets, func(s storage.Secret) bool { return s.ID == id && s.Live(c.now) })
 		if i < 0 {
-			return answer.NotFound("no such secret")
+			return httpx.NotFound("no such secret")
 		}
 		app.Secrets = slices.Clone(app.Secrets)
 		app.Secrets[i].ExpiresAt = c.now
@@ -120,6 +120,6 @@ func (e *Endpoint) deleteSecret(ctx context.Context, c *call) error {
 	}
 	e.refresh(ctx, app.ClientID)
 	e.record(ctx, c, audit.SecretDeleted, &app, nil)
-	answer.NoContent(c.w)
+	httpx.NoContent(c.w)
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/audit"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -61,7 +61,7 @@ func (e *Endpoint) update(ctx context.Context, c *call) error {
 	e.refresh(ctx, app.ClientID)
 	e.recordUpdate(ctx, c, &before, &app, object, made)
 	if made {
-		answer.JSON(c.w, http.StatusOK, secret.shownIn(&app))
+		httpx.JSON(c.w, http.StatusOK, secret.shownIn(&app))
 		return nil
 	}
 	return e.show(c, &app)
@@ -72,7 +72,7 @@ func updated(err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return noSuchApp
 	}
-	var p *answer.Problem
+	var p *httpx.Problem
 	if errors.As(err, &p) {
 		return err
 	}
@@ -82,10 +82,10 @@ func updated(err error) error {
 // patch applies all of the body but its secret.
 func (e *Endpoint) patch(c *call, app *storage.App, body appBody) error {
 	if id := body.clientID.value; id != "" && id != app.ClientID {
-		return answer.BadRequest("client_id: cannot be changed")
+		return httpx.BadRequest("client_id: cannot be changed")
 	}
 	if body.externalID.set && body.externalID.value != app.ExternalID {
-		return answer.BadRequest("external_id: is set on creation only")
+		return httpx.BadRequest("external_id: is set on creation only")
 	}
 	before := *app
 	if id := body.ownerUserID.value; id != "" && id != app.OwnerUserID {
@@ -144,14 +144,14 @@ func (e *Endpoint) replaceSecrets(c *call, app *storage.App, secret madeSecret, 
 			return false, nil
 		}
 		if found {
-			return false, answer.BadRequest("client_secret: this secret was retired by a rotation; read the current one or leave the member out")
+			return false, httpx.BadRequest("client_secret: this secret was retired by a rotation; read the current one or leave the member out")
 		}
 		if err := checkChosenSecret("client_secret", secret.value); err != nil {
 			return false, err
 		}
 	}
 	if !hasSecret(app) {
-		return false, answer.BadRequest("client_secret: an app with token_endpoint_auth_method %s has no secret", app.TokenEndpointAuthMethod)
+		return false, httpx.BadRequest("client_secret: an app with token_endpoint_auth_method %s has no secret", app.TokenEndpointAuthMethod)
 	}
 	if err := c.caller.settleSecret(app); err != nil {
 		return false, err
@@ -192,6 +192,6 @@ func (e *Endpoint) delete(ctx context.Context, c *call) error {
 	}
 	e.refresh(ctx, app.ClientID)
 	e.record(ctx, c, audit.AppDeleted, &app, nil)
-	answer.NoContent(c.w)
+	httpx.NoContent(c.w)
 	return nil
 }

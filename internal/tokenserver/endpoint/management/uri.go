@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
 const (
@@ -27,13 +27,13 @@ func readRedirectURI(path string, v any) (string, error) {
 	}
 	switch {
 	case strings.Contains(s, "#"):
-		return "", answer.BadRequest("%s: must have no fragment", path) // RFC 6749 section 3.1.2
+		return "", httpx.BadRequest("%s: must have no fragment", path) // RFC 6749 section 3.1.2
 	case strings.Contains(u.Host, "*"):
-		return "", answer.BadRequest("%s: must not contain a wildcard", path)
+		return "", httpx.BadRequest("%s: must not contain a wildcard", path)
 	case u.Scheme == "https" && u.Hostname() != "", u.Scheme == "http" && loopback(u.Hostname()), privateUse(s):
 		return s, nil
 	}
-	return "", answer.BadRequest("%s: must be https with a host, http on 127.0.0.1, [::1] or localhost, "+
+	return "", httpx.BadRequest("%s: must be https with a host, http on 127.0.0.1, [::1] or localhost, "+
 		"or a private-use scheme in reverse-domain form such as com.example.app:/callback", path)
 }
 
@@ -44,7 +44,7 @@ func readWebURI(path string, v any) (string, error) {
 		return "", err
 	}
 	if u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" {
-		return "", answer.BadRequest("%s: must be an absolute http or https address", path)
+		return "", httpx.BadRequest("%s: must be an absolute http or https address", path)
 	}
 	return s, nil
 }
@@ -55,17 +55,17 @@ func readAbsoluteURI(path string, v any) (string, *url.URL, error) {
 		return "", nil, err
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }) {
-		return "", nil, answer.BadRequest("%s: must be ASCII without spaces and backslashes; percent-encode the rest", path)
+		return "", nil, httpx.BadRequest("%s: must be ASCII without spaces and backslashes; percent-encode the rest", path)
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" {
-		return "", nil, answer.BadRequest("%s: must be an absolute URI", path)
+		return "", nil, httpx.BadRequest("%s: must be an absolute URI", path)
 	}
 	if u.User != nil {
-		return "", nil, answer.BadRequest("%s: must not contain a user name or password", path)
+		return "", nil, httpx.BadRequest("%s: must not contain a user name or password", path)
 	}
 	if port := u.Port(); port != "" && !isPort(port) {
-		return "", nil, answer.BadRequest("%s: the port must be a number from 1 to 65535", path)
+		return "", nil, httpx.BadRequest("%s: the port must be a number from 1 to 65535", path)
 	}
 	return s, u, nil
 }

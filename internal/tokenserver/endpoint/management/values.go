@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
@@ -50,7 +50,7 @@ func readInteger(path string, v any, least, most int64) (int64, error) {
 	}
 	n, err := number.Int64()
 	if err != nil || n < least || n > most {
-		return 0, answer.BadRequest("%s: must be a whole number from %d to %d", path, least, most)
+		return 0, httpx.BadRequest("%s: must be a whole number from %d to %d", path, least, most)
 	}
 	return n, nil
 }
@@ -63,7 +63,7 @@ func readList[T any](path string, v any, of string, most int, each func(path str
 		return nil, wrongType(path, "an array of "+of, v)
 	}
 	if len(array) > most {
-		return nil, answer.BadRequest("%s: has %d entries, at most %d are allowed", path, len(array), most)
+		return nil, httpx.BadRequest("%s: has %d entries, at most %d are allowed", path, len(array), most)
 	}
 	list := make([]T, 0, len(array))
 	for i, v := range array {
@@ -99,10 +99,10 @@ func line(most int) func(string, any) (string, error) {
 
 func checkLine(path, s string, most int) error {
 	if len(s) > most {
-		return answer.BadRequest("%s: is %d bytes long, at most %d are allowed", path, len(s), most)
+		return httpx.BadRequest("%s: is %d bytes long, at most %d are allowed", path, len(s), most)
 	}
 	if err := text.Shown(s); err != nil {
-		return answer.BadRequest("%s: %v", path, err)
+		return httpx.BadRequest("%s: %v", path, err)
 	}
 	return nil
 }
@@ -119,10 +119,10 @@ func oneOf(words ...string) func(string, any) (string, error) {
 				return s, nil
 			}
 		}
-		return "", answer.BadRequest("%s: must be one of %s", path, strings.Join(words, ", "))
+		return "", httpx.BadRequest("%s: must be one of %s", path, strings.Join(words, ", "))
 	}
 }
 
 func wrongType(path, want string, v any) error {
-	return answer.BadRequest("%s: expected %s, got %s", path, want, kindOf(v))
+	return httpx.BadRequest("%s: expected %s, got %s", path, want, kindOf(v))
 }

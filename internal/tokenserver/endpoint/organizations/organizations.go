@@ -12,13 +12,12 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
-// Endpoint serves organizations. Every field is required.
+// Endpoint serves organizations.
 type Endpoint struct {
 	Directory *directory.Live
 	// Authenticate verifies the bearer token of a request.
@@ -50,20 +49,20 @@ func (e *Endpoint) serve(read reader) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := e.read(w, r, read)
 		if err != nil {
-			answer.Fail(w, r, e.Logger, err)
+			httpx.Fail(w, r, e.Logger, err)
 			return
 		}
-		answer.JSON(w, http.StatusOK, body)
+		httpx.JSON(w, http.StatusOK, body)
 	})
 }
 
 func (e *Endpoint) read(w http.ResponseWriter, r *http.Request, read reader) (any, error) {
-	if _, err := answer.Method(w, r, map[string]bool{http.MethodGet: true}); err != nil {
+	if _, err := httpx.Method(w, r, map[string]bool{http.MethodGet: true}); err != nil {
 		return nil, err
 	}
 	caller, refused := e.Authenticate(r)
 	if refused != nil {
-		return nil, answer.Unauthenticated(r, refused)
+		return nil, httpx.Unauthenticated(r, refused)
 	}
 	if err := permitted(caller); err != nil {
 		return nil, err
@@ -72,7 +71,7 @@ func (e *Endpoint) read(w http.ResponseWriter, r *http.Request, read reader) (an
 	reach := hierarchy.ReachOf(dir, caller)
 	org, ok := dir.Organization(r.PathValue("orgId"))
 	if !ok || !reach.Has(org.ID) {
-		return nil, answer.NotFound("no such organization")
+		return nil, httpx.NotFound("no such organization")
 	}
 	return read(&sight{r, dir, reach, org})
 }
@@ -84,7 +83,7 @@ func permitted(caller *token.AccessToken) error {
 	if !caller.IsUser || caller.HasScope(enough...) {
 		return nil
 	}
-	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
+	return httpx.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
 }
 
 func (e *Endpoint) organization(s *sight) (any, error) {
@@ -133,7 +132,7 @@ func (e *Endpoint) environment(s *sight) (any, error) {
 			return env, nil
 		}
 	}
-	return nil, answer.NotFound("no such environment")
+	return nil, httpx.NotFound("no such environment")
 }
 
 func wireEnvironments(org *directory.Organization) []oauth.Environment {

@@ -16,7 +16,6 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -56,21 +55,21 @@ func (e *Endpoint) serve(shape func(oauth.User, *oauth.MeClient) any) http.Handl
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		found, client, err := e.who(w, r)
 		if err != nil {
-			answer.Fail(w, r, e.Logger, err)
+			httpx.Fail(w, r, e.Logger, err)
 			return
 		}
-		answer.JSON(w, http.StatusOK, shape(found, client))
+		httpx.JSON(w, http.StatusOK, shape(found, client))
 	})
 }
 
 func (e *Endpoint) who(w http.ResponseWriter, r *http.Request) (oauth.User, *oauth.MeClient, error) {
 	var none oauth.User
-	if _, err := answer.Method(w, r, map[string]bool{http.MethodGet: true}); err != nil {
+	if _, err := httpx.Method(w, r, map[string]bool{http.MethodGet: true}); err != nil {
 		return none, nil, err
 	}
 	caller, refused := e.Authenticate(r)
 	if refused != nil {
-		return none, nil, answer.Unauthenticated(r, refused)
+		return none, nil, httpx.Unauthenticated(r, refused)
 	}
 	if err := permitted(caller); err != nil {
 		return none, nil, err
@@ -90,7 +89,7 @@ func permitted(caller *token.AccessToken) error {
 	if !caller.IsUser || caller.HasScope(enough...) {
 		return nil
 	}
-	return answer.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
+	return httpx.InsufficientScope(enough, "the token lacks the permission: one of the scopes profile, full, read:full is needed")
 }
 
 // find returns the user of the token, or the owner of the app.
@@ -100,7 +99,7 @@ func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *cli
 		if found, ok := owner(dir, app); ok {
 			return found, nil
 		}
-		return nil, answer.NotFound("the app of this token has no owner")
+		return nil, httpx.NotFound("the app of this token has no owner")
 	}
 	found, ok := dir.User(caller.Subject)
 	if !ok && e.People != nil {
@@ -112,7 +111,7 @@ func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *cli
 		ok = err == nil
 	}
 	if !ok || !found.Enabled {
-		return nil, &answer.Problem{
+		return nil, &httpx.Problem{
 			Status: http.StatusUnauthorized, Message: "the user of this token is gone", Challenge: `Bearer error="invalid_token"`,
 		}
 	}

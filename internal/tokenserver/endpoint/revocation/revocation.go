@@ -18,7 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
-// Endpoint serves revocation. Every field is required.
+// Endpoint serves revocation.
 type Endpoint struct {
 	Clients  *clientauth.Authenticator
 	Verifier *token.Verifier

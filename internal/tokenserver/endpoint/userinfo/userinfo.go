@@ -12,13 +12,12 @@ import (
 	"net/http"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
-// Endpoint serves userinfo. Every field is required.
+// Endpoint serves userinfo.
 type Endpoint struct {
 	People *user.People
 	// Authenticate verifies the bearer token of a request.
@@ -32,29 +31,29 @@ func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathUserInfo, 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	claims, err := e.claims(w, r)
 	if err != nil {
-		answer.Fail(w, r, e.Logger, err)
+		httpx.Fail(w, r, e.Logger, err)
 		return
 	}
-	answer.JSON(w, http.StatusOK, claims)
+	httpx.JSON(w, http.StatusOK, claims)
 }
 
 func (e *Endpoint) claims(w http.ResponseWriter, r *http.Request) (user.Claims, error) {
-	if _, err := answer.Method(w, r, map[string]bool{http.MethodGet: true, http.MethodPost: true}); err != nil {
+	if _, err := httpx.Method(w, r, map[string]bool{http.MethodGet: true, http.MethodPost: true}); err != nil {
 		return user.Claims{}, err
 	}
 	caller, refused := e.Authenticate(r)
 	if refused != nil {
-		return user.Claims{}, answer.Unauthenticated(r, refused)
+		return user.Claims{}, httpx.Unauthenticated(r, refused)
 	}
 	if !caller.IsUser || !caller.HasScope(oauth.ScopeOpenID, oauth.ScopeFull, oauth.ScopeReadFull) {
-		return user.Claims{}, &answer.Problem{Status: http.StatusForbidden,
+		return user.Claims{}, &httpx.Problem{Status: http.StatusForbidden,
 			Message:   "the token is not for a user who allowed one of the scopes openid, full, read:full",
 			Challenge: `Bearer error="insufficient_scope", scope="openid"`}
 	}
 	u, err := e.People.Find(r.Context(), caller.Subject)
 	switch {
 	case errors.Is(err, user.ErrUnknown) || (err == nil && !u.Enabled):
-		return user.Claims{}, &answer.Problem{Status: http.StatusUnauthorized, Message: "the user of this token is gone",
+		return user.Claims{}, &httpx.Problem{Status: http.StatusUnauthorized, Message: "the user of this token is gone",
 			Challenge: `Bearer error="invalid_token"`}
 	case err != nil:
 		return user.Claims{}, fmt.Errorf("finding the user: %w", err)

@@ -13,7 +13,6 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/jsonobject"
@@ -34,9 +33,9 @@ func administers(dir *directory.Directory, caller *token.AccessToken, org string
 	case exists && held && isAdministrator(dir, caller):
 		return nil
 	case !exists || org != caller.OrgID:
-		return answer.NotFound("no such organization")
+		return httpx.NotFound("no such organization")
 	}
-	return answer.InsufficientScope(enough, "the token lacks the permission: an administrator of the organization with one of the scopes %s is needed",
+	return httpx.InsufficientScope(enough, "the token lacks the permission: an administrator of the organization with one of the scopes %s is needed",
 		strings.Join(enough, ", "))
 }
 
@@ -57,7 +56,7 @@ func (e *Endpoint) change(c *call) (any, error) {
 		return nil, err
 	}
 	if _, local := c.local(); local {
-		return nil, answer.Problemf(http.StatusConflict, "the user comes from the server's configuration; change it there (users[].enabled)")
+		return nil, httpx.Problemf(http.StatusConflict, "the user comes from the server's configuration; change it there (users[].enabled)")
 	}
 	before, err := e.record(c)
 	if err != nil {
@@ -99,14 +98,14 @@ const maxBody = 4 << 10
 
 var bodies = jsonobject.Rules{Members: 8}
 
-var errBody = answer.BadRequest(`the body must be a JSON object with the member enabled, true or false, and no other`)
+var errBody = httpx.BadRequest(`the body must be a JSON object with the member enabled, true or false, and no other`)
 
 // enabledOf reads the body, which has one member, given once.
 func enabledOf(c *call) (bool, error) {
 	body, err := httpx.ReadBody(c.w, c.r, maxBody)
 	if err != nil {
 		failure := httpx.AsError(err)
-		return false, answer.Problemf(failure.Status, "%s", failure.Description)
+		return false, httpx.Problemf(failure.Status, "%s", failure.Description)
 	}
 	return parseEnabled(body)
 }

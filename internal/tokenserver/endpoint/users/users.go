@@ -12,14 +12,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/profile"
 	"connectedapps.dev/operator/internal/tokenserver/hierarchy"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
@@ -28,7 +25,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
-// Endpoint serves users. Every field is required.
+// Endpoint serves users.
 type Endpoint struct {
 	Store     storage.Users
 	Directory *directory.Live
@@ -66,21 +63,21 @@ func (e *Endpoint) serve(methods methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := e.dispatch(methods, w, r)
 		if err != nil {
-			answer.Fail(w, r, e.Logger, err)
+			httpx.Fail(w, r, e.Logger, err)
 			return
 		}
-		answer.JSON(w, http.StatusOK, body)
+		httpx.JSON(w, http.StatusOK, body)
 	})
 }
 
 func (e *Endpoint) dispatch(methods methods, w http.ResponseWriter, r *http.Request) (any, error) {
-	handle, err := answer.Method(w, r, methods)
+	handle, err := httpx.Method(w, r, methods)
 	if err != nil {
 		return nil, err
 	}
 	caller, refused := e.Authenticate(r)
 	if refused != nil {
-		return nil, answer.Unauthenticated(r, refused)
+		return nil, httpx.Unauthenticated(r, refused)
 	}
 	c := &call{w: w, r: r, dir: e.Directory.Load(), org: r.PathValue("orgId"), caller: caller}
 	if err := administers(c.dir, caller, c.org); err != nil {
@@ -131,25 +128,9 @@ func (c *call) localUsers() []*directory.User {
 func page(rawQuery string) (offset, limit int, err error) {
 	q, err := httpx.ParseForm(rawQuery)
 	if err != nil {
-		return 0, 0, answer.BadRequest("the query: %v", err)
+		return 0, 0, httpx.BadRequest("the query: %v", err)
 	}
-	if offset, err = number(q, "offset", 0, 0, 1<<31-1); err != nil {
-		return 0, 0, err
-	}
-	limit, err = number(q, "limit", defaultPage, 1, maxPage)
-	return offset, limit, err
-}
-
-func number(q url.Values, name string, missing, least, most int) (int, error) {
-	written := q.Get(name)
-	if written == "" {
-		return missing, nil
-	}
-	n, err := strconv.Atoi(written)
-	if err != nil || n < least || n > most {
-		return 0, answer.BadRequest("query parameter %s: must be a whole number from %d to %d", name, least, most)
-	}
-	return n, nil
+	return httpx.Page(q, defaultPage, maxPage)
 }
 
 func (e *Endpoint) read(c *call) (any, error) {
@@ -182,7 +163,7 @@ func (e *Endpoint) record(c *call) (storage.User, error) {
 	return record, nil
 }
 
-var errNoSuchUser = answer.NotFound("no such user")
+var errNoSuchUser = httpx.NotFound("no such user")
 
 // wire leaves out what only tokens say of a user: its groups.
 func (c *call) wire(record storage.User) oauth.User {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package answer owns how the platform's own API answers (management, profile,
-// organizations): JSON that no cache keeps, and one error body. The endpoints
-// of OAuth itself answer errors as RFC 6749 says and do not use it.
-package answer
+package httpx
 
 import (
 	"context"
@@ -13,12 +10,13 @@ import (
 	"net/http"
 
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
-// Problem is a failure that the caller reads: a status and a message that says
-// what was wrong and what to do. It never holds a secret.
+// Problem is a failure of the platform's own API (management, profile,
+// organizations, users) that the caller reads; the endpoints of OAuth itself
+// answer an *oauth.Error as RFC 6749 says. Message says what was wrong and what
+// to do, and never holds a secret.
 type Problem struct {
 	Status  int
 	Message string
@@ -111,17 +109,15 @@ func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error
 		}
 		logger.Log(r.Context(), level, "answering with an error", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	httpx.EventOf(r.Context()).Fail(p.logged())
+	EventOf(r.Context()).Fail(p.logged())
 	if p.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", p.Challenge)
 	}
 	if p.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
+		w.Header().Set("Retry-After", seconds(RetryAfter))
 	}
 	JSON(w, p.Status, oauth.ManagementError{Status: p.Status, Message: p.Message})
 }
-
-const retryAfter = "2"
 
 func problemOf(err error) *Problem {
 	var p *Problem
@@ -129,7 +125,7 @@ func problemOf(err error) *Problem {
 	if errors.As(err, &p) && !errors.Is(err, storage.ErrUnavailable) {
 		return p
 	}
-	failure := httpx.AsError(err)
+	failure := AsError(err)
 	if failure.Status == http.StatusInternalServerError {
 		return &Problem{Status: failure.Status, Message: "internal error", Cause: err}
 	}

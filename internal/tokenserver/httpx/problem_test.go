@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package answer_test
+package httpx_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"connectedapps.dev/operator/internal/tokenserver/endpoint/answer"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -24,15 +24,15 @@ func TestAProblemThatRestsOnNoAnswerIs503(t *testing.T) {
 		status int
 		log    string
 	}{
-		"a problem of the caller's":           {answer.NotFound("no such app"), http.StatusNotFound, ""},
+		"a problem of the caller's":           {httpx.NotFound("no such app"), http.StatusNotFound, ""},
 		"a database that does not answer":     {gone, http.StatusServiceUnavailable, "level=WARN"},
-		"a refusal because it did not answer": {&answer.Problem{Status: http.StatusUnauthorized, Message: "gone", Cause: gone}, http.StatusServiceUnavailable, "level=WARN"},
+		"a refusal because it did not answer": {&httpx.Problem{Status: http.StatusUnauthorized, Message: "gone", Cause: gone}, http.StatusServiceUnavailable, "level=WARN"},
 		"a caller who hung up":                {fmt.Errorf("reading: %w", context.Canceled), http.StatusServiceUnavailable, ""},
 		"a fault of ours":                     {fmt.Errorf("secret detail"), http.StatusInternalServerError, "level=ERROR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, got := &bytes.Buffer{}, httptest.NewRecorder()
-			answer.Fail(got, httptest.NewRequest(http.MethodGet, "/", nil), slog.New(slog.NewTextHandler(log, nil)), test.err)
+			httpx.Fail(got, httptest.NewRequest(http.MethodGet, "/", nil), slog.New(slog.NewTextHandler(log, nil)), test.err)
 			require.Equal(t, test.status, got.Code)
 			if test.status == http.StatusServiceUnavailable {
 				require.Equal(t, "2", got.Header().Get("Retry-After"))
