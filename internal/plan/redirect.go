@@ -20,12 +20,13 @@ import (
 // reads redirect URIs by the same rules.
 var (
 	errURICharacters = errors.New("must have no fragment, and neither spaces, backslashes nor characters beyond ASCII")
-	errURIScheme     = errors.New("must begin with https://, with http:// on loopback, or for a Public client with a private-use scheme such as com.example.app:/callback")
-	errURISlash      = errors.New("must have exactly one slash after a private-use scheme, no host, and whole percent-encodings")
-	errURIHost       = errors.New("must have a host name or address after ://, with neither a user name nor a wildcard, and whole percent-encodings")
-	errURILoopback   = errors.New("must be https: http is for localhost, 127.0.0.1 and [::1]")
-	errURIPort       = errors.New("must have a port from 1 to 65535 after the host, or none")
-	errURINotPublic  = errors.New("a private-use scheme is for clientType Public")
+	errURIScheme     = errors.New("must begin with https://, with http:// on loopback, or " +
+		"for a Public client with a private-use scheme such as com.example.app:/callback")
+	errURISlash     = errors.New("must have exactly one slash after a private-use scheme, no host, and whole percent-encodings")
+	errURIHost      = errors.New("must have a host name or address after ://, with neither a user name nor a wildcard, and whole percent-encodings")
+	errURILoopback  = errors.New("must be https: http is for localhost, 127.0.0.1 and [::1]")
+	errURIPort      = errors.New("must have a port from 1 to 65535 after the host, or none")
+	errURINotPublic = errors.New("a private-use scheme is for clientType Public")
 )
 
 // redirect is what access rules compare of a redirect URI: one of the two.

@@ -148,7 +148,7 @@ func TestRedirectSchemesOfARule(t *testing.T) {
 		"com.example.app": true, "com.googleusercontent.apps.123-a4b": true, "example.app": true,
 		"myapp": false, "javascript": false, "https": false, "com.example.app:": false, "com.example.app:/": false, "COM.example.app": false,
 		"com.example.*": false, "*.example.app": false, "com..app": false, ".com.example": false, "1com.example": false, "com.example_app": false,
-		"com.example.app ": false, "com.example.\u0430pp": false,
+		"com.example.app\x20": false, "com.example.\u0430pp": false,
 	} {
 		errs := check(t, map[string]any{
 			"url": "https://id.example.com", "credentials": map[string]any{"type": "Secret", "secretRef": map[string]any{"name": "a"}},

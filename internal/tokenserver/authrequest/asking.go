@@ -22,11 +22,11 @@ const (
 type Need int
 
 const (
-	// Nothing: go on.
+	// Nothing lets the request go on.
 	Nothing Need = iota
-	// Account: somebody signs in, or says that the account in use is theirs.
+	// Account asks somebody to sign in, or to say that the account in use is theirs.
 	Account
-	// Password: the person in front of the screen proves who they are.
+	// Password asks the person in front of the screen to prove who they are.
 	Password
 )
 

@@ -179,7 +179,7 @@ func TestAFormTokenIsGoodForItsBrowserFormAndHour(t *testing.T) {
 
 	ofSession := w.forms.Token(httptest.NewRecorder(), request(), session, "sign-in", "/a")
 
-	assert.NoError(t, w.forms.Check(request(shown), nil, "sign-in", "/a", token))
+	require.NoError(t, w.forms.Check(request(shown), nil, "sign-in", "/a", token))
 	for name, test := range map[string]struct{ got, want error }{
 		"another browser":          {w.forms.Check(request(other), nil, "sign-in", "/a", token), ErrFormStale},
 		"a browser without cookie": {w.forms.Check(request(), nil, "sign-in", "/a", token), ErrFormNoCookie},
@@ -193,11 +193,11 @@ func TestAFormTokenIsGoodForItsBrowserFormAndHour(t *testing.T) {
 		"no token":                 {w.forms.Check(request(shown), nil, "sign-in", "/a", ""), ErrFormStale},
 		"a token that is not text": {w.forms.Check(request(shown), nil, "sign-in", "/a", "\x00"), ErrFormStale},
 	} {
-		assert.ErrorIs(t, test.got, test.want, name)
+		require.ErrorIs(t, test.got, test.want, name)
 	}
 	assert.NotEqual(t, token, w.forms.Token(httptest.NewRecorder(), request(shown), nil, "sign-in", "/a"), "each form has its own")
 	w.clock.advance(time.Hour)
-	assert.ErrorIs(t, w.forms.Check(request(shown), nil, "sign-in", "/a", token), ErrFormExpired)
+	require.ErrorIs(t, w.forms.Check(request(shown), nil, "sign-in", "/a", token), ErrFormExpired)
 }
 
 func TestAnInteractionIsGoodForItsSessionAndRequest(t *testing.T) {
