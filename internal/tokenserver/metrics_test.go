@@ -4,6 +4,7 @@ package tokenserver_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -268,7 +269,7 @@ func TestTwoServersDoNotShareARegistry(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	i := tokenservertest.Start(t, tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Registry = registry }))
 	_, err := tokenserver.New(t.Context(), tokenserver.Config{
-		PublicURL: i.URL, Store: i.Store, Keyring: i.Keyring, Directory: i.Directory, Registry: registry,
+		PublicURL: i.URL, Store: i.Store, Keyring: i.Keyring, Directory: i.Directory, Registry: registry, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.ErrorContains(t, err, "registering metrics: duplicate")
 }
