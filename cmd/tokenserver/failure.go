@@ -58,7 +58,7 @@ func hintFor(err error) string {
 		{errors.Is(err, syscall.EADDRINUSE), "another process listens there; choose other addresses with --listen and --operations-listen"},
 		{errors.Is(err, fs.ErrPermission), "let the user that runs tokenserver read its files and write the folder of the database"},
 		{strings.Contains(err.Error(), "its folder"), "make the folder, or correct storage.sqlite.path"},
-		{errors.Is(err, fs.ErrNotExist), "--config names the file; docs/tokenserver-configuration.md has an example"},
+		{errors.Is(err, fs.ErrNotExist), "--config names the file; `tokenserver config init` writes one"},
 	} {
 		if known.matches {
 			return known.hint

@@ -44,10 +44,10 @@ func serveCommand() *cobra.Command {
 requests that have begun are finished, and it exits with status 0 after at most
 25 seconds; a second signal ends it at once.
 
-The configuration file, the certificate, the password hashes and the
-administrator's secret are read again within seconds after they changed. A bad
-edit keeps what was there before and is logged; settings that need a restart are
-named in the log.`,
+The configuration file, the certificate, the password hashes, the secrets and keys
+of apps and the administrator's secret are read again within seconds after they
+changed. A bad edit keeps what was there before and is logged; settings that need
+a restart are named in the log.`,
 		Example: `  tokenserver serve --config=tokenserver.yaml
   tokenserver serve --config=/etc/tokenserver/config/config.yaml --wait=2m --log-format=json
   tokenserver serve --listen=127.0.0.1:9090 --operations-listen=127.0.0.1:9091`,

@@ -25,7 +25,7 @@ func TestStartErrorsSayWhatWhyAndWhatToDo(t *testing.T) {
 		"no configuration": {
 			func(s *site) { require.NoError(s.t, os.Remove(s.path("tokenserver.yaml"))) },
 			"tokenserver: loading tokenserver.yaml: reading the configuration: open tokenserver.yaml: no such file or directory",
-			"--config names the file",
+			"--config names the file; `tokenserver config init` writes one",
 		},
 		"a corrupt configuration": {
 			func(s *site) { s.write("tokenserver.yaml", "publicURL: [\n") },

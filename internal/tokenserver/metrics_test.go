@@ -109,6 +109,7 @@ func TestEveryWayInCountsFailedSignIns(t *testing.T) {
 	})
 	assert.InDelta(t, 10, by(`sign_ins_failed_total{reason="invalid_credentials"}`), 0)
 	assert.InDelta(t, 2, by(`sign_ins_failed_total{reason="throttled"}`), 0)
+	assert.InDelta(t, 1, by(`http_request_duration_seconds_count{code="422",method="POST",route="/accounts/sign-in"}`), 0, "a route is a path")
 }
 
 func TestAnAssertionWithoutExpiryIsCounted(t *testing.T) {

@@ -141,7 +141,7 @@ func TestScreenshots(t *testing.T) {
 	renderer := pages.New()
 	mux := http.NewServeMux()
 	renderer.Mount(mux)
-	mux.Handle(pages.BrandPath, views.BrandAssets{Directory: bank})
+	mux.Handle("GET "+pages.BrandPath, views.BrandAssets{Directory: bank})
 	for name, write := range gallery {
 		mux.HandleFunc("/"+name, func(w http.ResponseWriter, _ *http.Request) { write(renderer, w) })
 	}

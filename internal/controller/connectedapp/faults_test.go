@@ -152,7 +152,7 @@ func TestARegistrationTheServerRefusesIsStalledWithItsWords(t *testing.T) {
 	w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost && r.URL.Path != "/accounts/api/v2/oauth2/token" {
-				say(400, "application/json", `{"status":400,"message":"the organization has 2000 apps"}`)(w, r)
+				say(400, "application/json", `{"status":400,"message":"the organization has 10000 apps"}`)(w, r)
 				return
 			}
 			faults.middleware(next).ServeHTTP(w, r)
@@ -160,7 +160,7 @@ func TestARegistrationTheServerRefusesIsStalledWithItsWords(t *testing.T) {
 	}))
 	app := w.condition(w.app(), v1alpha1.ConditionReady, v1alpha1.ReasonRejected)
 	require.Equal(t, "Failed", string(testenv.KStatus(t, app)))
-	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionStalled).Message, "the organization has 2000 apps")
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionStalled).Message, "the organization has 10000 apps")
 }
 
 func TestAnAppWithoutATokenServerWaitsForIt(t *testing.T) {

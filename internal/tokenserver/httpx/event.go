@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,14 +117,20 @@ func (o *Observer) serve(next http.Handler, w *statusRecorder, r *http.Request) 
 	next.ServeHTTP(w, r)
 }
 
+// routeOf is the path of the pattern that r matched. The method, which some
+// patterns begin with, is told beside it.
+func routeOf(r *http.Request) string {
+	if r.Pattern == "" {
+		return "unmatched"
+	}
+	return r.Pattern[strings.IndexByte(r.Pattern, ' ')+1:]
+}
+
 func (o *Observer) record(r *http.Request, status int, event *Event, took time.Duration) {
 	if status == 0 {
 		status = http.StatusOK
 	}
-	route := r.Pattern
-	if route == "" {
-		route = "unmatched"
-	}
+	route := routeOf(r)
 	o.duration.WithLabelValues(route, boundedMethod(r.Method), strconv.Itoa(status)).Observe(took.Seconds())
 
 	level := slog.LevelInfo
