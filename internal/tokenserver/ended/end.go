@@ -14,8 +14,12 @@ import (
 // replicas differ.
 const skew = time.Minute
 
-// EndToken ends one access token, which expires at expiresAt.
+// EndToken ends one access token, which expires at expiresAt. Repeating it writes
+// nothing.
 func (l *Ledger) EndToken(ctx context.Context, id string, expiresAt time.Time) error {
+	if l.hasEnded(storage.EndedAccessToken, id) {
+		return nil
+	}
 	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: id, ExpiresAt: expiresAt.Add(skew)}
 	if err := l.store.EndToken(ctx, ended, l.now()); err != nil {
 		return fmt.Errorf("ending a token: %w", err)

@@ -114,6 +114,13 @@ func (l *Ledger) Check(i Issued) error {
 	return nil
 }
 
+func (l *Ledger) hasEnded(kind storage.EndedKind, key string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, ended := l.tokens[tokenKey{kind, key}]
+	return ended
+}
+
 func differing(a, b storage.Epochs) storage.EpochKind {
 	switch {
 	case a.App != b.App:

@@ -154,7 +154,7 @@ func (e *Endpoint) logout(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, r, e.Logger, &answer.Problem{Status: http.StatusUnauthorized, Message: "a bearer token is needed", Challenge: "Bearer"})
 		return
 	}
-	t, err := e.Verifier.Verify(r.Context(), raw)
+	t, err := e.Verifier.Recognise(r.Context(), raw)
 	if err == nil {
 		err = e.end(r, t)
 	}

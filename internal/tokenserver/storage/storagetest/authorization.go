@@ -309,6 +309,9 @@ func disabledUsers(t *testing.T, s storage.Storage) {
 	same, err := s.SetUserDisabled(t.Context(), want[0].ID, true, Epoch.Add(2*time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, off, same)
+	ended, err := s.Epoch(t.Context(), storage.EpochUser, want[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, Epoch.Add(time.Hour).UnixMicro(), ended.Value, "once, with the switch itself")
 	asserted := want[0]
 	asserted.LastName, asserted.Disabled = "New", false
 	again, err := s.PutUser(t.Context(), asserted, Epoch.Add(3*time.Hour))
@@ -320,6 +323,9 @@ func disabledUsers(t *testing.T, s storage.Storage) {
 	on, err := s.SetUserDisabled(t.Context(), want[0].ID, false, Epoch.Add(4*time.Hour))
 	require.NoError(t, err)
 	require.False(t, on.Disabled)
+	still, err := s.Epoch(t.Context(), storage.EpochUser, want[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, ended, still)
 	_, err = s.SetUserDisabled(t.Context(), "unknown", true, Epoch)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
