@@ -16,6 +16,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
@@ -131,7 +132,7 @@ func (t *AccessToken) holder(app *clients.App) ended.Holder {
 // endpoints a token counts for no more than its app still has.
 func (t *AccessToken) narrow(app *clients.App) {
 	if t.IsUser {
-		t.Scopes = kept(t.Scopes, app.Scopes)
+		t.Scopes = scopes.Within(t.Scopes, app.Scopes)
 		return
 	}
 	assigned := make(map[storage.ContextScope]bool, len(app.ContextScopes)+1)
@@ -158,10 +159,6 @@ func (t *AccessToken) narrow(app *clients.App) {
 	t.Scopes = slices.DeleteFunc(slices.Clone(t.Scopes), func(scope string) bool {
 		return !left[scope] && (limited[scope] || !assigned[storage.ContextScope{Scope: scope}])
 	})
-}
-
-func kept(granted, allowed []string) []string {
-	return slices.DeleteFunc(slices.Clone(granted), func(scope string) bool { return !slices.Contains(allowed, scope) })
 }
 
 // SignInClientID stands for the platform itself in tokens of its own sign-in. It

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"slices"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -51,10 +50,14 @@ func (c *Consents) Covers(ctx context.Context, u *directory.User, app *clients.A
 		return Uncovered, err
 	}
 	current := err == nil && consent.SecurityVersion == app.SecurityVersion
+	allowed := scopes.Set{}
+	if current {
+		allowed = scopes.SetOf(consent.Scopes)
+	}
 	covered := OnRecord
 	for _, scope := range asked {
 		switch {
-		case current && slices.Contains(consent.Scopes, scope):
+		case allowed[scope]:
 		case skips(app, u, scope):
 			covered = Skipped
 		default:

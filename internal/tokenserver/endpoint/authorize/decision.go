@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +16,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 	"connectedapps.dev/operator/internal/tokenserver/user"
@@ -105,8 +105,9 @@ func (e *Endpoint) askAgain(w http.ResponseWriter, r *http.Request, f *authreque
 
 // chosen splits the asked scopes into those kept and those cleared.
 func chosen(asked, kept []string) (granted, cleared []string) {
+	keeps := scopes.SetOf(kept)
 	for _, name := range asked {
-		if views.Required(name, asked) || slices.Contains(kept, name) {
+		if views.Required(name, asked) || keeps[name] {
 			granted = append(granted, name)
 		} else {
 			cleared = append(cleared, name)

@@ -59,9 +59,13 @@ func (s *Store) WidenConsent(ctx context.Context, consent storage.Consent, now t
 }
 
 func union(before, more []string) []string {
-	all := slices.Clone(before)
+	all, seen := slices.Clone(before), make(map[string]bool, len(before)+len(more))
+	for _, name := range before {
+		seen[name] = true
+	}
 	for _, name := range more {
-		if !slices.Contains(all, name) {
+		if !seen[name] {
+			seen[name] = true
 			all = append(all, name)
 		}
 	}
