@@ -209,3 +209,51 @@ func TestADisabledAppSendsNobodyAnywhere(t *testing.T) {
 	require.Empty(t, done.Header.Get("Location"))
 	require.Equal(t, http.StatusSeeOther, v.get("/accounts/authorized-apps").StatusCode, "the person is signed out")
 }
+
+// TestRevokingCountsWhereverThePersonBelonged: consent is per organization, but
+// who revokes an app after moving to another one means the app.
+func TestRevokingCountsWhereverThePersonBelonged(t *testing.T) {
+	r := newRealm(t)
+	belongs := func(org string) {
+		require.NoError(t, r.i.Server.TakeDirectory(t.Context(), realmDirectory(t, func(u *directory.User) {
+			if u.ID == kimID {
+				u.OrganizationID = org
+			}
+		})))
+	}
+	app := r.create(homeAdmin, `{"client_name":"web","grant_types":["authorization_code"],"scopes":["openid"],"audience":"everyone",
+		"redirect_uris":["`+callback+`"]}`)
+	before := r.signedIn("kim")
+	_, page := before.authorize(app, "openid")
+	require.Equal(t, http.StatusSeeOther, before.allow(page, "openid").StatusCode)
+
+	belongs(otherOrg)
+	v := r.signedIn("kim")
+	list := v.get("/accounts/authorized-apps")
+	require.Contains(t, list.body, app.ClientID)
+	done := v.do(http.MethodPost, "/accounts/authorized-apps/revoke", form(list, "client_id", app.ClientID))
+	require.NotContains(t, v.get(done.Header.Get("Location")).body, `value="`+app.ClientID+`"`, "it is gone from the list")
+
+	belongs(homeOrg)
+	what, _ := r.signedIn("kim").authorize(app, "openid")
+	require.Equal(t, gotPage, what)
+}
+
+// TestAnAppDoesNotFollowItsOwnerToAnotherOrganization: an app is answered with its
+// owner, who is a user of its organization; one who has moved on is none.
+func TestAnAppDoesNotFollowItsOwnerToAnotherOrganization(t *testing.T) {
+	r := newRealm(t)
+	app := r.create(homeAdmin, `{"client_name":"machine","grant_types":["client_credentials"],"owner_user_id":"`+kimID+`"}`)
+	token := r.own(app.ClientID, app.ClientSecret)
+	_, body := r.call(token, http.MethodGet, oauth.PathMe, "")
+	require.Contains(t, body, kimID)
+	require.NoError(t, r.i.Server.TakeDirectory(t.Context(), realmDirectory(t, func(u *directory.User) {
+		if u.ID == kimID {
+			u.OrganizationID = otherOrg
+		}
+	})))
+	status, body := r.call(token, http.MethodGet, oauth.PathMe, "")
+	require.Equal(t, http.StatusOK, status)
+	require.NotContains(t, body, "kim@example.com")
+	require.Contains(t, body, carlID, "the owner of the organization")
+}

@@ -42,8 +42,8 @@ func (l *Ledger) EndFamily(ctx context.Context, grantID string) error {
 
 // EndConsent takes back what a user allowed an app, and ends whatever the app
 // holds for the user, with or without a consent on record.
-func (l *Ledger) EndConsent(ctx context.Context, userID, clientID, orgID string) error {
-	epoch, err := l.store.RevokeConsent(ctx, userID, clientID, orgID, l.now())
+func (l *Ledger) EndConsent(ctx context.Context, userID, clientID string) error {
+	epoch, err := l.store.RevokeConsent(ctx, userID, clientID, l.now())
 	if err != nil {
 		return fmt.Errorf("ending a consent: %w", err)
 	}

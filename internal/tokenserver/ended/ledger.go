@@ -26,7 +26,7 @@ type Store interface {
 	storage.Ended
 	DeleteApp(ctx context.Context, clientID string, now time.Time) (storage.Epoch, error)
 	RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error
-	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error)
+	RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (storage.Epoch, error)
 }
 
 // Ledger knows what has ended. It is safe for concurrent use.

@@ -87,10 +87,10 @@ func (c *Consents) List(ctx context.Context, u *directory.User) ([]storage.Conse
 	return c.Store.UserConsents(ctx, u.ID)
 }
 
-// Revoke takes back what u has allowed the app, and ends all that it holds for u,
-// also when nothing is on record.
+// Revoke takes back what u has allowed the app, in whatever organization, and ends
+// all that it holds for u, also when nothing is on record.
 func (c *Consents) Revoke(ctx context.Context, u *directory.User, clientID string) error {
-	return c.Ended.EndConsent(ctx, u.ID, clientID, u.OrganizationID)
+	return c.Ended.EndConsent(ctx, u.ID, clientID)
 }
 
 // OnDevice tells whether a public client receives its answer on the person's

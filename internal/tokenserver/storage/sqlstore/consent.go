@@ -89,10 +89,10 @@ func (s *Store) UserConsents(ctx context.Context, userID string) ([]storage.Cons
 
 // RevokeConsent implements storage.Consents. Codes and refresh families end with
 // the epoch they were made at.
-func (s *Store) RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error) {
+func (s *Store) RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (storage.Epoch, error) {
 	var ended storage.Epoch
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ? AND org_id = ?`, userID, clientID, orgID)
+		_, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ?`, userID, clientID)
 		if err != nil {
 			return err
 		}

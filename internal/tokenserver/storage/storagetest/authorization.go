@@ -201,13 +201,13 @@ func consents(t *testing.T, s storage.Storage) {
 func consentRevocation(t *testing.T, s storage.Storage) {
 	create(t, s, App(1))
 	key := storage.ConsentKey(userA, App(1).ClientID)
-	first, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch)
+	first, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, Epoch)
 	require.NoError(t, err, "the app may hold something without a consent")
 	require.Equal(t, storage.Epoch{Kind: storage.EpochConsent, Key: key, Value: Epoch.UnixMicro()}, first)
 	_, err = s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
 	require.NoError(t, err)
 
-	second, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch)
+	second, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, Epoch)
 	require.NoError(t, err)
 	require.Greater(t, second.Value, first.Value)
 	_, err = s.Consent(t.Context(), userA, App(1).ClientID, orgA)
