@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -126,11 +127,11 @@ func (r *reloader) loadConfig(ctx context.Context) error {
 	if reflect.DeepEqual(next, r.current) {
 		return nil
 	}
-	// Before the swap: the first organization may have become another.
-	if err := r.applyAppsOf(ctx, next); err != nil {
-		return err
-	}
-	if err := r.take(ctx, next.Directory); err != nil {
+	// Before the swap: the first organization may have become another. One app that
+	// cannot be written, such as an id that somebody else's app has, does not keep
+	// whoever is disabled in office.
+	problem := r.applyAppsOf(ctx, next)
+	if err := errors.Join(problem, r.take(ctx, next.Directory)); err != nil {
 		return err
 	}
 	r.current = next

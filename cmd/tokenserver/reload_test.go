@@ -73,6 +73,24 @@ func TestAnEditOfTheConfigurationIsTakenOver(t *testing.T) {
 	r.eventually("the metric is back", func() bool { return !strings.Contains(r.metric("tokenserver_config_reload_failed"), failed) })
 }
 
+// An administrator's client has made an app whose id the file wants afterwards.
+func TestAnAppThatCannotBeTakenOverHoldsUpNoUser(t *testing.T) {
+	r := newSite(t).start().ready()
+	const taken = "0123456789abcdef0123456789abcdef"
+	status, _ := r.manage(http.MethodPost, "", `{"client_id":"`+taken+`","client_secret":"cas_0123456789abcdef","client_name":"theirs",
+		"grant_types":["client_credentials"]}`)
+	require.Equal(t, http.StatusCreated, status)
+	r.write("job-secret", "cas_job0123456789\n")
+	r.edit("name: Main", "name: Head Office")
+	r.edit("organizations:", strings.Replace(jobs, "clientID: job", "clientID: "+taken, 1)+"organizations:")
+	r.eventually("said", func() bool { return strings.Contains(r.log.String(), "the client id belongs to another app") })
+	r.eventually("the organizations and users of the file", func() bool { return r.organization() == "Head Office" })
+	r.eventually("the other app", func() bool { status, _ := r.manage(http.MethodGet, "/web", ""); return status == http.StatusOK })
+	_, app := r.manage(http.MethodGet, "/"+taken, "")
+	require.Equal(t, "theirs", app["client_name"])
+	require.Contains(t, r.metric("tokenserver_config_reload_failed"), `files="configuration"} 1`)
+}
+
 func TestAChangedSecretReplacesTheOldOne(t *testing.T) {
 	r := newSite(t).start().ready()
 	const next = "cas_next0123456789abcdefghijklmnopqrstuvwxyz"

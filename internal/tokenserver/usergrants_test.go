@@ -297,7 +297,7 @@ func TestARefreshTokenEndsWithWhatItRestsOn(t *testing.T) {
 	for name, end := range map[string]func(w *personWorld){
 		"its life of 90 days": func(w *personWorld) { w.clock.advance(90*24*time.Hour + time.Second) },
 		"the user's consent": func(w *personWorld) {
-			_, err := w.i.Store.RevokeConsent(w.t.Context(), tokenservertest.UserID, w.app.ClientID, w.i.OrgID, w.clock.Now())
+			_, err := w.i.Store.RevokeConsent(w.t.Context(), tokenservertest.UserID, w.app.ClientID, w.clock.Now())
 			require.NoError(w.t, err)
 			w.clock.advance(2 * time.Second) // as another replica's revocation, it comes by the feed
 		},

@@ -149,14 +149,7 @@ func list[T any](values []T, each func(T) any) []any {
 // apps makes the apps of the configuration, or reports what is wrong with them.
 // Without files they have neither secrets nor keys.
 func (v *validator) apps(d *directory.Directory, files bool) []configapps.App {
-	// sub of a token is the id of a user or of an app: they must differ.
-	first := map[string]string{}
-	for i, user := range v.config.Users {
-		first[user.ID] = fmt.Sprintf("users[%d].id", i)
-	}
-	if c := v.config.Bootstrap.AdminClient; c != nil {
-		first[c.ClientID] = "bootstrap.adminClient.clientID"
-	}
+	first := v.subjects()
 	var apps []configapps.App
 	for i := range v.config.Apps {
 		app, path := &v.config.Apps[i], fmt.Sprintf("apps[%d]", i)
@@ -181,6 +174,24 @@ func (v *validator) apps(d *directory.Directory, files bool) []configapps.App {
 		apps = append(apps, configapps.App{Record: record, Secrets: secrets})
 	}
 	return apps
+}
+
+// subjects are the ids that apps must not have, and where they are. sub of a token
+// is the id of a user or of an app: they must differ.
+func (v *validator) subjects() map[string]string {
+	first := map[string]string{}
+	for i, user := range v.config.Users {
+		first[user.ID] = fmt.Sprintf("users[%d].id", i)
+	}
+	c := v.config.Bootstrap.AdminClient
+	if c == nil {
+		return first
+	}
+	if user := first[c.ClientID]; user != "" {
+		v.addf("bootstrap.adminClient.clientID", "%q is already used at %s", c.ClientID, user)
+	}
+	first[c.ClientID] = "bootstrap.adminClient.clientID"
+	return first
 }
 
 func (v *validator) appID(path, id string, first map[string]string) {

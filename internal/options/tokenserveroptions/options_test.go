@@ -167,6 +167,7 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"a network with host bits":         {valid + "trustedProxies: [10.0.0.7/8]\n", "trustedProxies[0]: has bits beyond its prefix: did you mean 10.0.0.0/8?"},
 		"a client id with a space":         {replace("connectedapps-manager", "'the manager'"), "bootstrap.adminClient.clientID: must be 1 to 64 letters"},
 		"the id of sign-in tokens":         {replace("connectedapps-manager", "login"), `bootstrap.adminClient.clientID: "login" is a name of the server's own`},
+		"the id of a user for a client":    {replace("connectedapps-manager", ownerID), `bootstrap.adminClient.clientID: "` + ownerID + `" is already used at users[0].id`},
 		"a stale time of days":             {valid + "maxStale: 48h\n", "maxStale: must be from 0s to 24h, not 48h0m0s"},
 		"a stale time below zero":          {valid + "maxStale: -1s\n", "maxStale: must be from 0s to 24h"},
 		"assertions of unknown providers":  {replace("  name: Main\n", "  name: Main\n  identityProviders: [{id: a}]\n  assertions: {identityProviders: [a, b]}\n"), `organizations[0].assertions.identityProviders[1]: the organization has no identity provider "b"`},

@@ -21,12 +21,13 @@ func (r *Request) parseScopes(query url.Values) *Refusal {
 	if len(asked) == 0 {
 		asked = r.App.Scopes
 	}
+	has, seen := scopes.SetOf(r.App.Scopes), scopes.Set{}
 	for _, scope := range asked {
 		if !scopes.WellFormed(scope) {
 			return Refuse(oauth.CodeInvalidScope, "scope is malformed")
 		}
 		switch {
-		case !slices.Contains(r.App.Scopes, scope):
+		case !has[scope]:
 			// Without openid itself there would be no id token, which the app
 			// waits for.
 			if !openID || scope == oauth.ScopeOpenID {
@@ -34,7 +35,8 @@ func (r *Request) parseScopes(query url.Values) *Refusal {
 			}
 		case scope == oauth.ScopeOfflineAccess && !slices.Contains(r.App.GrantTypes, oauth.GrantRefreshToken):
 			// It means nothing to an app that gets no refresh token.
-		case !slices.Contains(r.Scopes, scope):
+		case !seen[scope]:
+			seen[scope] = true
 			r.Scopes = append(r.Scopes, scope)
 		}
 	}

@@ -74,9 +74,7 @@ func origins(app *storage.App) []string {
 
 // ActsForItself tells the two kinds of app apart: on its own behalf, with scopes
 // in contexts, or on behalf of a user, with plain scope names.
-func (a *App) ActsForItself() bool {
-	return slices.Contains(a.GrantTypes, oauth.GrantClientCredentials)
-}
+func (a *App) ActsForItself() bool { return actsForItself(&a.App) }
 
 // Reasons why an app may do nothing at present.
 var (

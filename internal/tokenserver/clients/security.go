@@ -5,19 +5,26 @@ package clients
 import (
 	"slices"
 
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // SecurityChanged tells whether a change of an app gives somebody power over what
 // it receives, so that its users are asked again (docs/privileges.md): where
-// answers go, how the app proves itself, whose it is, whom it is open to.
+// answers go, how the app proves itself, whose it is, whom it is open to, which of
+// the two kinds it is.
 func SecurityChanged(before, after *storage.App) bool {
 	return !sameSet(before.RedirectURIs, after.RedirectURIs) ||
 		!sameSet(before.PublicKeys, after.PublicKeys) ||
 		before.TokenEndpointAuthMethod != after.TokenEndpointAuthMethod ||
 		before.OwnerUserID != after.OwnerUserID || before.OwnerOrgID != after.OwnerOrgID ||
 		before.OrgID != after.OrgID ||
+		actsForItself(before) != actsForItself(after) ||
 		before.Audience != after.Audience
+}
+
+func actsForItself(app *storage.App) bool {
+	return slices.Contains(app.GrantTypes, oauth.GrantClientCredentials)
 }
 
 func sameSet(a, b []string) bool {

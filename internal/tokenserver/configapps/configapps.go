@@ -96,7 +96,9 @@ func (a *Applier) put(ctx context.Context, app App) error {
 
 func (a *Applier) created(app App, now time.Time) storage.App {
 	record := app.Record
-	record.CreatedAt, record.UpdatedAt, record.SecurityVersion = now, now, 1
+	// An app that left the configuration and comes back has a version of its own:
+	// a page of the former one does not answer for it.
+	record.CreatedAt, record.UpdatedAt, record.SecurityVersion = now, now, now.UnixMicro()
 	a.setSecrets(&record, app.Secrets, now)
 	return record
 }
@@ -108,7 +110,8 @@ func (a *Applier) change(stored *storage.App, app App, now time.Time) error {
 	}
 	before := *stored
 	copySettings(stored, &app.Record)
-	if clients.SecurityChanged(&before, stored) {
+	// What went on record under skip_user_consent was nobody's own consent.
+	if clients.SecurityChanged(&before, stored) || before.SkipUserConsent && !stored.SkipUserConsent {
 		stored.SecurityVersion++
 	}
 	a.setSecrets(stored, app.Secrets, now)

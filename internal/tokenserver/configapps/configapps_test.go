@@ -200,3 +200,44 @@ func TestEveryFieldIsASettingOrTheServersOwn(t *testing.T) {
 		}
 	}
 }
+
+// The file is an administrator's hand, but no user's: whatever asks users again
+// when it is changed through the management API does so here.
+func TestAChangedFileMovesTheSecurityVersion(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*storage.App)
+		moves  bool
+	}{
+		"another redirect URI":     {func(a *storage.App) { a.RedirectURIs = []string{"https://b.example/"} }, true},
+		"another key":              {func(a *storage.App) { a.PublicKeys = []string{"key"} }, true},
+		"another authentication":   {func(a *storage.App) { a.TokenEndpointAuthMethod = "none" }, true},
+		"another owner":            {func(a *storage.App) { a.OwnerUserID = "somebody" }, true},
+		"another audience":         {func(a *storage.App) { a.Audience, a.SkipUserConsent = "everyone", false }, true},
+		"the other kind":           {func(a *storage.App) { a.GrantTypes = []string{"client_credentials"} }, true},
+		"users are asked from now": {func(a *storage.App) { a.SkipUserConsent = false }, true},
+		"another name":             {func(a *storage.App) { a.Name = "B" }, false},
+		"another scope":            {func(a *storage.App) { a.Scopes = []string{"profile", "email"} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			app := configured("a", "A", "secret")
+			app.Record.GrantTypes, app.Record.Scopes = []string{"authorization_code"}, []string{"profile"}
+			app.Record.RedirectURIs, app.Record.Audience, app.Record.SkipUserConsent = []string{"https://a.example/"}, "internal", true
+			require.NoError(t, h.Apply(t.Context(), []configapps.App{app}))
+			before := h.app(t, "a").SecurityVersion
+			test.change(&app.Record)
+			require.NoError(t, h.Apply(t.Context(), []configapps.App{app}))
+			require.Equal(t, test.moves, h.app(t, "a").SecurityVersion != before)
+		})
+	}
+}
+
+func TestAnAppThatComesBackHasAVersionOfItsOwn(t *testing.T) {
+	h := newHarness(t)
+	require.NoError(t, h.Apply(t.Context(), []configapps.App{configured("a", "A")}))
+	before := h.app(t, "a").SecurityVersion
+	require.NoError(t, h.Apply(t.Context(), nil))
+	h.now = h.now.Add(time.Minute)
+	require.NoError(t, h.Apply(t.Context(), []configapps.App{configured("a", "A")}))
+	require.NotEqual(t, before, h.app(t, "a").SecurityVersion)
+}

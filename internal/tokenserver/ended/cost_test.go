@@ -101,7 +101,7 @@ func costOf(t *testing.T, active int) cost {
 		"ending a token":   func() error { return one.EndToken(t.Context(), "new", storagetest.Epoch.Add(time.Hour)) },
 		"ending a family":  func() error { return one.EndFamily(t.Context(), "new") },
 		"ending a user":    func() error { return one.EndUser(t.Context(), "new") },
-		"ending a consent": func() error { return one.EndConsent(t.Context(), "new", "app", "org") },
+		"ending a consent": func() error { return one.EndConsent(t.Context(), "new", "app") },
 	} {
 		recorded, err := c.of(do)
 		require.NoError(t, err)

@@ -14,8 +14,12 @@ import (
 // replicas differ.
 const skew = time.Minute
 
-// EndToken ends one access token, which expires at expiresAt.
+// EndToken ends one access token, which expires at expiresAt. Repeating it writes
+// nothing.
 func (l *Ledger) EndToken(ctx context.Context, id string, expiresAt time.Time) error {
+	if l.hasEnded(storage.EndedAccessToken, id) {
+		return nil
+	}
 	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: id, ExpiresAt: expiresAt.Add(skew)}
 	if err := l.store.EndToken(ctx, ended, l.now()); err != nil {
 		return fmt.Errorf("ending a token: %w", err)
@@ -38,8 +42,8 @@ func (l *Ledger) EndFamily(ctx context.Context, grantID string) error {
 
 // EndConsent takes back what a user allowed an app, and ends whatever the app
 // holds for the user, with or without a consent on record.
-func (l *Ledger) EndConsent(ctx context.Context, userID, clientID, orgID string) error {
-	epoch, err := l.store.RevokeConsent(ctx, userID, clientID, orgID, l.now())
+func (l *Ledger) EndConsent(ctx context.Context, userID, clientID string) error {
+	epoch, err := l.store.RevokeConsent(ctx, userID, clientID, l.now())
 	if err != nil {
 		return fmt.Errorf("ending a consent: %w", err)
 	}

@@ -26,7 +26,7 @@ type Store interface {
 	storage.Ended
 	DeleteApp(ctx context.Context, clientID string, now time.Time) (storage.Epoch, error)
 	RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error
-	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error)
+	RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (storage.Epoch, error)
 }
 
 // Ledger knows what has ended. It is safe for concurrent use.
@@ -112,6 +112,13 @@ func (l *Ledger) Check(i Issued) error {
 		return fmt.Errorf("%w: all of the %s was ended", ErrEnded, differing(present, i.Epochs))
 	}
 	return nil
+}
+
+func (l *Ledger) hasEnded(kind storage.EndedKind, key string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, ended := l.tokens[tokenKey{kind, key}]
+	return ended
 }
 
 func differing(a, b storage.Epochs) storage.EpochKind {

@@ -227,7 +227,7 @@ func (w *world) end() {
 		w.changed()
 	case kind == "consent" && i.Holder.UserID != "":
 		w.raise(r, "consent "+storage.ConsentKey(i.Holder.UserID, i.Holder.ClientID))
-		err = r.EndConsent(w.ctx, i.Holder.UserID, i.Holder.ClientID, modelOrg)
+		err = r.EndConsent(w.ctx, i.Holder.UserID, i.Holder.ClientID)
 	case kind == "user" && i.Holder.UserID != "":
 		w.raise(r, "user "+i.Holder.UserID)
 		err = r.EndUser(w.ctx, i.Holder.UserID)

@@ -15,6 +15,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -105,7 +106,7 @@ func (g *AuthorizationCode) redeem(ctx context.Context, app *clients.App, code s
 		return nil, err
 	}
 	granted := authorization{
-		app: app, user: person, grantID: code.GrantID, scopes: within(code.Scopes, app.Scopes), epochs: code.Epochs,
+		app: app, user: person, grantID: code.GrantID, scopes: scopes.Within(code.Scopes, app.Scopes), epochs: code.Epochs,
 		authTime: code.AuthTime, sessionID: code.SessionID, nonce: code.Nonce,
 	}
 	var family *storage.RefreshFamily
@@ -138,15 +139,4 @@ func (g *AuthorizationCode) replayed(ctx context.Context, code storage.Authoriza
 		return err
 	}
 	return errCode.WithCause(errors.New("it was used before, so the tokens that came of it are revoked"))
-}
-
-// within keeps the granted scopes that the app still has.
-func within(granted, allowed []string) []string {
-	var kept []string
-	for _, scope := range granted {
-		if slices.Contains(allowed, scope) {
-			kept = append(kept, scope)
-		}
-	}
-	return kept
 }

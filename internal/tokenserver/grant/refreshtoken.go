@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -53,15 +54,15 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 		return nil, err
 	}
 	// Asked for before rotating: a refused request costs no token.
-	scopes, err := narrow(within(family.Scopes, app.Scopes), r.Scopes)
+	granted, err := narrow(scopes.Within(family.Scopes, app.Scopes), r.Scopes)
 	if err != nil {
 		return nil, err
 	}
-	if len(scopes) == 0 {
+	if len(granted) == 0 {
 		return nil, errRefresh.WithCause(errors.New("the app has none of its scopes any more"))
 	}
 	result, err := g.Tokens.issue(ctx, authorization{
-		app: app, user: person, grantID: family.ID, scopes: scopes, epochs: family.Epochs, authTime: family.AuthTime, sessionID: family.SessionID,
+		app: app, user: person, grantID: family.ID, scopes: granted, epochs: family.Epochs, authTime: family.AuthTime, sessionID: family.SessionID,
 	})
 	if err != nil {
 		return nil, err

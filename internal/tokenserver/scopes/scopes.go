@@ -59,6 +59,32 @@ func WellFormed(name string) bool {
 	return true
 }
 
+// Set is names to look up: an app may have a thousand, and a request may name as
+// many, so that nobody compares each with each.
+type Set map[string]bool
+
+// SetOf makes a Set of a list.
+func SetOf(list []string) Set {
+	set := make(Set, len(list))
+	for _, name := range list {
+		set[name] = true
+	}
+	return set
+}
+
+// Within returns what of list is among allowed, in the order of list; nil when
+// nothing is.
+func Within(list, allowed []string) []string {
+	set := SetOf(allowed)
+	var kept []string
+	for _, name := range list {
+		if set[name] {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
 // NeedsUser tells whether name makes sense only for an app that acts for a
 // user, so that a client_credentials app is refused it.
 func NeedsUser(name string) bool {

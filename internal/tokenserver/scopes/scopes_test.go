@@ -48,3 +48,13 @@ func TestWellFormed(t *testing.T) {
 		require.Equal(t, want, scopes.WellFormed(name), "%q", name)
 	}
 }
+
+func TestWithinKeepsTheOrderOfTheList(t *testing.T) {
+	for name, test := range map[string]struct{ list, allowed, want []string }{
+		"a part":             {[]string{"c", "x", "a"}, []string{"a", "b", "c"}, []string{"c", "a"}},
+		"nothing is allowed": {[]string{"a"}, nil, nil},
+		"nothing is there":   {nil, []string{"a"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, scopes.Within(test.list, test.allowed)) })
+	}
+}

@@ -131,7 +131,8 @@ type Consents interface {
 	WidenConsent(ctx context.Context, consent Consent, now time.Time) (Consent, error)
 	// UserConsents returns a user's, by creation time and client id.
 	UserConsents(ctx context.Context, userID string) ([]Consent, error)
-	// RevokeConsent deletes the consent, if there is one, and raises the epoch of
-	// user and app, in one transaction: whatever the app holds for the user ends.
-	RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (Epoch, error)
+	// RevokeConsent deletes the consent, if there is one, also that of a time in
+	// another organization, and raises the epoch of user and app, in one
+	// transaction: whatever the app holds for the user ends.
+	RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (Epoch, error)
 }

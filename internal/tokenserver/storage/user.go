@@ -44,6 +44,7 @@ type Users interface {
 	// the number of all.
 	Users(ctx context.Context, q UserQuery) ([]User, int, error)
 	// SetUserDisabled switches a user off or on and returns it; ErrNotFound when
-	// there is none. When nothing differs, nothing is written.
+	// there is none. When nothing differs, nothing is written. One that is switched
+	// off has its epoch raised in the same transaction.
 	SetUserDisabled(ctx context.Context, id string, disabled bool, now time.Time) (User, error)
 }

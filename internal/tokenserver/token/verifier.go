@@ -16,6 +16,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
@@ -52,6 +53,18 @@ type Verifier struct {
 // ErrInvalid for a token that is not to be accepted; anything else is the
 // server's own trouble.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*AccessToken, error) {
+	t, err := v.Recognise(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return t, v.check(ctx, t)
+}
+
+// Recognise returns what a token says that this server has issued and that has not
+// expired, whether its app, its user or it itself has ended or is refused at
+// present: what is revoked meanwhile must not come back with its holder. Errors:
+// as Verify.
+func (v *Verifier) Recognise(ctx context.Context, raw string) (*AccessToken, error) {
 	t, err := v.read(ctx, raw)
 	if err != nil {
 		return nil, err
@@ -59,7 +72,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*AccessToken, error)
 	if !v.Now().Before(t.ExpiresAt) {
 		return nil, invalid("expired at %s", t.ExpiresAt.Format(time.RFC3339))
 	}
-	return t, v.check(ctx, t)
+	return t, nil
 }
 
 func (v *Verifier) read(ctx context.Context, raw string) (*AccessToken, error) {
@@ -119,7 +132,7 @@ func (t *AccessToken) holder(app *clients.App) ended.Holder {
 // endpoints a token counts for no more than its app still has.
 func (t *AccessToken) narrow(app *clients.App) {
 	if t.IsUser {
-		t.Scopes = kept(t.Scopes, app.Scopes)
+		t.Scopes = scopes.Within(t.Scopes, app.Scopes)
 		return
 	}
 	assigned := make(map[storage.ContextScope]bool, len(app.ContextScopes)+1)
@@ -146,10 +159,6 @@ func (t *AccessToken) narrow(app *clients.App) {
 	t.Scopes = slices.DeleteFunc(slices.Clone(t.Scopes), func(scope string) bool {
 		return !left[scope] && (limited[scope] || !assigned[storage.ContextScope{Scope: scope}])
 	})
-}
-
-func kept(granted, allowed []string) []string {
-	return slices.DeleteFunc(slices.Clone(granted), func(scope string) bool { return !slices.Contains(allowed, scope) })
 }
 
 // SignInClientID stands for the platform itself in tokens of its own sign-in. It

@@ -216,9 +216,9 @@ func (f *Faults) UserConsents(ctx context.Context, userID string) ([]storage.Con
 }
 
 // RevokeConsent implements storage.Storage.
-func (f *Faults) RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error) {
+func (f *Faults) RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (storage.Epoch, error) {
 	return met(ctx, f, "RevokeConsent", func(ctx context.Context) (storage.Epoch, error) {
-		return f.Storage.RevokeConsent(ctx, userID, clientID, orgID, now)
+		return f.Storage.RevokeConsent(ctx, userID, clientID, now)
 	})
 }
 

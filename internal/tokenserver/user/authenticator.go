@@ -205,6 +205,12 @@ func resolve(dir *directory.Directory, login, orgID string) (org, name string, u
 	return orgID, login, nil
 }
 
+// Names tells whether login, as Attempt has it, means u.
+func (a *Authenticator) Names(login, orgID string, u *directory.User) bool {
+	_, _, named := resolve(a.Directory.Load(), login, orgID)
+	return named != nil && named.ID == u.ID
+}
+
 func organizationNamed(dir *directory.Directory, qualifier string) string {
 	for _, o := range dir.Organizations() {
 		if o.ID == qualifier || text.SameName(o.Name, qualifier) || text.SameName(o.Domain, qualifier) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"slices"
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -51,10 +50,14 @@ func (c *Consents) Covers(ctx context.Context, u *directory.User, app *clients.A
 		return Uncovered, err
 	}
 	current := err == nil && consent.SecurityVersion == app.SecurityVersion
+	allowed := scopes.Set{}
+	if current {
+		allowed = scopes.SetOf(consent.Scopes)
+	}
 	covered := OnRecord
 	for _, scope := range asked {
 		switch {
-		case current && slices.Contains(consent.Scopes, scope):
+		case allowed[scope]:
 		case skips(app, u, scope):
 			covered = Skipped
 		default:
@@ -84,10 +87,10 @@ func (c *Consents) List(ctx context.Context, u *directory.User) ([]storage.Conse
 	return c.Store.UserConsents(ctx, u.ID)
 }
 
-// Revoke takes back what u has allowed the app, and ends all that it holds for u,
-// also when nothing is on record.
+// Revoke takes back what u has allowed the app, in whatever organization, and ends
+// all that it holds for u, also when nothing is on record.
 func (c *Consents) Revoke(ctx context.Context, u *directory.User, clientID string) error {
-	return c.Ended.EndConsent(ctx, u.ID, clientID, u.OrganizationID)
+	return c.Ended.EndConsent(ctx, u.ID, clientID)
 }
 
 // OnDevice tells whether a public client receives its answer on the person's

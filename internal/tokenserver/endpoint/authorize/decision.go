@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +16,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/authrequest"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 	"connectedapps.dev/operator/internal/tokenserver/user"
@@ -81,12 +81,13 @@ func (e *Endpoint) decideFlow(w http.ResponseWriter, r *http.Request, f *authreq
 	case form.Get("decision") != "approve" || len(granted) == 0:
 		e.ask(w, r, f, session, e.Pages.Text().Get("consent.nothing"), nil)
 	default:
+		epochs := e.epochs(f, session)
 		if err := e.Consents.Allow(r.Context(), session.User, f.App, granted); err != nil {
 			e.fail(w, r, fmt.Errorf("storing consent: %w", err))
 			return
 		}
 		e.record(r, f, session, audit.AuthorizationApproved, granted)
-		e.approve(w, r, f, session, granted)
+		e.approve(w, r, f, session, granted, epochs)
 	}
 }
 
@@ -104,8 +105,9 @@ func (e *Endpoint) askAgain(w http.ResponseWriter, r *http.Request, f *authreque
 
 // chosen splits the asked scopes into those kept and those cleared.
 func chosen(asked, kept []string) (granted, cleared []string) {
+	keeps := scopes.SetOf(kept)
 	for _, name := range asked {
-		if views.Required(name, asked) || slices.Contains(kept, name) {
+		if views.Required(name, asked) || keeps[name] {
 			granted = append(granted, name)
 		} else {
 			cleared = append(cleared, name)
@@ -114,10 +116,18 @@ func chosen(asked, kept []string) (granted, cleared []string) {
 	return granted, cleared
 }
 
+// epochs are those to issue a code at. They are taken before the consent is looked
+// at or put on record: who revokes the app in between ends the code.
+func (e *Endpoint) epochs(f *authrequest.Flow, session *user.Session) storage.Epochs {
+	return e.Ended.Epochs(ended.Holder{ClientID: f.App.ClientID, OrganizationID: f.App.OrgID, UserID: session.User.ID})
+}
+
 // approve makes a code for the granted scopes and sends it to the app.
-func (e *Endpoint) approve(w http.ResponseWriter, r *http.Request, f *authrequest.Flow, session *user.Session, granted []string) {
-	// First the epochs, then the checks again: what ends in between ends the code.
-	epochs := e.Ended.Epochs(ended.Holder{ClientID: f.App.ClientID, OrganizationID: f.App.OrgID, UserID: session.User.ID})
+func (e *Endpoint) approve(
+	w http.ResponseWriter, r *http.Request, f *authrequest.Flow, session *user.Session, granted []string, epochs storage.Epochs,
+) {
+	// After the epochs: what ended before them is refused here, what ends after
+	// them ends the code.
 	if err := e.still(r, f); err != nil {
 		e.fail(w, r, err)
 		return

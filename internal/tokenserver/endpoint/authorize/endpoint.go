@@ -139,12 +139,13 @@ func (e *Endpoint) proceed(w http.ResponseWriter, r *http.Request, f *authreques
 		e.refuseUser(w, r, f, session)
 		return
 	}
+	epochs := e.epochs(f, session)
 	covered, err := e.covered(r, f, session)
 	switch {
 	case err != nil:
 		e.fail(w, r, err)
 	case covered != user.Uncovered:
-		e.goOn(w, r, f, session, covered)
+		e.goOn(w, r, f, session, covered, epochs)
 	case f.Prompts(authrequest.PromptNone):
 		e.refuse(w, r, f.Request, authrequest.Refuse(oauth.CodeConsentRequired, "the user has to allow the access"))
 	default:
@@ -162,14 +163,16 @@ func (e *Endpoint) covered(r *http.Request, f *authrequest.Flow, session *user.S
 
 // goOn needs no page. What an administrator has allowed is put on record, so that
 // the person sees the app among the authorized ones and can revoke it.
-func (e *Endpoint) goOn(w http.ResponseWriter, r *http.Request, f *authrequest.Flow, session *user.Session, covered user.Coverage) {
+func (e *Endpoint) goOn(
+	w http.ResponseWriter, r *http.Request, f *authrequest.Flow, session *user.Session, covered user.Coverage, epochs storage.Epochs,
+) {
 	if covered == user.Skipped {
 		if err := e.Consents.Allow(r.Context(), session.User, f.App, f.Scopes); err != nil {
 			e.fail(w, r, fmt.Errorf("storing consent: %w", err))
 			return
 		}
 	}
-	e.approve(w, r, f, session, f.Scopes)
+	e.approve(w, r, f, session, f.Scopes, epochs)
 }
 
 // signIn sends the person to the sign-in page and back.

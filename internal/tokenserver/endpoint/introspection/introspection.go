@@ -10,13 +10,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
@@ -121,7 +121,7 @@ func (e *Endpoint) refreshToken(ctx context.Context, asking *clients.App, raw st
 		return oauth.Introspection{}, err
 	}
 	// As at the token endpoint: it gives no more than the app still has.
-	left := slices.DeleteFunc(family.Scopes, func(scope string) bool { return !slices.Contains(asking.Scopes, scope) })
+	left := scopes.Within(family.Scopes, asking.Scopes)
 	if len(left) == 0 {
 		return oauth.Introspection{}, nil
 	}

@@ -152,7 +152,7 @@ func (e *Endpoint) logout(w http.ResponseWriter, r *http.Request) {
 		httpx.Fail(w, r, e.Logger, &httpx.Problem{Status: http.StatusUnauthorized, Message: "a bearer token is needed", Challenge: "Bearer"})
 		return
 	}
-	t, err := e.Verifier.Verify(r.Context(), raw)
+	t, err := e.Verifier.Recognise(r.Context(), raw)
 	if err == nil {
 		err = e.end(r, t)
 	}

@@ -6,40 +6,40 @@ import (
 	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // power is the one table of the members whose change gives somebody power over an
-// app or over what it receives; docs/privileges.md is its text.
+// app or over what it receives; docs/privileges.md is its text. After which of them
+// users are asked again says clients.SecurityChanged.
 var power = []struct {
 	member  string
 	changed func(before, after *storage.App) bool
-	// consent: users who had allowed the app are asked again.
-	consent bool
 	// credential: the caller must hold what an app that acts for itself holds.
 	credential bool
 }{
-	{"redirect_uris", func(b, a *storage.App) bool { return !sameSet(b.RedirectURIs, a.RedirectURIs) }, true, false},
-	{"token_endpoint_auth_method", func(b, a *storage.App) bool { return b.TokenEndpointAuthMethod != a.TokenEndpointAuthMethod }, true, true},
-	{"public_keys", func(b, a *storage.App) bool { return !sameSet(b.PublicKeys, a.PublicKeys) }, true, true},
-	{"owner_user_id", func(b, a *storage.App) bool { return b.OwnerUserID != a.OwnerUserID || b.OwnerOrgID != a.OwnerOrgID }, true, false},
-	{"audience", func(b, a *storage.App) bool { return b.Audience != a.Audience }, true, false},
-	{"scopes", func(b, a *storage.App) bool { return len(withoutScopes(scopesOf(a), scopesOf(b))) > 0 }, false, false},
-	{"grant_types", func(b, a *storage.App) bool { return !subset(a.GrantTypes, b.GrantTypes) }, false, true},
-	{"grant_types", func(b, a *storage.App) bool { return actsForItself(b) != actsForItself(a) }, true, true},
-	{"identity_providers", func(b, a *storage.App) bool { return !subset(a.IdentityProviders, b.IdentityProviders) }, false, false},
-	{"assertions_without_expiry", func(b, a *storage.App) bool { return a.AssertionsWithoutExpiry && !b.AssertionsWithoutExpiry }, false, false},
-	{"enabled", func(b, a *storage.App) bool { return a.Enabled && !b.Enabled }, false, true},
+	{"redirect_uris", func(b, a *storage.App) bool { return !sameSet(b.RedirectURIs, a.RedirectURIs) }, false},
+	{"token_endpoint_auth_method", func(b, a *storage.App) bool { return b.TokenEndpointAuthMethod != a.TokenEndpointAuthMethod }, true},
+	{"public_keys", func(b, a *storage.App) bool { return !sameSet(b.PublicKeys, a.PublicKeys) }, true},
+	{"owner_user_id", func(b, a *storage.App) bool { return b.OwnerUserID != a.OwnerUserID || b.OwnerOrgID != a.OwnerOrgID }, false},
+	{"audience", func(b, a *storage.App) bool { return b.Audience != a.Audience }, false},
+	{"scopes", func(b, a *storage.App) bool { return len(withoutScopes(scopesOf(a), scopesOf(b))) > 0 }, false},
+	{"grant_types", func(b, a *storage.App) bool { return !subset(a.GrantTypes, b.GrantTypes) }, true},
+	{"grant_types", func(b, a *storage.App) bool { return actsForItself(b) != actsForItself(a) }, true},
+	{"identity_providers", func(b, a *storage.App) bool { return !subset(a.IdentityProviders, b.IdentityProviders) }, false},
+	{"assertions_without_expiry", func(b, a *storage.App) bool { return a.AssertionsWithoutExpiry && !b.AssertionsWithoutExpiry }, false},
+	{"enabled", func(b, a *storage.App) bool { return a.Enabled && !b.Enabled }, true},
 }
 
 // settle applies the table to a change that c has made of before: it refuses
 // what c may not do, moves the security version, and lets nobody but an
 // administrator keep skip_user_consent.
 func (c *caller) settle(before, app *storage.App) error {
-	touched, consent, credential := false, false, false
+	touched, credential := false, false
 	for _, p := range power {
 		if p.changed(before, app) {
-			touched, consent, credential = true, consent || p.consent, credential || p.credential
+			touched, credential = true, credential || p.credential
 		}
 	}
 	if credential {
@@ -51,7 +51,7 @@ func (c *caller) settle(before, app *storage.App) error {
 		app.SkipUserConsent = false
 	}
 	switch {
-	case consent:
+	case clients.SecurityChanged(before, app):
 		c.moveVersion(app)
 	case before.SkipUserConsent && !app.SkipUserConsent:
 		// What went on record under it was nobody's own consent.

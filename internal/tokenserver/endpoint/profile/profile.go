@@ -119,12 +119,12 @@ func (e *Endpoint) find(ctx context.Context, caller *token.AccessToken, app *cli
 }
 
 // owner is the app's owner, or the owner of its organization when that user is
-// gone.
+// gone, also to another organization.
 func owner(dir *directory.Directory, app *clients.App) (*directory.User, bool) {
 	if app == nil {
 		return nil, false
 	}
-	if found, ok := dir.User(app.OwnerUserID); ok && found.Enabled {
+	if found, ok := dir.User(app.OwnerUserID); ok && found.Enabled && found.OrganizationID == app.OwnerOrgID {
 		return found, true
 	}
 	org, ok := dir.Organization(app.OrgID)

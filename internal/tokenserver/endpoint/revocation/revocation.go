@@ -66,7 +66,7 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (e *Endpoint) end(r *http.Request, client *clientauth.Client, raw string) error {
-	access, err := e.Verifier.Verify(r.Context(), raw)
+	access, err := e.Verifier.Recognise(r.Context(), raw)
 	switch {
 	case err == nil:
 		return e.accessToken(r, client, access)

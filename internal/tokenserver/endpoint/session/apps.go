@@ -37,7 +37,9 @@ func (e *Endpoint) writeAuthorizedApps(w http.ResponseWriter, r *http.Request, s
 	revoked := r.URL.Query().Get("revoked")
 	for _, consent := range consents {
 		if app, ok := e.Apps.App(consent.ClientID); ok {
-			view.Apps = append(view.Apps, authorizedApp(text, dir, app, consent))
+			shown := authorizedApp(text, dir, app, consent)
+			shown.Disabled = e.Apps.Standing(app) != nil
+			view.Apps = append(view.Apps, shown)
 		}
 		if consent.ClientID == revoked {
 			revoked = "" // a link from elsewhere must not say what is not so
@@ -50,7 +52,7 @@ func (e *Endpoint) writeAuthorizedApps(w http.ResponseWriter, r *http.Request, s
 }
 
 func authorizedApp(text pages.Text, dir *directory.Directory, app *clients.App, consent storage.Consent) pages.AuthorizedApp {
-	v := pages.AuthorizedApp{App: views.App(dir, app), ClientID: app.ClientID, Since: consent.CreatedAt, Disabled: !app.Enabled}
+	v := pages.AuthorizedApp{App: views.App(dir, app), ClientID: app.ClientID, Since: consent.CreatedAt}
 	for _, name := range consent.Scopes {
 		v.Scopes = append(v.Scopes, views.Scope(text, name))
 	}

@@ -128,7 +128,7 @@ func (e *Endpoint) signIn(w http.ResponseWriter, r *http.Request, form url.Value
 // second click, the person has signed in already: they go on. Otherwise the page
 // says why it asks again.
 func (e *Endpoint) signInAgain(w http.ResponseWriter, r *http.Request, v visit, typed entry, why error) {
-	if errors.Is(why, user.ErrFormStale) && v.session != nil && !v.reauthenticate && names(typed.username, v.session.User) {
+	if errors.Is(why, user.ErrFormStale) && v.session != nil && !v.reauthenticate && e.names(v, typed.username) {
 		redirect(w, cmp.Or(v.address, pages.PathAuthorizedApps))
 		return
 	}
@@ -142,12 +142,11 @@ func (e *Endpoint) signInAgain(w http.ResponseWriter, r *http.Request, v visit, 
 	e.writeSignIn(w, r, v, http.StatusUnprocessableEntity, typed.with("password", e.Pages.Text().Get(key)))
 }
 
-// names tells whether what was typed, if anything, is the name of u.
-func names(typed string, u *directory.User) bool {
-	if _, name, qualified := strings.Cut(typed, "/"); qualified {
-		typed = name
-	}
-	return typed == "" || strings.EqualFold(typed, u.Username)
+// names tells whether what was typed, if anything, means the user of the session.
+// A plain name that several organizations have means the session's as well.
+func (e *Endpoint) names(v visit, typed string) bool {
+	u := v.session.User
+	return typed == "" || e.Authenticator.Names(typed, u.OrganizationID, u)
 }
 
 func missing(text pages.Text, username, password string) []pages.FieldError {

@@ -65,7 +65,8 @@ func (e *Endpoint) parseEnding(query url.Values) (ending, string) {
 			clientID = end.hint.ClientID
 		}
 	}
-	if app, ok := e.Apps.App(clientID); ok {
+	// One that may do nothing at present sends nobody anywhere either.
+	if app, ok := e.Apps.App(clientID); ok && e.Apps.Standing(app) == nil {
 		end.app = app
 		end.target = target(app, query)
 	}

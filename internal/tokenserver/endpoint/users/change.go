@@ -75,8 +75,10 @@ func (e *Endpoint) change(c *call) (any, error) {
 	return c.wire(after), nil
 }
 
-// switchUser ends the tokens of a user who is off even if it was off before: the
-// request may be the repetition of one that failed half-way.
+// switchUser switches a user. Switching off ends the tokens in the storage by
+// itself, so that nothing comes back when it is switched on again; ending them
+// here makes it known to this replica at once, also when the request repeats one
+// that failed half-way.
 func (e *Endpoint) switchUser(ctx context.Context, id string, enabled bool) (storage.User, error) {
 	after, err := e.Store.SetUserDisabled(ctx, id, !enabled, e.Now())
 	if errors.Is(err, storage.ErrNotFound) {

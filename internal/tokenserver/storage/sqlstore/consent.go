@@ -59,9 +59,13 @@ func (s *Store) WidenConsent(ctx context.Context, consent storage.Consent, now t
 }
 
 func union(before, more []string) []string {
-	all := slices.Clone(before)
+	all, seen := slices.Clone(before), make(map[string]bool, len(before)+len(more))
+	for _, name := range before {
+		seen[name] = true
+	}
 	for _, name := range more {
-		if !slices.Contains(all, name) {
+		if !seen[name] {
+			seen[name] = true
 			all = append(all, name)
 		}
 	}
@@ -85,10 +89,10 @@ func (s *Store) UserConsents(ctx context.Context, userID string) ([]storage.Cons
 
 // RevokeConsent implements storage.Consents. Codes and refresh families end with
 // the epoch they were made at.
-func (s *Store) RevokeConsent(ctx context.Context, userID, clientID, orgID string, now time.Time) (storage.Epoch, error) {
+func (s *Store) RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (storage.Epoch, error) {
 	var ended storage.Epoch
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ? AND org_id = ?`, userID, clientID, orgID)
+		_, err := s.exec(ctx, tx, `DELETE FROM consents WHERE user_id = ? AND client_id = ?`, userID, clientID)
 		if err != nil {
 			return err
 		}

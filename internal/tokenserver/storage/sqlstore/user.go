@@ -60,7 +60,11 @@ func (s *Store) SetUserDisabled(ctx context.Context, id string, disabled bool, n
 			return err
 		}
 		user.Disabled, user.UpdatedAt = disabled, now
-		return s.updateUser(ctx, tx, user)
+		if err := s.updateUser(ctx, tx, user); err != nil || !disabled {
+			return err
+		}
+		_, err = s.raiseEpoch(ctx, tx, storage.EpochUser, id, now)
+		return err
 	})
 	return user, err
 }

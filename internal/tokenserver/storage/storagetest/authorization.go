@@ -201,13 +201,13 @@ func consents(t *testing.T, s storage.Storage) {
 func consentRevocation(t *testing.T, s storage.Storage) {
 	create(t, s, App(1))
 	key := storage.ConsentKey(userA, App(1).ClientID)
-	first, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch)
+	first, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, Epoch)
 	require.NoError(t, err, "the app may hold something without a consent")
 	require.Equal(t, storage.Epoch{Kind: storage.EpochConsent, Key: key, Value: Epoch.UnixMicro()}, first)
 	_, err = s.WidenConsent(t.Context(), storage.Consent{UserID: userA, ClientID: App(1).ClientID, OrgID: orgA, Scopes: []string{"a"}}, Epoch)
 	require.NoError(t, err)
 
-	second, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, orgA, Epoch)
+	second, err := s.RevokeConsent(t.Context(), userA, App(1).ClientID, Epoch)
 	require.NoError(t, err)
 	require.Greater(t, second.Value, first.Value)
 	_, err = s.Consent(t.Context(), userA, App(1).ClientID, orgA)
@@ -309,6 +309,9 @@ func disabledUsers(t *testing.T, s storage.Storage) {
 	same, err := s.SetUserDisabled(t.Context(), want[0].ID, true, Epoch.Add(2*time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, off, same)
+	ended, err := s.Epoch(t.Context(), storage.EpochUser, want[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, Epoch.Add(time.Hour).UnixMicro(), ended.Value, "once, with the switch itself")
 	asserted := want[0]
 	asserted.LastName, asserted.Disabled = "New", false
 	again, err := s.PutUser(t.Context(), asserted, Epoch.Add(3*time.Hour))
@@ -320,6 +323,9 @@ func disabledUsers(t *testing.T, s storage.Storage) {
 	on, err := s.SetUserDisabled(t.Context(), want[0].ID, false, Epoch.Add(4*time.Hour))
 	require.NoError(t, err)
 	require.False(t, on.Disabled)
+	still, err := s.Epoch(t.Context(), storage.EpochUser, want[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, ended, still)
 	_, err = s.SetUserDisabled(t.Context(), "unknown", true, Epoch)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
