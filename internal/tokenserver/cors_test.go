@@ -55,7 +55,7 @@ func TestWhichOriginsMayCall(t *testing.T) {
 		assert.Equal(t, http.StatusNoContent, preflight.StatusCode, path)
 		assert.Equal(t, "*", preflight.Header.Get(allow))
 		assert.Equal(t, "GET", preflight.Header.Get("Access-Control-Allow-Methods"))
-		assert.Equal(t, "*", preflight.Header.Get("Access-Control-Allow-Headers"))
+		assert.Equal(t, "*, Authorization", preflight.Header.Get("Access-Control-Allow-Headers"), "libraries send a token with every request")
 		assert.Equal(t, "*", ask(http.MethodGet, path, "https://anybody.example").Header.Get(allow))
 	}
 	_, err := i.Store.UpdateApp(t.Context(), browserApp.ClientID, browserApp.CreatedAt, func(a *storage.App) error { a.Enabled = false; return nil })
