@@ -22,6 +22,9 @@ func TestConfigCheck(t *testing.T) {
 	require.Zero(t, code)
 	require.Contains(t, stdout, "tokenserver.yaml: warning: publicURL is plain http")
 	require.Contains(t, stdout, "tokenserver.yaml: ok: 1 organizations, 1 users, 0 apps\n")
+	unnamed, _, code := s.command("", "config", "check")
+	require.Zero(t, code)
+	require.Equal(t, stdout, unnamed, "the file that serve reads without --config")
 
 	s.edit("encryptionKeyFiles: [encryption-key]", "encryptionKeyFiles: [other-key]")
 	_, stderr, code := s.command("", "config", "check", "tokenserver.yaml")
@@ -133,7 +136,7 @@ func TestWrongUsageExitsWithTwo(t *testing.T) {
 		"an unknown log format":       {[]string{"serve", "--log-format=xml"}, `--log-format must be text or json, not "xml"`},
 		"an unknown log level":        {[]string{"serve", "--log-level=loud"}, "--log-level must be debug, info, warn or error"},
 		"a drain longer than allowed": {[]string{"serve", "--drain-delay=1m"}, "--drain-delay must be from 0s to 20s"},
-		"no file to check":            {[]string{"config", "check"}, "accepts 1 arg(s), received 0"},
+		"two files to check":          {[]string{"config", "check", "a", "b"}, "accepts at most 1 arg(s), received 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, stderr, code := s.command("", test.args...)

@@ -17,17 +17,18 @@ func configCommand() *cobra.Command {
 func configCheckCommand() *cobra.Command {
 	var skipFiles bool
 	cmd := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Tell everything that is wrong with a configuration file",
-		Long: `check reads a configuration file and the files it names, and tells everything
-that is wrong with them, each with its line. The database is not opened. With
---skip-files only the file itself is read, for where the others are not, such as
-in a pipeline.`,
-		Example: `  tokenserver config check tokenserver.yaml
+		Long: `check reads a configuration file, tokenserver.yaml when none is named, and the
+files it names, and tells everything that is wrong with them, each with its
+line. The database is not opened. With --skip-files only the file itself is
+read, for where the others are not, such as in a pipeline.`,
+		Example: `  tokenserver config check
+  tokenserver config check /etc/tokenserver/config/config.yaml
   tokenserver config check --skip-files config/tokenserver/config.yaml`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: doing(func(cmd *cobra.Command, args []string) error {
-			return checkConfig(cmd, args[0], skipFiles)
+			return checkConfig(cmd, append(args, fileConfig)[0], skipFiles)
 		}),
 	}
 	cmd.Flags().BoolVar(&skipFiles, "skip-files", false, "do not read the files that the configuration names (default false)")

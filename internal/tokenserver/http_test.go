@@ -193,6 +193,9 @@ func TestTheLogSaysWhyATokenWasRefused(t *testing.T) {
 	require.Contains(t, log.last(t, "request")["error_description"], "an access token is required")
 	require.NotContains(t, log.text.String(), issued.AccessToken)
 	require.NotContains(t, log.text.String(), app.ClientSecret)
+	_, _ = post(t, i.URL+"/accounts/login", "application/json", `{"username":"ulf","password":"of-nobody"}`, nil)
+	require.Equal(t, "wrong username or password", log.last(t, "request")["error_description"])
+	require.NotContains(t, log.text.String(), "of-nobody")
 	_, _ = do(t, http.MethodOptions, i.URL+oauth.PathToken, nil)
 	require.NotContains(t, log.last(t, "request"), "error", "OPTIONS is no failure")
 }
