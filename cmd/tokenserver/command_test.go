@@ -22,6 +22,9 @@ func TestConfigCheck(t *testing.T) {
 	require.Zero(t, code)
 	require.Contains(t, stdout, "tokenserver.yaml: warning: publicURL is plain http")
 	require.Contains(t, stdout, "tokenserver.yaml: ok: 1 organizations, 1 users, 0 apps\n")
+	unnamed, _, code := s.command("", "config", "check")
+	require.Zero(t, code)
+	require.Equal(t, stdout, unnamed, "the file that serve reads without --config")
 
 	s.edit("encryptionKeyFiles: [encryption-key]", "encryptionKeyFiles: [other-key]")
 	_, stderr, code := s.command("", "config", "check", "tokenserver.yaml")

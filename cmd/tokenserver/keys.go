@@ -85,7 +85,7 @@ encryptionKeyFiles, run rewrap, take the old file out of the list, start.`,
 }
 
 func configFlag(cmd *cobra.Command, config *string) {
-	cmd.Flags().StringVar(config, "config", "tokenserver.yaml", "configuration `file`")
+	cmd.Flags().StringVar(config, "config", fileConfig, "configuration `file`")
 }
 
 // withKeyring opens the database of a server that is not running.

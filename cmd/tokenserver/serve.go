@@ -60,7 +60,7 @@ a restart are named in the log.`,
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", "tokenserver.yaml", "configuration `file`")
+	flags.StringVar(&f.config, "config", fileConfig, "configuration `file`")
 	flags.DurationVar(&f.wait, "wait", 0,
 		"how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made, "+
 			"and for another process to close the database (default 0s: not at all)")

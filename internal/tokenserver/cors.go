@@ -24,7 +24,7 @@ func (s *Server) crossOrigin(next http.Handler) http.Handler {
 			h := w.Header()
 			h.Set("Access-Control-Allow-Origin", "*")
 			h.Set("Access-Control-Allow-Methods", "GET")
-			h.Set("Access-Control-Allow-Headers", "*")
+			h.Set("Access-Control-Allow-Headers", "*, Authorization") // the star does not cover it
 			h.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 			return

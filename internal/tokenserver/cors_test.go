@@ -17,7 +17,8 @@ import (
 func TestWhichOriginsMayCall(t *testing.T) {
 	i := tokenservertest.Start(t)
 	browserApp := register(t, i, `{"client_name":"spa","grant_types":["authorization_code"],"scopes":["openid"],
-		"redirect_uris":["https://spa.example.com/cb","http://127.0.0.1:3000/cb","com.example.app:/cb"],"token_endpoint_auth_method":"none"}`)
+		"redirect_uris":["https://spa.example.com/cb","http://127.0.0.1:3000/cb","com.example.app:/cb","https://Port.example.com:443/cb"],
+		"token_endpoint_auth_method":"none"}`)
 	register(t, i, `{"client_name":"web","grant_types":["authorization_code"],"scopes":["openid"],"redirect_uris":["https://web.example.com/cb"]}`)
 	ask := func(method, path, origin string) *http.Response {
 		request, err := http.NewRequestWithContext(t.Context(), method, i.URL+path, nil)
@@ -38,7 +39,11 @@ func TestWhichOriginsMayCall(t *testing.T) {
 		assert.Empty(t, preflight.Header.Get("Access-Control-Allow-Credentials"))
 		assert.Equal(t, spa, ask(http.MethodPost, path, spa).Header.Get(allow), "an error is readable too")
 		assert.Equal(t, "http://127.0.0.1:3000", ask(http.MethodPost, path, "http://127.0.0.1:3000").Header.Get(allow))
+		for _, origin := range []string{"http://127.0.0.1", "http://127.0.0.1:5173", "https://port.example.com"} {
+			assert.Equal(t, origin, ask(http.MethodOptions, path, origin).Header.Get(allow), "a redirect URI may have it")
+		}
 		for _, origin := range []string{
+			"http://127.0.0.1:5173.evil.example", "http://127.0.0.1:", "http://127.0.0.2:3000", "http://[::1]:3000", "https://127.0.0.1:3000",
 			"https://web.example.com", "https://evil.example.com", "null", "http://spa.example.com", "https://spa.example.com:8443",
 			"https://spa.example.com.evil.example", "com.example.app:",
 		} {
@@ -55,7 +60,7 @@ func TestWhichOriginsMayCall(t *testing.T) {
 		assert.Equal(t, http.StatusNoContent, preflight.StatusCode, path)
 		assert.Equal(t, "*", preflight.Header.Get(allow))
 		assert.Equal(t, "GET", preflight.Header.Get("Access-Control-Allow-Methods"))
-		assert.Equal(t, "*", preflight.Header.Get("Access-Control-Allow-Headers"))
+		assert.Equal(t, "*, Authorization", preflight.Header.Get("Access-Control-Allow-Headers"), "libraries send a token with every request")
 		assert.Equal(t, "*", ask(http.MethodGet, path, "https://anybody.example").Header.Get(allow))
 	}
 	_, err := i.Store.UpdateApp(t.Context(), browserApp.ClientID, browserApp.CreatedAt, func(a *storage.App) error { a.Enabled = false; return nil })

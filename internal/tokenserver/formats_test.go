@@ -57,3 +57,25 @@ func TestATokenFitsIntoAHeader(t *testing.T) {
 		})
 	}
 }
+
+// TestNoTokenIsLongerThanItsOwnServerTakes: a JWT of a thousand long names by
+// wish could not be presented, introspected nor revoked.
+func TestNoTokenIsLongerThanItsOwnServerTakes(t *testing.T) {
+	w := newPersonWorld(t, webApp)
+	app := register(t, w.i, `{"client_name":"Machine","grant_types":["client_credentials"],"access_token_format":"jwt"}`)
+	var scopes []string
+	for n := range 1000 {
+		scopes = append(scopes, fmt.Sprintf("%q", strings.Repeat("x", 50)+fmt.Sprint(n)))
+	}
+	w.assign(app, `{"scopes":[`+strings.Join(scopes, ",")+`]}`)
+	ask := func(more string) (*http.Response, string) {
+		return post(t, w.i.URL+oauth.PathToken, "application/json", fmt.Sprintf(
+			`{"grant_type":"client_credentials","client_id":%q,"client_secret":%q%s}`, app.ClientID, app.ClientSecret, more), nil)
+	}
+	response, text := ask("")
+	require.Equal(t, http.StatusBadRequest, response.StatusCode, text)
+	require.Contains(t, text, "invalid_scope")
+	require.Contains(t, text, "the token would be longer than 48 KiB: ask for fewer scopes, or leave out access_token_format of the app")
+	response, text = ask(`,"scope":"` + strings.Repeat("x", 50) + `7"`)
+	require.Equal(t, http.StatusOK, response.StatusCode, text)
+}

@@ -193,6 +193,9 @@ func TestTheLogSaysWhyATokenWasRefused(t *testing.T) {
 	require.Contains(t, log.last(t, "request")["error_description"], "an access token is required")
 	require.NotContains(t, log.text.String(), issued.AccessToken)
 	require.NotContains(t, log.text.String(), app.ClientSecret)
+	_, _ = post(t, i.URL+"/accounts/login", "application/json", `{"username":"ulf","password":"of-nobody"}`, nil)
+	require.Equal(t, "wrong username or password", log.last(t, "request")["error_description"])
+	require.NotContains(t, log.text.String(), "of-nobody")
 	_, _ = do(t, http.MethodOptions, i.URL+oauth.PathToken, nil)
 	require.NotContains(t, log.last(t, "request"), "error", "OPTIONS is no failure")
 }
@@ -204,25 +207,29 @@ func TestABodyInChunksEndsTheConnection(t *testing.T) {
 	i := tokenservertest.Start(t)
 	const second = "GET " + oauth.PathJWKS + " HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, row := range map[string]struct {
-		header string
-		closed bool
+		version, header string
+		closed          bool
 	}{
-		"both":                          {"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na=b&c\r\n0\r\n\r\n", true},
-		"the length after the encoding": {"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", true},
-		"a length alone":                {"Content-Length: 5\r\n\r\na=b&c", false},
+		"both":                          {"1.1", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na=b&c\r\n0\r\n\r\n", true},
+		"the length after the encoding": {"1.1", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", true},
+		"a length alone":                {"1.1", "Content-Length: 5\r\n\r\na=b&c", false},
+		"both in the version before, which knew no encoding": {
+			"1.0", "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\na=b&c", true},
+		"an encoding alone in the version before": {"1.0", "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connection, err := net.Dial("tcp", strings.TrimPrefix(i.URL, "http://"))
 			require.NoError(t, err)
 			defer func() { _ = connection.Close() }()
-			_, err = io.WriteString(connection, "POST "+oauth.PathToken+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"+row.header+second)
+			first := "POST " + oauth.PathToken + " HTTP/" + row.version + "\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+			_, err = io.WriteString(connection, first+row.header+second)
 			require.NoError(t, err)
 			reader := bufio.NewReader(connection)
-			first, err := http.ReadResponse(reader, nil)
+			answer, err := http.ReadResponse(reader, nil)
 			require.NoError(t, err)
-			_, _ = io.Copy(io.Discard, first.Body)
-			require.Equal(t, http.StatusBadRequest, first.StatusCode)
-			require.Equal(t, row.closed, first.Close)
+			_, _ = io.Copy(io.Discard, answer.Body)
+			require.Equal(t, http.StatusBadRequest, answer.StatusCode)
+			require.Equal(t, row.closed, answer.Close)
 			next, err := http.ReadResponse(reader, nil)
 			if row.closed {
 				require.Error(t, err, "nothing follows")

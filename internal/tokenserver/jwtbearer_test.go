@@ -312,6 +312,27 @@ func TestAnAssertionWithAnIDCountsOnce(t *testing.T) {
 	require.Equal(t, "the assertion is not accepted: jti was used before", failure.ErrorDescription)
 }
 
+// TestAReplayedAssertionChangesNothing: it is refused, and leaves the user as the
+// latest one made it.
+func TestAReplayedAssertionChangesNothing(t *testing.T) {
+	a := newAsserting(t, nil)
+	claims := a.claims()
+	claims["jti"] = "earlier"
+	earlier := a.sign(claims)
+	status, _, failure := a.exchange(earlier)
+	require.Equal(t, http.StatusOK, status, failure)
+	claims["jti"], claims["sub"] = "later", "v2|"+tokenservertest.ProviderID+"|jsmith|jane|smith|jane@gmail.com|[]"
+	status, tokens, failure := a.exchange(a.sign(claims))
+	require.Equal(t, http.StatusOK, status, failure)
+	status, _, failure = a.exchange(earlier)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, "the assertion is not accepted: jti was used before", failure.ErrorDescription)
+	_, info := a.userInfo(tokens.AccessToken)
+	stored, err := a.i.Store.User(t.Context(), info["sub"].(string))
+	require.NoError(t, err)
+	require.Equal(t, []string{"jane", "jane@gmail.com"}, []string{stored.FirstName, stored.Email})
+}
+
 func TestTheVendorsAssertionWithoutExpiry(t *testing.T) {
 	a := newAsserting(t, map[string]any{"assertions_without_expiry": true})
 	claims := a.claims()

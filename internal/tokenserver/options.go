@@ -52,11 +52,13 @@ func (o *optionsWriter) Write(data []byte) (int, error) {
 // had a Content-Length as well, a proxy in front may have seen another end of
 // it than we did, and what follows would be somebody's smuggled request; but
 // net/http drops that header before anybody sees it. Clients of this server
-// know the length of what they send.
+// know the length of what they send. Of a request in HTTP/1.0 net/http drops
+// Transfer-Encoding instead, so after each of those the connection ends, as it
+// does in that version anyway.
 // https://www.rfc-editor.org/rfc/rfc9112#section-6.1
 func unambiguousEnd(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		if r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0) {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)

@@ -289,8 +289,10 @@ func TestARefreshNarrowsButNeverWidens(t *testing.T) {
 	status, _, failure := w.refresh(wide.RefreshToken, "scope", "profile email")
 	require.Equal(t, http.StatusBadRequest, status)
 	require.Equal(t, "invalid_scope", failure.Error)
-	status, _, _ = w.refresh(wide.RefreshToken)
-	require.Equal(t, http.StatusOK, status, "a refused request costs no token")
+	status, same, _ := w.refresh(wide.RefreshToken, "scope", "openid profile email groups phone")
+	require.Equal(t, http.StatusOK, status, "a refused request costs no token, and beside openid none is refused")
+	require.Equal(t, "openid profile", same.Scope, "what the user did not allow stays out")
+	require.NotEmpty(t, same.IDToken)
 }
 
 func TestARefreshTokenEndsWithWhatItRestsOn(t *testing.T) {
@@ -453,16 +455,19 @@ func TestThePasswordGrant(t *testing.T) {
 	for name, test := range map[string]struct {
 		fields []string
 		code   string
+		scope  string
 	}{
-		"a user of the app's organization": {nil, ""},
-		"a wrong password":                 {[]string{"password", "wrong"}, "invalid_grant"},
-		"a name nobody has":                {[]string{"username", "nobody"}, "invalid_grant"},
-		"a user of another organization":   {[]string{"username", "otto"}, "invalid_grant"},
-		"no password":                      {[]string{"password", ""}, "invalid_request"},
-		"no name":                          {[]string{"username", ""}, "invalid_request"},
-		"a scope the app lacks":            {[]string{"scope", "full"}, "invalid_scope"},
-		"offline access, never asked for":  {[]string{"scope", "offline_access"}, "invalid_scope"},
-		"an app that does not list it":     {[]string{"client_id", noPassword.ClientID, "client_secret", noPassword.ClientSecret}, "unauthorized_client"},
+		"a user of the app's organization": {nil, "", "openid profile email"},
+		"scopes nobody knows, with openid": {[]string{"scope", "openid groups phone offline_access profile"}, "", "openid profile"},
+		"a malformed one beside openid":    {[]string{"scope", "openid a\"b"}, "invalid_scope", ""},
+		"a wrong password":                 {[]string{"password", "wrong"}, "invalid_grant", ""},
+		"a name nobody has":                {[]string{"username", "nobody"}, "invalid_grant", ""},
+		"a user of another organization":   {[]string{"username", "otto"}, "invalid_grant", ""},
+		"no password":                      {[]string{"password", ""}, "invalid_request", ""},
+		"no name":                          {[]string{"username", ""}, "invalid_request", ""},
+		"a scope the app lacks":            {[]string{"scope", "full"}, "invalid_scope", ""},
+		"offline access, never asked for":  {[]string{"scope", "offline_access"}, "invalid_scope", ""},
+		"an app that does not list it":     {[]string{"client_id", noPassword.ClientID, "client_secret", noPassword.ClientSecret}, "unauthorized_client", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, tokens, failure, _ := w.request(append([]string{"grant_type", "password", "username", "ulf",
@@ -470,7 +475,7 @@ func TestThePasswordGrant(t *testing.T) {
 			require.Equal(t, test.code, failure.Error)
 			if test.code == "" {
 				require.Equal(t, http.StatusOK, status)
-				require.Equal(t, "openid profile email", tokens.Scope)
+				require.Equal(t, test.scope, tokens.Scope)
 				require.Empty(t, tokens.RefreshToken)
 				return
 			}

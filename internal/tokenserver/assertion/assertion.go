@@ -195,10 +195,10 @@ func checkShape(raw string) error {
 var object = jsonobject.Rules{Members: MaxClaims, Fold: true, Known: func(string) bool { return false }}
 
 func part(raw string, index int) ([]byte, error) {
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 || len(raw) > MaxLength {
+	if len(raw) > MaxLength || strings.Count(raw, ".") != 2 {
 		return nil, errors.New("it is not a signed JWT")
 	}
+	parts := strings.Split(raw, ".")
 	decoded, err := text.DecodeBase64URL(parts[index])
 	if err != nil {
 		return nil, errors.New("it is not base64url")

@@ -161,6 +161,16 @@ func TestTheCostOfAnAssertionGrowsWithItsLength(t *testing.T) {
 	require.Less(t, cost(2000), 100.)
 }
 
+// TestWhatIsNoAssertionCostsNothing: a body of 64 KiB may be one of dots alone.
+func TestWhatIsNoAssertionCostsNothing(t *testing.T) {
+	for name, raw := range map[string]string{
+		"dots": strings.Repeat(".", 64<<10), "dots within the limit": strings.Repeat(".", assertion.MaxLength),
+		"one that is too long": "a." + strings.Repeat("A", 64<<10) + ".a",
+	} {
+		require.LessOrEqual(t, testing.AllocsPerRun(5, func() { _, _ = assertion.Issuer(raw) }), 1., "%s: the error alone", name)
+	}
+}
+
 func TestAnAssertionHasSixtyFourClaimsAtMost(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

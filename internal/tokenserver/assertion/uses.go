@@ -60,6 +60,26 @@ func (u *Uses) Use(ctx context.Context, clientID, jti string, expiresAt time.Tim
 	return func() { u.keep(one, mark) }, nil
 }
 
+// Check tells whether an assertion may still count, and uses nothing up: what a
+// request changes beside its answer, a replayed one must not change again. Errors:
+// ErrUsed, or those of the storage.
+func (u *Uses) Check(ctx context.Context, clientID, jti string) error {
+	u.mu.Lock()
+	_, failed := u.marks[use{clientID, jti}]
+	u.mu.Unlock()
+	if failed {
+		return nil
+	}
+	used, err := u.Store.AssertionUsed(ctx, clientID, jti)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking up the use of an assertion: %w", err)
+	case used:
+		return ErrUsed
+	}
+	return nil
+}
+
 // mark is that of a use which failed, for one caller, or a new one.
 func (u *Uses) mark(one use, expiresAt time.Time) time.Time {
 	u.mu.Lock()

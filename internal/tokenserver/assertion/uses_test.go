@@ -107,3 +107,17 @@ func TestAnOutageTakesBoundedMemory(t *testing.T) {
 	_, err = use("10000")
 	require.ErrorIs(t, err, assertion.ErrUsed, "beyond the bound, a use in doubt counts")
 }
+
+func TestALookAtAnAssertionUsesNothingUp(t *testing.T) {
+	l, use := newUses(t)
+	uses := &assertion.Uses{Store: l, Now: time.Now}
+	require.NoError(t, uses.Check(t.Context(), "app", "a"))
+	_, err := use("a")
+	require.NoError(t, err, "nobody used it")
+	require.ErrorIs(t, uses.Check(t.Context(), "app", "a"), assertion.ErrUsed)
+	forgive, err := uses.Use(t.Context(), "app", "b", time.Now().Add(time.Minute))
+	require.NoError(t, err)
+	require.ErrorIs(t, uses.Check(t.Context(), "app", "b"), assertion.ErrUsed)
+	forgive()
+	require.NoError(t, uses.Check(t.Context(), "app", "b"), "a fault made that use worthless")
+}

@@ -78,11 +78,6 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 	return a.bySecret(c)
 }
 
-// Presented tells whether the request names or proves a client.
-func Presented(r *http.Request, p httpx.Parameters) bool {
-	return p["client_id"] != "" || Proves(r, p)
-}
-
 // Proves tells whether the request holds a credential, right or wrong. One that
 // is empty counts as absent, like any parameter.
 func Proves(r *http.Request, p httpx.Parameters) bool {

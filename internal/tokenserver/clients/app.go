@@ -65,7 +65,7 @@ func origins(app *storage.App) []string {
 		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
 			continue
 		}
-		if origin := u.Scheme + "://" + u.Host; !slices.Contains(found, origin) {
+		if origin := anyPort(origin(u)); !slices.Contains(found, origin) {
 			found = append(found, origin)
 		}
 	}

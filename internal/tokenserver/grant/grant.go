@@ -13,6 +13,7 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clientauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
@@ -66,7 +67,10 @@ func CheckListed(app *clients.App, grantType string) error {
 }
 
 // narrow returns the scopes asked for, or all when none is. One that is not
-// allowed is an error that names it.
+// allowed is an error that names it; beside openid, when that is allowed, it is
+// left out, as at the authorization endpoint (tokenserver.md 11): libraries
+// repeat at a refresh what they asked for at the beginning.
+// https://www.rfc-editor.org/rfc/rfc6749#section-3.3
 func narrow(allowed, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return allowed, nil
@@ -75,9 +79,13 @@ func narrow(allowed, asked []string) ([]string, error) {
 	for _, scope := range allowed {
 		left[scope] = true
 	}
+	lenient := left[oauth.ScopeOpenID] && slices.Contains(asked, oauth.ScopeOpenID)
 	granted := make([]string, 0, len(asked))
 	for _, scope := range asked {
 		fresh, known := left[scope]
+		if !known && lenient && scopes.WellFormed(scope) {
+			continue
+		}
 		if !known {
 			return nil, oauth.Errorf(oauth.CodeInvalidScope, "the scope %s is not one the client may have", scopeText(scope))
 		}

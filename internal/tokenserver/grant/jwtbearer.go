@@ -71,6 +71,9 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := g.unused(ctx, app, claims); err != nil {
+		return nil, err
+	}
 	now := g.Now()
 	stored, err := g.Users.PutUser(ctx, asserted, now)
 	if err != nil {
@@ -155,6 +158,19 @@ func (g *JWTBearer) useOnce(ctx context.Context, app *clients.App, claims *asser
 		until = g.Now().Add(neverExpires)
 	}
 	_, err := g.Used.Use(ctx, app.ClientID, claims.ID, until)
+	if errors.Is(err, assertion.ErrUsed) {
+		return refuseAssertion(err)
+	}
+	return err
+}
+
+// unused refuses a replayed assertion before it changes what is known of its
+// user, such as groups that a later one took away.
+func (g *JWTBearer) unused(ctx context.Context, app *clients.App, claims *assertion.Claims) error {
+	if claims.ID == "" {
+		return nil
+	}
+	err := g.Used.Check(ctx, app.ClientID, claims.ID)
 	if errors.Is(err, assertion.ErrUsed) {
 		return refuseAssertion(err)
 	}

@@ -23,15 +23,30 @@ func (p Proxies) Of(r *http.Request) netip.Addr {
 	// Each proxy appends whom it saw: the right end is what ours wrote, the left
 	// end is what anybody may have sent.
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop, ok := hopAddress(strings.TrimSpace(hops[i]))
+		if !ok {
 			return netip.Addr{}
 		}
 		if !p.trusted(hop) {
-			return hop.Unmap()
+			return hop
 		}
 	}
 	return netip.Addr{}
+}
+
+// hopAddress reads an address, of which some proxies also tell the port.
+func hopAddress(hop string) (netip.Addr, bool) {
+	if address, err := netip.ParseAddr(hop); err == nil {
+		return address.Unmap().WithZone(""), true
+	}
+	if withPort, err := netip.ParseAddrPort(hop); err == nil {
+		return withPort.Addr().Unmap().WithZone(""), true
+	}
+	// In brackets without a port, as RFC 7239 section 6 writes it.
+	inner, opens := strings.CutPrefix(hop, "[")
+	inner, closes := strings.CutSuffix(inner, "]")
+	address, err := netip.ParseAddr(inner)
+	return address.Unmap().WithZone(""), opens && closes && err == nil && address.Is6()
 }
 
 func (p Proxies) trusted(address netip.Addr) bool {

@@ -13,4 +13,6 @@ type Assertions interface {
 	// ErrAlreadyExists when it was used before, until another time: the very same
 	// call may be repeated, for a caller who got no answer.
 	UseAssertion(ctx context.Context, clientID, jti string, expiresAt time.Time) error
+	// AssertionUsed tells whether one was, and uses none.
+	AssertionUsed(ctx context.Context, clientID, jti string) (bool, error)
 }

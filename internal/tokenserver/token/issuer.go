@@ -26,6 +26,11 @@ const typeAccessToken = "at+jwt"
 // the token needs room too (tokenserver.md 8).
 const maxJWT = 4 << 10
 
+// maxWishedJWT is the longest that is given out to an app that asks for a JWT.
+// Our own endpoints take no more: 64 KiB of headers, or of parameters, of which
+// a client assertion may fill a quarter.
+const maxWishedJWT = 48 << 10
+
 // SigningKeys signs and verifies; *keys.Keyring is one.
 type SigningKeys interface {
 	Signer(algorithm string) (keys.Signer, error)
@@ -56,11 +61,19 @@ func (i *Issuer) IssueFor(ctx context.Context, app *storage.App, t *AccessToken)
 		return i.Opaque.issue(ctx, t)
 	}
 	raw, err := i.sign(t, cmp.Or(app.AccessTokenAlg, keys.ES256))
-	if err == nil && app.AccessTokenFormat == "" && len(raw) > maxJWT {
+	switch {
+	case err != nil:
+		return "", err
+	case app.AccessTokenFormat == "" && len(raw) > maxJWT:
 		return i.Opaque.issue(ctx, t)
+	case len(raw) > maxWishedJWT:
+		return "", errTooLong
 	}
-	return raw, err
+	return raw, nil
 }
+
+var errTooLong = oauth.Errorf(oauth.CodeInvalidScope,
+	"the token would be longer than %d KiB: ask for fewer scopes, or leave out access_token_format of the app", maxWishedJWT>>10)
 
 // Issue makes a JWT that says what t says; the issuer sets ID, IssuedAt and
 // ExpiresAt. The raw token is returned.

@@ -144,6 +144,11 @@ func (f *Faults) UseAssertion(ctx context.Context, clientID, jti string, expires
 	return f.meet(ctx, "UseAssertion", func(ctx context.Context) error { return f.Storage.UseAssertion(ctx, clientID, jti, expiresAt) })
 }
 
+// AssertionUsed implements storage.Storage.
+func (f *Faults) AssertionUsed(ctx context.Context, clientID, jti string) (bool, error) {
+	return met(ctx, f, "AssertionUsed", func(ctx context.Context) (bool, error) { return f.Storage.AssertionUsed(ctx, clientID, jti) })
+}
+
 // CreateCode implements storage.Storage.
 func (f *Faults) CreateCode(ctx context.Context, code storage.AuthorizationCode) error {
 	return f.meet(ctx, "CreateCode", func(ctx context.Context) error { return f.Storage.CreateCode(ctx, code) })

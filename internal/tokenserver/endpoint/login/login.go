@@ -126,6 +126,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, user.ErrInvalidCredentials):
 		e.audit(r, "wrong username or password")
+		httpx.EventOf(r.Context()).Fail(oauth.Errorf(oauth.CodeInvalidGrant, "wrong username or password").WithCause(err))
 		w.Header().Set("Cache-Control", "no-store")
 		// The platform's clients know this text.
 		http.Error(w, "Unauthorized", http.StatusUnauthorized)

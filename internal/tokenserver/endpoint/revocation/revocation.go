@@ -50,37 +50,52 @@ func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var client *clientauth.Client
-	if clientauth.Presented(r, parameters) {
-		if client, err = e.Clients.Authenticate(r, parameters); err != nil {
+	by := caller{named: parameters["client_id"]}
+	if e.authenticates(r, parameters) {
+		if by.client, err = e.Clients.Authenticate(r, parameters); err != nil {
 			return err
 		}
+		by.named = by.client.App.ClientID
 	}
 	raw := parameters["token"]
 	if raw == "" {
 		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter token is missing")
 	}
-	err = e.end(r, client, raw)
-	client.Failed(err)
+	err = e.end(r, by, raw)
+	by.client.Failed(err)
 	return err
 }
 
-func (e *Endpoint) end(r *http.Request, client *clientauth.Client, raw string) error {
+// caller is who asks: a client, or only somebody who names one, or nobody.
+type caller struct {
+	client *clientauth.Client
+	named  string
+}
+
+// authenticates tells whether the request is one of a client. A name alone
+// proves nothing, and is no attempt to, unless it is all that the client has:
+// clients of the JWT bearer grant send it out of habit.
+func (e *Endpoint) authenticates(r *http.Request, p httpx.Parameters) bool {
+	app, known := e.Clients.Apps.App(p["client_id"])
+	return clientauth.Proves(r, p) || known && app.TokenEndpointAuthMethod == oauth.AuthMethodNone
+}
+
+func (e *Endpoint) end(r *http.Request, by caller, raw string) error {
 	access, err := e.Verifier.Recognise(r.Context(), raw)
 	switch {
 	case err == nil:
-		return e.accessToken(r, client, access)
+		return e.accessToken(r, by, access)
 	case !errors.Is(err, token.ErrInvalid):
 		return err
 	}
-	return e.refreshToken(r, client, raw)
+	return e.refreshToken(r, by.client, raw)
 }
 
 // accessToken ends one access token. Whoever has it may end it, as existing
-// clients do without authentication; a client that does authenticate must be
-// the token's.
-func (e *Endpoint) accessToken(r *http.Request, client *clientauth.Client, t *token.AccessToken) error {
-	if client != nil && client.App.ClientID != t.ClientID {
+// clients do without authentication; a client that is named must be the
+// token's.
+func (e *Endpoint) accessToken(r *http.Request, by caller, t *token.AccessToken) error {
+	if by.named != "" && by.named != t.ClientID {
 		return errAnotherClient
 	}
 	err := e.Ended.EndToken(r.Context(), t.ID, t.ExpiresAt)

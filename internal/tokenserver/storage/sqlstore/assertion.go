@@ -22,3 +22,13 @@ func (s *Store) UseAssertion(ctx context.Context, clientID, jti string, expiresA
 	}
 	return err
 }
+
+// AssertionUsed implements storage.Assertions.
+func (s *Store) AssertionUsed(ctx context.Context, clientID, jti string) (bool, error) {
+	if err := checkTexts([]string{clientID, jti}); err != nil {
+		return false, err
+	}
+	var n int
+	err := s.queryRow(ctx, s.read, []any{&n}, "SELECT count(*) FROM used_assertions WHERE client_id = ? AND jti = ?", clientID, jti)
+	return n > 0, err
+}

@@ -148,6 +148,11 @@ func usedAssertions(t *testing.T, s storage.Storage) {
 		require.ErrorIs(t, err, storage.ErrAlreadyExists)
 	}
 	require.Equal(t, 1, won)
+	for clientID, want := range map[string]bool{"app": true, "another app": false} {
+		used, err := s.AssertionUsed(t.Context(), clientID, "jti")
+		require.NoError(t, err)
+		require.Equal(t, want, used, clientID)
+	}
 	require.NoError(t, s.UseAssertion(t.Context(), "another app", "jti", Epoch.Add(time.Hour)))
 	require.NoError(t, s.UseAssertion(t.Context(), "another app", "jti", Epoch.Add(time.Hour)), "the very same call may be repeated")
 	_, err := s.CollectGarbage(t.Context(), Epoch.Add(2*time.Hour), 100)
