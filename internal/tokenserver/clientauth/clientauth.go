@@ -98,13 +98,16 @@ func (a *Authenticator) bySecret(c *credentials) (*Client, error) {
 		app = &nobody
 	}
 	standing := a.Apps.Standing(app)
-	if c.secret == "" && known && app.TokenEndpointAuthMethod == oauth.AuthMethodNone && standing == nil {
+	public := c.secret == "" && known && app.TokenEndpointAuthMethod == oauth.AuthMethodNone
+	if public && standing == nil {
 		return &Client{App: app, Public: true}, nil
 	}
 	secretID, matches := a.match(app, c)
 	switch {
+	case public:
+		return nil, c.refuse("the client is disabled", standing)
 	case c.secret == "":
-		return nil, c.refuse("client authentication is missing", nil)
+		return nil, c.refuse("the client is unknown or its authentication is missing", nil)
 	case !matches:
 		return nil, c.refuse("the client is unknown or its secret is wrong", nil)
 	case standing != nil:

@@ -4,6 +4,7 @@ package clientauth_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -114,4 +115,38 @@ func FuzzAuthenticate(f *testing.F) {
 			require.True(t, c >= ' ' && c <= '~' && c != '"' && c != '\\')
 		}
 	})
+}
+
+// disabled is a view whose apps all are.
+type disabled struct{ apps }
+
+func (disabled) Standing(*clients.App) error { return errors.New("disabled") }
+
+func TestWordsOfARefusal(t *testing.T) {
+	for _, row := range []struct {
+		method, id, secret string
+		standing           bool
+		says               string
+	}{
+		{oauth.AuthMethodNone, clientID, "", false, "the client is disabled"},
+		{oauth.AuthMethodNone, "other", "", true, "the client is unknown or its authentication is missing"},
+		{oauth.AuthMethodSecretPost, clientID, secret, false, "the client is disabled"},
+		{oauth.AuthMethodSecretPost, clientID, "", true, "the client is unknown or its authentication is missing"},
+		{oauth.AuthMethodSecretPost, clientID, "", false, "the client is unknown or its authentication is missing"},
+		{oauth.AuthMethodSecretPost, clientID, "wrong", false, "the client is unknown or its secret is wrong"},
+		{oauth.AuthMethodSecretPost, "other", secret, true, "the client is unknown or its secret is wrong"},
+	} {
+		a := authenticator()
+		one := a.Apps.(apps)
+		one.app.TokenEndpointAuthMethod = row.method
+		a.Apps = one
+		if !row.standing {
+			a.Apps = disabled{one}
+		}
+		_, err := a.Authenticate(httptest.NewRequest(http.MethodPost, "/", nil), httpx.Parameters{"client_id": row.id, "client_secret": row.secret})
+		var refused *oauth.Error
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, oauth.CodeInvalidClient, refused.Code)
+		require.Equal(t, row.says, refused.Description, "%+v", row)
+	}
 }
