@@ -122,7 +122,7 @@ type disabled struct{ apps }
 
 func (disabled) Standing(*clients.App) error { return errors.New("disabled") }
 
-func TestWordsOfARefusal(t *testing.T) {
+func TestARefusalSaysWhatIsWrong(t *testing.T) {
 	for _, row := range []struct {
 		method, id, secret string
 		standing           bool
