@@ -20,6 +20,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/session"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/userinfo"
 	"connectedapps.dev/operator/internal/tokenserver/grant"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -137,7 +138,7 @@ func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []route {
 	c, p := &s.config, s.persons
 	cookies := newCookies(c.PublicURL, c.Keyring.DataKey(storage.PurposeCookie))
 	sessions := &user.Sessions{Store: c.Store, Directory: c.Directory, Ended: s.ended, Cookies: cookies, Now: c.Now}
-	forms := &user.Forms{Cookies: cookies, Origin: user.Origin(c.PublicURL), Now: c.Now}
+	forms := &user.Forms{Cookies: cookies, Origin: httpx.Origin(c.PublicURL), Now: c.Now}
 	requests := &authrequest.Requests{Apps: s.view, Forms: forms, Sealer: c.Keyring, Hint: p.hint, Now: c.Now}
 	consents := &user.Consents{Store: c.Store, Ended: s.ended, Now: c.Now}
 	renderer := pages.New()

@@ -5,11 +5,11 @@ package clients
 import (
 	"crypto"
 	"errors"
-	"net/url"
 	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -61,11 +61,7 @@ func origins(app *storage.App) []string {
 		return nil
 	}
 	for _, uri := range app.RedirectURIs {
-		u, err := url.Parse(uri)
-		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
-			continue
-		}
-		if origin := anyPort(origin(u)); !slices.Contains(found, origin) {
+		if origin := anyPort(httpx.Origin(uri)); origin != "" && !slices.Contains(found, origin) {
 			found = append(found, origin)
 		}
 	}

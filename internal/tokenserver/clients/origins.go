@@ -3,7 +3,6 @@
 package clients
 
 import (
-	"net/url"
 	"strings"
 	"sync"
 )
@@ -42,15 +41,6 @@ func (v *View) OriginKnown(origin string) bool {
 	v.origins.mu.RLock()
 	defer v.origins.mu.RUnlock()
 	return v.origins.count[anyPort(origin)] > 0
-}
-
-// origin is that of an address as a browser writes it: in lower case and without
-// the scheme's own port.
-// https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin
-func origin(u *url.URL) string {
-	host := strings.ToLower(u.Host)
-	own := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
-	return u.Scheme + "://" + strings.TrimSuffix(strings.TrimSuffix(host, own), ":")
 }
 
 // anyPort drops the port of an origin on the loopback interface, where redirect

@@ -4,27 +4,7 @@ package user
 
 import (
 	"net/http"
-	"net/url"
-	"strings"
 )
-
-// Origin is the origin of an http or https address as a browser writes it: in
-// lower case, without the port that the scheme implies.
-// https://www.rfc-editor.org/rfc/rfc6454#section-6.2
-func Origin(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return ""
-	}
-	host := strings.ToLower(u.Host)
-	switch u.Scheme {
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	}
-	return u.Scheme + "://" + host
-}
 
 // Ours tells whether a form was sent by a page of our own, as far as the
 // browser says: by Fetch Metadata, or else by Origin, compared with the public
