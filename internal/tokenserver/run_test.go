@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,12 +25,12 @@ type backlog struct {
 	storage.Storage
 	rows    int
 	batches []int
-	err     error
+	gone    atomic.Bool
 }
 
 func (b *backlog) CollectGarbage(_ context.Context, _ time.Time, batch int) (map[string]int, error) {
-	if b.err != nil {
-		return nil, b.err
+	if b.gone.Load() {
+		return nil, errors.New("the disk is gone")
 	}
 	n := min(b.rows, batch)
 	b.rows -= n
@@ -57,7 +58,8 @@ func TestABacklogIsCollectedInBoundedBatches(t *testing.T) {
 func TestACollectionThatFailsIsToldAndTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &bytes.Buffer{}
-		store := &backlog{rows: 10, err: errors.New("the disk is gone")}
+		store := &backlog{rows: 10}
+		store.gone.Store(true)
 		s := collector(t, store, log)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
@@ -65,7 +67,7 @@ func TestACollectionThatFailsIsToldAndTriedAgain(t *testing.T) {
 		synctest.Wait()
 		require.Contains(t, log.String(), "the disk is gone")
 		require.Contains(t, log.String(), "collecting garbage")
-		store.err = nil
+		store.gone.Store(false)
 		time.Sleep(maintainEvery)
 		synctest.Wait()
 		require.Zero(t, store.rows)

@@ -142,7 +142,7 @@ func TestProbesAndMetricsNeverWaitForTheDatabase(t *testing.T) {
 	checkAnswer(t, http.StatusServiceUnavailable, <-waiting)
 	require.Empty(t, b.faults.Unbounded(), "every call had a deadline")
 	b.faults.Mend()
-	b.tick()
+	b.settle()
 	require.Equal(t, http.StatusOK, b.send(http.MethodGet, oauth.PathProfile, b.admin, "")().StatusCode)
 	require.Contains(t, operations(b.i, "/readyz").Body.String(), "database: answering")
 }
