@@ -62,7 +62,7 @@ func (l *Ledger) EndUser(ctx context.Context, userID string) error {
 }
 
 // DeleteApp deletes an app and ends all that it holds, also should it be restored
-// under its id. AppChanged makes it known here, once the view has lost the app.
+// under its id. FollowApp makes it known here, once the view has lost the app.
 // storage.ErrNotFound when there is none.
 func (l *Ledger) DeleteApp(ctx context.Context, clientID string) error {
 	if _, err := l.store.DeleteApp(ctx, clientID, l.now()); err != nil {
