@@ -169,10 +169,14 @@ func (s *Server) watch() error {
 	for _, algorithm := range []string{keys.ES256, keys.RS256} {
 		since[algorithm] = func() (time.Time, bool) { return s.config.Keyring.ActiveSince(algorithm) }
 	}
-	return metrics.Watch(s.config.Registry, metrics.State{
+	state := metrics.State{
 		Now: s.config.Now, Confirmed: s.follower.Confirmed, Apps: s.view.Len, Revocations: s.ended.Active,
 		KeyActiveSince: since, PasswordChecks: s.persons.authenticator.Checks,
-	})
+	}
+	if err := complete(state); err != nil {
+		return err
+	}
+	return metrics.Watch(s.config.Registry, state)
 }
 
 func (s *Server) hasher() *token.SecretHasher {

@@ -9,7 +9,7 @@ import (
 )
 
 // State tells what is asked for at each scrape. None of it may wait or read the
-// database: a scrape must answer when nothing else does. All fields are required.
+// database: a scrape must answer when nothing else does.
 type State struct {
 	Now func() time.Time
 	// Confirmed is when the change feed was last known to be followed; zero: never.

@@ -4,6 +4,7 @@ package management
 
 import (
 	"regexp"
+	"slices"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
@@ -26,14 +27,13 @@ func checkRedirects(app *storage.App) error {
 	if app.TokenEndpointAuthMethod == oauth.AuthMethodNone {
 		return nil
 	}
-	for member, uris := range map[string][]string{
-		"redirect_uris": app.RedirectURIs, "post_logout_redirect_uris": app.PostLogoutRedirectURIs,
-	} {
-		for i, uri := range uris {
-			if privateUse(uri) {
-				return httpx.BadRequest("%s: a private-use scheme is for public clients; set token_endpoint_auth_method to none",
-					element(member, i))
-			}
+	for _, list := range []struct {
+		member string
+		uris   []string
+	}{{"redirect_uris", app.RedirectURIs}, {"post_logout_redirect_uris", app.PostLogoutRedirectURIs}} {
+		if i := slices.IndexFunc(list.uris, privateUse); i >= 0 {
+			return httpx.BadRequest("%s: a private-use scheme is for public clients; set token_endpoint_auth_method to none",
+				element(list.member, i))
 		}
 	}
 	return nil
