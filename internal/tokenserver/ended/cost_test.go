@@ -125,7 +125,8 @@ func TestAnEndCostsTheSameHoweverManyThereAre(t *testing.T) {
 	none, many := costOf(t, 0), costOf(t, 20_000)
 	require.Equal(t, none.statements, many.statements)
 	require.Zero(t, many.allocs["what is alive"], "a check is a few look-ups")
-	require.InDelta(t, none.allocs["what has ended"], many.allocs["what has ended"], 0)
+	// Under the race detector a sync.Pool forgets at random, so that the same work differs by an allocation.
+	require.InDelta(t, none.allocs["what has ended"], many.allocs["what has ended"], 2)
 	require.InDelta(t, none.allocs["following"], many.allocs["following"], 3)
 	for what, statements := range many.statements {
 		if !strings.HasPrefix(what, "following: ") {
