@@ -87,6 +87,18 @@ const (
 	// ReasonInvalidSecret: the value in the ExistingSecret cannot be a client
 	// secret, or belongs to another client.
 	ReasonInvalidSecret = "InvalidSecret"
+	// ReasonDisabled: the app is as its spec says, which is disabled: it gets no
+	// tokens.
+	ReasonDisabled = "Disabled"
+	// ReasonRequestFailed: the token server failed at this app's request while it
+	// serves others; the message says at which.
+	ReasonRequestFailed = "RequestFailed"
+	// ReasonTokenServerDeleting: the TokenServer is being deleted, and no new
+	// client is registered on it.
+	ReasonTokenServerDeleting = "TokenServerDeleting"
+	// ReasonSecretContested: somebody else keeps changing or deleting the Secret;
+	// repairs become rarer. The message names the other field manager.
+	ReasonSecretContested = "SecretContested"
 	// ReasonDriftDetected: the client on the server differs from the spec.
 	ReasonDriftDetected = "DriftDetected"
 	// ReasonDriftRepaired: a difference was undone.

@@ -360,14 +360,12 @@ type ConnectedAppStatus struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Issuer string `json:"issuer,omitempty"`
 
-	// Revision is the token server's mark of the registration when it was last
-	// compared with the spec.
+	// Compared is the record of the last comparison of the client with the spec.
 	// +optional
-	// +kubebuilder:validation:MaxLength=256
-	Revision string `json:"revision,omitempty"`
+	Compared *ComparedClient `json:"compared,omitempty"`
 
-	// Secrets are the client's secrets that the manager made, by their ids on
-	// the token server. The values are in the Secret alone.
+	// Secrets are the client's secrets that were published, by their ids on the
+	// token server, the youngest last. The values are in the Secret alone.
 	// +optional
 	// +listType=map
 	// +listMapKey=id
@@ -379,6 +377,11 @@ type ConnectedAppStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	ReferencedSecretVersion string `json:"referencedSecretVersion,omitempty"`
+
+	// SecretRepairs counts how often the Secret was written anew because somebody
+	// else changed or deleted it. A day without one ends the count.
+	// +optional
+	SecretRepairs *SecretRepairs `json:"secretRepairs,omitempty"`
 
 	// Binding names the Secret, as the Service Binding specification expects it
 	// (https://servicebinding.io/spec/core/1.1.0/#provisioned-service).
@@ -392,6 +395,40 @@ type ConnectedAppStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ComparedClient is the record of a comparison. What differs later from what is
+// written here was changed by somebody else.
+type ComparedClient struct {
+	// Revision is the token server's mark of the client's state when it was
+	// compared. Empty: the server has no such marks.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Revision string `json:"revision,omitempty"`
+
+	// Fields are digests of what the client was found with or given, by the
+	// field's name in the spec.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Fields map[string]string `json:"fields,omitempty"`
+
+	// NotKept are digests of what the server was given and did not keep, by the
+	// field's name in the spec: it is not sent again.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	NotKept map[string]string `json:"notKept,omitempty"`
+}
+
+// SecretRepairs counts repairs of a Secret.
+type SecretRepairs struct {
+	// Count of the repairs that followed one another.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Count int32 `json:"count"`
+
+	// LastTime is when the last one was made.
+	// +required
+	LastTime metav1.Time `json:"lastTime"`
 }
 
 // ClientSecretStatus is what is known of a client secret besides its value.
@@ -449,6 +486,19 @@ func (a *ConnectedApp) CredentialsSecretName() string {
 		return c.Secret.Name
 	}
 	return a.Name + "-credentials"
+}
+
+// PublishedSecretName is the name of the Secret that the manager writes: for type
+// ExistingSecret a companion of that one, which holds all but the client secret.
+func (a *ConnectedApp) PublishedSecretName() string {
+	name := a.CredentialsSecretName()
+	if a.CredentialsType() != CredentialsExistingSecret {
+		return name
+	}
+	if companion := a.Name + "-credentials"; companion != name {
+		return companion
+	}
+	return a.Name + "-client"
 }
 
 // ConnectedAppList is a list of ConnectedApps.

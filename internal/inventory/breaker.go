@@ -104,3 +104,10 @@ func (b *Breaker) open(now time.Time, failure *registrar.Error) {
 func (b *Breaker) close() {
 	b.failures, b.opened, b.until, b.last = 0, 0, time.Time{}, nil
 }
+
+// allows tells whether the breaker is closed.
+func (b *Breaker) allows() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.until.IsZero()
+}

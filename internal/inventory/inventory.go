@@ -22,6 +22,7 @@ type API interface {
 	AppByExternalID(ctx context.Context, externalID string) (*oauth.ConnectedApp, error)
 	Scopes(ctx context.Context, clientID string) ([]oauth.ContextScope, error)
 	PutScopes(ctx context.Context, clientID string, scopes []oauth.ContextScope) error
+	ResetSecret(ctx context.Context, clientID string) (*oauth.ConnectedApp, error)
 	Secrets(ctx context.Context, clientID string) (*oauth.SecretList, error)
 	AddSecret(ctx context.Context, clientID string, overlap time.Duration) (*oauth.Secret, error)
 	DeleteSecret(ctx context.Context, clientID, secretID string) error
@@ -31,6 +32,8 @@ var _ API = (*registrar.Client)(nil)
 
 // Options say what the server can do and how much it is asked.
 type Options struct {
+	// ExternalID: the server has the extension external_id.
+	ExternalID bool
 	// Revision: the server has the extension revision.
 	Revision bool
 	// Secrets: the server has the extension secrets.
@@ -73,6 +76,7 @@ type Inventory struct {
 	clock    uint64
 	apps     map[string]seenApp // what was read singly
 	written  map[string]uint64  // when we last wrote to an app
+	doubtful map[string]uint64  // when a registration under a name last failed
 	listing  *listing           // the newest complete list
 	refresh  *refresh           // the list being made, nil: none
 	pageRows int                // rows of the newest list, for its capacity
@@ -96,6 +100,7 @@ func New(api API, options Options) *Inventory {
 		pageSize: cmp.Or(options.PageSize, 200),
 		apps:     map[string]seenApp{},
 		written:  map[string]uint64{},
+		doubtful: map[string]uint64{},
 	}
 	if i.now == nil {
 		i.now = time.Now
@@ -111,7 +116,7 @@ func (i *Inventory) App(ctx context.Context, clientID string, maxAge time.Durati
 		return app, nil
 	}
 	if maxAge > 0 && i.options.Revision && i.known(clientID) {
-		if err := i.list(ctx, maxAge); err != nil {
+		if err := i.list(ctx, maxAge, 0); err != nil {
 			return nil, err
 		}
 		if app := i.fresh(clientID, maxAge); app != nil {
@@ -207,3 +212,6 @@ func (i *Inventory) tick() uint64 {
 	i.clock++
 	return i.clock
 }
+
+// Serves tells whether the server is not known to be in trouble.
+func (i *Inventory) Serves() bool { return i.breaker.allows() }

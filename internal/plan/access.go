@@ -25,6 +25,13 @@ type Verdict struct {
 	// Client is the part of the client that Rule allows: all of it when Allowed.
 	// It is disabled when nothing useful is left.
 	Client Client
+	// OrphanAllowed tells whether Rule lets an app leave its client behind.
+	OrphanAllowed bool
+}
+
+// OrphanMessage says that the rule does not let an app leave its client behind.
+func (v Verdict) OrphanMessage() string {
+	return fmt.Sprintf("access rule %s does not allow deletionPolicy Orphan; set spec.deletionPolicy to Delete", v.Rule)
 }
 
 // Message says why a client is refused, or by which rule it is allowed.
@@ -69,7 +76,7 @@ func Judge(want Client, namespace Namespace, rules []v1alpha1.AccessRule, organi
 
 // judge takes from the client what the rule does not allow.
 func judge(want Client, rule v1alpha1.AccessRule, organizationID string) Verdict {
-	v := Verdict{Rule: rule.Name, Client: want}
+	v := Verdict{Rule: rule.Name, Client: want, OrphanAllowed: true}
 	v.Client.GrantTypes = keep(&v, want.GrantTypes, func(grant string) string {
 		return unless(slices.Contains(rule.GrantTypes, v1alpha1.GrantType(grant)), "grant type "+grant)
 	})

@@ -3,56 +3,17 @@
 package connectedapp
 
 import (
-	"errors"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/registrar"
 )
 
-// errNoConnection is the outcome of work that needs a TokenServer which cannot
-// be used. Its recovery brings the app back.
-func errNoConnection(server *v1alpha1.TokenServer) *status.Error {
-	ready := status.Get(server, v1alpha1.ConditionReady)
-	if ready == nil || ready.ObservedGeneration != server.Generation || ready.Status == metav1.ConditionTrue {
-		return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, recheck, "TokenServer %s has not been probed yet", server.Name)
-	}
-	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, recheck,
-		"TokenServer %s cannot be used at present (%s), its conditions say more; the work goes on when it is back", server.Name, ready.Reason)
-}
-
-// remoteError turns a failed call into what conditions show.
-func remoteError(err error) error {
-	var e *registrar.Error
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &e):
-		return err
-	case registrar.IsUnavailable(err):
-		return status.TransientError(v1alpha1.ReasonTokenServerUnavailable, err,
-			"the token server did not do its part (%s), trying again; the conditions of its TokenServer say more", e.Reason)
-	case registrar.IsInvalid(err):
-		return &status.Error{Kind: status.Stalled, Reason: v1alpha1.ReasonRejected, Message: "the token server refused: " + e.Message, Cause: err}
-	}
-	return status.TransientError(v1alpha1.ReasonRejected, err, "the token server refused (%s), trying again", e.Reason)
-}
-
-// isServerTrouble tells whether err is about the server and not about the app.
-func isServerTrouble(err error) bool {
-	e, ok := errors.AsType[*status.Error](err)
-	return ok && e.Reason == v1alpha1.ReasonTokenServerUnavailable
-}
-
 // liveOf is what the server holds, in the words of the plan.
-func liveOf(app *inventory.App) *plan.Live {
-	live := &plan.Live{Client: clientOf(&app.ConnectedApp)}
+func liveOf(app *inventory.App) *plan.LiveClient {
+	live := &plan.LiveClient{ID: app.ClientID, Revision: app.Revision, Client: clientOf(&app.ConnectedApp)}
 	if app.ContextScopes != nil || live.Client.ActsForItself() {
 		live.Client.Scopes = nil
 		for _, s := range app.ContextScopes {
@@ -67,10 +28,10 @@ func liveOf(app *inventory.App) *plan.Live {
 	return live
 }
 
-func secretsOf(list *oauth.SecretList) []plan.Secret {
-	secrets := make([]plan.Secret, len(list.Data))
+func secretsOf(list *oauth.SecretList) []plan.ClientSecret {
+	secrets := make([]plan.ClientSecret, len(list.Data))
 	for i, s := range list.Data {
-		secrets[i] = plan.Secret{ID: s.ID, Used: s.LastUsedAt != nil}
+		secrets[i] = plan.ClientSecret{ID: s.ID, Used: s.LastUsedAt != nil}
 		if s.ExpiresAt != nil {
 			secrets[i].ExpiresAt = *s.ExpiresAt
 		}

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/inventory"
+	"connectedapps.dev/operator/internal/registrar"
 )
 
 // Keys of a tombstone: a ConfigMap in the manager's namespace that remembers a
@@ -23,8 +25,8 @@ const (
 	tombstoneClientID   = "clientID"
 )
 
-// remember makes a tombstone, so that the object can go before its client.
-func (r *Reconciler) remember(ctx context.Context, app *v1alpha1.ConnectedApp) error {
+// entomb makes a tombstone: the client of an object that is gone is deleted later.
+func (r *Reconciler) entomb(ctx context.Context, app *v1alpha1.ConnectedApp) error {
 	tombstone := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: r.Namespace, Name: "tombstone-" + string(app.UID),
@@ -64,4 +66,17 @@ func (r *Reconciler) drain(ctx context.Context, server string) error {
 		log.FromContext(ctx).Info("deleted a remembered client", "client", tombstone.Data[tombstoneClientID], "tokenServer", server)
 	}
 	return nil
+}
+
+// deleteClient finds the client by its external id, since an id in a status is no
+// proof that the client is ours.
+func deleteClient(ctx context.Context, server *inventory.Connection, externalID, clientID string) error {
+	found, err := server.AppByExternalID(ctx, externalID)
+	if registrar.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for client %s: %w", clientID, err)
+	}
+	return server.Delete(ctx, found.ClientID)
 }

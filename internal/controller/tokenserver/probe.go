@@ -116,8 +116,9 @@ func (r *Reconciler) handOver(server *v1alpha1.TokenServer, connection *inventor
 	fresh.OrganizationID = found.organization
 	fresh.Discovery = *found.discovery
 	fresh.Inventory = inventory.New(connection.Client, inventory.Options{
-		Revision: found.discovery.Has(oauth.ExtensionRevision),
-		Secrets:  found.discovery.Has(oauth.ExtensionSecrets),
+		ExternalID: found.discovery.Has(oauth.ExtensionExternalID),
+		Revision:   found.discovery.Has(oauth.ExtensionRevision),
+		Secrets:    found.discovery.Has(oauth.ExtensionSecrets),
 	})
 	r.Connections.Set(server.Name, &fresh)
 }
