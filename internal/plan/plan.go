@@ -106,8 +106,8 @@ type Secret struct {
 	Name string
 	// Exists tells whether it is there.
 	Exists bool
-	// SecretID is the server's id of the client secret in it; empty when it holds
-	// none that is as it was written.
+	// SecretID is the server's id of the client secret in it, or in the former one
+	// while it is not there; empty when it holds none that is as it was written.
 	SecretID string
 	// Foreign is the field manager that wrote what we had written; empty: none.
 	Foreign string

@@ -126,7 +126,7 @@ func (r *Reconciler) observeSecret(ctx context.Context, p *pass) error {
 			return fmt.Errorf("looking for the former secret: %w", err)
 		}
 		if before != nil && err == nil {
-			p.in.Secret.Former = former.Name
+			p.former, p.in.Secret.Former = before, former.Name
 		}
 	}
 	return nil

@@ -28,6 +28,8 @@ type pass struct {
 	connection *inventory.Connection
 	// secret is the Secret of ours as it was found; nil when there is none.
 	secret *corev1.Secret
+	// former is the one that the spec called differently before; nil: none.
+	former *corev1.Secret
 	// existing is the value of the ExistingSecret; empty for other types.
 	existing string
 
@@ -74,9 +76,14 @@ func (p *pass) isExisting() bool {
 	return p.app.CredentialsType() == v1alpha1.CredentialsExistingSecret
 }
 
-// stored is the client secret in the Secret; nil when it holds none that is as
-// it was written.
-func (p *pass) stored() *clientSecret { return storedSecret(p.secret, p.clientID()) }
+// stored is the client secret in the Secret, or in the former one until that is
+// written; nil when there is none that is as it was written.
+func (p *pass) stored() *clientSecret {
+	if p.secret == nil {
+		return storedSecret(p.former, p.clientID())
+	}
+	return storedSecret(p.secret, p.clientID())
+}
 
 // condition returns a condition as it was when the pass began.
 func (p *pass) condition(name string) metav1.Condition {
