@@ -128,8 +128,8 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 			}
 			m.clients[id] = c
 			status.ClientID, status.Secrets = id, nil
-			if !m.in.Server.ExternalID {
-				m.in.App.Status.ClientID = id // recorded at once
+			if !m.in.Server.ExternalID && n+1 < steps {
+				m.in.App.Status.ClientID = id // recorded at once, by one that lives so long
 			}
 		case plan.Record:
 			status.ClientID = a.ID
@@ -230,6 +230,11 @@ func genModel(t *rapid.T) *modelled {
 		}
 		m.in.Policy.Rules = append(m.in.Policy.Rules, rule)
 	}
+	if coin("all is allowed") {
+		rule := everything()
+		rule.RedirectHosts = []v1alpha1.RedirectHost{"*.example"}
+		m.in.Policy.Rules = append(m.in.Policy.Rules, rule)
+	}
 	switch rapid.IntRange(0, 3).Draw(t, "what is there") {
 	case 1: // recorded and there
 		m.clients["c"] = &modelClient{mark: "ours", client: genClient(t, "live"), secrets: []plan.ClientSecret{{ID: "s"}}}
@@ -243,7 +248,7 @@ func genModel(t *rapid.T) *modelled {
 			app.Status.ClientID = "" // nothing could tell it from ours
 		}
 	}
-	if coin("hindered") {
+	if rapid.IntRange(0, 3).Draw(t, "hindered") == 0 {
 		m.in.Hindrance = &plan.Hold{Reason: v1alpha1.ReasonInvalidPublicKey}
 	}
 	return m
