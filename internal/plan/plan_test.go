@@ -89,7 +89,10 @@ func TestMake(t *testing.T) {
 			want: []plan.Kind{plan.AssignScopes},
 		},
 		"client_secret_basic serves as well": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(func(c *plan.Client) { c.AuthMethod = "client_secret_basic" })}},
+			in: plan.Input{
+				Want: client(func(c *plan.Client) { c.AuthMethod = "" }),
+				Live: &plan.Live{Client: client(func(c *plan.Client) { c.AuthMethod = "client_secret_basic" })},
+			},
 		},
 		"a field that the server does not keep is left alone": {
 			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(renamed)}, NotTaken: []string{plan.FieldClientName}},

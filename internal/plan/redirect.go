@@ -45,7 +45,7 @@ func redirectAllowed(uri string, c Client, rule v1alpha1.AccessRule) error {
 	switch {
 	case err != nil:
 		return err
-	case r.scheme != "" && c.HasSecret():
+	case r.scheme != "" && !c.Public():
 		// Whoever claims the scheme on the device gets the code; only PKCE without
 		// a secret that others hold too says who began (RFC 8252 section 8.1).
 		return errURINotPublic
