@@ -55,7 +55,7 @@ func wantedSecret(s *scope, secret clientSecret) apply.Secret {
 
 func values(s *scope, secret string) map[string]string {
 	metadata := s.connection.Discovery.Metadata
-	method := s.want.AuthMethod
+	method := s.want.Method()
 	if !s.want.HasSecret() {
 		secret = ""
 	}
