@@ -3,6 +3,7 @@
 package connectedapp
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -80,8 +81,8 @@ func secretsOf(list *oauth.SecretList) []plan.Secret {
 
 func clientOf(app *oauth.ConnectedApp) plan.Client {
 	c := plan.Client{
-		Name: app.ClientName, GrantTypes: app.GrantTypes, RedirectURIs: app.RedirectURIs, Audience: app.Audience,
-		PostLogoutRedirectURIs: app.PostLogoutRedirectURIs,
+		Name: app.ClientName, GrantTypes: app.GrantTypes, RedirectURIs: app.RedirectURIs,
+		PostLogoutRedirectURIs: app.PostLogoutRedirectURIs, Audience: cmp.Or(app.Audience, oauth.AudienceInternal),
 		PublicKeys:             app.PublicKeys, ClientURI: deref(app.ClientURI), PolicyURI: deref(app.PolicyURI), TOSURI: deref(app.TOSURI),
 		Enabled: app.Enabled, AuthMethod: app.TokenEndpointAuthMethod,
 		IdentityProviders: app.IdentityProviders, AssertionsWithoutExpiry: app.AssertionsWithoutExpiry, SkipUserConsent: app.SkipUserConsent,
