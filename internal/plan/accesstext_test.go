@@ -115,6 +115,22 @@ func TestWhatIsSaidAboutAClientThatStays(t *testing.T) {
 		"set deletionPolicy Delete, or ask the platform team to add Orphan to deletionPolicies of the rule", orphan("Delete"))
 }
 
+func TestWhatDoesNotFitIsCounted(t *testing.T) {
+	want := client(mighty)
+	want.RedirectURIs = nil
+	for _, path := range "abcdefgh" {
+		want.RedirectURIs = append(want.RedirectURIs, "https://evil.example/"+string(path))
+	}
+	shown := func(path string) string {
+		return "redirect URI https://evil.example/" + path + " (redirectHosts has no evil.example: rule payments allows none)"
+	}
+	require.Equal(t, "no access rule of the TokenServer allows all of the app; the nearest, payments, does not allow "+
+		"grant type urn:ietf:params:oauth:grant-type:jwt-bearer (rule payments allows client_credentials, authorization_code, refresh_token), "+
+		shown("a")+", "+shown("b")+", "+shown("c")+", "+shown("d")+", and 11 more; "+
+		"ask for less in the spec, or ask the platform team to add it to the rule",
+		plan.Judge(want, plan.Namespace{}, []v1alpha1.AccessRule{rule("payments")}, "own").Message())
+}
+
 // However much a client asks for, the message fits into an Event and ends with
 // what to do.
 func TestAMessageIsBounded(t *testing.T) {

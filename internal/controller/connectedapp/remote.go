@@ -83,7 +83,7 @@ func clientOf(app *oauth.ConnectedApp) plan.Client {
 	c := plan.Client{
 		Name: app.ClientName, GrantTypes: app.GrantTypes, RedirectURIs: app.RedirectURIs,
 		PostLogoutRedirectURIs: app.PostLogoutRedirectURIs, Audience: cmp.Or(app.Audience, oauth.AudienceInternal),
-		PublicKeys:             app.PublicKeys, ClientURI: deref(app.ClientURI), PolicyURI: deref(app.PolicyURI), TOSURI: deref(app.TOSURI),
+		PublicKeys: app.PublicKeys, ClientURI: deref(app.ClientURI), PolicyURI: deref(app.PolicyURI), TOSURI: deref(app.TOSURI),
 		Enabled: app.Enabled, AuthMethod: app.TokenEndpointAuthMethod,
 		IdentityProviders: app.IdentityProviders, AssertionsWithoutExpiry: app.AssertionsWithoutExpiry, SkipUserConsent: app.SkipUserConsent,
 		AccessTokenFormat: deref(app.AccessTokenFormat), AccessTokenAlg: app.AccessTokenSignedResponseAlg,
