@@ -69,7 +69,9 @@ type TokenServerSpec struct {
 	Credentials TokenServerCredentials `json:"credentials"`
 
 	// RequestsPerSecond is the most management calls the manager makes each
-	// second. Omitted: 50.
+	// second. Omitted: no limit for a server that offers extensions of the
+	// management API (status.extensions), which says when it is too much; 50 for
+	// others.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
