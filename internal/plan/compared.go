@@ -15,17 +15,26 @@ import (
 // fields are the members of a Client by the names they have in the spec, with
 // which it is told what was asked of the server from what somebody else did.
 var fields = map[string]func(*Client) any{
-	FieldClientName:   func(c *Client) any { return &c.Name },
-	FieldClientType:   func(c *Client) any { return &c.AuthMethod },
-	FieldGrantTypes:   func(c *Client) any { return &c.GrantTypes },
-	FieldRedirectURIs: func(c *Client) any { return &c.RedirectURIs },
-	FieldScopes:       func(c *Client) any { return &c.Scopes },
-	FieldAudience:     func(c *Client) any { return &c.Audience },
-	FieldPublicKeys:   func(c *Client) any { return &c.PublicKeys },
-	FieldClientURI:    func(c *Client) any { return &c.ClientURI },
-	FieldPolicyURI:    func(c *Client) any { return &c.PolicyURI },
-	FieldTOSURI:       func(c *Client) any { return &c.TOSURI },
-	FieldEnabled:      func(c *Client) any { return &c.Enabled },
+	FieldClientName:              func(c *Client) any { return &c.Name },
+	FieldClientType:              func(c *Client) any { return &c.AuthMethod },
+	FieldTokenEndpointAuthMethod: func(c *Client) any { return &c.AuthMethod },
+	FieldGrantTypes:              func(c *Client) any { return &c.GrantTypes },
+	FieldRedirectURIs:            func(c *Client) any { return &c.RedirectURIs },
+	FieldPostLogoutRedirectURIs:  func(c *Client) any { return &c.PostLogoutRedirectURIs },
+	FieldScopes:                  func(c *Client) any { return &c.Scopes },
+	FieldAudience:                func(c *Client) any { return &c.Audience },
+	FieldPublicKeys:              func(c *Client) any { return &c.PublicKeys },
+	FieldIdentityProviders:       func(c *Client) any { return &c.IdentityProviders },
+	FieldAssertionsWithoutExpiry: func(c *Client) any { return &c.AssertionsWithoutExpiry },
+	FieldSkipUserConsent:         func(c *Client) any { return &c.SkipUserConsent },
+	FieldAccessTokenFormat:       func(c *Client) any { return &c.AccessTokenFormat },
+	FieldAccessTokenSigningAlg:   func(c *Client) any { return &c.AccessTokenAlg },
+	FieldIDTokenSigningAlg:       func(c *Client) any { return &c.IDTokenAlg },
+	FieldRefreshGraceSeconds:     func(c *Client) any { return &c.RefreshGrace },
+	FieldClientURI:               func(c *Client) any { return &c.ClientURI },
+	FieldPolicyURI:               func(c *Client) any { return &c.PolicyURI },
+	FieldTOSURI:                  func(c *Client) any { return &c.TOSURI },
+	FieldEnabled:                 func(c *Client) any { return &c.Enabled },
 }
 
 // digest stands for the value of a field in a status.
@@ -61,6 +70,8 @@ func assign(to, from any) {
 		*to = slices.Clone(*from.(*[]string))
 	case *[]Scope:
 		*to = slices.Clone(*from.(*[]Scope))
+	case **int64:
+		*to = *from.(**int64)
 	}
 }
 

@@ -323,6 +323,33 @@ func TestMake(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoDifference(t *testing.T) {
+	user := client(func(c *plan.Client) {
+		c.GrantTypes, c.RedirectURIs, c.Scopes = []string{"authorization_code", "refresh_token"}, []string{"https://example.com/"}, nil
+	})
+	for name, row := range map[string]struct {
+		want, live plan.Client
+		changes    int
+	}{
+		"the implicit profile": {want: client(), live: client(func(c *plan.Client) { c.Scopes = append([]plan.Scope{{Name: "profile"}}, c.Scopes...) })},
+		"another order of grant types": {want: user, live: func() plan.Client {
+			c := user
+			c.GrantTypes = []string{"refresh_token", "authorization_code"}
+			return c
+		}()},
+		"another order of scopes is one": {
+			want: client(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "a"}, {Name: "b"}} }),
+			live: client(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "b"}, {Name: "a"}} }), changes: 1,
+		},
+		"a way to send the secret that the spec leaves open": {
+			want: client(func(c *plan.Client) { c.AuthMethod = "" }), live: client(func(c *plan.Client) { c.AuthMethod = "client_secret_basic" }),
+		},
+		"a public client is one": {want: client(func(c *plan.Client) { c.AuthMethod = "" }), live: client(func(c *plan.Client) { c.AuthMethod = "none" }), changes: 1},
+	} {
+		t.Run(name, func(t *testing.T) { require.Len(t, plan.Diff(row.live, row.want), row.changes) })
+	}
+}
+
 func TestDriftNamesFieldOldAndNew(t *testing.T) {
 	for policy, repaired := range map[v1alpha1.DriftPolicy]bool{"": true, v1alpha1.DriftRepair: true, v1alpha1.DriftReport: false} {
 		result := plan.Make(input(func(in *plan.Input) { in.App.Spec.DriftPolicy = policy }, live(func(c *plan.Client) {

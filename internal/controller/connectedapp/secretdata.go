@@ -86,7 +86,7 @@ func values(p *pass, target plan.Client, clientID, secret string) map[string]str
 		plan.KeyInternalTokenURL: internalURL(p.connection, metadata.TokenEndpoint),
 		plan.KeyAuthorizationURL: metadata.AuthorizationEndpoint, plan.KeyJWKSURL: metadata.JWKSURI,
 		plan.KeyUserInfoURL: metadata.UserinfoEndpoint, plan.KeyIntrospectionURL: metadata.IntrospectionEndpoint,
-		plan.KeyScopes: scopeNames(p, target), plan.KeyAuthMethod: target.AuthMethod,
+		plan.KeyScopes: scopeNames(p, target), plan.KeyAuthMethod: target.Method(),
 		plan.KeyType: bindingType, plan.KeyProvider: bindingProvider,
 		plan.KeyCA: string(p.connection.CABundle),
 	}
