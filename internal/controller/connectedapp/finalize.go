@@ -17,8 +17,8 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/status"
-	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/controller/tombstone"
+	"connectedapps.dev/operator/internal/plan"
 )
 
 const (
@@ -46,7 +46,7 @@ func (r *Reconciler) finalize(ctx context.Context, app *v1alpha1.ConnectedApp) (
 		if left := timeout - r.now().Sub(app.DeletionTimestamp.Time); left > 0 {
 			return r.waitToDelete(ctx, app, err, left)
 		}
-		if err := r.remember(ctx, app); err != nil {
+		if err := r.Tombstones.Remember(ctx, app.UID, r.client(app)); err != nil {
 			return ctrl.Result{}, err
 		}
 		r.event(app, corev1.EventTypeWarning, eventClientRemembered, actionDelete,
@@ -77,26 +77,15 @@ func (r *Reconciler) deleteClient(ctx context.Context, app *v1alpha1.ConnectedAp
 		}
 		return timeout, errNoConnection(server)
 	}
-	return timeout, remoteError(deleteClient(ctx, connection, externalID(r.ClusterID, app), app.Status.ClientID))
+	return timeout, remoteError(tombstone.Delete(ctx, connection, r.client(app)))
 }
 
-// directory is what deleting a client needs of a token server.
-type directory interface {
-	AppByExternalID(ctx context.Context, externalID string) (*oauth.ConnectedApp, error)
-	Delete(ctx context.Context, clientID string) error
-}
-
-// deleteClient finds the client by its external id, since a status can be
-// written by others: an id in it is no proof that the client is ours.
-func deleteClient(ctx context.Context, server directory, externalID, clientID string) error {
-	found, err := server.AppByExternalID(ctx, externalID)
-	if registrar.IsNotFound(err) {
-		return nil
+// client is what the app has on its token server, and what proves it.
+func (r *Reconciler) client(app *v1alpha1.ConnectedApp) tombstone.Client {
+	return tombstone.Client{
+		TokenServer: app.TokenServerName(), ExternalID: externalID(r.ClusterID, app),
+		ClientID: app.Status.ClientID, ClientName: plan.Desired(app, nil).Name,
 	}
-	if err != nil {
-		return fmt.Errorf("looking for client %s: %w", clientID, err)
-	}
-	return server.Delete(ctx, found.ClientID)
 }
 
 // waitToDelete says why the object is still there.

@@ -16,6 +16,8 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/controller/tokenserver"
+	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 )
 
@@ -26,7 +28,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;delete
 
 // Reconciler keeps ConnectedApps as their specs say.
 type Reconciler struct {
@@ -41,8 +42,10 @@ type Reconciler struct {
 	// ClusterID tells this cluster's clients from those of others on the same
 	// token server: the UID of the namespace kube-system.
 	ClusterID string
-	// Namespace is the manager's own.
-	Namespace string
+	// Losses decides whether a client that is gone is registered anew.
+	Losses *tokenserver.Losses
+	// Tombstones remembers the clients of objects that did not wait for them.
+	Tombstones *tombstone.Store
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
 	// Concurrency is the number of apps worked on at a time; 0 means 16.
@@ -88,7 +91,7 @@ func (r *Reconciler) run(ctx context.Context, s *scope) error {
 		access{client: r.Client, connections: r.Connections},
 		references{live: r.Live, secrets: secrets},
 		registration{
-			memory: &r.memory, addFinalizer: r.addFinalizer, now: r.now(), resync: r.ResyncInterval, clusterID: r.ClusterID,
+			memory: &r.memory, losses: r.Losses, addFinalizer: r.addFinalizer, now: r.now(), resync: r.ResyncInterval, clusterID: r.ClusterID,
 		},
 		credentials{secrets: secrets, now: r.now()},
 	} {

@@ -11,6 +11,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/controller/tokenserver"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/registrar"
@@ -19,6 +20,7 @@ import (
 // registration makes the client on the token server and keeps it as wanted.
 type registration struct {
 	memory       *memory
+	losses       *tokenserver.Losses
 	addFinalizer func(context.Context, *v1alpha1.ConnectedApp) (added bool, err error)
 	now          time.Time
 	resync       time.Duration
@@ -71,6 +73,10 @@ func (p registration) find(ctx context.Context, s *scope) error {
 		p.reportDrift(s)
 		return status.StalledError(v1alpha1.ReasonDriftDetected,
 			"client %s is gone from the token server, and driftPolicy Report leaves it so", lost)
+	}
+	if err := p.losses.Judge(ctx, s.server.Name, s.connection, lost); err != nil {
+		s.drift = nil
+		return err
 	}
 	s.app.Status.ClientID, s.app.Status.Revision, s.app.Status.Secrets = "", "", nil
 	s.stored, s.replaced, s.repaired = nil, true, true

@@ -60,7 +60,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
 		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfRecovered))).
+		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfServer))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cmp.Or(r.Concurrency, defaultConcurrency),
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
@@ -119,15 +119,6 @@ func (r *Reconciler) appsOfServer(ctx context.Context, o client.Object) []reconc
 
 func (r *Reconciler) appsInNamespace(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.apps(ctx, client.InNamespace(o.GetName()))
-}
-
-// appsOfRecovered also deletes the clients whose objects did not wait for the
-// server.
-func (r *Reconciler) appsOfRecovered(ctx context.Context, o client.Object) []reconcile.Request {
-	if err := r.drain(ctx, o.GetName()); err != nil {
-		log.FromContext(ctx).Error(err, "deleting remembered clients", "tokenServer", o.GetName())
-	}
-	return r.appsOfServer(ctx, o)
 }
 
 func (r *Reconciler) apps(ctx context.Context, options ...client.ListOption) []reconcile.Request {
