@@ -108,6 +108,7 @@ func (r *Reconciler) settle(ctx context.Context, server *v1alpha1.TokenServer, f
 		return object.WriteError("the ConfigMap "+identity.ConfigMapName(server.Name), err)
 	}
 	r.memory.compared(server.Name, found.total)
+	r.memory.heals(server.Name, record.AcceptedLosses > 0 && record.AcceptedLosses != before.AcceptedLosses)
 	r.Losses.accept(server.Name, record.AcceptedLosses, lost)
 	return nil
 }

@@ -23,6 +23,8 @@ type known struct {
 	failures int
 	// total is the number of apps on the server when it was last found in order.
 	total int
+	// healing tells whether lost clients that a person accepted become fewer.
+	healing bool
 	// connection is the last one that was handed over, also after it was
 	// withdrawn.
 	connection *inventory.Connection
@@ -76,6 +78,19 @@ func (m *memory) compared(name string, total int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.of(name).total = total
+}
+
+// heals notes whether accepted losses become fewer.
+func (m *memory) heals(name string, healing bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(name).healing = healing
+}
+
+func (m *memory) isHealing(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(name).healing
 }
 
 // connected notes the connection that is handed over.

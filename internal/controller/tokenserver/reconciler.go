@@ -29,8 +29,10 @@ const (
 	defaultProbeInterval = time.Minute
 	// probeJitter spreads the probes of several servers.
 	probeJitter = 0.2
-	// callsFailPause is the pause while probes succeed and calls for apps do not.
-	callsFailPause = 10 * time.Second
+	// soon is the pause while a probe finds the server well and the apps are not:
+	// calls for them fail, or lost clients are being registered anew. What was
+	// accepted of losses is to end with them, not to cover the next.
+	soon = 10 * time.Second
 )
 
 // Reconciler probes TokenServers. The exported fields are its dependencies.
@@ -161,8 +163,8 @@ func (r *Reconciler) pause(ctx context.Context, name string, problem error) time
 	interval := cmp.Or(r.ProbeInterval, defaultProbeInterval)
 	if problem == nil {
 		r.memory.succeeded(name)
-		if r.trouble(name) != nil {
-			interval = min(interval, callsFailPause)
+		if r.trouble(name) != nil || r.memory.isHealing(name) {
+			interval = min(interval, soon)
 		}
 		return wait.Jitter(interval, probeJitter)
 	}
