@@ -19,6 +19,10 @@ import (
 // are being deleted when the spec does not say.
 const defaultDeletionTimeout = 10 * time.Minute
 
+// grace lets apps go first whose time is over with the TokenServer's: how long
+// they wait is written in it.
+const grace = 15 * time.Second
+
 // usage is who still needs a TokenServer that is being deleted.
 type usage struct {
 	// named is the number of ConnectedApps that name it, also in vain.
@@ -55,7 +59,7 @@ func (u usage) until(server *v1alpha1.TokenServer) time.Time {
 	if u.last.After(from) {
 		from = u.last
 	}
-	return from.Add(deletionTimeout(server))
+	return from.Add(deletionTimeout(server) + grace)
 }
 
 // delete lets the object go when no ConnectedApp uses it. Apps that are to stay

@@ -72,7 +72,6 @@ func TestAServerReplacedWhileItsObjectWasGoneHasToBeAccepted(t *testing.T) {
 			server := w.tokenServer()
 			w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			app := w.connectedApp()
-			clientID := app.Status.ClientID
 
 			w.remove(server)
 			w.replacedBy("second")
@@ -85,8 +84,7 @@ func TestAServerReplacedWhileItsObjectWasGoneHasToBeAccepted(t *testing.T) {
 				w.replacedBy("second")
 			}
 			replaced := w.ready(again, metav1.ConditionFalse, v1alpha1.ReasonServerReplaced)
-			w.appReady(app)
-			require.Equal(t, clientID, app.Status.ClientID)
+			w.unchanged([]*v1alpha1.ConnectedApp{app})
 			w.accept(again, answerTo(t, replaced.Message))
 			w.ready(again, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
@@ -140,7 +138,7 @@ func TestAnObjectMadeAnewWhileItsServerIsAwayKnowsTheServer(t *testing.T) {
 	require.Equal(t, known.OrganizationID, again.Status.OrganizationID)
 	require.Equal(t, known.InstallationID, again.Status.InstallationID)
 	w.probed(2)
-	w.appReady(app)
+	w.unchanged([]*v1alpha1.ConnectedApp{app})
 	w.mend()
 	w.ready(again, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.appReady(app)
