@@ -138,11 +138,15 @@ const (
 	// ReasonOrganizationNotFound: spec.organizationID is unknown to the server.
 	ReasonOrganizationNotFound = "OrganizationNotFound"
 	// ReasonServerReplaced: the issuer, organization or installation is another
-	// than the one that apps are registered on. The annotation
-	// connectedapps.dev/accept-server lets the manager go on.
+	// than the one that apps are registered on, or many of their clients are gone
+	// at once. The annotation connectedapps.dev/accept-server, with the value that
+	// the message shows, lets the manager go on.
 	ReasonServerReplaced = "ServerReplaced"
 	// ReasonInUse: ConnectedApps still use the TokenServer that is being deleted.
 	ReasonInUse = "InUse"
+	// ReasonCredentialsInvalid: the credentials in the Secret cannot be any, such
+	// as those with a line end; the message says what is wrong.
+	ReasonCredentialsInvalid = "CredentialsInvalid"
 )
 
 // Reasons of an AccessToken.

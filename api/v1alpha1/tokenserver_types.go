@@ -318,6 +318,11 @@ type TokenServerStatus struct {
 	// +kubebuilder:validation:items:MaxLength=128
 	Extensions []string `json:"extensions,omitempty"`
 
+	// RememberedClients is the number of clients of ConnectedApps that are gone
+	// which are still to be deleted on the server.
+	// +optional
+	RememberedClients int32 `json:"rememberedClients,omitempty"`
+
 	// Conditions: Ready, Reconciling, Stalled.
 	// +optional
 	// +listType=map

@@ -44,6 +44,9 @@ type Options struct {
 	PageSize int
 	// Breaker guards the server; nil means one with defaults.
 	Breaker *Breaker
+	// OnOpen is called when calls have failed so often that the breaker opens; it
+	// must not block. Nil: nobody is told.
+	OnOpen func()
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -69,7 +72,11 @@ type Inventory struct {
 	calls    chan struct{}
 	now      func() time.Time
 	pageSize int
+	*contents
+}
 
+// contents are what is known of the server, whichever way it is reached.
+type contents struct {
 	mu sync.Mutex
 	// clock counts reads and writes, so that before and after do not depend on
 	// the resolution of a time.
@@ -98,14 +105,21 @@ func New(api API, options Options) *Inventory {
 		calls:    make(chan struct{}, cmp.Or(options.Calls, 16)),
 		now:      options.Now,
 		pageSize: cmp.Or(options.PageSize, 200),
-		apps:     map[string]seenApp{},
-		written:  map[string]uint64{},
-		doubtful: map[string]uint64{},
+		contents: &contents{apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{}},
 	}
 	if i.now == nil {
 		i.now = time.Now
 	}
 	return i
+}
+
+// Through is an inventory of the same server that is reached another way: what
+// is known of its apps stays known, and both go on sharing it. The server must be
+// the same one, not only another at the same address.
+func (i *Inventory) Through(api API, options Options) *Inventory {
+	other := New(api, options)
+	other.contents = i.contents
+	return other
 }
 
 // App returns the state of an app that was true at most maxAge ago; 0 reads it

@@ -16,6 +16,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/plan"
 )
 
@@ -48,9 +49,17 @@ func (r *Reconciler) withSecret(ctx context.Context, p *pass, action plan.Action
 	return nil
 }
 
+// client is what the app has on its token server, and what proves it.
+func (r *Reconciler) client(app *v1alpha1.ConnectedApp) tombstone.Client {
+	return tombstone.Client{
+		TokenServer: app.TokenServerName(), ExternalID: externalID(r.ClusterID, app), ClientID: app.Status.ClientID,
+		ClientName: plan.Desired(app, nil).Name, UniqueName: temporaryName(r.ClusterID, app),
+	}
+}
+
 // remember makes a tombstone, so that the object can go before its client.
 func (r *Reconciler) remember(ctx context.Context, p *pass) error {
-	if err := r.entomb(ctx, p.app); err != nil {
+	if err := r.Tombstones.Remember(ctx, p.app.UID, r.client(p.app)); err != nil {
 		return err
 	}
 	r.event(p.app, corev1.EventTypeWarning, eventClientRemembered, actionDelete,
@@ -76,6 +85,7 @@ func (d *registered) note(app *v1alpha1.ConnectedApp) {
 	known := &v1alpha1.ConnectedApp{}
 	known.Namespace, known.Name, known.UID = app.Namespace, app.Name, app.UID
 	known.Spec.TokenServerRef, known.Spec.DeletionPolicy = app.Spec.TokenServerRef, app.Spec.DeletionPolicy
+	known.Spec.ClientName = app.Spec.ClientName
 	known.Status.ClientID = app.Status.ClientID
 	known.Status.Issuer = app.Status.Issuer
 	d.mu.Lock()
@@ -111,7 +121,7 @@ func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedNam
 		return ctrl.Result{}, nil
 	}
 	if app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
-		if err := r.entomb(ctx, app); err != nil {
+		if err := r.Tombstones.Remember(ctx, app.UID, r.client(app)); err != nil {
 			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
 		}
 	}

@@ -201,8 +201,27 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 	if err := r.findClient(ctx, p, live, hadFinalizer); err != nil {
 		return err
 	}
+	if id != "" && live.Client == nil && !live.OwnedElsewhere {
+		if err := r.judgeLoss(ctx, p, id); err != nil {
+			return err
+		}
+	}
 	p.in.Live = live
 	return nil
+}
+
+// judgeLoss asks whether a client that is gone may be registered anew: not when
+// so many are that the server may be another.
+func (r *Reconciler) judgeLoss(ctx context.Context, p *pass, clientID string) error {
+	if !p.app.DeletionTimestamp.IsZero() || p.app.Suspended() || p.app.Spec.DriftPolicy == v1alpha1.DriftReport {
+		return nil
+	}
+	err := r.Losses.Judge(ctx, p.in.Server.Name, p.connection, clientID)
+	if e, ok := errors.AsType[*status.Error](err); ok {
+		p.in.Server.Lost = holdOf(v1alpha1.ConditionRegistered, e)
+		return nil
+	}
+	return err
 }
 
 // readClient reads one client: it is the app's when it bears its mark.

@@ -21,6 +21,8 @@ import (
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/controller/tokenserver"
+	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
 )
@@ -32,7 +34,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;delete
 
 // Reconciler keeps ConnectedApps as their specs say.
 type Reconciler struct {
@@ -47,8 +48,10 @@ type Reconciler struct {
 	// ClusterID tells this cluster's clients from those of others on the same
 	// token server: the UID of the namespace kube-system.
 	ClusterID string
-	// Namespace is the manager's own.
-	Namespace string
+	// Losses decides whether a client that is gone is registered anew.
+	Losses *tokenserver.Losses
+	// Tombstones remembers the clients of objects that did not wait for them.
+	Tombstones *tombstone.Store
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
 	// Concurrency is the number of apps worked on at a time; 0 means 16.
