@@ -108,7 +108,7 @@ func (p *ControlPlane) StartManager(t testing.TB, options ...ManagerOption) (sto
 // run starts the controllers and waits for their cache. The channel tells how
 // they ended.
 func (p *ControlPlane) run(ctx context.Context, options []ManagerOption) (<-chan error, error) {
-	o := managerOptions{controllers: controller.Options{
+	o := managerOptions{newClient: controller.NewClient, controllers: controller.Options{
 		Namespace: SystemNamespace, ResyncInterval: 10 * time.Minute, ProbeInterval: 500 * time.Millisecond, MinimumTokenLifetime: time.Second,
 	}}
 	for _, option := range options {

@@ -55,8 +55,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	toApps := handler.EnqueueRequestsFromMapFunc
 	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
 		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&corev1.Secret{}).
-		Watches(&corev1.Secret{}, toApps(r.appsReadingSecret), builder.WithPredicates(predicate.NewPredicateFuncs(isReferenced))).
+		Owns(&corev1.Secret{}, builder.OnlyMetadata).
+		WatchesMetadata(&corev1.Secret{}, toApps(r.appsReadingSecret), builder.WithPredicates(predicate.NewPredicateFuncs(isReferenced))).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
 		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
