@@ -31,13 +31,6 @@ import (
 	"connectedapps.dev/operator/internal/inventory"
 )
 
-// What the manager needs beside its controllers: to be the leader, and to ask
-// who may read its metrics.
-//
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=connectedapps-system,verbs=get;create;update;patch
-// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
-// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
-
 // Options tune the controllers.
 type Options struct {
 	// Namespace is the manager's own: credentials and certificates of
@@ -133,7 +126,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	return registerMetrics(mgr.GetClient())
+	return registerMetrics(mgr.GetClient(), mgr.Elected())
 }
 
 // clusterID is what tells this cluster from others that share a token server: it
