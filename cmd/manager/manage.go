@@ -34,10 +34,14 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	}
 	// The API server's own fairness protects it; a limit here would only delay.
 	config.QPS = -1
+	watched := &watched{own: o.Namespace, wanted: o.Namespaces}
+	if err := watched.look(ctx, config, scheme); err != nil {
+		return err
+	}
 	timeout := shutdownTimeout
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controller.CacheOptions(),
+		Cache:                         controller.CacheOptions(watched.namespaces()...),
 		NewClient:                     controller.NewClient,
 		Metrics:                       metricsOptions(o),
 		HealthProbeBindAddress:        o.HealthProbeBindAddress,
@@ -52,6 +56,9 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	}
 	if err := addChecks(mgr); err != nil {
 		return err
+	}
+	if err := mgr.Add(watched); err != nil {
+		return fmt.Errorf("adding the look at namespaces: %w", err)
 	}
 	err = mgr.Add(&bootstrap.Runnable{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace, Secrets: o.BootstrapSecrets, TLS: o.ManageTLS,
