@@ -19,15 +19,6 @@ import (
 	"connectedapps.dev/operator/internal/inventory"
 )
 
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps/status,verbs=patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;delete
-
 // Reconciler keeps ConnectedApps as their specs say.
 type Reconciler struct {
 	// Client reads from the cache and writes.
