@@ -18,7 +18,7 @@ import (
 )
 
 // lookInterval is how often namespaces are looked at that could not be watched.
-const lookInterval = 30 * time.Second
+const lookInterval = 10 * time.Second
 
 // watched are the namespaces of --namespaces. One in which the manager has no
 // rights, because it or its Role is not there yet or no longer, is left out: the

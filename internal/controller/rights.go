@@ -27,11 +27,13 @@ package controller
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=create;patch
 //
-// In its own namespace, beside these: to be the leader, to remember clients
+// In its own namespace, beside these: to be the leader and say so, in an Event
+// of the older kind, to remember clients
 // whose objects are gone, and to renew certificates. The names of these are
 // known, so that to change is allowed for them alone.
 //
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=connectedapps-system,verbs=get;create;update
+// +kubebuilder:rbac:groups="",resources=events,namespace=connectedapps-system,verbs=create
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=tokenserver-ca,namespace=connectedapps-system,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update
