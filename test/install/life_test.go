@@ -183,6 +183,10 @@ func (l *life) live() {
 		return len(list.Items)
 	}
 	require.Equal(l, 1, tombstones())
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(l.server), l.server))
+		c.False(status.IsReady(l.server), "the server is found to be away")
+	})
 	l.away.Store(false)
 	eventually(l.T, func(c *require.Assertions) { c.Zero(tombstones(), "the client is deleted when the server is back") })
 	l.ready(l.server)
