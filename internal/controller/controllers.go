@@ -36,6 +36,8 @@ type Options struct {
 	// Namespace is the manager's own: credentials and certificates of
 	// TokenServers are in it.
 	Namespace string
+	// Namespaces are those that are in the cache; empty: all.
+	Namespaces []string
 	// ResyncInterval is how often each client on a token server is compared with
 	// its spec.
 	ResyncInterval time.Duration
@@ -118,7 +120,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		&connectedapp.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
 			Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
-			ClusterID: string(cluster), Namespace: o.Namespace, ResyncInterval: o.ResyncInterval,
+			ClusterID: string(cluster), Namespace: o.Namespace, Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 		},
 		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime},
 	} {

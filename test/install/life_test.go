@@ -141,6 +141,15 @@ func publicKey(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
+// goAway makes the token server go away, and ends when the manager has noticed.
+func (l *life) goAway() {
+	l.away.Store(true)
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(l.server), l.server))
+		c.False(status.IsReady(l.server), "the server is found to be away")
+	})
+}
+
 // live goes through it.
 func (l *life) live() {
 	app := l.app()
@@ -175,7 +184,7 @@ func (l *life) live() {
 		app.Spec.PublicKeys = []v1alpha1.PublicKey{{ConfigMapRef: &v1alpha1.ConfigMapKeyReference{Name: "keys", Key: "a.pem"}}}
 	})
 	l.ready(other)
-	l.away.Store(true)
+	l.goAway()
 	l.delete(other)
 	tombstones := func() int {
 		list := &corev1.ConfigMapList{}
@@ -183,10 +192,6 @@ func (l *life) live() {
 		return len(list.Items)
 	}
 	require.Equal(l, 1, tombstones())
-	eventually(l.T, func(c *require.Assertions) {
-		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(l.server), l.server))
-		c.False(status.IsReady(l.server), "the server is found to be away")
-	})
 	l.away.Store(false)
 	eventually(l.T, func(c *require.Assertions) { c.Zero(tombstones(), "the client is deleted when the server is back") })
 	l.ready(l.server)

@@ -228,7 +228,7 @@ func replaced(t *testing.T, text string, replace map[string]string) string {
 // listed without its Role, a fourth is not listed.
 func TestWithAListOfNamespaces(t *testing.T) {
 	install(t)
-	t.Cleanup(func() { install(t) }) // for the tests after this one
+	defer install(t) // for the tests after this one
 	kubectl(t, "", "delete", "clusterrole,clusterrolebinding", "connectedapps-manager-tenant-role", "connectedapps-manager-tenant-rolebinding", "--ignore-not-found")
 	for _, name := range []string{"listed", "listed-too", "late", "elsewhere"} {
 		kubectl(t, "", "create", "namespace", name)

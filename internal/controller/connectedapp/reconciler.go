@@ -34,6 +34,8 @@ type Reconciler struct {
 	ClusterID string
 	// Namespace is the manager's own.
 	Namespace string
+	// Namespaces are those that are served; empty: all.
+	Namespaces []string
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
 	// Concurrency is the number of apps worked on at a time; 0 means 16.

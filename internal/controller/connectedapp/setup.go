@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,7 +60,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, toApps(r.appsReadingSecret), builder.WithPredicates(predicate.NewPredicateFuncs(isReferenced))).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
-		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(r.isServed))).
 		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfRecovered))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cmp.Or(r.Concurrency, defaultConcurrency),
@@ -99,6 +100,11 @@ func configMapNames(app *v1alpha1.ConnectedApp) []string {
 		}
 	}
 	return names
+}
+
+// isServed tells whether a namespace is one whose apps are in the cache.
+func (r *Reconciler) isServed(o client.Object) bool {
+	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, o.GetName())
 }
 
 func isReferenced(o client.Object) bool {
