@@ -165,14 +165,23 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	theirs := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "theirs" }))
 	ours := w.ready(w.app())
 	own, revision := ours.Status.ClientID, w.registered(theirs).Revision
-	w.update(ours, func() { ours.Spec.Suspend, ours.Spec.ClientName = new(true), "hijacked" })
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.NoError(w.read(ours))
-		c.Equal(ours.Generation, ours.Status.ObservedGeneration)
-		ours.Status.ClientID = theirs.Status.ClientID
-		c.NoError(plane.Client.Status().Update(t.Context(), ours))
-	})
-	w.update(ours, func() { ours.Spec.Suspend = nil })
+	suspend := func() {
+		w.update(ours, func() { ours.Spec.Suspend, ours.Spec.ClientName = new(true), "hijacked" })
+		testenv.Eventually(t, func(c *require.Assertions) {
+			c.NoError(w.read(ours))
+			c.Equal(ours.Generation, ours.Status.ObservedGeneration)
+		})
+	}
+	hijack := func() {
+		testenv.Eventually(t, func(c *require.Assertions) {
+			c.NoError(w.read(ours))
+			ours.Status.ClientID = theirs.Status.ClientID
+			c.NoError(plane.Client.Status().Update(t.Context(), ours))
+		})
+		w.update(ours, func() { ours.Spec.Suspend = nil })
+	}
+	suspend()
+	hijack()
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NoError(w.read(ours))
 		c.Equal(own, ours.Status.ClientID, "the one that bears its mark is found")
@@ -180,17 +189,18 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	})
 	require.Equal(t, revision, w.registered(theirs).Revision)
 
-	w.tamper(ours, func(a *storage.App) { a.ExternalID = "somebody's" })
-	w.update(ours, func() { ours.Spec.ClientName = "again" })
+	suspend()
+	_, err := w.instance.Store.DeleteApp(t.Context(), own, time.Now())
+	require.NoError(t, err)
+	hijack()
 	w.condition(ours, v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
-	require.Equal(t, "client "+own+" on the token server was registered for another object than this one; it was left as it is",
+	require.Equal(t, "client "+theirs.Status.ClientID+" on the token server was registered for another object than this one; it was left as it is",
 		testenv.Condition(ours.Status.Conditions, v1alpha1.ConditionReady).Message)
 	require.Equal(t, revision, w.registered(theirs).Revision)
 
 	require.NoError(t, plane.Client.Delete(t.Context(), ours))
 	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(ours))) })
-	require.Len(t, w.clients(), 2, "it is left as it is")
-	require.Equal(t, "hijacked", w.registered(ours).Name)
+	require.Len(t, w.clients(), 1)
 	require.Equal(t, revision, w.registered(theirs).Revision)
 }
 
