@@ -47,6 +47,9 @@ type Options struct {
 	// MinimumTokenLifetime is the shortest life of a token that goes into a
 	// Secret.
 	MinimumTokenLifetime time.Duration
+	// Bundled says what keeps the bundled token server from working, empty for a
+	// TokenServer that is not the bundled one; nil: nothing is known.
+	Bundled func(*v1alpha1.TokenServer) string
 }
 
 // NewScheme knows the built-in kinds and ours.
@@ -87,7 +90,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	connections := &inventory.Connections{}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&tokenserver.Reconciler{Namespace: o.Namespace, Connections: connections, ProbeInterval: o.ProbeInterval},
+		&tokenserver.Reconciler{Namespace: o.Namespace, Connections: connections, ProbeInterval: o.ProbeInterval, Bundled: o.Bundled},
 		&connectedapp.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
 			Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),

@@ -42,6 +42,9 @@ type Reconciler struct {
 	ProbeInterval time.Duration
 	// ProbeTimeout bounds each request of a probe; 0 means 10 s.
 	ProbeTimeout time.Duration
+	// Bundled says what keeps the bundled token server from working; empty for
+	// others. nil: nothing is known.
+	Bundled func(*v1alpha1.TokenServer) string
 
 	trouble trouble
 }
@@ -80,7 +83,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
-	return r.finish(ctx, original, server, problem)
+	return r.finish(ctx, original, server, r.explain(server, problem))
+}
+
+// explain adds to a finding what is known of its cause: a bundled server that
+// cannot start says nothing itself.
+func (r *Reconciler) explain(server *v1alpha1.TokenServer, problem error) error {
+	known, ok := errors.AsType[*status.Error](problem)
+	if !ok || r.Bundled == nil {
+		return problem
+	}
+	cause := r.Bundled(server)
+	if cause == "" {
+		return problem
+	}
+	explained := *known
+	explained.Message += "; " + cause
+	return &explained
 }
 
 // finish writes the status when it changed and schedules the next probe.
