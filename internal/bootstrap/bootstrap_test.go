@@ -3,7 +3,6 @@
 package bootstrap_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +139,80 @@ func TestCertificatesAreRenewedAtTwoThirdsOfTheirLife(t *testing.T) {
 	require.NotContains(t, bundle(t, r).Data["ca.crt"], authority, "what has expired is dropped")
 }
 
+func TestANewAuthorityIsPublishedADayBeforeItSigns(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	first := bundle(t, r).Data["ca.crt"]
+	now = now.Add(61 * day) // the server's certificate is due
+	require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+	before := leaf(t, secret(t, r, bootstrap.TLSSecret))
+	require.NoError(t, r.Ensure(t.Context()))
+	both := bundle(t, r).Data["ca.crt"]
+	require.NotEqual(t, first, both)
+	require.Contains(t, both, first, "whoever has the new bundle trusts the old certificate")
+	require.True(t, before.Equal(leaf(t, secret(t, r, bootstrap.TLSSecret))), "whoever has the old bundle trusts the server")
+	require.Equal(t, both, string(secret(t, r, bootstrap.TLSSecret).Data["ca.crt"]))
+
+	now = now.Add(day)
+	require.NoError(t, r.Ensure(t.Context()))
+	require.False(t, before.Equal(leaf(t, secret(t, r, bootstrap.TLSSecret))), "now it signs")
+	require.Equal(t, both, bundle(t, r).Data["ca.crt"])
+}
+
+// Somebody who deletes the authority again and again must not fill the bundle up.
+func TestTheBundleStaysSmallAndTrustsTheServer(t *testing.T) {
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	for range 20 {
+		require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+		require.NoError(t, r.Ensure(t.Context()))
+	}
+	published := []byte(bundle(t, r).Data["ca.crt"])
+	require.LessOrEqual(t, strings.Count(string(published), "BEGIN CERTIFICATE"), 10)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(published))
+	_, err := leaf(t, secret(t, r, bootstrap.TLSSecret)).Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost"})
+	require.NoError(t, err)
+}
+
+func TestAClockThatWasWrongIsSurvived(t *testing.T) {
+	real := time.Now()
+	for name, wrong := range map[string]time.Time{"ahead": real.AddDate(12, 0, 0), "behind": real.AddDate(-12, 0, 0)} {
+		t.Run(name, func(t *testing.T) {
+			now := wrong
+			r := runnable(t, &now)
+			require.NoError(t, r.Ensure(t.Context()))
+			now = real
+			require.NoError(t, r.Ensure(t.Context()))
+			roots := x509.NewCertPool()
+			require.True(t, roots.AppendCertsFromPEM([]byte(bundle(t, r).Data["ca.crt"])))
+			_, err := leaf(t, secret(t, r, bootstrap.TLSSecret)).Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost"})
+			require.NoError(t, err)
+			before := bundle(t, r).ResourceVersion
+			require.NoError(t, r.Ensure(t.Context()))
+			require.Equal(t, before, bundle(t, r).ResourceVersion)
+		})
+	}
+}
+
+// An earlier release kept the bundle in the ConfigMap alone.
+func TestAnUpgradeKeepsTheBundle(t *testing.T) {
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+	require.NoError(t, r.Ensure(t.Context()))
+	before := bundle(t, r).Data["ca.crt"]
+	require.Equal(t, 2, strings.Count(before, "BEGIN CERTIFICATE"))
+	edit(t, secret(t, r, bootstrap.CASecret), func(s *corev1.Secret) { delete(s.Data, "ca.crt") })
+	require.NoError(t, r.Ensure(t.Context()))
+	require.Equal(t, before, bundle(t, r).Data["ca.crt"])
+	require.Equal(t, before, string(secret(t, r, bootstrap.CASecret).Data["ca.crt"]))
+}
+
 func TestWhatSomebodyDamagedIsMadeGood(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, r *bootstrap.Runnable){
 		"the bundle is deleted": func(t *testing.T, r *bootstrap.Runnable) {
@@ -222,18 +296,4 @@ func edit[T client.Object](t *testing.T, o T, change func(T)) {
 	t.Helper()
 	change(o)
 	require.NoError(t, plane.Client.Update(t.Context(), o))
-}
-
-func TestItStopsWhenAsked(t *testing.T) {
-	now := time.Now()
-	r := runnable(t, &now)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- r.Start(ctx) }()
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(t.Context(), client.ObjectKey{Namespace: r.Namespace, Name: bootstrap.TLSSecret}, &corev1.Secret{}))
-	})
-	cancel()
-	require.NoError(t, <-done)
-	require.True(t, r.NeedLeaderElection())
 }

@@ -4,6 +4,7 @@ package bootstrap
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -119,6 +120,10 @@ func (r *Runnable) recordFirst(ctx context.Context, made *corev1.Secret) error {
 // missingKey puts back the key that this process has seen, or tells that it is
 // lost. A Secret of somebody else is theirs to put back.
 func (r *Runnable) missingKey(ctx context.Context, live *corev1.Secret, record *corev1.ConfigMap) error {
+	// Another manager may have made both since the Secret was read.
+	if now, err := r.secret(ctx, KeysSecret); err != nil || len(presentIDs(now)) > 0 {
+		return cmp.Or(err, errOvertaken)
+	}
 	held := &corev1.Secret{Data: r.held}
 	if !overlap(presentIDs(held), recordedIDs(record)) || live != nil && !ours(live, keyEncryption) {
 		return r.lost(live, record)

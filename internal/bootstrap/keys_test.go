@@ -3,6 +3,7 @@
 package bootstrap_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"connectedapps.dev/operator/internal/bootstrap"
 )
@@ -233,4 +235,23 @@ func TestWithoutBootstrapSecretsNoKeyIsLookedAt(t *testing.T) {
 	for _, o := range []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}} {
 		require.True(t, apierrors.IsNotFound(plane.Client.Get(t.Context(), client.ObjectKey{Namespace: r.Namespace, Name: bootstrap.KeysSecret}, o)))
 	}
+}
+
+// A manager that stood still between looking and making must not put its key
+// where another's was recorded meanwhile.
+func TestAKeyThatCameTooLateIsTakenBack(t *testing.T) {
+	now := time.Now()
+	other := runnable(t, &now)
+	slow := restarted(other)
+	slow.Client = interceptor.NewClient(plane.Client, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if _, ok := o.(*corev1.Secret); ok && o.GetName() == bootstrap.KeysSecret {
+				require.NoError(t, other.Ensure(ctx))
+				require.NoError(t, c.Delete(ctx, secret(t, other, bootstrap.KeysSecret)))
+			}
+			return c.Create(ctx, o, options...)
+		},
+	})
+	require.ErrorContains(t, slow.Ensure(t.Context()), "Secret tokenserver-keys is gone")
+	noKey(t, slow)
 }
