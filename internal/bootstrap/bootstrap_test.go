@@ -83,7 +83,6 @@ func TestEverythingIsMadeOnceAndNeverChanged(t *testing.T) {
 	require.Equal(t, before, versions())
 }
 
-
 func TestTheCertificateServesEveryNameAndIsTrusted(t *testing.T) {
 	now := time.Now()
 	r := runnable(t, &now)

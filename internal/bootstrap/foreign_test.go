@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/internal/bootstrap"
 )
@@ -77,6 +78,18 @@ func TestTheCertificateIsSignedByTheAuthorityThatSomebodyBrought(t *testing.T) {
 	_, err := leaf(t, secret(t, r, bootstrap.TLSSecret)).Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost"})
 	require.NoError(t, err)
 	require.Contains(t, bundle(t, r).Data["ca.crt"], own, "servers may have the former certificate in memory")
+}
+
+// As kubectl replace does, with a manifest that has no label.
+func TestACertificateThatReplacesOursWithoutItsLabelIsTheirs(t *testing.T) {
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	s := secret(t, r, bootstrap.TLSSecret)
+	s.Labels, s.Data = nil, certificate(t, false, now.Add(time.Hour))
+	require.NoError(t, plane.Client.Update(t.Context(), s, client.FieldOwner("kubectl-replace")))
+	require.NoError(t, r.Ensure(t.Context()))
+	require.Equal(t, s.ResourceVersion, secret(t, r, bootstrap.TLSSecret).ResourceVersion)
 }
 
 func TestWhatSomebodyBroughtAndCannotBeUsedIsTold(t *testing.T) {

@@ -159,7 +159,7 @@ func (r *Runnable) lost(live *corev1.Secret, record *corev1.ConfigMap) error {
 	}
 	return problemf(eventKeyLost, record, "%s, and the token server's database can be read with encryption key %s alone (recorded in ConfigMap %s); "+
 		"a server that runs stops working when it restarts. The manager makes no other key in its place: restore the Secret from your backup. "+
-		"Without a backup, start anew: scale the token server to 0, delete its PersistentVolumeClaim, then the ConfigMap %s, and install again. "+
+		"Without a backup, start anew: delete the token server's Deployment, delete its PersistentVolumeClaim, then the ConfigMap %s, and install again. "+
 		"That loses all clients with their secrets, refresh tokens, sessions, consents and signing keys; ConnectedApps are registered again",
 		what, recorded(record), KeysConfigMap, KeysConfigMap)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,10 +40,12 @@ const (
 	defaultInterval = time.Hour
 	// passTimeout ends a pass whose API server does not answer.
 	passTimeout = time.Minute
-	// shortestPause and longestPause are between two passes that wrote or failed:
-	// a fight over an object must not become a load.
+	// shortestPause is between two passes, and after the first that failed.
 	shortestPause = time.Second
-	longestPause  = time.Minute
+	// repairs that can be made one after the other, and the time until there is
+	// one more: a fight over an object must not become a load.
+	repairs    = 20
+	nextRepair = 30 * time.Second
 )
 
 // Runnable makes, mends and renews the objects while it is the leader.
@@ -96,23 +99,21 @@ func (r *Runnable) NeedLeaderElection() bool { return true }
 // servers elsewhere.
 func (r *Runnable) Start(ctx context.Context) error {
 	changed := r.watch(ctx)
-	var pause time.Duration
-	var busy time.Time
+	limit := rate.NewLimiter(rate.Every(nextRepair), repairs)
+	retry := shortestPause
 	for {
 		next := cmp.Or(r.Interval, defaultInterval)
 		before := r.writes
-		err := r.pass(ctx)
-		switch {
-		case err != nil || r.writes != before:
-			pause = min(max(2*pause, shortestPause), longestPause)
-			busy = time.Now()
-			if err != nil {
-				next = min(pause, next)
-			}
-		case time.Since(busy) > 2*longestPause:
-			pause = 0
+		if err := r.pass(ctx); err != nil {
+			next = min(retry, next)
+			retry = min(2*retry, defaultInterval)
+		} else {
+			retry = shortestPause
 		}
-		if !sleep(ctx, pause, nil) || !sleep(ctx, wait.Jitter(next, 0.1)-pause, changed) {
+		if r.writes != before && limit.Wait(ctx) != nil {
+			return nil
+		}
+		if !sleep(ctx, shortestPause, nil) || !sleep(ctx, wait.Jitter(next, 0.1), changed) {
 			return nil
 		}
 	}

@@ -94,7 +94,7 @@ func TestWhatIsDeletedOrEditedComesBackByTheWatchAlone(t *testing.T) {
 	for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
 		before := secret(t, r, name)
 		require.NoError(t, plane.Client.Delete(t.Context(), before.DeepCopy()))
-		testenv.EventuallyWithin(t, 2*time.Minute, func(c *require.Assertions) {
+		testenv.Eventually(t, func(c *require.Assertions) {
 			after := &corev1.Secret{}
 			c.NoError(plane.Client.Get(t.Context(), key(name), after))
 			c.NotEqual(before.UID, after.UID)
@@ -107,7 +107,7 @@ func TestWhatIsDeletedOrEditedComesBackByTheWatchAlone(t *testing.T) {
 		before := &corev1.ConfigMap{}
 		require.NoError(t, plane.Client.Get(t.Context(), key(name), before))
 		require.NoError(t, plane.Client.Delete(t.Context(), before.DeepCopy()))
-		testenv.EventuallyWithin(t, 2*time.Minute, func(c *require.Assertions) {
+		testenv.Eventually(t, func(c *require.Assertions) {
 			after := &corev1.ConfigMap{}
 			c.NoError(plane.Client.Get(t.Context(), key(name), after))
 			c.NotEqual(before.UID, after.UID)
@@ -115,7 +115,7 @@ func TestWhatIsDeletedOrEditedComesBackByTheWatchAlone(t *testing.T) {
 		})
 	}
 	edit(t, secret(t, r, bootstrap.TLSSecret), func(s *corev1.Secret) { s.Data[corev1.TLSCertKey] = []byte("garbage") })
-	testenv.EventuallyWithin(t, 2*time.Minute, func(c *require.Assertions) {
+	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NotEqual("garbage", string(secret(t, r, bootstrap.TLSSecret).Data[corev1.TLSCertKey]))
 	})
 }
