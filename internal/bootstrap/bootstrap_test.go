@@ -178,13 +178,13 @@ func TestTheBundleStaysSmallAndTrustsTheServer(t *testing.T) {
 }
 
 func TestAClockThatWasWrongIsSurvived(t *testing.T) {
-	real := time.Now()
-	for name, wrong := range map[string]time.Time{"ahead": real.AddDate(12, 0, 0), "behind": real.AddDate(-12, 0, 0)} {
+	right := time.Now()
+	for name, wrong := range map[string]time.Time{"ahead": right.AddDate(12, 0, 0), "behind": right.AddDate(-12, 0, 0)} {
 		t.Run(name, func(t *testing.T) {
 			now := wrong
 			r := runnable(t, &now)
 			require.NoError(t, r.Ensure(t.Context()))
-			now = real
+			now = right
 			require.NoError(t, r.Ensure(t.Context()))
 			roots := x509.NewCertPool()
 			require.True(t, roots.AppendCertsFromPEM([]byte(bundle(t, r).Data["ca.crt"])))

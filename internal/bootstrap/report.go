@@ -130,7 +130,7 @@ func (r *Runnable) tellWrite(ctx context.Context, o client.Object, reason string
 	logger := log.FromContext(ctx).WithValues("kind", kindOf(o), "name", o.GetName())
 	if reason == eventRenewed {
 		logger.Info("renewed")
-		r.event(o, corev1.EventTypeNormal, reason, "the certificate was renewed")
+		r.event(o, corev1.EventTypeNormal, reason, "a certificate was renewed in time")
 		return
 	}
 	by := lastChangedBy(o)

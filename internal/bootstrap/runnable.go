@@ -110,10 +110,11 @@ func (r *Runnable) Start(ctx context.Context) error {
 		} else {
 			retry = shortestPause
 		}
-		if r.writes != before && limit.Wait(ctx) != nil {
-			return nil
+		pause := shortestPause
+		if r.writes != before {
+			pause = max(pause, limit.Reserve().Delay())
 		}
-		if !sleep(ctx, shortestPause, nil) || !sleep(ctx, wait.Jitter(next, 0.1), changed) {
+		if !sleep(ctx, pause, nil) || !sleep(ctx, wait.Jitter(next, 0.1), changed) {
 			return nil
 		}
 	}

@@ -191,5 +191,5 @@ func TestEventsNameWhoMadeARepairNecessary(t *testing.T) {
 
 	now = now.Add(61 * 24 * time.Hour)
 	require.NoError(t, r.Ensure(t.Context()))
-	told(t, s, "Renewed", "the certificate was renewed")
+	told(t, s, "Renewed", "a certificate was renewed in time")
 }
