@@ -8,6 +8,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -60,14 +61,13 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	if err := mgr.Add(watched); err != nil {
 		return fmt.Errorf("adding the look at namespaces: %w", err)
 	}
-	err = mgr.Add(&bootstrap.Runnable{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace, Secrets: o.BootstrapSecrets, TLS: o.ManageTLS,
-	})
+	bundled, err := addBootstrap(mgr, o)
 	if err != nil {
 		return fmt.Errorf("adding the bootstrap: %w", err)
 	}
 	err = controller.Register(ctx, mgr, controller.Options{
 		Namespace: o.Namespace, Namespaces: watched.namespaces(), ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
+		Bundled: bundled.TroubleOf,
 	})
 	if err != nil {
 		return err
@@ -76,6 +76,22 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		return fmt.Errorf("running the controllers: %w", err)
 	}
 	return nil
+}
+
+// addBootstrap makes what the bundled token server needs. Its client has no
+// cache: the manager's holds Secrets with our label alone.
+func addBootstrap(mgr ctrl.Manager, o *manageroptions.Options) (*bootstrap.Runnable, error) {
+	direct, err := client.NewWithWatch(mgr.GetConfig(), client.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &bootstrap.Runnable{
+		Client: direct, Namespace: o.Namespace, Secrets: o.BootstrapSecrets, TLS: o.ManageTLS,
+		Recorder: mgr.GetEventRecorder("connectedapps-bootstrap"),
+	}
+	return r, mgr.Add(r)
 }
 
 func metricsOptions(o *manageroptions.Options) metricsserver.Options {

@@ -3,7 +3,6 @@
 package bootstrap_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,12 +10,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/internal/bootstrap"
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
 func runnable(t *testing.T, now *time.Time) *bootstrap.Runnable {
 	t.Helper()
 	return &bootstrap.Runnable{
-		Client: plane.Client, Live: plane.Client, Namespace: plane.Namespace(t, nil), Secrets: true, TLS: true,
+		Client: plane.Client, Namespace: plane.Namespace(t, nil), Secrets: true, TLS: true,
 		Now: func() time.Time { return *now },
 	}
 }
@@ -73,7 +72,7 @@ func TestEverythingIsMadeOnceAndNeverChanged(t *testing.T) {
 	require.Len(t, key, 32)
 
 	versions := func() []string {
-		list := []string{bundle(t, r).ResourceVersion}
+		list := []string{bundle(t, r).ResourceVersion, record(t, r).ResourceVersion}
 		for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
 			list = append(list, secret(t, r, name).ResourceVersion)
 		}
@@ -82,20 +81,6 @@ func TestEverythingIsMadeOnceAndNeverChanged(t *testing.T) {
 	before := versions()
 	require.NoError(t, r.Ensure(t.Context()))
 	require.Equal(t, before, versions())
-}
-
-func TestCredentialsThatSomebodyBroughtStay(t *testing.T) {
-	now := time.Now()
-	r := runnable(t, &now)
-	for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.TLSSecret} {
-		plane.Create(t, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: name}, Data: map[string][]byte{"client-id": []byte("theirs")},
-		})
-	}
-	require.NoError(t, r.Ensure(t.Context()))
-	for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.TLSSecret} {
-		require.Equal(t, map[string][]byte{"client-id": []byte("theirs")}, secret(t, r, name).Data)
-	}
 }
 
 func TestTheCertificateServesEveryNameAndIsTrusted(t *testing.T) {
@@ -153,6 +138,80 @@ func TestCertificatesAreRenewedAtTwoThirdsOfTheirLife(t *testing.T) {
 	require.NotContains(t, bundle(t, r).Data["ca.crt"], authority, "what has expired is dropped")
 }
 
+func TestANewAuthorityIsPublishedADayBeforeItSigns(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	first := bundle(t, r).Data["ca.crt"]
+	now = now.Add(61 * day) // the server's certificate is due
+	require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+	before := leaf(t, secret(t, r, bootstrap.TLSSecret))
+	require.NoError(t, r.Ensure(t.Context()))
+	both := bundle(t, r).Data["ca.crt"]
+	require.NotEqual(t, first, both)
+	require.Contains(t, both, first, "whoever has the new bundle trusts the old certificate")
+	require.True(t, before.Equal(leaf(t, secret(t, r, bootstrap.TLSSecret))), "whoever has the old bundle trusts the server")
+	require.Equal(t, both, string(secret(t, r, bootstrap.TLSSecret).Data["ca.crt"]))
+
+	now = now.Add(day)
+	require.NoError(t, r.Ensure(t.Context()))
+	require.False(t, before.Equal(leaf(t, secret(t, r, bootstrap.TLSSecret))), "now it signs")
+	require.Equal(t, both, bundle(t, r).Data["ca.crt"])
+}
+
+// Somebody who deletes the authority again and again must not fill the bundle up.
+func TestTheBundleStaysSmallAndTrustsTheServer(t *testing.T) {
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	for range 20 {
+		require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+		require.NoError(t, r.Ensure(t.Context()))
+	}
+	published := []byte(bundle(t, r).Data["ca.crt"])
+	require.LessOrEqual(t, strings.Count(string(published), "BEGIN CERTIFICATE"), 10)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(published))
+	_, err := leaf(t, secret(t, r, bootstrap.TLSSecret)).Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost"})
+	require.NoError(t, err)
+}
+
+func TestAClockThatWasWrongIsSurvived(t *testing.T) {
+	right := time.Now()
+	for name, wrong := range map[string]time.Time{"ahead": right.AddDate(12, 0, 0), "behind": right.AddDate(-12, 0, 0)} {
+		t.Run(name, func(t *testing.T) {
+			now := wrong
+			r := runnable(t, &now)
+			require.NoError(t, r.Ensure(t.Context()))
+			now = right
+			require.NoError(t, r.Ensure(t.Context()))
+			roots := x509.NewCertPool()
+			require.True(t, roots.AppendCertsFromPEM([]byte(bundle(t, r).Data["ca.crt"])))
+			_, err := leaf(t, secret(t, r, bootstrap.TLSSecret)).Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost"})
+			require.NoError(t, err)
+			before := bundle(t, r).ResourceVersion
+			require.NoError(t, r.Ensure(t.Context()))
+			require.Equal(t, before, bundle(t, r).ResourceVersion)
+		})
+	}
+}
+
+// An earlier release kept the bundle in the ConfigMap alone.
+func TestAnUpgradeKeepsTheBundle(t *testing.T) {
+	now := time.Now()
+	r := runnable(t, &now)
+	require.NoError(t, r.Ensure(t.Context()))
+	require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+	require.NoError(t, r.Ensure(t.Context()))
+	before := bundle(t, r).Data["ca.crt"]
+	require.Equal(t, 2, strings.Count(before, "BEGIN CERTIFICATE"))
+	edit(t, secret(t, r, bootstrap.CASecret), func(s *corev1.Secret) { delete(s.Data, "ca.crt") })
+	require.NoError(t, r.Ensure(t.Context()))
+	require.Equal(t, before, bundle(t, r).Data["ca.crt"])
+	require.Equal(t, before, string(secret(t, r, bootstrap.CASecret).Data["ca.crt"]))
+}
+
 func TestWhatSomebodyDamagedIsMadeGood(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, r *bootstrap.Runnable){
 		"the bundle is deleted": func(t *testing.T, r *bootstrap.Runnable) {
@@ -163,6 +222,41 @@ func TestWhatSomebodyDamagedIsMadeGood(t *testing.T) {
 		},
 		"the bundle is emptied": func(t *testing.T, r *bootstrap.Runnable) {
 			edit(t, bundle(t, r), func(c *corev1.ConfigMap) { c.Data = nil })
+		},
+		"another authority is slipped into the bundle": func(t *testing.T, r *bootstrap.Runnable) {
+			other := runnable(t, new(time.Now()))
+			require.NoError(t, other.Ensure(t.Context()))
+			edit(t, bundle(t, r), func(c *corev1.ConfigMap) { c.Data["ca.crt"] += bundle(t, other).Data["ca.crt"] })
+		},
+		"the bundle is immutable and wrong": func(t *testing.T, r *bootstrap.Runnable) {
+			edit(t, bundle(t, r), func(c *corev1.ConfigMap) { c.Data["ca.crt"], c.Immutable = "garbage", new(true) })
+		},
+		"the certificate is immutable and wrong": func(t *testing.T, r *bootstrap.Runnable) {
+			edit(t, secret(t, r, bootstrap.TLSSecret), func(s *corev1.Secret) {
+				s.Data[corev1.TLSCertKey], s.Immutable = []byte("garbage"), new(true)
+			})
+		},
+		"the authority is deleted": func(t *testing.T, r *bootstrap.Runnable) {
+			require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+		},
+		"the authority and the bundle are deleted": func(t *testing.T, r *bootstrap.Runnable) {
+			require.NoError(t, plane.Client.Delete(t.Context(), secret(t, r, bootstrap.CASecret)))
+			require.NoError(t, plane.Client.Delete(t.Context(), bundle(t, r)))
+		},
+		"the certificate is another authority's": func(t *testing.T, r *bootstrap.Runnable) {
+			other := runnable(t, new(time.Now()))
+			require.NoError(t, other.Ensure(t.Context()))
+			theirs := secret(t, other, bootstrap.TLSSecret)
+			edit(t, secret(t, r, bootstrap.TLSSecret), func(s *corev1.Secret) { s.Data = theirs.Data })
+		},
+		"the authority is another": func(t *testing.T, r *bootstrap.Runnable) {
+			other := runnable(t, new(time.Now()))
+			require.NoError(t, other.Ensure(t.Context()))
+			theirs := secret(t, other, bootstrap.CASecret)
+			edit(t, secret(t, r, bootstrap.CASecret), func(s *corev1.Secret) { s.Data = theirs.Data })
+		},
+		"the labels are stripped and the certificate is garbage": func(t *testing.T, r *bootstrap.Runnable) {
+			edit(t, secret(t, r, bootstrap.TLSSecret), func(s *corev1.Secret) { s.Labels, s.Data[corev1.TLSCertKey] = nil, []byte("garbage") })
 		},
 		"the certificate is garbage":  damageSecret(bootstrap.TLSSecret, corev1.TLSCertKey),
 		"the key is garbage":          damageSecret(bootstrap.TLSSecret, corev1.TLSPrivateKeyKey),
@@ -184,6 +278,8 @@ func TestWhatSomebodyDamagedIsMadeGood(t *testing.T) {
 			_, err = leaf(t, s).Verify(x509.VerifyOptions{Roots: roots, DNSName: "localhost"})
 			require.NoError(t, err)
 			require.Equal(t, bundle(t, r).Data["ca.crt"], string(s.Data["ca.crt"]))
+			require.Equal(t, bundle(t, r).Data["ca.crt"], string(secret(t, r, bootstrap.CASecret).Data["ca.crt"]), "nothing else is trusted")
+			require.Equal(t, "connectedapps-manager", s.Labels["app.kubernetes.io/managed-by"])
 		})
 	}
 }
@@ -199,30 +295,4 @@ func edit[T client.Object](t *testing.T, o T, change func(T)) {
 	t.Helper()
 	change(o)
 	require.NoError(t, plane.Client.Update(t.Context(), o))
-}
-
-func TestAnAuthorityOfSomebodyElseThatCannotSignIsTold(t *testing.T) {
-	now := time.Now()
-	r := runnable(t, &now)
-	plane.Create(t, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: bootstrap.CASecret}, Data: map[string][]byte{"tls.key": []byte("theirs")},
-	})
-	err := r.Ensure(t.Context())
-	require.ErrorContains(t, err, "somebody else made it")
-	require.NotContains(t, err.Error(), "theirs")
-	secret(t, r, bootstrap.AdminSecret) // the rest was made all the same
-}
-
-func TestItStopsWhenAsked(t *testing.T) {
-	now := time.Now()
-	r := runnable(t, &now)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- r.Start(ctx) }()
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(t.Context(), client.ObjectKey{Namespace: r.Namespace, Name: bootstrap.TLSSecret}, &corev1.Secret{}))
-	})
-	cancel()
-	require.NoError(t, <-done)
-	require.True(t, r.NeedLeaderElection())
 }

@@ -139,7 +139,7 @@ func parseKey(block *pem.Block) (*ecdsa.PrivateKey, error) {
 }
 
 func (p *keyPair) certificatePEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.certificate.Raw})
+	return encodeCertificates([]*x509.Certificate{p.certificate})
 }
 
 func (p *keyPair) keyPEM() []byte {
@@ -170,8 +170,34 @@ func (p *keyPair) serves(n names) bool {
 	return true
 }
 
-func (p *keyPair) signedBy(authority *keyPair) bool {
-	return p.certificate.CheckSignatureFrom(authority.certificate) == nil
+// validAt tells whether the certificate may be used at a time. One of the future
+// was made before the clock was set back.
+func (p *keyPair) validAt(now time.Time) bool {
+	return !now.Before(p.certificate.NotBefore) && !now.After(p.certificate.NotAfter)
+}
+
+func (p *keyPair) signedBy(authority *x509.Certificate) bool {
+	return p.certificate.CheckSignatureFrom(authority) == nil
+}
+
+// parseCertificates reads the certificates of a bundle and leaves out whatever
+// else is in it.
+func parseCertificates(bundle []byte) []*x509.Certificate {
+	var list []*x509.Certificate
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		if certificate, err := parseCertificate(block); err == nil {
+			list = append(list, certificate)
+		}
+	}
+	return list
+}
+
+func encodeCertificates(list []*x509.Certificate) []byte {
+	var bundle []byte
+	for _, certificate := range list {
+		bundle = append(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})...)
+	}
+	return bundle
 }
 
 func minTime(a, b time.Time) time.Time {

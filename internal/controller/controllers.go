@@ -48,6 +48,9 @@ type Options struct {
 	// MinimumTokenLifetime is the shortest life of a token that goes into a
 	// Secret.
 	MinimumTokenLifetime time.Duration
+	// Bundled says what keeps the bundled token server from working, empty for a
+	// TokenServer that is not the bundled one; nil: nothing is known.
+	Bundled func(*v1alpha1.TokenServer) string
 }
 
 // NewScheme knows the built-in kinds and ours.
@@ -125,7 +128,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
-			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones, ProbeInterval: o.ProbeInterval,
+			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones, ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},
 		&tombstone.Reconciler{Store: tombstones, Connections: connections},
 		&connectedapp.Reconciler{

@@ -10,7 +10,7 @@ package controller
 // In the whole cluster: TokenServers, the labels of namespaces, which access
 // rules select by, and who may read metrics.
 //
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers,verbs=list;watch;patch
+// +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
@@ -28,12 +28,11 @@ package controller
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=create;patch
 //
 // In its own namespace, beside these: to be the leader and say so, in an Event
-// of the older kind, to remember clients
-// whose objects are gone, and to renew certificates. The names of these are
-// known, so that to change is allowed for them alone.
+// of the older kind; to remember clients whose objects are gone, and who the
+// token servers are; and to make what the bundled token server needs. The names
+// of these are known, so that to change is allowed for them alone.
 //
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=connectedapps-system,verbs=get;create;update
 // +kubebuilder:rbac:groups="",resources=events,namespace=connectedapps-system,verbs=create
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;delete
-// +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=tokenserver-ca,namespace=connectedapps-system,verbs=update
-// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update
+// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;update;delete
+// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-admin;tokenserver-keys;tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update

@@ -34,8 +34,6 @@ const (
 	maxName = 253
 )
 
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=get;create;update;delete
-
 // Records keeps one Record for each TokenServer, by its name.
 type Records struct {
 	// Client writes.

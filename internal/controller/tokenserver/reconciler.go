@@ -61,6 +61,9 @@ type Reconciler struct {
 	ProbeTimeout time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Bundled says what keeps the bundled token server from working; empty for
+	// others. nil: nothing is known.
+	Bundled func(*v1alpha1.TokenServer) string
 
 	memory memory
 	wake   chan event.GenericEvent
@@ -104,6 +107,7 @@ func (r *Reconciler) reconcile(ctx context.Context, server *v1alpha1.TokenServer
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
+	problem = r.explain(server, problem)
 	if status.IsRace(problem) {
 		return ctrl.Result{}, problem
 	}
@@ -111,6 +115,22 @@ func (r *Reconciler) reconcile(ctx context.Context, server *v1alpha1.TokenServer
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: r.pause(ctx, server.Name, problem)}, nil
+}
+
+// explain adds to a finding what is known of its cause: a bundled server that
+// cannot start says nothing itself.
+func (r *Reconciler) explain(server *v1alpha1.TokenServer, problem error) error {
+	known, ok := errors.AsType[*status.Error](problem)
+	if !ok || r.Bundled == nil {
+		return problem
+	}
+	cause := r.Bundled(server)
+	if cause == "" {
+		return problem
+	}
+	explained := *known
+	explained.Message += "; " + cause
+	return &explained
 }
 
 // readyMessage is what Ready says of a server that is well.

@@ -40,8 +40,6 @@ const namePrefix = "tombstone-"
 // indexTokenServer finds tombstones by their TokenServer.
 const indexTokenServer = "tokenServer"
 
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=get;list;watch;create;delete
-
 // Store keeps the tombstones. It is safe for use by several goroutines.
 type Store struct {
 	client     client.Client
