@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"connectedapps.dev/operator/internal/testenv/controlplane"
 )
 
 var (
@@ -43,12 +45,13 @@ func run(m *testing.M) int {
 		}
 		kubectlPath = found
 	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
-	if _, err := environment.Start(); err != nil {
-		fmt.Fprintf(os.Stderr, "starting the control plane of %s: %v\n", assets, err)
+	environment := &envtest.Environment{}
+	stop, err := controlplane.Start(environment)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer func() { _ = environment.Stop() }()
+	defer func() { _ = stop() }()
 	dir, err := os.MkdirTemp("", "install-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
