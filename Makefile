@@ -98,7 +98,8 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint; design rules are in .golangci.yaml.
 test: verify unit ## Verify, then run all tests with the race detector.
 
 .PHONY: unit
-unit: $(ASSETS) $(KUBECTL) browser-tools $(BIN)/clients/node_modules/.package-lock.json ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it.
+unit: ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it, and what is built first.
+	@needs=$$(hack/needs.sh $(TEST)); [[ -z $$needs ]] || $(MAKE) $$needs
 	@hack/test.sh $(TEST)
 
 .PHONY: verify
@@ -130,6 +131,17 @@ presubmit: test vulncheck ## Everything a change must pass.
 .PHONY: screenshots
 screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
 	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
+
+# What tests need beside themselves: hack/needs.sh says which.
+
+.PHONY: control-plane-programs
+control-plane-programs: $(ASSETS)
+
+.PHONY: kubectl
+kubectl: $(KUBECTL)
+
+.PHONY: client-tools
+client-tools: $(BIN)/clients/node_modules/.package-lock.json
 
 .PHONY: browser-tools
 browser-tools: $(BIN)/browser/node_modules/.package-lock.json

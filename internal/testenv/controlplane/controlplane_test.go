@@ -32,7 +32,7 @@ func start(t *testing.T) (running addresses, stop func() error) {
 	environment := &envtest.Environment{ControlPlaneStartTimeout: time.Minute}
 	stop, err := controlplane.Start(environment)
 	require.NoError(t, err)
-	return addresses{Etcd: environment.ControlPlane.Etcd.URL.Host, APIServer: environment.ControlPlane.APIServer.SecureServing.HostPort()}, stop
+	return addresses{Etcd: environment.ControlPlane.Etcd.URL.Host, APIServer: environment.ControlPlane.APIServer.HostPort()}, stop
 }
 
 // TestProcessWithAControlPlane is the test process whose control plane must not
