@@ -60,12 +60,8 @@ help: ## Show this help.
 ##@ See it work
 
 .PHONY: demo
-demo: build $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run everything and show it step by step; KEEP=1 leaves it running.
+demo: build $(BIN)/cluster $(BIN)/portal $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run everything and show it step by step; KEEP=1 leaves it running until Ctrl-C.
 	@hack/demo.sh
-
-.PHONY: demo-stop
-demo-stop: ## Stop the demo that KEEP=1 left running.
-	@hack/demo.sh stop
 
 .PHONY: control-plane
 control-plane: $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run an empty Kubernetes control plane until Ctrl-C.
@@ -211,6 +207,10 @@ $(K8S)/kube-controller-manager $(K8S)/kubectl: $(K8S)/%: $(CONTROL_PLANE_MODULE)
 
 $(BIN)/cluster: $(wildcard hack/cluster/*.go)
 	@$(BUILD) "the cluster command" . -o $@ ./hack/cluster
+	@touch $@
+
+$(BIN)/portal: $(wildcard hack/demo/portal/*)
+	@$(BUILD) "the demo's portal" . -o $@ ./hack/demo/portal
 	@touch $@
 
 # Packages of npm that tests use, at the versions of their lock files.
