@@ -318,8 +318,19 @@ Logs are in $link. Ctrl-C ends everything and removes it.
 USE
   trap 'exit 0' INT
   while sleep 1; do
-    check_processes
+    tell_ended
     ((SECONDS % 5)) || follow_secrets
+  done
+}
+
+# tell_ended says once that a program is no more. The others stay: somebody may
+# run another in its place.
+tell_ended() {
+  local name
+  for name in "${!pids[@]}"; do
+    kill -0 "${pids[$name]}" 2>/dev/null && continue
+    echo "$name ended; its log is $link/$name.log"
+    unset "pids[$name]"
   done
 }
 
