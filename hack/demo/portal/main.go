@@ -68,7 +68,7 @@ func run(ctx context.Context, credentials, address string) error {
 func newPortal(ctx context.Context, credentials, address string) (*portal, error) {
 	values := map[string]string{}
 	for _, key := range []string{"client-id", "client-secret", "issuer-url", "scopes"} {
-		value, err := os.ReadFile(filepath.Join(credentials, key)) //nolint:gosec // the folder is the user's own choice
+		value, err := os.ReadFile(filepath.Join(credentials, key))
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +95,7 @@ func newPortal(ctx context.Context, credentials, address string) (*portal, error
 // system.
 func httpClient(authority string) (*http.Client, error) {
 	client := &http.Client{Timeout: 10 * time.Second}
-	data, err := os.ReadFile(authority) //nolint:gosec // the folder is the user's own choice
+	data, err := os.ReadFile(authority)
 	if os.IsNotExist(err) {
 		return client, nil
 	}

@@ -18,7 +18,8 @@ import (
 const (
 	signInPath   = "/sign-in"
 	callbackPath = "/callback"
-	// attemptCookie binds a sign-in to the browser that began it.
+	// attemptCookie binds a sign-in to the browser that began it. It is not Secure:
+	// the portal speaks plain http on loopback.
 	attemptCookie = "portal-sign-in"
 )
 
@@ -68,7 +69,7 @@ type attempt struct{ state, nonce, verifier string }
 
 func (p *portal) signIn(w http.ResponseWriter, r *http.Request) {
 	a := attempt{state: rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // plain http on loopback has no Secure cookies
+	http.SetCookie(w, &http.Cookie{
 		Name: attemptCookie, Value: strings.Join([]string{a.state, a.nonce, a.verifier}, "."), Path: callbackPath,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
@@ -76,7 +77,7 @@ func (p *portal) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *portal) callback(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: attemptCookie, Path: callbackPath, MaxAge: -1}) //nolint:gosec // as above
+	http.SetCookie(w, &http.Cookie{Name: attemptCookie, Path: callbackPath, MaxAge: -1})
 	who, scopes, err := p.finish(r)
 	if err != nil {
 		show(w, http.StatusBadRequest, page{Error: err.Error()})

@@ -104,7 +104,7 @@ func (p *plane) watch() (err error) {
 		return errors.Join(err, p.lifeline.Close())
 	}
 	defer func() { _ = end.Close() }()
-	p.watcher = exec.CommandContext(context.Background(), "sh", "-c", watchScript, "sh", p.folder) //nolint:gosec // the script is ours
+	p.watcher = exec.CommandContext(context.Background(), "sh", "-c", watchScript, "sh", p.folder)
 	p.watcher.Stdin = end
 	p.watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.watcher.Start(); err != nil {
