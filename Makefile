@@ -60,12 +60,8 @@ help: ## Show this help.
 ##@ See it work
 
 .PHONY: demo
-demo: build $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run everything and show it step by step; KEEP=1 leaves it running.
+demo: build $(BIN)/cluster $(BIN)/portal $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run everything and show it step by step; KEEP=1 leaves it running until Ctrl-C.
 	@hack/demo.sh
-
-.PHONY: demo-stop
-demo-stop: ## Stop the demo that KEEP=1 left running.
-	@hack/demo.sh stop
 
 .PHONY: control-plane
 control-plane: $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Run an empty Kubernetes control plane until Ctrl-C.
@@ -98,7 +94,8 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint; design rules are in .golangci.yaml.
 test: verify unit ## Verify, then run all tests with the race detector.
 
 .PHONY: unit
-unit: $(ASSETS) $(KUBECTL) browser-tools $(BIN)/clients/node_modules/.package-lock.json ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it.
+unit: ## Run all tests with the race detector; TEST='./internal/plan -run X' narrows it, and what is built first.
+	@needs=$$(hack/needs.sh $(TEST)); [[ -z $$needs ]] || $(MAKE) $$needs
 	@hack/test.sh $(TEST)
 
 .PHONY: verify
@@ -130,6 +127,17 @@ presubmit: test vulncheck ## Everything a change must pass.
 .PHONY: screenshots
 screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
 	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
+
+# What tests need beside themselves: hack/needs.sh says which.
+
+.PHONY: control-plane-programs
+control-plane-programs: $(ASSETS)
+
+.PHONY: kubectl
+kubectl: $(KUBECTL)
+
+.PHONY: client-tools
+client-tools: $(BIN)/clients/node_modules/.package-lock.json
 
 .PHONY: browser-tools
 browser-tools: $(BIN)/browser/node_modules/.package-lock.json
@@ -199,6 +207,10 @@ $(K8S)/kube-controller-manager $(K8S)/kubectl: $(K8S)/%: $(CONTROL_PLANE_MODULE)
 
 $(BIN)/cluster: $(wildcard hack/cluster/*.go)
 	@$(BUILD) "the cluster command" . -o $@ ./hack/cluster
+	@touch $@
+
+$(BIN)/portal: $(wildcard hack/demo/portal/*)
+	@$(BUILD) "the demo's portal" . -o $@ ./hack/demo/portal
 	@touch $@
 
 # Packages of npm that tests use, at the versions of their lock files.

@@ -5,12 +5,13 @@
 # on free loopback ports. "make demo" builds what this needs and runs it.
 #
 #   hack/demo.sh         run; exit 0 only if every step held
-#   KEEP=1 hack/demo.sh  run and leave everything running
-#   hack/demo.sh stop    end what KEEP=1 left running
+#   KEEP=1 hack/demo.sh  the same, and leave everything running until Ctrl-C
+#
+# Nothing is left behind, however this ends.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-kept=$root/bin/demo
+link=$root/bin/demo # leads to the folder of the demo that runs
 
 : "${KUBEBUILDER_ASSETS:?run this with make demo}" "${KUBE_CONTROLLER_MANAGER:?run this with make demo}"
 : "${KUBECTL:?run this with make demo}"
@@ -32,10 +33,11 @@ main() {
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   hack/need.sh curl openssl
-  [[ -z ${KEEP:-} ]] || stop_kept
   umask 077
   work=$(mktemp -d "${TMPDIR:-/tmp}/connectedapps-demo.XXXXXX")
-  [[ -z ${KEEP:-} ]] || ln -sfn "$work" "$kept"
+  mkdir -p "${link%/*}"
+  ln -sfn "$work" "$link"
+  watch "$link"
   export KUBECONFIG=$work/kubeconfig
 
   control_plane
@@ -48,6 +50,7 @@ main() {
   refresher
   token_by_curl
   profile
+  sign_in
   secret_rotates
   file_rotates
   edit_reaches_server
@@ -55,6 +58,7 @@ main() {
   vendor_examples
   app_goes
   end_of_steps
+  [[ -z ${KEEP:-} ]] || keep
 }
 
 # finish runs at the end, however it comes about.
@@ -66,10 +70,8 @@ finish() {
     mark "$red" ✘ "${reason:-a command failed with exit code $code}"
     show_logs
   fi
-  [[ -z ${KEEP:-} ]] || ((code != 0)) || exit 0
   end_all
-  rm -rf "$work"
-  [[ -z ${KEEP:-} ]] || rm -f "$kept"
+  tidy
   exit "$code"
 }
 
@@ -82,32 +84,4 @@ show_logs() {
   done
 }
 
-# stop_kept ends the processes of an earlier demo, if they are still its own.
-stop_kept() {
-  local folder name pid
-  [[ -L $kept ]] || return 0
-  folder=$(readlink "$kept")
-  if [[ -f $folder/processes ]]; then
-    while read -r name pid; do
-      if ps -o args= -p "$pid" | grep -qF "$folder"; then
-        kill "$pid"
-        echo "stopped $name"
-      fi
-    done < <(tac "$folder/processes")
-  fi
-  # The control plane removes its own folder.
-  for _ in {1..50}; do
-    [[ -d $folder/cluster ]] || break
-    sleep 0.1
-  done
-  rm -rf "$folder" "$kept"
-}
-
-case ${1:-run} in
-run) main ;;
-stop) stop_kept ;;
-*)
-  sed -n 's/^#   //p' "$0" >&2
-  exit 2
-  ;;
-esac
+main

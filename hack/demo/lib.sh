@@ -70,21 +70,32 @@ eventually() {
 declare -A pids=()
 started=()
 
-# Whatever happens to this shell, the kernel ends what it started. A demo that
-# is to stay gets a session of its own instead, apart from the terminal.
+# Whatever happens to this shell, the kernel ends what it started.
 guard=()
-if [[ -n ${KEEP:-} ]]; then
-  ! command -v setsid >/dev/null || guard=(setsid)
-else
-  ! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM --)
-fi
+! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM --)
+
+# watch removes the demo's folder once this shell has ended, however it does:
+# then the other end of the pipe closes, for no program of the demo inherits it.
+watch() { # LINK
+  local session=()
+  ! command -v setsid >/dev/null || session=(setsid)
+  : >"$work/processes"
+  exec {lifeline}> >(exec "${session[@]}" "$root/hack/demo/watch.sh" "$work" "$1" >/dev/null 2>&1 3>&-)
+  watcher=$!
+}
+
+# tidy waits until the folder is gone.
+tidy() {
+  exec {lifeline}>&-
+  wait "$watcher" 2>/dev/null || true
+}
 
 # start NAME COMMAND... runs a program until the demo ends, its output in
 # NAME.log.
 start() {
   local name=$1
   shift
-  "${guard[@]}" "$@" >"$work/$name.log" 2>&1 </dev/null 3>&- &
+  "${guard[@]}" "$@" >"$work/$name.log" 2>&1 </dev/null 3>&- {lifeline}>&- &
   pids[$name]=$!
   started+=("$name")
   echo "$name ${pids[$name]}" >>"$work/processes"

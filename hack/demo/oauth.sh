@@ -15,11 +15,11 @@ secret() {
 }
 
 # mount NAMESPACE NAME DIR writes the files that a Pod would find, for the owner
-# alone to read.
+# alone to read. Nobody sees half a file.
 mount() {
   local key value
   while read -r key value; do
-    (umask 077 && base64 -d <<<"$value" >"$3/$key")
+    (umask 077 && base64 -d <<<"$value" >"$3/.new" && mv "$3/.new" "$3/$key")
   done < <(kubectl get secret -n "$1" "$2" -o 'go-template={{range $key, $value := .data}}{{$key}} {{$value}}{{"\n"}}{{end}}')
 }
 
@@ -41,3 +41,35 @@ status_of() { get "$@" | tail -n 1; }
 
 # short VALUE is enough of a token to tell it from the next.
 short() { sha256sum <<<"$1" | cut -c -8; }
+
+### A browser without scripts
+
+# browse URL [CURL OPTIONS] opens a page and follows where it leads, with the
+# cookies of before. The page is in $work/page, its address in $location.
+browse() {
+  local target=$1
+  shift
+  location=$(api -L --max-redirs 10 -b "$work/cookies" -c "$work/cookies" -H "Origin: $url" \
+    -o "$work/page" -w '%{url_effective}' "$@" "$target")
+}
+
+# hidden NAME is a hidden field of the page.
+hidden() {
+  sed -n 's/.*<input type="hidden" name="'"$1"'" value="\([^"]*\)">.*/\1/p' "$work/page" | head -n 1 |
+    sed 's/&amp;/\&/g; s/&#43;/+/g; s/&#34;/"/g'
+}
+
+# submit PATH [CURL OPTIONS] sends the page's form, its hidden fields included.
+submit() {
+  local path=$1
+  shift
+  browse "$url$path" --data-urlencode "continue=$(hidden continue)" --data-urlencode "form_token=$(hidden form_token)" "$@"
+}
+
+# heading is that of the page.
+heading() { sed -n 's/.*<h1[^>]*>\(.*\)<\/h1>.*/\1/p' "$work/page" | head -n 1 | sed 's/<[^>]*>//g'; }
+
+# expect_heading TEXT fails unless the page has it.
+expect_heading() {
+  [[ $(heading) == "$1" ]] || fail "${location%%\?*} shows \"$(heading)\", not \"$1\""
+}

@@ -44,10 +44,35 @@ tokenserver() {
   mount "$system" tokenserver-keys "$files/keys"
   mount "$system" tokenserver-tls "$files/tls"
   cp "$files/tls/ca.crt" "$work/ca.crt"
-  start_server tokenserver $token_lifetime
+  people
+  config=$work/people.yaml start_server tokenserver $token_lifetime
   url=$server_url
   ok "ready at $url, SQLite, tokens of $token_lifetime"
 }
+
+# people adds two users to the configuration of config/tokenserver: Pat is you,
+# and Sam signs in before you do. Their passwords are of this run alone; Pat's is
+# shown, and neither is written anywhere.
+people() {
+  local organization name first
+  organization=$(sed -n 's/^  organizationID: *//p' config/tokenserver/config.yaml | head -n 1)
+  sed "/^  ownerID:/a\\  identityProviders: [{id: corp, name: Corporate directory}]" config/tokenserver/config.yaml >"$work/people.yaml"
+  for name in pat sam; do
+    first=${name^}
+    password[$name]=$(head -c 10 /dev/urandom | base32 | tr '[:upper:]' '[:lower:]' | sed 's/..../&-/g; s/-$//')
+    "$root/bin/tokenserver" user hash <<<"${password[$name]}" >"$work/files/$name.hash"
+    cat >>"$work/people.yaml" <<USER
+- id: $(</proc/sys/kernel/random/uuid)
+  organizationID: $organization
+  username: $name
+  firstName: $first
+  lastName: Demo
+  email: $name@example.com
+  passwordHashFile: $work/files/$name.hash
+USER
+  done
+}
+declare -A password=()
 
 # start_server NAME TOKEN_LIFETIME starts a token server with the configuration
 # of config/tokenserver and the addresses and files of this machine, and leaves
@@ -70,7 +95,11 @@ start_server() {
 
 apply_samples() {
   step "Manifests applied"
-  kubectl kustomize config/samples | sed "s|https://tokenserver.connectedapps-system.svc|$url|" >"$work/samples.yaml"
+  # An address, not a name: what https://localhost says of https alone
+  # (Strict-Transport-Security) holds for every port of that name.
+  portal=http://127.0.0.1:$(free_port)
+  kubectl kustomize config/samples | sed -e "s|https://tokenserver.connectedapps-system.svc|$url|" \
+    -e "s|https://portal.payments.example.com|$portal|; s|\*\.payments\.example\.com|127.0.0.1|" >"$work/samples.yaml"
   kubectl apply --server-side -f "$work/samples.yaml" >/dev/null
   kubectl wait --for=condition=Ready --timeout=60s tokenserver/default >/dev/null 2>&1 || not_ready tokenserver
   kubectl wait --for=condition=Ready --timeout=60s -n $namespace connectedapp --all >/dev/null 2>&1 || not_ready connectedapp
@@ -105,14 +134,19 @@ secret_keys() {
 # application that reads the token all the time.
 refresher() {
   step "Refresher"
-  local credentials=$work/credentials
   tokens=$work/tokens
-  mkdir "$credentials" "$tokens"
-  mount $namespace gitproxy-credentials "$credentials"
-  start refresher "$root/bin/refresher" --credentials-dir "$credentials" --output-dir "$tokens" --health-listen 127.0.0.1:0
-  eventually 15 "the first token file" test -s "$tokens/access-token"
+  start_refresher
   start reader "$root/hack/demo/reader.sh" "$tokens" "$work/reads"
   ok "writes access-token, and a reader opens it 20 times a second"
+}
+
+start_refresher() {
+  mkdir -p "$work/credentials"
+  rm -rf "$tokens"
+  mkdir "$tokens"
+  mount $namespace gitproxy-credentials "$work/credentials"
+  start refresher "$root/bin/refresher" --credentials-dir "$work/credentials" --output-dir "$tokens" --health-listen 127.0.0.1:0
+  eventually 15 "the first token file" test -s "$tokens/access-token"
 }
 
 token_by_curl() {
@@ -134,6 +168,32 @@ profile() {
   status=$(status_of "$tampered" /accounts/api/profile)
   [[ $status == 401 ]] || fail "a tampered token was answered with $status"
   ok "the token is accepted (200), and refused after tampering (401)"
+}
+
+# The sample's portal, as an application that signs people in.
+sign_in() {
+  step "Sign-in"
+  local scope scopes=()
+  mkdir "$work/portal"
+  mount $namespace portal-credentials "$work/portal"
+  start portal "$root/bin/portal" --credentials-dir "$work/portal" --url "$portal"
+  eventually 15 "the portal becoming ready" curl -fsS "$portal"
+  browse "$portal/sign-in"
+  expect_heading "Sign in"
+  submit /accounts/sign-in -d action=sign-in -d username=sam --data-urlencode password@- < <(printf %s "${password[sam]}")
+  expect_heading "Authorize Payments Portal"
+  while read -r scope; do
+    scopes+=(--data-urlencode "scope=$scope")
+  done < <(grep -o '<input type="checkbox" name="scope" value="[^"]*"' "$work/page" | sed 's/.*value="\(.*\)"/\1/')
+  submit /accounts/authorize-app -d decision=approve "${scopes[@]}"
+  expect_heading "Signed in as Sam Demo"
+  ok "Sam opened the portal, signed in, authorized it and was sent back"
+  yours
+}
+
+# yours tells how to do the same.
+yours() {
+  printf '     %s/sign-in\n     for you: user name pat, password %s\n' "$portal" "${password[pat]}"
 }
 
 secret_rotates() {
@@ -227,17 +287,59 @@ end_of_steps() {
   printf '\nResident memory at work:\n'
   cat "$work/memory"
   printf '\n%sAll %d steps held, in %ds.%s\n' "$green" "$number" "$SECONDS" "$reset"
-  [[ -n ${KEEP:-} ]] || return 0
+}
+
+# keep brings back what the last step deleted, and waits for Ctrl-C.
+keep() {
+  printf '\n'
+  step "Still running"
   kubectl apply --server-side --force-conflicts -f "$work/samples.yaml" >/dev/null
+  for kind in connectedapp accesstoken; do
+    kubectl wait --for=condition=Ready --timeout=60s -n $namespace "$kind" --all >/dev/null 2>&1 || not_ready "$kind"
+  done
+  start_refresher
+  ok "the samples are applied again, and every part runs until Ctrl-C"
   cat <<USE
 
-It is still running. Try:
+Sign in with a browser:
 
-     export KUBECONFIG=$kept/kubeconfig
+$(yours)
+     It warns of a certificate that this demo made: its authority is $link/ca.crt.
+
+Look around in another terminal:
+
+     export KUBECONFIG=$link/kubeconfig
      kubectl get tokenservers,connectedapps,accesstokens -A
      kubectl describe secret -n $namespace gitproxy-credentials
-     curl --cacert $kept/ca.crt $url/accounts/api/v2/oauth2/.well-known/openid-configuration
+     watch cat $link/tokens/expires-at
+     curl --cacert $link/ca.crt $url/accounts/api/v2/oauth2/.well-known/openid-configuration
 
-Logs are in $kept. "make demo-stop" ends it.
+Logs are in $link. Ctrl-C ends everything and removes it.
 USE
+  trap 'exit 0' INT
+  while sleep 1; do
+    tell_ended
+    ((SECONDS % 5)) || follow_secrets
+  done
+}
+
+# tell_ended says once that a program is no more. The others stay: somebody may
+# run another in its place.
+tell_ended() {
+  local name
+  for name in "${!pids[@]}"; do
+    kill -0 "${pids[$name]}" 2>/dev/null && continue
+    echo "$name ended; its log is $link/$name.log"
+    unset "pids[$name]"
+  done
+}
+
+# follow_secrets writes changed credentials into their folders, as the kubelet
+# does.
+follow_secrets() {
+  local now
+  now=$(kubectl get secret -n $namespace -o 'jsonpath={.items[*].metadata.resourceVersion}' 2>/dev/null) || return 0
+  [[ $now != "${followed:-}" ]] || return 0
+  followed=$now
+  mount $namespace gitproxy-credentials "$work/credentials" 2>/dev/null || true
 }

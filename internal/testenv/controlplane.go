@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/testenv/controlplane"
 )
 
 // SystemNamespace is the manager's namespace in tests. Start creates it.
@@ -41,6 +42,7 @@ type ControlPlane struct {
 	Scheme *kruntime.Scheme
 
 	environment *envtest.Environment
+	stop        func() error
 	shared      shared
 }
 
@@ -76,32 +78,27 @@ func Run(m *testing.M, plane **ControlPlane) int {
 	return code
 }
 
-// Start starts a control plane on free ports of the loopback interface, as the
-// binaries in $KUBEBUILDER_ASSETS or the module's bin/k8s make it.
+// Start starts a control plane on free ports of the loopback interface. It ends
+// with the test process, however that ends.
 func Start() (*ControlPlane, error) {
-	root := ModuleRoot()
-	assets, err := assetsDirectory(root)
-	if err != nil {
-		return nil, err
-	}
 	p := &ControlPlane{Scheme: NewScheme(), environment: &envtest.Environment{
-		BinaryAssetsDirectory:    assets,
-		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd", "bases")},
+		CRDDirectoryPaths:        []string{filepath.Join(ModuleRoot(), "config", "crd", "bases")},
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: time.Minute,
 		ControlPlaneStopTimeout:  time.Minute,
 	}}
-	if err := p.start(); err != nil {
-		// What did start must not outlive the test.
-		return nil, errors.Join(err, p.environment.Stop())
+	var err error
+	if p.stop, err = controlplane.Start(p.environment); err != nil {
+		return nil, err
+	}
+	if err := p.connect(); err != nil {
+		return nil, errors.Join(err, p.stop())
 	}
 	return p, nil
 }
 
-func (p *ControlPlane) start() (err error) {
-	if p.Config, err = p.environment.Start(); err != nil {
-		return fmt.Errorf("starting the control plane in %s: %w", p.environment.BinaryAssetsDirectory, err)
-	}
+func (p *ControlPlane) connect() (err error) {
+	p.Config = p.environment.Config
 	p.Config.QPS = -1 // tests wait for conditions, not for a limiter
 	if p.Client, err = client.NewWithWatch(p.Config, client.Options{Scheme: p.Scheme}); err != nil {
 		return fmt.Errorf("connecting to the control plane: %w", err)
@@ -110,7 +107,7 @@ func (p *ControlPlane) start() (err error) {
 }
 
 // Stop ends the control plane and removes its data.
-func (p *ControlPlane) Stop() error { return p.environment.Stop() }
+func (p *ControlPlane) Stop() error { return p.stop() }
 
 // NewScheme returns a scheme with the built-in kinds and ours.
 func NewScheme() *kruntime.Scheme {
@@ -127,17 +124,4 @@ func NewScheme() *kruntime.Scheme {
 func ModuleRoot() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
-}
-
-func assetsDirectory(root string) (string, error) {
-	dir := os.Getenv("KUBEBUILDER_ASSETS")
-	if dir == "" {
-		dir = filepath.Join(root, "bin", "k8s")
-	}
-	for _, name := range []string{"etcd", "kube-apiserver"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil { //nolint:gosec // the folder is the developer's own choice
-			return "", fmt.Errorf("no %s in %s: run `make control-plane` to build the control plane, or set KUBEBUILDER_ASSETS", name, dir)
-		}
-	}
-	return dir, nil
 }

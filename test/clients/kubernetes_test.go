@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/testenv/controlplane"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
@@ -55,12 +56,12 @@ func startAPIServer(t *testing.T, i *tokenservertest.Instance, audience string) 
 	file := filepath.Join(t.TempDir(), "authentication.yaml")
 	require.NoError(t, os.WriteFile(file, authentication, 0o600))
 
-	environment := &envtest.Environment{BinaryAssetsDirectory: os.Getenv("KUBEBUILDER_ASSETS")}
+	environment := &envtest.Environment{}
 	environment.ControlPlane.GetAPIServer().Configure().Set("authentication-config", file)
-	config, err := environment.Start()
+	stop, err := controlplane.Start(environment)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, environment.Stop()) })
-	return config
+	t.Cleanup(func() { require.NoError(t, stop()) })
+	return environment.Config
 }
 
 // idToken signs a person in and returns the id token of the code grant.

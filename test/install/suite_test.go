@@ -12,13 +12,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"connectedapps.dev/operator/internal/testenv/controlplane"
 )
 
 var (
@@ -58,16 +59,18 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: time.Minute}
+	environment := &envtest.Environment{}
 	if err := writeAudit(environment, dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if admin, err = environment.Start(); err != nil {
-		fmt.Fprintf(os.Stderr, "starting the control plane of %s: %v\n", assets, err)
+	stop, err := controlplane.Start(environment)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer func() { _ = environment.Stop() }()
+	defer func() { _ = stop() }()
+	admin = environment.Config
 	kubeconfig = filepath.Join(dir, "kubeconfig")
 	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, err)
