@@ -451,6 +451,17 @@ func (a *ConnectedApp) CredentialsSecretName() string {
 	return a.Name + "-credentials"
 }
 
+// CompanionSecretName is the name of the Secret that the manager makes beside an
+// ExistingSecret: it holds all that a credentials Secret does but the client
+// secret.
+func (a *ConnectedApp) CompanionSecretName() string {
+	name := a.Name + "-credentials"
+	if a.CredentialsSecretName() == name {
+		return a.Name + "-client"
+	}
+	return name
+}
+
 // ConnectedAppList is a list of ConnectedApps.
 //
 // +kubebuilder:object:root=true
