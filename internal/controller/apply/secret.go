@@ -106,7 +106,7 @@ func (s *Secrets) Apply(ctx context.Context, owner client.Object, live *corev1.S
 		}
 		made, err := s.create(ctx, owner, want)
 		return made, err == nil, err
-	case s.matches(live, want):
+	case s.Matches(live, want):
 		return live, false, nil
 	}
 	if err := s.takeOver(ctx, live); err != nil {
@@ -219,9 +219,9 @@ func (s *Secrets) reference(owner client.Object) (metav1.OwnerReference, error) 
 	}, nil
 }
 
-// matches tells whether live holds all of want and nothing that was ours and
-// is no longer wanted.
-func (s *Secrets) matches(live *corev1.Secret, want Secret) bool {
+// Matches tells whether live holds all of want and nothing that was ours and
+// is no longer wanted: Apply would write nothing.
+func (s *Secrets) Matches(live *corev1.Secret, want Secret) bool {
 	return contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
 		!s.ownsMore(live, want)
 }
@@ -260,7 +260,8 @@ func (s *Secrets) ownsMore(live *corev1.Secret, want Secret) bool {
 }
 
 func subset[V any](names []string, of map[string]V) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { _, ok := of[name]; return !ok })
+	has := in(of)
+	return !slices.ContainsFunc(names, func(name string) bool { return !has(name) })
 }
 
 // Labels are the labels of a Secret of ours: the manager's own and those the
