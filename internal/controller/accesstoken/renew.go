@@ -72,15 +72,11 @@ func (r *Reconciler) failed(ctx context.Context, p *pass, problem *status.Error,
 // cannot change is Stalled; it is repeated all the same, with backoff.
 func (p *pass) problemOf(err error) *status.Error {
 	app := p.app.Name
-	e, ok := errors.AsType[*refresher.Error](err)
-	if !ok {
-		return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "asking for a token of ConnectedApp %s was given up, trying again", app)
-	}
-	switch e.Reason {
+	switch refresher.ReasonOf(err) {
 	case refresher.ReasonCredentialsInvalid:
 		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0, "the credentials of ConnectedApp %s in Secret %s are of no use yet: %v", app, p.credentials.Name, err)
 	case refresher.ReasonRequestRefused:
-		if e.Code == oauth.CodeInvalidClient {
+		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidClient {
 			return status.WaitingError(v1alpha1.ReasonTokenRefused, 0,
 				"the token server does not take the client secret of ConnectedApp %s in Secret %s, which may have been replaced a moment ago, trying again: %v",
 				app, p.clientSecret.Name, err)
