@@ -42,7 +42,7 @@ type CredentialsReader func(ctx context.Context) (*Credentials, error)
 // empty, replaces both addresses. The error is an *Error that names every
 // problem at once.
 func ParseCredentials(data map[string][]byte, tokenURL string) (*Credentials, error) {
-	values, ambiguous := normalizeKeys(data)
+	values, problems := normalizeKeys(data)
 	c := &Credentials{
 		ClientID:     values["client-id"],
 		ClientSecret: values["client-secret"],
@@ -50,7 +50,7 @@ func ParseCredentials(data map[string][]byte, tokenURL string) (*Credentials, er
 		AuthMethod:   firstOf(values["auth-method"], oauth.AuthMethodSecretPost),
 		CABundle:     []byte(values["ca-crt"]),
 	}
-	if problems := append(ambiguous, c.problems()...); len(problems) > 0 {
+	if problems = append(problems, c.problems()...); len(problems) > 0 {
 		return nil, credentialsErrorf("credentials cannot be used: %s", strings.Join(problems, "; "))
 	}
 	return c, nil

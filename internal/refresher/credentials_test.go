@@ -56,7 +56,7 @@ func TestParseCredentialsNamesEveryProblem(t *testing.T) {
 		data map[string][]byte
 		want []string
 	}{
-		"an empty Secret":     {nil, []string{"client-id is missing", "client-secret is missing", "token-url is missing"}},
+		"an empty Secret": {nil, []string{"client-id is missing", "client-secret is missing", "token-url is missing"}},
 		"a companion alone": {
 			secretData("client-id", "id", "token-url", "https://id.example.com/"),
 			[]string{"client-secret is missing: when it is in an ExistingSecret, mount that beside its companion"},

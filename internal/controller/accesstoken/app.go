@@ -71,8 +71,8 @@ func troubleOf(app *v1alpha1.ConnectedApp) *status.Error {
 			app.Name, app.Spec.GrantTypes, grant)
 	case app.Spec.Enabled != nil && !*app.Spec.Enabled:
 		return status.StalledError(v1alpha1.ReasonAppDisabled,
-			"ConnectedApp %s has spec.enabled false, so that the token server gives it no token and takes none of its tokens: set it to true, or delete this AccessToken",
-			app.Name)
+			"ConnectedApp %s has spec.enabled false, so that the token server gives it no token and takes none of its tokens: "+
+				"set it to true, or delete this AccessToken", app.Name)
 	case policy != nil && policy.Status == metav1.ConditionFalse:
 		return status.StalledError(v1alpha1.ReasonAppNotAllowed,
 			"ConnectedApp %s is not allowed as it is written, and no tokens are asked for it: change it, or ask for an access rule on TokenServer %s: %s",

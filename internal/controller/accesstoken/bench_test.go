@@ -220,8 +220,7 @@ func (b *bench) edit(o client.Object, change func()) {
 	require.NoError(b, plane.Client.Update(b.Context(), o, client.FieldOwner("kubectl-edit")))
 }
 
-// madeFor creates a Secret of the app, as its controller would. Without data it
-// is what the controller writes for type Secret.
+// madeFor creates a Secret of the app, as its controller would.
 func (b *bench) madeFor(name string, data map[string]string) *corev1.Secret {
 	b.Helper()
 	secret := &corev1.Secret{

@@ -74,7 +74,8 @@ func (p *pass) problemOf(err error) *status.Error {
 	app := p.app.Name
 	switch refresher.ReasonOf(err) {
 	case refresher.ReasonCredentialsInvalid:
-		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0, "the credentials of ConnectedApp %s in Secret %s are of no use yet: %v", app, p.credentials.Name, err)
+		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0,
+			"the credentials of ConnectedApp %s in Secret %s are of no use yet: %v", app, p.credentials.Name, err)
 	case refresher.ReasonRequestRefused:
 		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidClient {
 			return status.WaitingError(v1alpha1.ReasonTokenRefused, 0,

@@ -108,7 +108,9 @@ func troubleSentences() map[string]sentence {
 	}
 	all["it waits for something"] = sentence{
 		arrange: func(b *bench) {
-			b.setApp(func() { b.summarise(ourstatus.WaitingError(v1alpha1.ReasonTokenServerNotFound, 0, "there is no TokenServer main")) })
+			b.setApp(func() {
+				b.summarise(ourstatus.WaitingError(v1alpha1.ReasonTokenServerNotFound, 0, "there is no TokenServer main"))
+			})
 		},
 		conditionReady: "AppNotReady: waiting for ConnectedApp app, which is not ready: TokenServerNotFound: there is no TokenServer main",
 		tokenFresh:     notYetFresh,

@@ -54,7 +54,9 @@ func troubles() map[string]trouble {
 		"it is Stalled": {
 			v1alpha1.ReasonAppStalled, status.FailedStatus,
 			func(b *bench) {
-				b.setApp(func() { b.summarise(ourstatus.StalledError(v1alpha1.ReasonRejected, "the organization has 10000 apps")) })
+				b.setApp(func() {
+					b.summarise(ourstatus.StalledError(v1alpha1.ReasonRejected, "the organization has 10000 apps"))
+				})
 			},
 			func(b *bench) { b.edit(b.app, func() { b.app.Spec.ClientName = "another" }) },
 		},
