@@ -160,6 +160,20 @@ const (
 	ReasonAppNotFound = "AppNotFound"
 	// ReasonAppNotReady: the ConnectedApp has no valid credentials yet.
 	ReasonAppNotReady = "AppNotReady"
+	// ReasonAppDisabled: the ConnectedApp has spec.enabled false, so that the
+	// token server takes none of its tokens.
+	ReasonAppDisabled = "AppDisabled"
+	// ReasonAppNotAllowed: no access rule of the TokenServer allows all of the
+	// ConnectedApp; its condition PolicyAccepted says what is missing.
+	ReasonAppNotAllowed = "AppNotAllowed"
+	// ReasonAppDeleting: the ConnectedApp is being deleted, and its tokens end
+	// with it.
+	ReasonAppDeleting = "AppDeleting"
+	// ReasonAppStalled: the ConnectedApp is Stalled: a person has to change it.
+	ReasonAppStalled = "AppStalled"
+	// ReasonSecretOverwritten: somebody else changes or deletes the Secret again
+	// and again; the next repair waits.
+	ReasonSecretOverwritten = "SecretOverwritten"
 	// ReasonGrantNotAllowed: the ConnectedApp does not have the grant type.
 	ReasonGrantNotAllowed = "GrantNotAllowed"
 	// ReasonTokenRefused: the token endpoint refused the request; the message

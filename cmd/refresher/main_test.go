@@ -161,7 +161,7 @@ func TestOnceWritesOneToken(t *testing.T) {
 }
 
 func TestOnceSaysWhyThereIsNoToken(t *testing.T) {
-	p := start(t, "--once", "--once-timeout=50ms", "--output-dir="+t.TempDir(),
+	p := start(t, "--once", "--once-timeout=1s", "--output-dir="+t.TempDir(),
 		"--credentials-dir="+credentialsDir(t, map[string]string{"client-id": "a", "client-secret": canary}))
 	require.Equal(t, exitFailed, p.exitCode())
 	require.Contains(t, p.output.String(), "token-url is missing")

@@ -81,6 +81,50 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// An app whose client secret somebody else keeps: the Secret and its companion
+// are one projected volume, as config/components/refresher/existing-secret makes
+// it, and a new value is taken up without a restart.
+func TestAnExistingSecretAndItsCompanionInOneVolume(t *testing.T) {
+	server := tokenservertest.Start(t, tokenservertest.WithTokenLifetime(3*time.Second))
+	app := registerApp(t, server)
+	out, volume := t.TempDir(), t.TempDir()
+	mount := func(secret string) {
+		require.NoError(t, atomicfile.Dir{Path: volume}.Write(map[string][]byte{
+			"client-id": []byte(app.ClientID), "token-url": []byte(server.URL + oauth.PathToken), // the companion's
+			"issuer-url": []byte(server.URL + oauth.IssuerPath), "auth-method": []byte(oauth.AuthMethodSecretPost),
+			"client-secret": []byte(secret + "\n"), // the ExistingSecret's, as an editor leaves it
+		}))
+	}
+	chosen := func(secret string) string {
+		var changed oauth.ConnectedApp
+		manage(t, server, http.MethodPatch, oauth.PathConnectedApps+"/"+app.ClientID, http.StatusOK, map[string]any{"client_secret": secret}, &changed)
+		return secret
+	}
+	first := chosen("a-secret-that-somebody-chose")
+	mount(first)
+	p := start(t, "--log-format=json", "--health-listen=127.0.0.1:0", "--credentials-dir="+volume, "--output-dir="+out)
+	eventuallyProbe(t, p.healthURL(t)+"/startupz", http.StatusOK)
+	reader := spin(out)
+	reader.waitForTokens(t, 1)
+	requireAccepted(t, server.URL, reader.latest())
+
+	second := chosen("another-secret-that-somebody-chose")
+	mount(second)
+	reader.waitForTokens(t, reader.tokens()+2)
+	requireAccepted(t, server.URL, reader.latest())
+	require.NoError(t, reader.stop(), "the reader saw a gap")
+	require.NotContains(t, p.output.String(), first)
+	require.NotContains(t, p.output.String(), second)
+}
+
+// The companion alone, mounted by mistake, says what is missing and where it is.
+func TestACompanionAloneSaysWhatIsMissing(t *testing.T) {
+	p := start(t, "--once", "--once-timeout=1s", "--output-dir="+t.TempDir(),
+		"--credentials-dir="+credentialsDir(t, map[string]string{"client-id": "a", "token-url": "https://id.example.com/token"}))
+	require.Equal(t, exitFailed, p.exitCode())
+	require.Contains(t, p.output.String(), "client-secret is missing: when it is in an ExistingSecret, mount that beside its companion")
+}
+
 // registerApp registers an app of the client credentials grant.
 func registerApp(t *testing.T, server *tokenservertest.Instance) oauth.ConnectedApp {
 	t.Helper()

@@ -4,13 +4,17 @@ package refresher
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -273,6 +277,57 @@ func TestClientSecretSourceWithoutAServer(t *testing.T) {
 	_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: url})}).Token(t.Context())
 	require.ErrorContains(t, err, "connection refused")
 	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
+}
+
+// A condition and an Event are made of these words: they are the same as long as
+// the trouble is.
+func TestTheSameTroubleHasTheSameWords(t *testing.T) {
+	resets := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		connection, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = connection.(*net.TCPConn).SetLinger(0)
+		_ = connection.Close()
+	}))
+	defer resets.Close()
+	source := &ClientSecretSource{Credentials: func(context.Context) (*Credentials, error) {
+		return &Credentials{ClientID: "a", ClientSecret: "b", TokenURL: resets.URL, AuthMethod: oauth.AuthMethodSecretPost}, nil
+	}}
+	var words []string
+	for range 3 {
+		_, err := source.Token(t.Context())
+		require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
+		words = append(words, err.Error())
+	}
+	require.Equal(t, words[0], words[1])
+	require.Equal(t, words[0], words[2])
+
+	certificate := &x509.Certificate{NotBefore: time.Unix(0, 0), NotAfter: time.Unix(3600, 0)}
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"an old certificate": {
+			x509.CertificateInvalidError{Cert: certificate, Reason: x509.Expired, Detail: "current time 2026-11-26T12:00:00Z is after 1970-01-01T01:00:00Z"},
+			"its certificate is valid from 1970-01-01T00:00:00Z to 1970-01-01T01:00:00Z, and not now",
+		},
+		"an unknown name": {&net.DNSError{Name: "id.example.com", Server: "10.0.0.1:53", IsNotFound: true}, "looking up id.example.com: no such host"},
+		"a silent name server": {
+			&net.DNSError{Name: "id.example.com", Err: "read udp 10.1.0.1:40000->10.0.0.1:53: i/o timeout", IsTimeout: true},
+			"looking up id.example.com: no answer in time",
+		},
+		"a name server in trouble": {
+			&net.DNSError{Name: "id.example.com", Err: "server misbehaving on 10.1.0.1:40000"},
+			"looking up id.example.com: the name server does not answer as it should",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := unavailable("id.example.com", &url.Error{Op: "Post", URL: "https://id.example.com", Err: fmt.Errorf("dialing: %w", c.err)})
+			require.EqualError(t, err, "asking the token endpoint at id.example.com: "+c.want)
+		})
+	}
 }
 
 func TestRetryAfterReadsDates(t *testing.T) {

@@ -4,8 +4,11 @@ package refresher
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -31,14 +34,15 @@ type Credentials struct {
 type CredentialsReader func(ctx context.Context) (*Credentials, error)
 
 // ParseCredentials reads the data of a credentials Secret, or the files of a
-// directory it is mounted in. It takes the key names of every preset:
-// client-id, client_id and CLIENT_ID are the same. internal-token-url wins over
+// directory it is mounted in, also those of an ExistingSecret and its companion
+// in one directory. It takes the key names of every preset: client-id, client_id
+// and CLIENT_ID are the same, and must not differ. internal-token-url wins over
 // token-url: it is the address inside the cluster. A missing auth-method means
 // client_secret_post, which every compatible server takes. tokenURL, when not
 // empty, replaces both addresses. The error is an *Error that names every
 // problem at once.
 func ParseCredentials(data map[string][]byte, tokenURL string) (*Credentials, error) {
-	values := normalizeKeys(data)
+	values, problems := normalizeKeys(data)
 	c := &Credentials{
 		ClientID:     values["client-id"],
 		ClientSecret: values["client-secret"],
@@ -46,7 +50,7 @@ func ParseCredentials(data map[string][]byte, tokenURL string) (*Credentials, er
 		AuthMethod:   firstOf(values["auth-method"], oauth.AuthMethodSecretPost),
 		CABundle:     []byte(values["ca-crt"]),
 	}
-	if problems := c.problems(); len(problems) > 0 {
+	if problems = append(problems, c.problems()...); len(problems) > 0 {
 		return nil, credentialsErrorf("credentials cannot be used: %s", strings.Join(problems, "; "))
 	}
 	return c, nil
@@ -59,7 +63,11 @@ func (c *Credentials) problems() []string {
 	}
 	switch c.AuthMethod {
 	case oauth.AuthMethodSecretPost, oauth.AuthMethodSecretBasic:
-		if c.ClientSecret == "" {
+		switch {
+		case c.ClientSecret != "":
+		case c.ClientID != "":
+			problems = append(problems, "client-secret is missing: when it is in an ExistingSecret, mount that beside its companion")
+		default:
 			problems = append(problems, "client-secret is missing")
 		}
 	default:
@@ -91,15 +99,26 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
+// known are the values that are read, as the preset kebab writes their names; a
+// dot counts as a hyphen.
+var known = []string{"client-id", "client-secret", "token-url", "internal-token-url", "auth-method", "ca-crt"}
+
 // normalizeKeys writes keys of every preset in the kebab form and trims the
-// newline that editors add.
-func normalizeKeys(data map[string][]byte) map[string]string {
+// newline that editors add. It names those of the known ones that are there
+// twice with different values, as when two Secrets in one directory both have
+// them: which is meant cannot be told.
+func normalizeKeys(data map[string][]byte) (values map[string]string, ambiguous []string) {
 	replacer := strings.NewReplacer("_", "-", ".", "-")
-	values := make(map[string]string, len(data))
-	for key, value := range data {
-		values[replacer.Replace(strings.ToLower(key))] = strings.TrimRight(string(value), "\r\n")
+	values = make(map[string]string, len(data))
+	from := make(map[string]string, len(data))
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		name, value := replacer.Replace(strings.ToLower(key)), strings.TrimRight(string(data[key]), "\r\n")
+		if other, twice := from[name]; twice && values[name] != value && slices.Contains(known, name) {
+			ambiguous = append(ambiguous, fmt.Sprintf("%s and %s differ, and mean the same: leave one out", other, key))
+		}
+		values[name], from[name] = value, key
 	}
-	return values
+	return values, ambiguous
 }
 
 func firstOf(values ...string) string {

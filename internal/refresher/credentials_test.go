@@ -3,6 +3,7 @@
 package refresher
 
 import (
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,7 +56,15 @@ func TestParseCredentialsNamesEveryProblem(t *testing.T) {
 		data map[string][]byte
 		want []string
 	}{
-		"an empty Secret":     {nil, []string{"client-id is missing", "client-secret is missing", "token-url is missing"}},
+		"an empty Secret": {nil, []string{"client-id is missing", "client-secret is missing", "token-url is missing"}},
+		"a companion alone": {
+			secretData("client-id", "id", "token-url", "https://id.example.com/"),
+			[]string{"client-secret is missing: when it is in an ExistingSecret, mount that beside its companion"},
+		},
+		"two Secrets that contradict each other": {
+			valid("CLIENT_ID", "another", "client_secret", "another"),
+			[]string{"CLIENT_ID and client-id differ, and mean the same: leave one out", "client-secret and client_secret differ, and mean the same: leave one out"},
+		},
 		"another auth method": {valid("auth-method", "private_key_jwt"), []string{"auth-method must be client_secret_post or client_secret_basic"}},
 		"a relative URL":      {valid("token-url", "/token"), []string{"token-url is not an http or https URL"}},
 		"http elsewhere":      {valid("token-url", "http://id.example.com/token"), []string{"token-url is http on another host than loopback, where the secret could be read on its way"}},
@@ -67,6 +76,26 @@ func TestParseCredentialsNamesEveryProblem(t *testing.T) {
 			_, err := ParseCredentials(test.data, "")
 			require.EqualError(t, err, "credentials cannot be used: "+strings.Join(test.want, "; "))
 			require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
+		})
+	}
+}
+
+func TestParseCredentialsTakesTwoSecretsInOneDirectory(t *testing.T) {
+	companion := secretData("client-id", "id", "token-url", "https://id.example.com/token", "ca.crt", "PEM", "scopes", "a")
+	for name, existing := range map[string]map[string][]byte{
+		"the value alone":              secretData("client-secret", "secret"),
+		"of another preset":            secretData("CLIENT_SECRET", "secret"),
+		"with more that says the same": secretData("client_secret", "secret", "client_id", "id"),
+		"with more that is not read":   secretData("client-secret", "secret", "SCOPES", "b", "password", "c"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			both := maps.Clone(companion)
+			maps.Copy(both, existing)
+			got, err := ParseCredentials(both, "")
+			require.NoError(t, err)
+			require.Equal(t, "id", got.ClientID)
+			require.Equal(t, "secret", got.ClientSecret)
+			require.Equal(t, "https://id.example.com/token", got.TokenURL)
 		})
 	}
 }

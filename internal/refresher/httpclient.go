@@ -48,13 +48,42 @@ func unavailable(host string, err error) *Error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.New("no answer in time")
-	}
 	return &Error{
 		Reason: ReasonServerUnavailable,
-		Err:    fmt.Errorf("asking the token endpoint at %s: %w", host, err),
+		Err:    fmt.Errorf("asking the token endpoint at %s: %w", host, steady(err)),
 	}
+}
+
+// steady leaves out of an error what differs from one try to the next, such as
+// the local port or the present time: the same trouble has the same words, and
+// is told once.
+func steady(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer in time")
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return fmt.Errorf("its certificate is valid from %s to %s, and not now",
+			e.Cert.NotBefore.UTC().Format(time.RFC3339), e.Cert.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("looking up %s: %s", e.Name, lookupProblem(e))
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		e := *e
+		e.Source = nil
+		return &e
+	}
+	return err
+}
+
+func lookupProblem(e *net.DNSError) string {
+	switch {
+	case e.IsNotFound:
+		return "no such host"
+	case e.IsTimeout:
+		return "no answer in time"
+	}
+	return "the name server does not answer as it should"
 }
 
 func asCredentialsError(err error) error {

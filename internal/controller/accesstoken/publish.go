@@ -4,6 +4,7 @@ package accesstoken
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,18 +16,21 @@ import (
 
 // publish makes the Secret hold the token and its labels, when it does not, and
 // removes a Secret of an earlier name. An expired token is not written.
-func (r *Reconciler) publish(ctx context.Context, s *scope, token *held) error {
-	if !publishable(token, s.now) {
+func (r *Reconciler) publish(ctx context.Context, p *pass, token *held) error {
+	if !publishable(token, p.now) {
 		return nil
 	}
-	secret, _, err := r.Secrets.Apply(ctx, s.token, s.secret, wanted(s.token, token))
-	if err != nil {
-		return r.secretProblem(s, err)
+	secret, _, err := r.Secrets.Apply(ctx, p.token, p.secret, wanted(p.token, token))
+	if errors.Is(err, apply.ErrNotOurs) {
+		return nameTaken(p.token)
 	}
-	s.secret, s.held = secret, token
+	if err != nil {
+		return refused(err, "Secret "+p.token.SecretName())
+	}
+	p.secret, p.held = secret, token
 	// From here on the token is as it is read back: with whole seconds.
 	token.ExpiresAt, token.IssuedAt = token.ExpiresAt.Truncate(time.Second), token.IssuedAt.Truncate(time.Second)
-	return r.removeFormer(ctx, s)
+	return r.removeFormer(ctx, p)
 }
 
 func publishable(token *held, now time.Time) bool { return token != nil && token.Validate(now) == nil }
@@ -52,18 +56,27 @@ func wanted(owner *v1alpha1.AccessToken, token *held) apply.Secret {
 }
 
 // removeFormer deletes the Secret of the name before spec.secret.name changed,
-// once the new one is there.
-func (r *Reconciler) removeFormer(ctx context.Context, s *scope) error {
-	binding := s.token.Status.Binding
-	if binding == nil || binding.Name == s.token.SecretName() {
-		return nil
+// once the new one is there, which the status names from then on.
+func (r *Reconciler) removeFormer(ctx context.Context, p *pass) error {
+	binding := &v1alpha1.SecretBinding{Name: p.token.SecretName()}
+	former := p.token.Status.Binding
+	if former != nil && former.Name != binding.Name {
+		if err := r.remove(ctx, p.token, former.Name); err != nil {
+			return err
+		}
 	}
-	former, err := r.Secrets.Get(ctx, s.token, binding.Name)
-	if err != nil || former == nil {
-		return nil //nolint:nilerr // somebody else's by now: not ours to delete
-	}
-	if err := r.Secrets.Delete(ctx, s.token, former); err != nil {
-		return r.secretProblem(s, err)
-	}
+	p.token.Status.Binding = binding
 	return nil
+}
+
+// remove deletes a Secret that is ours, and leaves any other.
+func (r *Reconciler) remove(ctx context.Context, token *v1alpha1.AccessToken, name string) error {
+	secret, err := r.Secrets.GetLive(ctx, token, name)
+	switch {
+	case errors.Is(err, apply.ErrNotOurs), err == nil && secret == nil:
+		return nil
+	case err != nil:
+		return unread(err, "Secret "+name)
+	}
+	return refused(r.Secrets.Delete(ctx, token, secret), "the former Secret "+name)
 }

@@ -6,13 +6,14 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/refresher"
@@ -21,10 +22,12 @@ import (
 // Reconciler keeps token Secrets fresh. The exported fields are its
 // dependencies.
 type Reconciler struct {
+	// Client reads from the cache.
 	Client client.Client
-	// Live reads from the API server, for the last look before a token is
-	// asked for.
+	// Live reads from the API server: Secrets that are not labelled.
 	Live client.Reader
+	// Objects reads and writes AccessTokens.
+	Objects *object.Store[*v1alpha1.AccessToken]
 	// Secrets writes token Secrets.
 	Secrets *apply.Secrets
 	// Connections are the token servers that can be used.
@@ -38,99 +41,132 @@ type Reconciler struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	failures failures
+	memory memory
 }
 
 // Reconcile brings one AccessToken's Secret up to date and says when to look
 // again.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	original := &v1alpha1.AccessToken{}
-	if err := r.Client.Get(ctx, request.NamespacedName, original); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	token, err := r.Objects.Get(ctx, request.NamespacedName)
+	if apierrors.IsNotFound(err) {
+		r.memory.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
 	}
-	token := original.DeepCopy()
-	if !token.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, r.finalize(ctx, token)
-	}
-	if err := r.settleFinalizer(ctx, token); err != nil {
+	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if !token.DeletionTimestamp.IsZero() {
+		return unwritten(r.finalize(ctx, token))
+	}
+	p := newPass(token, r.now())
+	original := token.DeepCopy()
 	if status.MarkProgressing(token) {
-		if _, err := status.Patch(ctx, r.Client, original, token); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
+		written, err := r.Objects.WriteStatus(ctx, original, token)
+		if err != nil || !written { // or gone
+			return unwritten(err)
 		}
 		original = token.DeepCopy()
 	}
-	s := &scope{token: token, now: r.now()}
-	problem := r.run(ctx, s)
+	problem := r.run(ctx, p)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
-	return r.finish(ctx, original, s, problem)
+	return r.finish(ctx, original, p, problem)
 }
 
 // run looks at what is there, decides, and asks for a token when one is due.
-func (r *Reconciler) run(ctx context.Context, s *scope) error {
-	if err := r.readSecret(ctx, s); err != nil {
+func (r *Reconciler) run(ctx context.Context, p *pass) error {
+	if err := r.settleFinalizer(ctx, p.token); err != nil {
 		return err
 	}
-	if s.token.Suspended() {
+	if err := r.readSecret(ctx, p); err != nil {
+		return err
+	}
+	if p.token.Suspended() {
 		return nil
 	}
-	if err := r.readApp(ctx, s); err != nil {
+	if err := r.readApp(ctx, p); err != nil {
 		return err
 	}
-	if !s.due() {
-		return r.publish(ctx, s, s.held)
+	if err := r.readCredentials(ctx, p); err != nil {
+		return r.withoutCredentials(ctx, p, err)
 	}
-	// The cache may not have seen our own last write yet.
-	if err := r.readSecretLive(ctx, s); err != nil {
+	if !p.due() && r.published(p) {
+		return r.removeFormer(ctx, p)
+	}
+	// The cache may not have seen yet what was written last, by us or others.
+	if err := r.readSecretLive(ctx, p); err != nil {
 		return err
 	}
-	if !s.due() {
-		return r.publish(ctx, s, s.held)
+	damage := r.damage(p)
+	if err := r.pace(p, damage); err != nil {
+		return err
 	}
-	return r.renew(ctx, s)
+	if err := r.provide(ctx, p); err != nil {
+		return err
+	}
+	r.repaired(p, damage)
+	return nil
+}
+
+// provide makes the Secret hold a token.
+func (r *Reconciler) provide(ctx context.Context, p *pass) error {
+	if p.due() {
+		return r.renew(ctx, p)
+	}
+	return r.publish(ctx, p, p.held)
 }
 
 // finish writes the status when it changed, and schedules the next look.
-func (r *Reconciler) finish(ctx context.Context, original *v1alpha1.AccessToken, s *scope, problem error) (ctrl.Result, error) {
-	s.fillStatus()
-	if s.token.Suspended() && problem == nil {
-		status.Suspend(s.token)
+func (r *Reconciler) finish(ctx context.Context, original *v1alpha1.AccessToken, p *pass, problem error) (ctrl.Result, error) {
+	if p.isUntold(problem) {
+		return status.Result(problem)
+	}
+	p.rival, p.rivalUntil = r.memory.fought(p.name(), p.now)
+	p.fillStatus()
+	if p.token.Suspended() && problem == nil {
+		status.Suspend(p.token)
 	} else {
-		status.Summarise(s.token, problem, "the Secret holds a valid token")
+		status.Summarise(p.token, problem, p.readyMessage())
 	}
-	changed, err := status.Patch(ctx, r.Client, original, s.token)
+	written, err := r.Objects.WriteStatus(ctx, original, p.token)
 	if err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return unwritten(err)
 	}
-	if changed {
-		r.report(ctx, original, s.token)
+	if written {
+		r.report(ctx, p)
 	}
 	result, err := status.Result(problem)
 	if err != nil {
 		return result, err
 	}
-	return s.schedule(result), nil
+	return p.schedule(result), nil
 }
 
-// report logs a change of Ready and makes an Event of it. A token that took the
-// place of another as planned is no news.
-func (r *Reconciler) report(ctx context.Context, original, token *v1alpha1.AccessToken) {
-	before, after := status.Get(original, v1alpha1.ConditionReady), status.Get(token, v1alpha1.ConditionReady)
-	if before != nil && before.Status == after.Status && before.Reason == after.Reason {
-		return
+// isUntold tells whether a problem is nothing to tell: a lost race, or a failure
+// of the API server while readers have all they need.
+func (p *pass) isUntold(problem error) bool {
+	if problem == nil {
+		return false
 	}
-	log.FromContext(ctx).Info("access token reconciled", "ready", after.Status, "reason", after.Reason, "message", after.Message)
-	switch after.Reason {
-	case v1alpha1.ReasonReady:
-		r.Recorder.Eventf(token, nil, "Normal", v1alpha1.ReasonTokenIssued, "Issue", "%s", after.Message)
-	case v1alpha1.ReasonAppNotReady, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonSuspended:
-		// To wait for one's app is how it begins, to be suspended was asked for.
-	default:
-		r.Recorder.Eventf(token, nil, "Warning", after.Reason, "Issue", "%s", after.Message)
+	switch status.As(problem, v1alpha1.ReasonWriteFailed, "").Kind {
+	case status.Race:
+		return true
+	case status.Transient:
+		expires := p.token.Status.ExpiresAt
+		return p.wasReady() && expires != nil && expires.After(p.now)
+	case status.Waiting, status.Stalled:
 	}
+	return false
+}
+
+// unwritten is the outcome when the object itself could not be written, of which
+// no condition can tell.
+func unwritten(err error) (ctrl.Result, error) {
+	if race := object.WriteError("the AccessToken", err); status.IsRace(race) {
+		return status.Result(race)
+	}
+	return ctrl.Result{}, err
 }
 
 func (r *Reconciler) now() time.Time {

@@ -5,14 +5,15 @@ package accesstoken
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
-	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/refresher"
 )
 
@@ -22,100 +23,75 @@ const lifetimePause = 10 * time.Minute
 // renew asks for a token and publishes it. While the one in the Secret is valid
 // and for the same purpose, a failure is no news to its readers: it is tried
 // again with backoff, and the status stays.
-func (r *Reconciler) renew(ctx context.Context, s *scope) error {
+func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 	source := &refresher.ClientSecretSource{
-		Credentials: func(context.Context) (*refresher.Credentials, error) { return r.credentials(s) },
-		Scope:       oauth.JoinScopes(s.token.Spec.Scopes),
+		Credentials: func(context.Context) (*refresher.Credentials, error) { return p.tokenRequest() },
+		Scope:       oauth.JoinScopes(p.token.Spec.Scopes),
 	}
 	fresh, err := source.Token(ctx)
 	if err != nil {
-		return r.failed(ctx, s, problemOf(err), refresher.RetryAfter(err))
+		return r.failed(ctx, p, p.problemOf(err), refresher.RetryAfter(err))
 	}
 	if life := fresh.ExpiresAt.Sub(fresh.IssuedAt); life < r.MinimumLifetime {
 		problem := status.StalledError(v1alpha1.ReasonLifetimeTooShort,
-			"the token server's tokens live %s; in a Secret they must live at least %s, since kubelets take up to two minutes to bring it to its readers",
-			life, r.MinimumLifetime)
-		return r.failed(ctx, s, problem, lifetimePause)
+			"the tokens of TokenServer %s live %s; in a Secret they must live at least %s, since kubelets take up to two minutes to bring it to its readers: "+
+				"use the refresher sidecar, or let the server issue tokens that live longer",
+			p.app.TokenServerName(), life, r.MinimumLifetime)
+		return r.failed(ctx, p, problem, lifetimePause)
 	}
-	r.failures.forget(s.token.UID)
+	r.memory.succeeded(p.name())
 	issuedFor := ""
-	if s.appReady() {
+	if p.appReady() {
 		// Otherwise the app is at work on a change, and the token will be
 		// replaced when that is done.
-		issuedFor = s.purpose()
+		issuedFor = p.purpose()
 	}
-	return r.publish(ctx, s, &held{Token: fresh, issuedFor: issuedFor})
+	if err := r.publish(ctx, p, &held{Token: fresh, issuedFor: issuedFor}); err != nil {
+		return err
+	}
+	p.doubted = false
+	return nil
 }
 
 // failed schedules the next try, and returns the problem when readers notice it.
-func (r *Reconciler) failed(ctx context.Context, s *scope, problem *status.Error, retryAfter time.Duration) error {
-	count, news := r.failures.add(s.token.UID, problem.Reason)
-	s.retry = r.Backoff.Delay(count, retryAfter, nil)
-	if !s.valid() || s.appReady() && s.held.issuedFor != s.purpose() {
+func (r *Reconciler) failed(ctx context.Context, p *pass, problem *status.Error, retryAfter time.Duration) error {
+	count, news := r.memory.failed(p.name(), problem.Message)
+	p.retry = r.Backoff.Delay(count, retryAfter, nil)
+	if !p.serves() {
 		return problem
 	}
 	if news {
 		log.FromContext(ctx).Info("refreshing the access token failed, the last one stays", "reason", problem.Reason, "message", problem.Message)
-		r.Recorder.Eventf(s.token, nil, "Warning", problem.Reason, "Refresh", "the last token stays, valid until %s: %s",
-			s.held.ExpiresAt.UTC().Format(time.RFC3339), problem.Message)
+		r.event(p.token, corev1.EventTypeWarning, problem.Reason, actionRefresh, "the last token stays in Secret %s, valid until %s: %s",
+			p.token.SecretName(), p.held.ExpiresAt.UTC().Format(time.RFC3339), problem.Message)
 	}
-	return r.publish(ctx, s, s.held)
+	return r.publish(ctx, p, p.held)
 }
 
 // problemOf words a source's error as a condition. A refusal that a repetition
 // cannot change is Stalled; it is repeated all the same, with backoff.
-func problemOf(err error) *status.Error {
-	e, ok := errors.AsType[*refresher.Error](err)
-	if !ok {
-		return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "asking for the token was given up")
-	}
-	switch e.Reason {
+func (p *pass) problemOf(err error) *status.Error {
+	app := p.app.Name
+	switch refresher.ReasonOf(err) {
 	case refresher.ReasonCredentialsInvalid:
-		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0, "%v", err)
+		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0,
+			"the credentials of ConnectedApp %s in Secret %s are of no use yet: %v", app, p.credentials.Name, err)
 	case refresher.ReasonRequestRefused:
-		if e.Code == oauth.CodeInvalidClient {
-			// The secret may have been rotated a moment ago.
-			return status.WaitingError(v1alpha1.ReasonTokenRefused, 0, "%v", err)
+		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidClient {
+			return status.WaitingError(v1alpha1.ReasonTokenRefused, 0,
+				"the token server does not take the client secret of ConnectedApp %s in Secret %s, which may have been replaced a moment ago, trying again: %v",
+				app, p.clientSecret.Name, err)
 		}
-		return status.StalledError(v1alpha1.ReasonTokenRefused, "%v", err)
+		return status.StalledError(v1alpha1.ReasonTokenRefused, "the token server gives ConnectedApp %s no token for %s: %v", app, p.scopes(), err)
 	case refresher.ReasonServerUnavailable, refresher.ReasonResponseInvalid, refresher.ReasonOutputFailed:
 	}
-	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "%v", err)
+	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "no token of ConnectedApp %s can be had, trying again: %v", app, err)
 }
 
-// credentials are those of the app's Secret. One that the manager made has all
-// of it; one of somebody else has the client secret alone.
-func (r *Reconciler) credentials(s *scope) (*refresher.Credentials, error) {
-	var spec *v1alpha1.CredentialsSecretSpec
-	if c := s.app.Spec.Credentials; c != nil {
-		spec = c.Secret
+// scopes are those that were asked for, in words.
+func (p *pass) scopes() string {
+	if len(p.token.Spec.Scopes) == 0 {
+		return "all its scopes"
 	}
-	data := map[string][]byte{}
-	for _, name := range []string{
-		plan.KeyClientID, plan.KeyClientSecret, plan.KeyTokenURL, plan.KeyInternalTokenURL, plan.KeyAuthMethod, plan.KeyCA,
-	} {
-		if value, ok := s.credentials.Data[plan.SecretKey(spec, name)]; ok {
-			data[name] = value
-		}
-	}
-	if s.app.CredentialsType() == v1alpha1.CredentialsExistingSecret {
-		return r.withEndpoint(s, data)
-	}
-	return refresher.ParseCredentials(data, "")
-}
-
-func (r *Reconciler) withEndpoint(s *scope, data map[string][]byte) (*refresher.Credentials, error) {
-	connection, ok := r.Connections.Get(s.app.TokenServerName())
-	if !ok {
-		return nil, &refresher.Error{Reason: refresher.ReasonServerUnavailable, Err: errors.New("the TokenServer is not ready")}
-	}
-	address := connection.Discovery.TokenEndpoint
-	if connection.InternalURL != "" {
-		address = connection.InternalURL + oauth.PathToken
-	}
-	return refresher.ParseCredentials(map[string][]byte{
-		plan.KeyClientID:     []byte(s.app.Status.ClientID),
-		plan.KeyClientSecret: data[plan.KeyClientSecret],
-		plan.KeyCA:           connection.CABundle,
-	}, address)
+	return fmt.Sprintf("spec.scopes %v", p.token.Spec.Scopes)
 }

@@ -4,6 +4,7 @@ package accesstoken
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -20,10 +22,20 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/object"
 )
 
-// SetupWithManager watches AccessTokens, their Secrets and the ConnectedApps
-// they belong to. Unset dependencies are taken from the manager. The queue is
+// Indexes of the cache.
+const (
+	// appIndex finds AccessTokens by the name of their app.
+	appIndex = "accesstoken.app"
+	// credentialsIndex finds ConnectedApps by the names of the Secrets with their
+	// credentials.
+	credentialsIndex = "accesstoken.credentials"
+)
+
+// SetupWithManager watches AccessTokens, their Secrets, the ConnectedApps they
+// belong to and the Secrets of those. Unset dependencies are taken from the manager. The queue is
 // this controller's own, so that a backlog of registrations delays no refresh.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Client == nil {
@@ -35,8 +47,16 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Secrets == nil {
 		r.Secrets = &apply.Secrets{Client: r.Client, Live: r.Live, Scheme: mgr.GetScheme(), FieldManager: apply.ManagerAccessToken}
 	}
+	if r.Objects == nil {
+		r.Objects = &object.Store[*v1alpha1.AccessToken]{
+			Client: r.Client, Live: r.Live, New: func() *v1alpha1.AccessToken { return &v1alpha1.AccessToken{} },
+		}
+	}
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder(apply.ManagerAccessToken)
+	}
+	if err := addIndexes(mgr.GetFieldIndexer()); err != nil {
+		return err
 	}
 	recovered := make(chan event.GenericEvent, 64)
 	r.Connections.OnChange(func(name string) {
@@ -50,9 +70,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("accesstoken").
 		For(&v1alpha1.AccessToken{}, builder.WithPredicates(
-			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerLost))).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
 		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.tokensOf)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfCredentials)).
 		WatchesRawSource(source.Channel(recovered, handler.EnqueueRequestsFromMapFunc(r.tokensOfServer))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 8,
@@ -61,10 +82,58 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
+// finalizerLost lets a change through that leaves an object without our
+// finalizer. Objects that shall have none come back once, for nothing.
+var finalizerLost = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) && !controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer)
+	},
+}
+
+func addIndexes(indexer client.FieldIndexer) error {
+	ctx := context.Background() // it only registers functions
+	err := indexer.IndexField(ctx, &v1alpha1.AccessToken{}, appIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.AccessToken).Spec.ConnectedAppRef.Name} //nolint:forcetypeassert // it is what is indexed
+	})
+	if err != nil {
+		return fmt.Errorf("indexing AccessTokens by app: %w", err)
+	}
+	err = indexer.IndexField(ctx, &v1alpha1.ConnectedApp{}, credentialsIndex, func(o client.Object) []string {
+		app := o.(*v1alpha1.ConnectedApp) //nolint:forcetypeassert // as above
+		if app.CredentialsType() == v1alpha1.CredentialsExistingSecret {
+			return []string{app.CredentialsSecretName(), app.CompanionSecretName()}
+		}
+		return []string{app.CredentialsSecretName()}
+	})
+	if err != nil {
+		return fmt.Errorf("indexing ConnectedApps by Secret: %w", err)
+	}
+	return nil
+}
+
 // tokensOf maps an app to its AccessTokens.
 func (r *Reconciler) tokensOf(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.tokens(ctx, func(token *v1alpha1.AccessToken) bool { return token.Spec.ConnectedAppRef.Name == o.GetName() },
-		client.InNamespace(o.GetNamespace()))
+	return r.tokens(ctx, func(*v1alpha1.AccessToken) bool { return true },
+		client.InNamespace(o.GetNamespace()), client.MatchingFields{appIndex: o.GetName()})
+}
+
+// tokensOfCredentials maps a Secret with credentials to the AccessTokens of the
+// apps that have them.
+func (r *Reconciler) tokensOfCredentials(ctx context.Context, secret client.Object) []reconcile.Request {
+	apps := &v1alpha1.ConnectedAppList{}
+	err := r.Client.List(ctx, apps, client.InNamespace(secret.GetNamespace()), client.MatchingFields{credentialsIndex: secret.GetName()},
+		client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil // as below
+	}
+	var requests []reconcile.Request
+	for i := range apps.Items {
+		requests = append(requests, r.tokensOf(ctx, &apps.Items[i])...)
+	}
+	return requests
 }
 
 // tokensOfServer maps a TokenServer that came back to the AccessTokens of its

@@ -265,7 +265,7 @@ func (s *Secrets) reference(owner client.Object) (metav1.OwnerReference, error) 
 }
 
 // Matches tells whether live holds all of want and nothing that was ours and
-// is no longer wanted. live may be nil.
+// is no longer wanted: Apply would write nothing. live may be nil.
 func (s *Secrets) Matches(live *corev1.Secret, want Secret) bool {
 	return live != nil && live.Type == want.Type && live.Labels[v1alpha1.LabelSecret] != "" && contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
 		!s.ownsMore(live, want)
@@ -305,7 +305,8 @@ func (s *Secrets) ownsMore(live *corev1.Secret, want Secret) bool {
 }
 
 func subset[V any](names []string, of map[string]V) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { _, ok := of[name]; return !ok })
+	has := in(of)
+	return !slices.ContainsFunc(names, func(name string) bool { return !has(name) })
 }
 
 // Labels are the labels of a Secret of ours: the manager's own and those the
