@@ -196,17 +196,20 @@ type ConnectedAppSpec struct {
 	Credentials *Credentials `json:"credentials,omitempty"`
 
 	// DeletionPolicy is Delete, or Orphan to leave the client and its Secret
-	// when the object is deleted. Omitted: Delete.
+	// when the object is deleted, where an access rule allows that. Omitted:
+	// Delete.
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// DriftPolicy is Repair, or Report to leave changes that somebody made on
-	// the server and name them in the condition Drifted. Omitted: Repair.
+	// the server and name them in the condition Drifted; what access rules do not
+	// allow is taken away all the same. Omitted: Repair.
 	// +optional
 	DriftPolicy DriftPolicy `json:"driftPolicy,omitempty"`
 
-	// Suspend true stops the manager from changing anything for this object. A
-	// deletion still happens. Omitted: false.
+	// Suspend true stops the manager from changing anything for this object, but
+	// for taking away what access rules do not allow. A deletion still happens.
+	// Omitted: false.
 	// +optional
 	Suspend *bool `json:"suspend,omitempty"`
 }

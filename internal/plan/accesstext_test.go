@@ -156,6 +156,6 @@ func TestAMessageIsBounded(t *testing.T) {
 		message := plan.Judge(c, plan.Namespace{}, []v1alpha1.AccessRule{allowed}, "own").Message()
 		require.LessOrEqual(t, len(message), 1024)
 		require.Contains(t, message, " more; ask for less in the spec, or ask the platform team to add it to the rule")
-		require.True(t, strings.ToValidUTF8(message, "") == message)
+		require.Equal(t, message, strings.ToValidUTF8(message, ""), "no letter is cut in two")
 	}
 }

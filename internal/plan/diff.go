@@ -24,6 +24,11 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s: %s, should be %s", c.Field, c.Old, c.New)
 }
 
+// MayBeRefused tells whether a server that takes every other change may refuse
+// this one, whoever asks: consent is switched off for users by administrators
+// alone on some. It belongs into a request of its own, after all others.
+func (c Change) MayBeRefused() bool { return c.Field == FieldSkipUserConsent && c.New == "true" }
+
 // Names of the fields in changes, as the spec calls them.
 const (
 	FieldClientName              = "clientName"

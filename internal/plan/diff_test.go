@@ -95,6 +95,20 @@ func TestWhatASpecLeavesOut(t *testing.T) {
 	}
 }
 
+func TestWhatAServerMayRefuse(t *testing.T) {
+	everything := plan.Diff(plan.Client{}, client(mighty))
+	var refused []string
+	for _, c := range everything {
+		if c.MayBeRefused() {
+			refused = append(refused, c.Field)
+		}
+	}
+	require.Equal(t, []string{plan.FieldSkipUserConsent}, refused)
+	for _, c := range plan.Diff(client(mighty), client()) {
+		require.False(t, c.MayBeRefused(), "to take power away is everybody's: %s", c)
+	}
+}
+
 func TestWhoHasASecret(t *testing.T) {
 	for method, row := range map[string]struct{ secret, public bool }{
 		"": {secret: true}, "client_secret_post": {secret: true}, "client_secret_basic": {secret: true}, "private_key_jwt": {}, "none": {public: true},
