@@ -29,7 +29,9 @@ func TestRememberIsSafeToRepeatAndKeepsEveryClient(t *testing.T) {
 	server, uid := "server-"+rand.String(8), rand.String(8)
 	known := identity.Identity{Issuer: "https://id.example.com", OrganizationID: "org", InstallationID: "database"}
 	require.NoError(t, identities.Put(t.Context(), server, identity.Record{}, identity.Record{Identity: known}))
-	t.Cleanup(func() { _ = plane.Client.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: identity.ConfigMapName(server)}}) })
+	t.Cleanup(func() {
+		_ = plane.Client.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: identity.ConfigMapName(server)}})
+	})
 
 	first := tombstone.Client{TokenServer: server, ExternalID: "cluster/ns/app/uid", ClientID: "one", ClientName: "ns/app", UniqueName: "connectedapp-cluster-uid"}
 	second := first
