@@ -3,6 +3,7 @@
 package tokenserver
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
@@ -74,4 +77,29 @@ func TestWhatIsKnownOfAServerOutlivesTheWayToIt(t *testing.T) {
 		})
 	}
 	require.Same(t, first.Inventory, r.inventory("default", first, &findings{discovery: &moved, organization: instance.OrgID}))
+}
+
+// An API server that does not answer must not take the token servers away.
+func TestTroubleOfTheAPIServerTakesNoConnectionAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		kept bool
+	}{
+		"a read that failed":    {status.TransientError(v1alpha1.ReasonWriteFailed, errors.New("connection refused"), "reading the ConfigMap failed"), true},
+		"a write that was late": {&status.Error{Kind: status.Race, Reason: v1alpha1.ReasonProgressing}, true},
+		"another server":        {status.StalledError(v1alpha1.ReasonServerReplaced, "this is another server"), false},
+		"refused credentials":   {&registrar.Error{Reason: registrar.ReasonCredentialsRefused}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api, err := registrar.New(registrar.Config{URL: "http://localhost", ClientID: "a", ClientSecret: "b"})
+			require.NoError(t, err)
+			r := &Reconciler{Connections: &inventory.Connections{}}
+			connection := &inventory.Connection{Inventory: inventory.New(api, inventory.Options{}), Client: api}
+			r.Connections.Set("default", connection)
+			r.keepAway("default", connection, c.err)
+			_, kept := r.Connections.Get("default")
+			require.Equal(t, c.kept, kept)
+			require.NoError(t, connection.Trouble())
+		})
+	}
 }
