@@ -44,9 +44,10 @@ const (
 	// does, the time by habit. status.lastHandledRefreshAt repeats it when it
 	// was done.
 	AnnotationRefreshRequestedAt = "connectedapps.dev/refresh-requested-at"
-	// AnnotationAcceptServer, on a TokenServer, names the installation id (or the
-	// issuer, of a server that has none) of a server that took the place of the
-	// one that apps are registered on, to go on with it.
+	// AnnotationAcceptServer, on a TokenServer, accepts a server that took the
+	// place of the one that apps are registered on, or lost many of their clients:
+	// its installation id (or issuer), "@" and the time of the finding, as the
+	// condition shows it.
 	AnnotationAcceptServer = "connectedapps.dev/accept-server"
 
 	// Finalizer keeps an object until what it made on a token server is gone.

@@ -4,6 +4,7 @@ package tokenserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -23,7 +24,7 @@ import (
 func (r *Reconciler) checkServer(ctx context.Context, server *v1alpha1.TokenServer, connection *inventory.Connection, found *findings) error {
 	record, err := r.Identities.Get(ctx, server.Name)
 	if err != nil {
-		return err
+		return status.TransientError(v1alpha1.ReasonWriteFailed, err, "reading the ConfigMap %s failed", identity.ConfigMapName(server.Name))
 	}
 	users, err := apps(ctx, r.Client, server.Name)
 	if err != nil {
@@ -38,7 +39,7 @@ func (r *Reconciler) checkServer(ctx context.Context, server *v1alpha1.TokenServ
 	if len(changes) > 0 {
 		r.Connections.Remove(server.Name) // nobody is to ask it meanwhile
 	}
-	lost, err := r.losses(ctx, server.Name, connection, found, users, &record, len(changes) > 0)
+	lost, err := r.losses(ctx, server.Name, connection, found, users, record, len(changes) > 0)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func (r *Reconciler) checkServer(ctx context.Context, server *v1alpha1.TokenServ
 // losses counts the clients that are missing, when something may have changed;
 // nil: nothing has.
 func (r *Reconciler) losses(
-	ctx context.Context, name string, connection *inventory.Connection, found *findings, users []v1alpha1.ConnectedApp, record *identity.Record, changed bool,
+	ctx context.Context, name string, connection *inventory.Connection, found *findings, users []v1alpha1.ConnectedApp, record identity.Record, changed bool,
 ) (*loss, error) {
 	due := changed || r.memory.dropped(name, found.total) || connection.Inventory == nil || record.Question != nil || record.AcceptedLosses > 0
 	if !due || len(users) == 0 {
@@ -71,8 +72,8 @@ type question struct {
 	lost       *loss    // nil: not counted
 }
 
-// askPerson goes on when the annotation accepts just this, and otherwise says what to
-// accept.
+// askPerson goes on when the annotation accepts just this, and otherwise says
+// what to accept.
 func (r *Reconciler) askPerson(ctx context.Context, server *v1alpha1.TokenServer, found *findings, before, record identity.Record, q question) error {
 	lost := 0
 	if q.lost != nil {
@@ -83,8 +84,8 @@ func (r *Reconciler) askPerson(ctx context.Context, server *v1alpha1.TokenServer
 		record.Accept()
 		return r.settle(ctx, server, found, before, record, q.lost)
 	}
-	if err := r.Identities.Put(ctx, server.Name, before, record); err != nil {
-		return object.WriteError("the ConfigMap "+identity.ConfigMapName(server.Name), err)
+	if err := r.remember(ctx, server.Name, before, record); err != nil {
+		return err
 	}
 	return status.StalledError(v1alpha1.ReasonServerReplaced, "%s; to go on with it: kubectl annotate --overwrite tokenserver %s '%s=%s'",
 		q.text(), server.Name, v1alpha1.AnnotationAcceptServer, answer)
@@ -104,13 +105,23 @@ func (q question) text() string {
 
 // settle remembers the server before anybody may use it.
 func (r *Reconciler) settle(ctx context.Context, server *v1alpha1.TokenServer, found *findings, before, record identity.Record, lost *loss) error {
-	if err := r.Identities.Put(ctx, server.Name, before, record); err != nil {
-		return object.WriteError("the ConfigMap "+identity.ConfigMapName(server.Name), err)
+	if err := r.remember(ctx, server.Name, before, record); err != nil {
+		return err
 	}
 	r.memory.compared(server.Name, found.total)
 	r.memory.heals(server.Name, record.AcceptedLosses > 0 && record.AcceptedLosses != before.AcceptedLosses)
 	r.Losses.accept(server.Name, record.AcceptedLosses, lost)
 	return nil
+}
+
+// remember writes what is known. Its error is a *status.Error.
+func (r *Reconciler) remember(ctx context.Context, name string, before, record identity.Record) error {
+	what := "ConfigMap " + identity.ConfigMapName(name)
+	err := object.WriteError(what, r.Identities.Put(ctx, name, before, record))
+	if _, ok := errors.AsType[*status.Error](err); err == nil || ok {
+		return err
+	}
+	return status.TransientError(v1alpha1.ReasonWriteFailed, err, "writing %s failed", what)
 }
 
 func (f *findings) identity() identity.Identity {

@@ -162,6 +162,9 @@ func hasContents(connection *inventory.Connection, found *findings) bool {
 // keepAway keeps others from a server in trouble: for a moment when time may
 // heal it, altogether when it is not, or no longer, the server to talk to.
 func (r *Reconciler) keepAway(name string, connection *inventory.Connection, err error) {
+	if isOurs(err) {
+		return
+	}
 	if !passing(err) {
 		r.Connections.Remove(name)
 		return
@@ -174,8 +177,14 @@ func (r *Reconciler) keepAway(name string, connection *inventory.Connection, err
 // withdraw takes the connection away when what it needs is gone, not when it
 // could not be read.
 func (r *Reconciler) withdraw(name string, err error) {
-	if known, ok := errors.AsType[*status.Error](err); ok && known.Kind == status.Transient {
-		return
+	if !isOurs(err) {
+		r.Connections.Remove(name)
 	}
-	r.Connections.Remove(name)
+}
+
+// isOurs tells whether an error is of our own API server, which says nothing about
+// the token server.
+func isOurs(err error) bool {
+	known, ok := errors.AsType[*status.Error](err)
+	return ok && (known.Kind == status.Transient || known.Kind == status.Race)
 }

@@ -74,7 +74,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 
 func (r *Reconciler) delete(ctx context.Context, server *inventory.Connection, c Client) error {
 	if changes := c.Server.Changes(identityOf(server)); len(changes) > 0 {
-		return fmt.Errorf("it was registered on another server than the one behind TokenServer %s now (%s): %w", c.TokenServer, strings.Join(changes, ", "), ErrNotProven)
+		return fmt.Errorf("it was registered on another server than the one behind TokenServer %s now (%s): %w",
+			c.TokenServer, strings.Join(changes, ", "), ErrNotProven)
 	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
