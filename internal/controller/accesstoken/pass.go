@@ -77,7 +77,7 @@ func newPass(token *v1alpha1.AccessToken, now time.Time) *pass {
 	return p
 }
 
-// name is the object's, which its Secrets' and its app's messages do not repeat.
+// name is the object's namespace and name.
 func (p *pass) name() types.NamespacedName { return client.ObjectKeyFromObject(p.token) }
 
 // wasReady tells whether the object was Ready, at this generation.
