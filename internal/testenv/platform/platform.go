@@ -99,6 +99,10 @@ func Start(t testing.TB, options ...Option) *Platform {
 	return p
 }
 
+// Address is the URL at which a started platform listens, whatever its public
+// URL is.
+func (p *Platform) Address() string { return "http://" + p.http.Listener.Addr().String() }
+
 // Stop closes the listener and every connection. All that is registered stays.
 func (p *Platform) Stop() {
 	p.http.CloseClientConnections()
