@@ -168,11 +168,13 @@ func (c *campaign) any(of func(*subject) bool) *subject {
 	return s
 }
 
+func appName(n int) string { return fmt.Sprintf("app-%03d", n) }
+
 func anyApp(*subject) bool { return true }
 
 func (c *campaign) create() {
 	kinds := c.kinds()
-	s := &subject{name: fmt.Sprintf("app-%03d", c.made), kind: kinds[c.made%len(kinds)]}
+	s := &subject{name: appName(c.made), kind: kinds[c.made%len(kinds)]}
 	c.made++
 	c.add(s)
 }
@@ -230,15 +232,13 @@ func (c *campaign) takeClientAway() {
 	c.taken++
 }
 
-// replace deletes an app; every other time another of the same name follows.
+// replace deletes an app and makes another.
 func (c *campaign) replace() {
 	s := c.any(anyApp)
 	require.NoError(c, plane.Client.Delete(c.Context(), c.object(s)))
 	delete(c.subjects, s.name)
 	c.deleted++
-	kinds := c.kinds()
-	c.made++
-	c.add(&subject{name: fmt.Sprintf("app-%03d", c.made), kind: kinds[c.made%len(kinds)]})
+	c.create()
 }
 
 // ignoreTrouble lets a deed of a person fail when the server is down.

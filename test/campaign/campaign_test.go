@@ -53,12 +53,12 @@ type campaign struct {
 	tokenServer string
 	publicKey   string
 
-	subjects               map[string]*subject
-	made, deleted, taken   int
-	bystanders             map[string]bool // client ids that are nobody's of ours
+	subjects                  map[string]*subject
+	made, deleted, taken      int
+	bystanders                map[string]bool // client ids that are nobody's of ours
 	atSteps, atRest, onServer int             // kills
-	struck                 map[string]int  // what managers died at
-	apiKnife               *atomic.Pointer[knife]
+	struck                    map[string]int  // what managers died at
+	apiKnife                  *atomic.Pointer[knife]
 }
 
 func TestKillsLoseNothingOnOurServer(t *testing.T) {
@@ -152,32 +152,50 @@ func (c *campaign) begin() {
 		require.NoError(c, err)
 		c.bystanders[made.App.ClientID] = true
 	}
-	c.makeTokenServer(id, secret)
+	c.namespace = plane.Namespace(c, nil)
+	c.tokenServer = c.namespace
+	makeTokenServer(c, c.tokenServer, c.gateway.URL, id, secret, func(s *v1alpha1.TokenServer) {
+		s.Spec.DeletionTimeout = &metav1.Duration{Duration: time.Second}
+		s.Spec.RequestsPerSecond = new(int32(1000))
+	})
 	for range c.apps / 5 {
 		c.create()
 	}
+	c.makeAccessTokens()
 }
 
-func (c *campaign) makeTokenServer(id, secret string) {
-	c.namespace = plane.Namespace(c, nil)
-	c.tokenServer = c.namespace
+// makeAccessTokens has tokens put into Secrets, for apps that are there from the
+// beginning and those to come; some may go before their time.
+func (c *campaign) makeAccessTokens() {
+	for i := 0; i < c.apps; i += c.apps / 10 {
+		name := appName(i)
+		plane.Create(c, &v1alpha1.AccessToken{
+			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
+			Spec:       v1alpha1.AccessTokenSpec{ConnectedAppRef: v1alpha1.ConnectedAppReference{Name: name}},
+		})
+	}
+}
+
+// makeTokenServer makes a TokenServer for a running token server.
+func makeTokenServer(t testing.TB, name, url, id, secret string, change func(*v1alpha1.TokenServer)) {
+	t.Helper()
 	credentials := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: c.tokenServer},
+		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: name},
 		StringData: map[string]string{"client-id": id, "client-secret": secret},
 	}
-	plane.Create(c, credentials)
-	plane.Create(c, &v1alpha1.TokenServer{
-		ObjectMeta: metav1.ObjectMeta{Name: c.tokenServer},
+	plane.Create(t, credentials)
+	server := &v1alpha1.TokenServer{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1alpha1.TokenServerSpec{
-			URL: c.gateway.URL,
+			URL: url,
 			Credentials: v1alpha1.TokenServerCredentials{
-				Type: v1alpha1.TokenServerCredentialsSecret, SecretRef: &v1alpha1.SecretReference{Name: credentials.Name},
+				Type: v1alpha1.TokenServerCredentialsSecret, SecretRef: &v1alpha1.SecretReference{Name: name},
 			},
-			Access:            []v1alpha1.AccessRule{testenv.AllowAll("all")},
-			DeletionTimeout:   &metav1.Duration{Duration: time.Second},
-			RequestsPerSecond: new(int32(1000)),
+			Access: []v1alpha1.AccessRule{testenv.AllowAll("all")},
 		},
-	})
+	}
+	change(server)
+	plane.Create(t, server)
 }
 
 // openAPI puts the knife between managers and the API server.

@@ -28,8 +28,8 @@ type knife struct {
 	kill      func()
 
 	mu     sync.Mutex
-	steps  int // all of them
-	passed int // those that at counts
+	steps  int    // all of them
+	passed int    // those that at counts
 	struck string // the step it struck at
 	cut    chan struct{}
 }
@@ -124,7 +124,9 @@ func changes(r *http.Request) bool {
 // Kinds of steps. Most are status writes, and most of what can be lost is not.
 func anyStep(*http.Request) bool { return true }
 
-func onObjects(r *http.Request) bool { return !isManagement(r) && !strings.HasSuffix(r.URL.Path, "/status") }
+func onObjects(r *http.Request) bool {
+	return !isManagement(r) && !strings.HasSuffix(r.URL.Path, "/status")
+}
 
 func onServer(r *http.Request) bool { return isManagement(r) }
 

@@ -3,6 +3,8 @@
 package campaign
 
 import (
+	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
 
 	"connectedapps.dev/operator/internal/testenv"
 )
@@ -52,23 +55,36 @@ func (p *process) terminate() {
 	<-p.done
 }
 
-// startManager starts the manager against the API server at address.
+// startManager starts the manager against the API server at address, which asks
+// nobody who they are.
 func startManager(t testing.TB, log io.Writer, address string, args ...string) *process {
 	t.Helper()
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(`apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "`+address+`"}}]
-contexts: [{name: c, context: {cluster: c, user: ""}}]
-current-context: c
-`), 0o600))
+	return startManagerWith(t, log, kubeconfigOf(&rest.Config{Host: address}), args...)
+}
+
+func startManagerWith(t testing.TB, log io.Writer, kubeconfig []byte, args ...string) *process {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(file, kubeconfig, 0o600))
 	metrics := freeAddress(t)
 	p := launch(t, log, "manager", append([]string{
-		"--kubeconfig=" + kubeconfig, "--namespace=" + testenv.SystemNamespace, "--health-probe-bind-address=0",
-		"--metrics-bind-address=" + metrics, "--metrics-secure=false", "--probe-interval=1s", "--log-level=debug", "--minimum-token-lifetime=1s",
+		"--kubeconfig=" + file, "--namespace=" + testenv.SystemNamespace, "--health-probe-bind-address=0", "--metrics-bind-address=" + metrics,
+		"--metrics-secure=false", "--probe-interval=1s", "--log-level=debug", "--minimum-token-lifetime=1s",
 	}, args...)...)
 	p.metrics = "http://" + metrics + "/metrics"
 	return p
+}
+
+// kubeconfigOf is the file for a connection.
+func kubeconfigOf(config *rest.Config) []byte {
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %q}}]
+users: [{name: u, user: {client-certificate-data: %q, client-key-data: %q}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+current-context: c
+`, config.Host, encode(config.CAData), encode(config.CertData), encode(config.KeyData))
 }
 
 // freeAddress is a loopback address nobody listens on.
