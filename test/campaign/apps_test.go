@@ -26,9 +26,10 @@ type subject struct {
 	// clientName is what the spec says; edits change it.
 	clientName string
 	edits      int
-	// clientID is the first one that its status showed; it must stay. Empty
-	// while none was seen, and after the client was taken away.
+	// clientID is the first one that its status showed, empty while none was
+	// seen. It must stay, unless somebody took the client away.
 	clientID string
+	taken    bool
 	// secret is the value that ExistingSecret provides.
 	secret string
 }
@@ -223,12 +224,12 @@ func (c *campaign) drift() {
 
 // takeClientAway deletes a client on the server.
 func (c *campaign) takeClientAway() {
-	s := c.any(func(s *subject) bool { return s.clientID != "" })
+	s := c.any(func(s *subject) bool { return s.clientID != "" && !s.taken })
 	if s == nil {
 		return
 	}
 	c.ignoreTrouble(c.admin.Delete(c.Context(), s.clientID))
-	s.clientID = ""
+	s.taken = true
 	c.taken++
 }
 

@@ -45,8 +45,7 @@ func BenchmarkOperator(b *testing.B) {
 }
 
 func measure(b *testing.B, n int) {
-	token := newOurs(b, "http://"+freeAddress(b), io.Discard)
-	token.listen = strings.TrimPrefix(token.public, "http://")
+	token := newOurs(b, "", io.Discard)
 	token.start(b)
 	c := &world{TB: b, server: token, n: n}
 	c.makeTokenServer()
@@ -132,10 +131,26 @@ func (w *world) create(ready bool) time.Duration {
 	}
 	select {
 	case <-allReady:
-	case <-time.After(5 * time.Minute):
-		w.Fatal("the apps do not become Ready")
+	case <-time.After(2 * patience):
+		w.requireReady()
 	}
 	return time.Since(began)
+}
+
+// requireReady says which apps are not.
+func (w *world) requireReady() {
+	var apps v1alpha1.ConnectedAppList
+	require.NoError(w, plane.Client.List(w.Context(), &apps, client.InNamespace(w.namespace)))
+	bad := map[string]string{}
+	for i := range apps.Items {
+		if !status.IsReady(&apps.Items[i]) {
+			ready := testenv.Condition(apps.Items[i].Status.Conditions, v1alpha1.ConditionReady)
+			bad[apps.Items[i].Name] = ready.Reason + ": " + ready.Message
+		}
+	}
+	require.Empty(w, bad)
+	require.Len(w, apps.Items, w.n)
+	w.Fatal("all are Ready, and it took too long")
 }
 
 // watch closes done when all apps are Ready.
@@ -171,7 +186,7 @@ func (w *world) deleteAll() float64 {
 	require.NoError(w, err)
 	page, err := admin.List(w.Context(), 0, 1)
 	require.NoError(w, err)
-	return float64(page.Total - 1) // the administrator's
+	return float64(page.Total)
 }
 
 // counters are what is counted by others than the manager, but for its CPU time
@@ -182,13 +197,14 @@ func (w *world) read(manager *process) counters {
 	var c counters
 	transport, err := rest.TransportFor(plane.Config)
 	require.NoError(w, err)
-	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, plane.Config.Host+"/metrics", nil)
+	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, strings.TrimSuffix(plane.Config.Host, "/")+"/metrics", nil)
 	require.NoError(w, err)
 	response, err := transport.RoundTrip(request)
 	require.NoError(w, err)
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(response.Body)
 	require.NoError(w, err)
+	require.Equal(w, http.StatusOK, response.StatusCode, string(text))
 	for _, s := range samples(text, "apiserver_request_total") {
 		switch {
 		case !strings.Contains("POST PUT PATCH APPLY DELETE", s.labels["verb"]), s.labels["resource"] == "leases":

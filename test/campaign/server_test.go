@@ -56,16 +56,20 @@ const (
 	adminID = "connectedapps-manager"
 )
 
-// newOurs prepares the bundled token server behind a public URL.
+// newOurs prepares the bundled token server behind a public URL; empty: it is
+// where it listens.
 func newOurs(t testing.TB, public string, log io.Writer) *ours {
 	t.Helper()
 	o := &ours{
 		folder: t.TempDir(), public: public, listen: freeAddress(t), operations: freeAddress(t), log: log,
 		secret: "cas_" + strings.ReplaceAll(uuid.NewString(), "-", ""),
 	}
+	if o.public == "" {
+		o.public = o.address()
+	}
 	o.write(t, "encryption-key", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
 	o.write(t, "client-secret", o.secret)
-	o.write(t, "tokenserver.yaml", `publicURL: `+public+`
+	o.write(t, "tokenserver.yaml", `publicURL: `+o.public+`
 listen: `+o.listen+`
 operationsListen: `+o.operations+`
 storage: {sqlite: {path: `+filepath.Join(o.folder, "tokenserver.db")+`}}

@@ -78,7 +78,7 @@ func (c *campaign) requireOneClientEach(r *require.Assertions) {
 		r.Equal(s.clientName, found.ClientName)
 		r.True(found.Enabled)
 		delete(clients, app.Status.ClientID)
-		if s.clientID != "" && s.clientID != app.Status.ClientID {
+		if s.clientID != "" && !s.taken && s.clientID != app.Status.ClientID {
 			changed[app.Name] = s.clientID + " became " + app.Status.ClientID
 		}
 	}
