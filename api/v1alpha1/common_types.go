@@ -36,14 +36,15 @@ type SecretMetadata struct {
 	// Labels of the Secret.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="must be valid label names and values: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix and '/'"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue() && !format.labelValue().validate(self[k]).hasValue())",message="must be valid label names and values: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix of at most 253 characters in lower case, and '/'"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/instance' || k.startsWith('argocd.argoproj.io/') || k.startsWith('kubectl.kubernetes.io/') || k.startsWith('helm.sh/') || k.startsWith('kustomize.toolkit.fluxcd.io/') || k.startsWith('connectedapps.dev/'))",message="must not use names of GitOps tools or of the manager: argocd.argoproj.io/, app.kubernetes.io/instance, kubectl.kubernetes.io/, helm.sh/, kustomize.toolkit.fluxcd.io/, connectedapps.dev/"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// Annotations of the Secret.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",message="must have valid names: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix and '/'"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="must have valid names: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix of at most 253 characters in lower case, and '/'"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, bytes(k).size() + bytes(self[k]).size()).sum() <= 196608",message="must have at most 192 KiB in all, names and values: a Secret takes 256 KiB, and others add theirs"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/instance' || k.startsWith('argocd.argoproj.io/') || k.startsWith('kubectl.kubernetes.io/') || k.startsWith('helm.sh/') || k.startsWith('kustomize.toolkit.fluxcd.io/') || k.startsWith('connectedapps.dev/'))",message="must not use names of GitOps tools or of the manager: argocd.argoproj.io/, app.kubernetes.io/instance, kubectl.kubernetes.io/, helm.sh/, kustomize.toolkit.fluxcd.io/, connectedapps.dev/"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }

@@ -87,6 +87,18 @@ const (
 	// ReasonInvalidSecret: the value in the ExistingSecret cannot be a client
 	// secret, or belongs to another client.
 	ReasonInvalidSecret = "InvalidSecret"
+	// ReasonDisabled: the app is as its spec says, which is disabled: it gets no
+	// tokens.
+	ReasonDisabled = "Disabled"
+	// ReasonRequestFailed: the token server failed at this app's request while it
+	// serves others; the message says at which.
+	ReasonRequestFailed = "RequestFailed"
+	// ReasonTokenServerDeleting: the TokenServer is being deleted, and no new
+	// client is registered on it.
+	ReasonTokenServerDeleting = "TokenServerDeleting"
+	// ReasonSecretContested: somebody else keeps changing or deleting the Secret;
+	// repairs become rarer. The message names the other field manager.
+	ReasonSecretContested = "SecretContested"
 	// ReasonDriftDetected: the client on the server differs from the spec.
 	ReasonDriftDetected = "DriftDetected"
 	// ReasonDriftRepaired: a difference was undone.
@@ -126,11 +138,15 @@ const (
 	// ReasonOrganizationNotFound: spec.organizationID is unknown to the server.
 	ReasonOrganizationNotFound = "OrganizationNotFound"
 	// ReasonServerReplaced: the issuer, organization or installation is another
-	// than the one that apps are registered on. The annotation
-	// connectedapps.dev/accept-server lets the manager go on.
+	// than the one that apps are registered on, or many of their clients are gone
+	// at once. The annotation connectedapps.dev/accept-server, with the value that
+	// the message shows, lets the manager go on.
 	ReasonServerReplaced = "ServerReplaced"
 	// ReasonInUse: ConnectedApps still use the TokenServer that is being deleted.
 	ReasonInUse = "InUse"
+	// ReasonCredentialsInvalid: the credentials in the Secret cannot be any, such
+	// as those with a line end; the message says what is wrong.
+	ReasonCredentialsInvalid = "CredentialsInvalid"
 )
 
 // Reasons of an AccessToken.

@@ -12,7 +12,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:scope=Namespaced,shortName=capp,categories=connectedapps
+// +kubebuilder:resource:scope=Namespaced,shortName=capp,categories=capps
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Client-ID",type=string,JSONPath=`.status.clientID`
@@ -45,7 +45,15 @@ type ConnectedApp struct {
 // +kubebuilder:validation:XValidation:rule="!('authorization_code' in self.grantTypes) || (has(self.redirectURIs) && self.redirectURIs.size() > 0)",message="authorization_code needs redirectURIs: list where people are sent back to",fieldPath=".redirectURIs"
 // +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || !has(self.redirectURIs) || self.redirectURIs.size() == 0",message="an app with client_credentials acts for itself and sends nobody anywhere: leave redirectURIs out, or make another app that acts for users",fieldPath=".redirectURIs"
 // +kubebuilder:validation:XValidation:rule="!has(self.redirectURIs) || (has(self.clientType) && self.clientType == 'Public') || self.redirectURIs.all(u, u.startsWith('https://') || u.startsWith('http://'))",message="a private-use scheme, such as com.example.app:/callback, is for clientType Public: other apps on the device can claim it, so a secret proves nothing; use https, or set clientType Public",fieldPath=".redirectURIs"
+// +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || !has(self.postLogoutRedirectURIs) || self.postLogoutRedirectURIs.size() == 0",message="an app with client_credentials acts for itself and sends nobody anywhere: leave postLogoutRedirectURIs out, or make another app that acts for users",fieldPath=".postLogoutRedirectURIs"
+// +kubebuilder:validation:XValidation:rule="!has(self.postLogoutRedirectURIs) || (has(self.clientType) && self.clientType == 'Public') || self.postLogoutRedirectURIs.all(u, u.startsWith('https://') || u.startsWith('http://'))",message="a private-use scheme, such as com.example.app:/signed-out, is for clientType Public, as in redirectURIs; use https, or set clientType Public",fieldPath=".postLogoutRedirectURIs"
 // +kubebuilder:validation:XValidation:rule="('urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes) == (has(self.publicKeys) && self.publicKeys.size() > 0)",message="urn:ietf:params:oauth:grant-type:jwt-bearer needs publicKeys to verify assertions with, and no other grant type uses them",fieldPath=".publicKeys"
+// +kubebuilder:validation:XValidation:rule="'urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes || !has(self.identityProviders) || self.identityProviders.size() == 0",message="identityProviders are for the grant type urn:ietf:params:oauth:grant-type:jwt-bearer, whose assertions speak for their users: leave them out, or add the grant type and publicKeys",fieldPath=".identityProviders"
+// +kubebuilder:validation:XValidation:rule="'urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes || !has(self.assertionsWithoutExpiry) || !self.assertionsWithoutExpiry",message="assertionsWithoutExpiry is for the grant type urn:ietf:params:oauth:grant-type:jwt-bearer, and no other takes assertions: leave it out, or add the grant type and publicKeys",fieldPath=".assertionsWithoutExpiry"
+// +kubebuilder:validation:XValidation:rule="'authorization_code' in self.grantTypes || !has(self.skipUserConsent) || !self.skipUserConsent",message="skipUserConsent is for the grant type authorization_code, and no other asks people for their consent: leave it out, or add the grant type",fieldPath=".skipUserConsent"
+// +kubebuilder:validation:XValidation:rule="!has(self.audience) || self.audience != 'everyone' || !has(self.skipUserConsent) || !self.skipUserConsent",message="skipUserConsent is not possible with audience everyone: only users of the app's own organization can be spoken for; leave it out, or set audience internal",fieldPath=".skipUserConsent"
+// +kubebuilder:validation:XValidation:rule="'refresh_token' in self.grantTypes || !has(self.refreshGraceSeconds)",message="refreshGraceSeconds is for the grant type refresh_token, without which there is no refresh token: leave it out, or add the grant type",fieldPath=".refreshGraceSeconds"
+// +kubebuilder:validation:XValidation:rule="!has(self.tokenEndpointAuthMethod) || (self.tokenEndpointAuthMethod == 'none') == (has(self.clientType) && self.clientType == 'Public')",message="none is for clientType Public, and a Public client has no other; leave tokenEndpointAuthMethod out, or change clientType",fieldPath=".tokenEndpointAuthMethod"
 // +kubebuilder:validation:XValidation:rule="!has(self.clientType) || self.clientType != 'Public' || !('client_credentials' in self.grantTypes || 'password' in self.grantTypes)",message="a Public client has no secret to authenticate with; client_credentials and password need clientType Confidential",fieldPath=".clientType"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentials) || (has(self.clientType) && self.clientType == 'Public') == (self.credentials.type == 'None')",message="type None is for clientType Public, and a Public client has no other; leave credentials out or change clientType",fieldPath=".credentials.type"
 // +kubebuilder:validation:XValidation:rule="'client_credentials' in self.grantTypes || !has(self.scopes) || self.scopes.all(s, !has(s.organizationID) && !has(s.environmentID))",message="organizationID and environmentID are for apps with client_credentials; the scopes of an app that acts for users have no context",fieldPath=".scopes"
@@ -91,6 +99,14 @@ type ConnectedAppSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	RedirectURIs []RedirectURI `json:"redirectURIs,omitempty"`
 
+	// PostLogoutRedirectURIs are where a person may be sent after signing out
+	// (OpenID Connect RP-Initiated Logout 1.0). What may be in redirectURIs may be
+	// here. Omitted: none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	PostLogoutRedirectURIs []RedirectURI `json:"postLogoutRedirectURIs,omitempty"`
+
 	// Scopes are what the app may ask for, in this order.
 	// +optional
 	// +listType=atomic
@@ -107,6 +123,55 @@ type ConnectedAppSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	PublicKeys []PublicKey `json:"publicKeys,omitempty"`
+
+	// IdentityProviders are the ids of the organization's identity providers for
+	// whose users the app may speak by assertions of the JWT bearer grant.
+	// Omitted: none but those that the server's configuration gives to every app
+	// of the organization.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	IdentityProviders []Identifier `json:"identityProviders,omitempty"`
+
+	// AssertionsWithoutExpiry true has the server take assertions of the JWT bearer
+	// grant that never expire: whoever copies one can use it for ever. Omitted:
+	// false.
+	// +optional
+	AssertionsWithoutExpiry *bool `json:"assertionsWithoutExpiry,omitempty"`
+
+	// SkipUserConsent true has the server not ask users of the app's own
+	// organization for their consent, except to what reaches far. Some servers let
+	// only an administrator switch it on, not the manager. Omitted: false.
+	// +optional
+	SkipUserConsent *bool `json:"skipUserConsent,omitempty"`
+
+	// TokenEndpointAuthMethod is how the app authenticates at the token endpoint:
+	// client_secret_post or client_secret_basic; none for clientType Public.
+	// Omitted: either of those with a secret, as the server has it; none for a
+	// Public client.
+	// +optional
+	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod,omitempty"`
+
+	// AccessTokenFormat is jwt or opaque. Omitted: as the server has it.
+	// +optional
+	AccessTokenFormat AccessTokenFormat `json:"accessTokenFormat,omitempty"`
+
+	// AccessTokenSigningAlg is the algorithm that signs access tokens: RS256 or
+	// ES256. Omitted: as the server has it.
+	// +optional
+	AccessTokenSigningAlg SigningAlg `json:"accessTokenSigningAlg,omitempty"`
+
+	// IDTokenSigningAlg is the algorithm that signs ID tokens: RS256 or ES256.
+	// Omitted: as the server has it.
+	// +optional
+	IDTokenSigningAlg SigningAlg `json:"idTokenSigningAlg,omitempty"`
+
+	// RefreshGraceSeconds is how long a refresh token whose answer was lost can be
+	// used again. Omitted: as the server has it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	RefreshGraceSeconds *int32 `json:"refreshGraceSeconds,omitempty"`
 
 	// ClientURI is the app's website.
 	// +optional
@@ -166,6 +231,20 @@ const (
 	// ClientPublic cannot; it authenticates by PKCE alone.
 	ClientPublic ClientType = "Public"
 )
+
+// TokenEndpointAuthMethod is how a client authenticates at the token endpoint, by
+// its name on the wire (RFC 7591 section 2).
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:XValidation:rule="self in ['client_secret_post', 'client_secret_basic', 'none']",message="must be client_secret_post or client_secret_basic, or none for clientType Public; private_key_jwt needs credentials with a private key, which no credentials.type offers yet"
+type TokenEndpointAuthMethod string
+
+// AccessTokenFormat is what access tokens look like.
+// +kubebuilder:validation:Enum=jwt;opaque
+type AccessTokenFormat string
+
+// SigningAlg is a JWS algorithm (RFC 7518 section 3.1).
+// +kubebuilder:validation:Enum=RS256;ES256
+type SigningAlg string
 
 // RedirectURI is where an authorization response may be sent. The rules name all
 // that may stand between "://" and the path, so that no user name passes for a
@@ -360,14 +439,12 @@ type ConnectedAppStatus struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Issuer string `json:"issuer,omitempty"`
 
-	// Revision is the token server's mark of the registration when it was last
-	// compared with the spec.
+	// Compared is the record of the last comparison of the client with the spec.
 	// +optional
-	// +kubebuilder:validation:MaxLength=256
-	Revision string `json:"revision,omitempty"`
+	Compared *ComparedClient `json:"compared,omitempty"`
 
-	// Secrets are the client's secrets that the manager made, by their ids on
-	// the token server. The values are in the Secret alone.
+	// Secrets are the client's secrets that were published, by their ids on the
+	// token server, the youngest last. The values are in the Secret alone.
 	// +optional
 	// +listType=map
 	// +listMapKey=id
@@ -379,6 +456,11 @@ type ConnectedAppStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	ReferencedSecretVersion string `json:"referencedSecretVersion,omitempty"`
+
+	// SecretRepairs counts how often the Secret was written anew because somebody
+	// else changed or deleted it. A day without one ends the count.
+	// +optional
+	SecretRepairs *SecretRepairs `json:"secretRepairs,omitempty"`
 
 	// Binding names the Secret, as the Service Binding specification expects it
 	// (https://servicebinding.io/spec/core/1.1.0/#provisioned-service).
@@ -392,6 +474,40 @@ type ConnectedAppStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ComparedClient is the record of a comparison. What differs later from what is
+// written here was changed by somebody else.
+type ComparedClient struct {
+	// Revision is the token server's mark of the client's state when it was
+	// compared. Empty: the server has no such marks.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Revision string `json:"revision,omitempty"`
+
+	// Fields are digests of what the client was found with or given, by the
+	// field's name in the spec.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Fields map[string]string `json:"fields,omitempty"`
+
+	// NotKept are digests of what the server was given and did not keep, by the
+	// field's name in the spec: it is not sent again.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	NotKept map[string]string `json:"notKept,omitempty"`
+}
+
+// SecretRepairs counts repairs of a Secret.
+type SecretRepairs struct {
+	// Count of the repairs that followed one another.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Count int32 `json:"count"`
+
+	// LastTime is when the last one was made.
+	// +required
+	LastTime metav1.Time `json:"lastTime"`
 }
 
 // ClientSecretStatus is what is known of a client secret besides its value.
@@ -449,6 +565,19 @@ func (a *ConnectedApp) CredentialsSecretName() string {
 		return c.Secret.Name
 	}
 	return a.Name + "-credentials"
+}
+
+// PublishedSecretName is the name of the Secret that the manager writes: for type
+// ExistingSecret a companion of that one, which holds all but the client secret.
+func (a *ConnectedApp) PublishedSecretName() string {
+	name := a.CredentialsSecretName()
+	if a.CredentialsType() != CredentialsExistingSecret {
+		return name
+	}
+	if companion := a.Name + "-credentials"; companion != name {
+		return companion
+	}
+	return a.Name + "-client"
 }
 
 // ConnectedAppList is a list of ConnectedApps.

@@ -74,7 +74,7 @@ func TestKindsAreEasyToList(t *testing.T) {
 	for kind, want := range map[string]string{"TokenServer": "toks", "ConnectedApp": "capp", "AccessToken": "atok"} {
 		crd := schemas(t)[kind]
 		require.Equal(t, []string{want}, crd.Spec.Names.ShortNames)
-		require.Equal(t, []string{"connectedapps"}, crd.Spec.Names.Categories)
+		require.Equal(t, []string{"capps"}, crd.Spec.Names.Categories)
 		var columns []string
 		for _, c := range crd.Spec.Versions[0].AdditionalPrinterColumns {
 			columns = append(columns, c.Name)

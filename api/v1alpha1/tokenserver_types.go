@@ -11,7 +11,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:scope=Cluster,shortName=toks,categories=connectedapps
+// +kubebuilder:resource:scope=Cluster,shortName=toks,categories=capps
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
@@ -69,7 +69,9 @@ type TokenServerSpec struct {
 	Credentials TokenServerCredentials `json:"credentials"`
 
 	// RequestsPerSecond is the most management calls the manager makes each
-	// second. Omitted: 50.
+	// second. Omitted: no limit for a server that offers extensions of the
+	// management API (status.extensions), which says when it is too much; 50 for
+	// others.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
@@ -150,7 +152,8 @@ type AccessRule struct {
 	// +kubebuilder:validation:MaxItems=200
 	Scopes []AccessScope `json:"scopes,omitempty"`
 
-	// RedirectHosts are hosts an app's redirect URIs may name, on https.
+	// RedirectHosts are hosts an app's redirect URIs, those after signing out
+	// included, may name, on https.
 	// A leading "*." stands for one or more labels: *.example.com is
 	// a.example.com and a.b.example.com, not example.com. localhost, 127.0.0.1
 	// and [::1] also allow http, for apps that run on a person's machine.
@@ -161,8 +164,8 @@ type AccessRule struct {
 	RedirectHosts []RedirectHost `json:"redirectHosts,omitempty"`
 
 	// RedirectSchemes are private-use schemes that redirect URIs of public
-	// native apps may have, such as com.example.app, compared exactly. Omitted:
-	// none.
+	// native apps, those after signing out included, may have, such as
+	// com.example.app, compared exactly. Omitted: none.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
@@ -173,6 +176,31 @@ type AccessRule struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=2
 	Audiences []Audience `json:"audiences,omitempty"`
+
+	// IdentityProviders are those for whose users an app may speak by assertions of
+	// the JWT bearer grant. Omitted: none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	IdentityProviders []Identifier `json:"identityProviders,omitempty"`
+
+	// AllowSkipUserConsent lets an app have its users not asked for consent.
+	// Omitted: false.
+	// +optional
+	AllowSkipUserConsent *bool `json:"allowSkipUserConsent,omitempty"`
+
+	// AllowAssertionsWithoutExpiry lets an app use assertions of the JWT bearer
+	// grant that never expire. Omitted: false.
+	// +optional
+	AllowAssertionsWithoutExpiry *bool `json:"allowAssertionsWithoutExpiry,omitempty"`
+
+	// DeletionPolicies an app may have; without Orphan no client outlives its
+	// ConnectedApp. Omitted: both.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	DeletionPolicies []DeletionPolicy `json:"deletionPolicies,omitempty"`
 }
 
 // RedirectHost is a host name, or one with a leading "*.".
@@ -214,7 +242,7 @@ type AccessScope struct {
 	EnvironmentIDs []Identifier `json:"environmentIDs,omitempty"`
 }
 
-// Identifier is the id of an organization or environment.
+// Identifier is the id of an organization, environment or identity provider.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 type Identifier string
@@ -289,6 +317,11 @@ type TokenServerStatus struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MaxLength=128
 	Extensions []string `json:"extensions,omitempty"`
+
+	// RememberedClients is the number of clients of ConnectedApps that are gone
+	// which are still to be deleted on the server.
+	// +optional
+	RememberedClients int32 `json:"rememberedClients,omitempty"`
 
 	// Conditions: Ready, Reconciling, Stalled.
 	// +optional

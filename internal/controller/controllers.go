@@ -23,7 +23,9 @@ import (
 	"connectedapps.dev/operator/internal/controller/accesstoken"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
+	"connectedapps.dev/operator/internal/controller/identity"
 	"connectedapps.dev/operator/internal/controller/tokenserver"
+	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 )
 
@@ -86,12 +88,21 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	connections := &inventory.Connections{}
+	identities := &identity.Records{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
+	losses := &tokenserver.Losses{Reader: mgr.GetClient(), Connections: connections}
+	tombstones, err := tombstone.NewStore(ctx, mgr, o.Namespace, identities)
+	if err != nil {
+		return fmt.Errorf("setting up the controllers: %w", err)
+	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&tokenserver.Reconciler{Namespace: o.Namespace, Connections: connections, ProbeInterval: o.ProbeInterval},
+		&tokenserver.Reconciler{
+			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones, ProbeInterval: o.ProbeInterval,
+		},
+		&tombstone.Reconciler{Store: tombstones, Connections: connections},
 		&connectedapp.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
 			Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
-			ClusterID: string(cluster), Namespace: o.Namespace, ResyncInterval: o.ResyncInterval,
+			ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, ResyncInterval: o.ResyncInterval,
 		},
 		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime},
 	} {

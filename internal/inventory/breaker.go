@@ -59,25 +59,37 @@ func (b *Breaker) allow(now time.Time) error {
 	return nil
 }
 
-// record tells how a call ended. A caller that gave up says nothing about the
-// server.
-func (b *Breaker) record(now time.Time, err error) {
+// record tells how a call ended, and returns whether that opened a breaker that
+// was closed. A caller that gave up says nothing about the server.
+func (b *Breaker) record(now time.Time, err error) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	trial := b.trial
 	b.trial = false
 	if errors.Is(err, context.Canceled) {
-		return
+		return false
 	}
 	if !registrar.IsUnavailable(err) {
 		b.close()
-		return
+		return false
 	}
 	failure, _ := errors.AsType[*registrar.Error](err)
 	b.failures++
 	if trial || b.failures >= cmp.Or(b.Failures, 5) || failure.RetryAfter > 0 {
 		b.open(now, failure)
+		return b.opened == 1
 	}
+	return false
+}
+
+// trouble returns the failure that keeps it open, nil when it is closed.
+func (b *Breaker) trouble() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last == nil {
+		return nil
+	}
+	return b.last
 }
 
 // trip opens it at once.
@@ -103,4 +115,11 @@ func (b *Breaker) open(now time.Time, failure *registrar.Error) {
 
 func (b *Breaker) close() {
 	b.failures, b.opened, b.until, b.last = 0, 0, time.Time{}, nil
+}
+
+// allows tells whether the breaker is closed.
+func (b *Breaker) allows() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.until.IsZero()
 }

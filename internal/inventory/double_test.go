@@ -157,6 +157,10 @@ func (s *server) PutScopes(_ context.Context, id string, scopes []oauth.ContextS
 	return err
 }
 
+func (s *server) ResetSecret(_ context.Context, clientID string) (*oauth.ConnectedApp, error) {
+	return &oauth.ConnectedApp{ClientID: clientID, ClientSecret: "new"}, nil
+}
+
 func (s *server) AddSecret(_ context.Context, id string, _ time.Duration) (*oauth.Secret, error) {
 	_, err := s.write(id, "secret added")
 	return &oauth.Secret{ID: "2"}, err

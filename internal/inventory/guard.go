@@ -21,7 +21,9 @@ func guard[T any](ctx context.Context, i *Inventory, call func() (T, error)) (T,
 		return none, err
 	}
 	answer, err := call()
-	i.breaker.record(i.now(), err)
+	if i.breaker.record(i.now(), err) && i.options.OnOpen != nil {
+		i.options.OnOpen()
+	}
 	return answer, err
 }
 
@@ -41,3 +43,6 @@ func (i *Inventory) Failed(err error) {
 	}
 	i.breaker.trip(i.now(), err)
 }
+
+// Trouble returns why calls fail at once at present, or nil.
+func (i *Inventory) Trouble() error { return i.breaker.trouble() }

@@ -22,6 +22,7 @@ type API interface {
 	AppByExternalID(ctx context.Context, externalID string) (*oauth.ConnectedApp, error)
 	Scopes(ctx context.Context, clientID string) ([]oauth.ContextScope, error)
 	PutScopes(ctx context.Context, clientID string, scopes []oauth.ContextScope) error
+	ResetSecret(ctx context.Context, clientID string) (*oauth.ConnectedApp, error)
 	Secrets(ctx context.Context, clientID string) (*oauth.SecretList, error)
 	AddSecret(ctx context.Context, clientID string, overlap time.Duration) (*oauth.Secret, error)
 	DeleteSecret(ctx context.Context, clientID, secretID string) error
@@ -31,6 +32,8 @@ var _ API = (*registrar.Client)(nil)
 
 // Options say what the server can do and how much it is asked.
 type Options struct {
+	// ExternalID: the server has the extension external_id.
+	ExternalID bool
 	// Revision: the server has the extension revision.
 	Revision bool
 	// Secrets: the server has the extension secrets.
@@ -41,6 +44,9 @@ type Options struct {
 	PageSize int
 	// Breaker guards the server; nil means one with defaults.
 	Breaker *Breaker
+	// OnOpen is called when calls have failed so often that the breaker opens; it
+	// must not block. Nil: nobody is told.
+	OnOpen func()
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -66,13 +72,18 @@ type Inventory struct {
 	calls    chan struct{}
 	now      func() time.Time
 	pageSize int
+	*contents
+}
 
+// contents are what is known of the server, whichever way it is reached.
+type contents struct {
 	mu sync.Mutex
 	// clock counts reads and writes, so that before and after do not depend on
 	// the resolution of a time.
 	clock    uint64
 	apps     map[string]seenApp // what was read singly
 	written  map[string]uint64  // when we last wrote to an app
+	doubtful map[string]uint64  // when a registration under a name last failed
 	listing  *listing           // the newest complete list
 	refresh  *refresh           // the list being made, nil: none
 	pageRows int                // rows of the newest list, for its capacity
@@ -94,13 +105,21 @@ func New(api API, options Options) *Inventory {
 		calls:    make(chan struct{}, cmp.Or(options.Calls, 16)),
 		now:      options.Now,
 		pageSize: cmp.Or(options.PageSize, 200),
-		apps:     map[string]seenApp{},
-		written:  map[string]uint64{},
+		contents: &contents{apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{}},
 	}
 	if i.now == nil {
 		i.now = time.Now
 	}
 	return i
+}
+
+// Through is an inventory of the same server that is reached another way: what
+// is known of its apps stays known, and both go on sharing it. The server must be
+// the same one, not only another at the same address.
+func (i *Inventory) Through(api API, options Options) *Inventory {
+	other := New(api, options)
+	other.contents = i.contents
+	return other
 }
 
 // App returns the state of an app that was true at most maxAge ago; 0 reads it
@@ -111,7 +130,7 @@ func (i *Inventory) App(ctx context.Context, clientID string, maxAge time.Durati
 		return app, nil
 	}
 	if maxAge > 0 && i.options.Revision && i.known(clientID) {
-		if err := i.list(ctx, maxAge); err != nil {
+		if err := i.list(ctx, maxAge, 0); err != nil {
 			return nil, err
 		}
 		if app := i.fresh(clientID, maxAge); app != nil {
@@ -207,3 +226,6 @@ func (i *Inventory) tick() uint64 {
 	i.clock++
 	return i.clock
 }
+
+// Serves tells whether the server is not known to be in trouble.
+func (i *Inventory) Serves() bool { return i.breaker.allows() }

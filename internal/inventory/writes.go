@@ -13,10 +13,28 @@ import (
 // Register is registrar.Client.Register behind the limiter and the breaker.
 func (i *Inventory) Register(ctx context.Context, externalID string, fields registrar.Fields) (*registrar.Registered, error) {
 	answer, err := guard(ctx, i, func() (*registrar.Registered, error) { return i.api.Register(ctx, externalID, fields) })
-	if err == nil {
+	switch {
+	case err == nil:
 		i.wrote(answer.App.ClientID)
+	case fields.ClientName != nil:
+		i.doubt(*fields.ClientName)
 	}
 	return answer, err
+}
+
+// ResetSecret is registrar.Client.ResetSecret behind the limiter and the
+// breaker.
+func (i *Inventory) ResetSecret(ctx context.Context, clientID string) (*oauth.ConnectedApp, error) {
+	defer i.wrote(clientID)
+	return guard(ctx, i, func() (*oauth.ConnectedApp, error) { return i.api.ResetSecret(ctx, clientID) })
+}
+
+// doubt notes that there may be an app of this name that no answer told of.
+func (i *Inventory) doubt(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.clock++
+	i.doubtful[name] = i.clock
 }
 
 // Update is registrar.Client.Update behind the limiter and the breaker.

@@ -3,14 +3,15 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/oauth"
 )
 
 // Verdict is what the access rules of a TokenServer say about a client.
@@ -20,27 +21,21 @@ type Verdict struct {
 	// Rule is the rule that allows it, or else the one that comes nearest; empty
 	// when none is for the namespace.
 	Rule string
-	// Missing is what Rule does not allow, for people; nil when Allowed.
+	// Missing is what Rule does not allow and what it allows instead, for people;
+	// nil when Allowed.
 	Missing []string
 	// Client is the part of the client that Rule allows: all of it when Allowed.
 	// It is disabled when nothing useful is left.
 	Client Client
-}
+	// OrphanAllowed tells whether Rule lets the client outlive its object
+	// (deletionPolicy Orphan); false when there is no rule.
+	OrphanAllowed bool
 
-// Message says why a client is refused, or by which rule it is allowed.
-func (v Verdict) Message() string {
-	switch {
-	case v.Allowed:
-		return fmt.Sprintf("access rule %s allows the app", v.Rule)
-	case v.Rule == "":
-		return "no access rule of the TokenServer is for this namespace"
-	}
-	const most = 10
-	missing := v.Missing
-	if len(missing) > most {
-		missing = append(slices.Clone(missing[:most]), fmt.Sprintf("and %d more", len(v.Missing)-most))
-	}
-	return fmt.Sprintf("no access rule of the TokenServer allows all of the app; the nearest, %s, lacks %s", v.Rule, strings.Join(missing, ", "))
+	// none says why there is no rule for the namespace.
+	none string
+	// lacks counts what is missing; works tells whether what is left can be used.
+	lacks int
+	works bool
 }
 
 // Namespace is where an app lives.
@@ -48,76 +43,138 @@ type Namespace struct {
 	Labels map[string]string
 }
 
-// Judge applies the access rules to a client. organizationID is the
-// organization apps of the server are registered in.
+func (n Namespace) String() string {
+	if name := n.Labels[corev1.LabelMetadataName]; name != "" {
+		return "namespace " + name
+	}
+	return "this namespace"
+}
+
+// Judge applies the access rules to a client: one that is wanted, or one that is
+// on a server. organizationID is the organization apps of the server are
+// registered in.
 func Judge(want Client, namespace Namespace, rules []v1alpha1.AccessRule, organizationID string) Verdict {
-	nearest := Verdict{Client: disabled(want)}
+	best := Verdict{Client: disabled(want), none: noRule(namespace, rules)}
 	for _, rule := range rules {
 		if !selects(rule.NamespaceSelector, namespace.Labels) {
 			continue
 		}
-		verdict := judge(want, rule, organizationID)
-		if verdict.Allowed {
-			return verdict
-		}
-		if nearest.Rule == "" || len(verdict.Missing) < len(nearest.Missing) {
-			nearest = verdict
+		if verdict := judge(want, rule, organizationID); best.Rule == "" || verdict.better(best) {
+			best = verdict
 		}
 	}
-	return nearest
+	return best
+}
+
+// better tells whether v leaves more of the client than other: all of it, and of
+// two that do so the one that lets it outlive its object; else a client that still
+// works, or that lacks less.
+func (v Verdict) better(other Verdict) bool {
+	switch {
+	case v.Allowed != other.Allowed:
+		return v.Allowed
+	case v.Allowed:
+		return v.OrphanAllowed && !other.OrphanAllowed
+	case v.works != other.works:
+		return v.works
+	}
+	return v.lacks < other.lacks
 }
 
 // judge takes from the client what the rule does not allow.
 func judge(want Client, rule v1alpha1.AccessRule, organizationID string) Verdict {
 	v := Verdict{Rule: rule.Name, Client: want}
-	v.Client.GrantTypes = keep(&v, want.GrantTypes, func(grant string) string {
-		return unless(slices.Contains(rule.GrantTypes, v1alpha1.GrantType(grant)), "grant type "+grant)
-	})
-	v.Client.RedirectURIs = keep(&v, want.RedirectURIs, func(uri string) string {
-		if err := redirectAllowed(uri, want, rule); err != nil {
-			return fmt.Sprintf("redirect URI %s (%v)", uri, err)
-		}
-		return ""
-	})
-	v.Client.Scopes = keep(&v, want.Scopes, func(scope Scope) string {
-		return unless(scopeAllowed(scope, rule.Scopes, organizationID), "scope "+scope.String())
-	})
-	if !audienceAllowed(want.Audience, rule.Audiences) {
-		v.Missing = append(v.Missing, "audience "+want.Audience)
-		v.Client.Audience = string(v1alpha1.AudienceInternal)
+	v.OrphanAllowed = len(rule.DeletionPolicies) == 0 || slices.Contains(rule.DeletionPolicies, v1alpha1.DeletionOrphan)
+	c := &v.Client
+	c.GrantTypes = v.keepListed("grant type", want.GrantTypes, names(rule.GrantTypes))
+	c.RedirectURIs = v.keepURIs("redirect URI", want.RedirectURIs, rule)
+	c.PostLogoutRedirectURIs = v.keepURIs("post-logout redirect URI", want.PostLogoutRedirectURIs, rule)
+	c.Scopes = v.keepScopes(want.Scopes, rule.Scopes, organizationID)
+	audiences := names(rule.Audiences)
+	if len(audiences) == 0 {
+		audiences = []string{string(v1alpha1.AudienceInternal)}
 	}
-	v.Allowed = len(v.Missing) == 0
-	if len(v.Client.GrantTypes) == 0 || !audienceAllowed(v.Client.Audience, rule.Audiences) {
+	if len(v.keepListed("audience", []string{want.Audience}, audiences)) == 0 {
+		c.Audience = string(v1alpha1.AudienceInternal)
+	}
+	c.IdentityProviders = v.keepListed("identity provider", want.IdentityProviders, names(rule.IdentityProviders))
+	c.SkipUserConsent = v.keepFlag("skipUserConsent", want.SkipUserConsent, rule.AllowSkipUserConsent)
+	c.AssertionsWithoutExpiry = v.keepFlag("assertionsWithoutExpiry", want.AssertionsWithoutExpiry, rule.AllowAssertionsWithoutExpiry)
+	v.Allowed = v.lacks == 0
+	v.works = getsTokens(*c) && slices.Contains(audiences, c.Audience)
+	if !v.Allowed && !v.works {
 		v.Client = disabled(want)
 	}
 	return v
 }
 
-// keep returns what of a list is allowed; missing names what is not, for people.
-func keep[T any](v *Verdict, list []T, missing func(T) string) []T {
-	var kept []T
-	for _, item := range list {
-		if text := missing(item); text != "" {
-			v.Missing = append(v.Missing, text)
-		} else {
-			kept = append(kept, item)
-		}
+// keepListed keeps what is in allowed.
+func (v *Verdict) keepListed(kind string, list, allowed []string) []string {
+	kept, missing := split(list, func(item string) bool { return slices.Contains(allowed, item) })
+	if len(missing) > 0 {
+		v.lack(kind, missing, allows(v.Rule, allowed))
 	}
 	return kept
 }
 
-func unless(allowed bool, text string) string {
-	if allowed {
-		return ""
+func (v *Verdict) keepURIs(kind string, list []string, rule v1alpha1.AccessRule) []string {
+	kept, missing := split(list, func(uri string) bool { return redirectAllowed(uri, v.Client, rule) == nil })
+	for _, uri := range missing {
+		v.lack(kind, []string{uri}, redirectAllowed(uri, v.Client, rule).Error())
 	}
-	return text
+	return kept
+}
+
+func (v *Verdict) keepFlag(field string, want bool, allowed *bool) bool {
+	if want && !isTrue(allowed) {
+		v.lackFlag(field)
+	}
+	return want && isTrue(allowed)
+}
+
+// keepScopes tells a scope that is not allowed at all from one that is allowed
+// in another context.
+func (v *Verdict) keepScopes(list []Scope, allowed []v1alpha1.AccessScope, organizationID string) []Scope {
+	kept, missing := split(list, func(s Scope) bool { return scopeAllowed(s, allowed, organizationID) })
+	var unknown []string
+	for _, s := range missing {
+		elsewhere, _ := split(allowed, func(a v1alpha1.AccessScope) bool { return nameMatches(s.Name, a.Scope) })
+		if len(elsewhere) == 0 {
+			unknown = append(unknown, s.String())
+			continue
+		}
+		v.lack("scope", []string{s.String()}, allows(v.Rule, accessScopes(elsewhere)))
+	}
+	if len(unknown) > 0 {
+		v.lack("scope", unknown, allows(v.Rule, accessScopes(allowed)))
+	}
+	return kept
+}
+
+// split returns what of a list is allowed, and what is not.
+func split[T any](list []T, allowed func(T) bool) (kept, missing []T) {
+	for _, item := range list {
+		if allowed(item) {
+			kept = append(kept, item)
+		} else {
+			missing = append(missing, item)
+		}
+	}
+	return kept, missing
+}
+
+// getsTokens tells whether the client can get a token that it does not have yet.
+func getsTokens(c Client) bool {
+	return slices.ContainsFunc(c.GrantTypes, func(grant string) bool { return grant != oauth.GrantRefreshToken })
 }
 
 // disabled is what is left of a client of which nothing is allowed. Its grant
 // types stay, since servers refuse a client without one.
 func disabled(c Client) Client {
 	c.Enabled = false
-	c.Scopes, c.RedirectURIs = nil, nil
+	c.Scopes, c.RedirectURIs, c.PostLogoutRedirectURIs, c.IdentityProviders = nil, nil, nil, nil
+	c.SkipUserConsent, c.AssertionsWithoutExpiry = false, false
+	c.Audience = string(v1alpha1.AudienceInternal)
 	return c
 }
 
@@ -154,11 +211,4 @@ func nameMatches(name, pattern string) bool {
 		return strings.HasPrefix(name, prefix)
 	}
 	return name == pattern
-}
-
-func audienceAllowed(audience string, allowed []v1alpha1.Audience) bool {
-	if len(allowed) == 0 {
-		allowed = []v1alpha1.Audience{v1alpha1.AudienceInternal}
-	}
-	return slices.Contains(allowed, v1alpha1.Audience(audience))
 }

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -11,18 +12,34 @@ import (
 
 // Client is a registration, as far as a spec has anything to say about it.
 type Client struct {
-	Name         string
-	GrantTypes   []string
-	RedirectURIs []string
-	Scopes       []Scope
-	Audience     string
+	Name                   string
+	GrantTypes             []string
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	Scopes                 []Scope
+	Audience               string
 	// PublicKeys are PEM, compared byte for byte.
 	PublicKeys []string
 	// ClientURI, PolicyURI and TOSURI are empty when there is none.
 	ClientURI, PolicyURI, TOSURI string
 	Enabled                      bool
-	// AuthMethod is how the client authenticates at the token endpoint.
+	// IdentityProviders are those for whose users the client may speak by
+	// assertions; AssertionsWithoutExpiry takes assertions that serve for ever;
+	// SkipUserConsent asks nobody. They give power: what a spec leaves out is off.
+	IdentityProviders       []string
+	AssertionsWithoutExpiry bool
+	SkipUserConsent         bool
+
+	// Members of which the zero value leaves the choice to the server: a client
+	// that is wanted says nothing about them, one on a server has its default.
+
+	// AuthMethod is how the client authenticates at the token endpoint; empty: with
+	// a secret, whichever way.
 	AuthMethod string
+	// AccessTokenFormat, AccessTokenAlg and IDTokenAlg are what its tokens are like.
+	AccessTokenFormat, AccessTokenAlg, IDTokenAlg string
+	// RefreshGrace is how many seconds a lost refresh token can be used again.
+	RefreshGrace *int64
 }
 
 // Scope is a scope and the context it is assigned in; both contexts may be
@@ -54,8 +71,15 @@ func (c Client) ActsForItself() bool {
 	return slices.Contains(c.GrantTypes, oauth.GrantClientCredentials)
 }
 
+// Method is how the client authenticates at the token endpoint, by its name on
+// the wire.
+func (c Client) Method() string { return cmp.Or(c.AuthMethod, oauth.AuthMethodSecretPost) }
+
+// Public tells whether the client does not authenticate at all.
+func (c Client) Public() bool { return c.AuthMethod == oauth.AuthMethodNone }
+
 // HasSecret tells whether the client authenticates with a secret.
-func (c Client) HasSecret() bool { return c.AuthMethod != oauth.AuthMethodNone }
+func (c Client) HasSecret() bool { return !c.Public() && c.AuthMethod != oauth.AuthMethodPrivateKeyJWT }
 
 // Desired is the client that the spec asks for, with the defaults the spec
 // leaves open. keys are the app's public keys, in the spec's order.
@@ -63,10 +87,14 @@ func Desired(app *v1alpha1.ConnectedApp, keys []string) Client {
 	spec := &app.Spec
 	c := Client{
 		Name:       spec.ClientName,
-		GrantTypes: names(spec.GrantTypes), RedirectURIs: names(spec.RedirectURIs),
+		GrantTypes: names(spec.GrantTypes), RedirectURIs: names(spec.RedirectURIs), PostLogoutRedirectURIs: names(spec.PostLogoutRedirectURIs),
 		Audience: string(spec.Audience), PublicKeys: keys,
 		ClientURI: string(spec.ClientURI), PolicyURI: string(spec.PolicyURI), TOSURI: string(spec.TOSURI),
-		Enabled: spec.Enabled == nil || *spec.Enabled, AuthMethod: oauth.AuthMethodSecretPost,
+		Enabled:           spec.Enabled == nil || *spec.Enabled,
+		IdentityProviders: names(spec.IdentityProviders), AssertionsWithoutExpiry: isTrue(spec.AssertionsWithoutExpiry),
+		SkipUserConsent: isTrue(spec.SkipUserConsent), AuthMethod: string(spec.TokenEndpointAuthMethod),
+		AccessTokenFormat: string(spec.AccessTokenFormat), AccessTokenAlg: string(spec.AccessTokenSigningAlg),
+		IDTokenAlg: string(spec.IDTokenSigningAlg), RefreshGrace: seconds(spec.RefreshGraceSeconds),
 	}
 	if c.Name == "" {
 		c.Name = app.Namespace + "/" + app.Name
@@ -98,6 +126,15 @@ func NormalScopes(c Client, scopes []Scope) []Scope {
 		normal = append(normal, s)
 	}
 	return normal
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+func seconds(n *int32) *int64 {
+	if n == nil {
+		return nil
+	}
+	return new(int64(*n))
 }
 
 func names[T ~string](list []T) []string {

@@ -3,12 +3,15 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"connectedapps.dev/operator/api/v1alpha1"
 )
 
 // Change is one field of a registration that is not as it should be. Field is
@@ -23,33 +26,52 @@ func (c Change) String() string {
 
 // Names of the fields in changes, as the spec calls them.
 const (
-	FieldClientName   = "clientName"
-	FieldClientType   = "clientType"
-	FieldGrantTypes   = "grantTypes"
-	FieldRedirectURIs = "redirectURIs"
-	FieldScopes       = "scopes"
-	FieldAudience     = "audience"
-	FieldPublicKeys   = "publicKeys"
-	FieldClientURI    = "clientURI"
-	FieldPolicyURI    = "policyURI"
-	FieldTOSURI       = "tosURI"
-	FieldEnabled      = "enabled"
+	FieldClientName              = "clientName"
+	FieldClientType              = "clientType"
+	FieldTokenEndpointAuthMethod = "tokenEndpointAuthMethod"
+	FieldGrantTypes              = "grantTypes"
+	FieldRedirectURIs            = "redirectURIs"
+	FieldPostLogoutRedirectURIs  = "postLogoutRedirectURIs"
+	FieldScopes                  = "scopes"
+	FieldAudience                = "audience"
+	FieldPublicKeys              = "publicKeys"
+	FieldIdentityProviders       = "identityProviders"
+	FieldAssertionsWithoutExpiry = "assertionsWithoutExpiry"
+	FieldSkipUserConsent         = "skipUserConsent"
+	FieldAccessTokenFormat       = "accessTokenFormat"
+	FieldAccessTokenSigningAlg   = "accessTokenSigningAlg"
+	FieldIDTokenSigningAlg       = "idTokenSigningAlg"
+	FieldRefreshGraceSeconds     = "refreshGraceSeconds"
+	FieldClientURI               = "clientURI"
+	FieldPolicyURI               = "policyURI"
+	FieldTOSURI                  = "tosURI"
+	FieldEnabled                 = "enabled"
 )
 
-// Diff lists the fields in which live differs from want, in a fixed order.
+// Diff lists the fields in which live differs from want, in a fixed order. What
+// want leaves to the server is no difference, whatever live has.
 func Diff(live, want Client) []Change {
 	var d differ
 	d.text(FieldClientName, live.Name, want.Name)
 	d.text(FieldClientType, clientType(live), clientType(want))
+	d.authMethod(live, want)
 	d.set(FieldGrantTypes, live.GrantTypes, want.GrantTypes)
 	d.uris(FieldRedirectURIs, live.RedirectURIs, want.RedirectURIs)
+	d.uris(FieldPostLogoutRedirectURIs, live.PostLogoutRedirectURIs, want.PostLogoutRedirectURIs)
 	d.list(FieldScopes, texts(NormalScopes(live, live.Scopes)), texts(NormalScopes(want, want.Scopes)))
 	d.text(FieldAudience, live.Audience, want.Audience)
 	d.list(FieldPublicKeys, fingerprints(live.PublicKeys), fingerprints(want.PublicKeys))
+	d.set(FieldIdentityProviders, live.IdentityProviders, want.IdentityProviders)
+	d.flag(FieldAssertionsWithoutExpiry, live.AssertionsWithoutExpiry, want.AssertionsWithoutExpiry)
+	d.flag(FieldSkipUserConsent, live.SkipUserConsent, want.SkipUserConsent)
+	d.choice(FieldAccessTokenFormat, live.AccessTokenFormat, want.AccessTokenFormat)
+	d.choice(FieldAccessTokenSigningAlg, live.AccessTokenAlg, want.AccessTokenAlg)
+	d.choice(FieldIDTokenSigningAlg, live.IDTokenAlg, want.IDTokenAlg)
+	d.choice(FieldRefreshGraceSeconds, number(live.RefreshGrace), number(want.RefreshGrace))
 	d.text(FieldClientURI, live.ClientURI, want.ClientURI)
 	d.text(FieldPolicyURI, live.PolicyURI, want.PolicyURI)
 	d.text(FieldTOSURI, live.TOSURI, want.TOSURI)
-	d.text(FieldEnabled, strconv.FormatBool(live.Enabled), strconv.FormatBool(want.Enabled))
+	d.flag(FieldEnabled, live.Enabled, want.Enabled)
 	return d.changes
 }
 
@@ -58,6 +80,27 @@ type differ struct{ changes []Change }
 func (d *differ) text(field, live, want string) {
 	if live != want {
 		d.changes = append(d.changes, Change{field, orNone(live), orNone(want)})
+	}
+}
+
+func (d *differ) flag(field string, live, want bool) {
+	d.text(field, strconv.FormatBool(live), strconv.FormatBool(want))
+}
+
+// choice compares what the server decides when want is empty.
+func (d *differ) choice(field, live, want string) {
+	if want != "" && live != want {
+		d.changes = append(d.changes, Change{field, cmp.Or(live, "the server's default"), want})
+	}
+}
+
+// authMethod compares how clients of one type authenticate; another type is a
+// difference of its own. A client that leaves it open takes either way with a
+// secret, which are the same to servers, but not a key.
+func (d *differ) authMethod(live, want Client) {
+	open := want.AuthMethod == "" && live.HasSecret()
+	if live.Public() == want.Public() && !open {
+		d.text(FieldTokenEndpointAuthMethod, live.Method(), want.Method())
 	}
 }
 
@@ -95,13 +138,18 @@ func withPaths(uris []string) []string {
 	return list
 }
 
-// clientType puts the ways to authenticate with a secret into one: a server's
-// choice between them is nothing a spec speaks of.
 func clientType(c Client) string {
-	if c.HasSecret() {
-		return "Confidential"
+	if c.Public() {
+		return string(v1alpha1.ClientPublic)
 	}
-	return "Public"
+	return string(v1alpha1.ClientConfidential)
+}
+
+func number(n *int64) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatInt(*n, 10)
 }
 
 func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }

@@ -3,48 +3,96 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"time"
+
+	"connectedapps.dev/operator/api/v1alpha1"
 )
 
-// Kind is a kind of action.
-type Kind string
-
-// Kinds of action, in the order in which they are carried out.
-const (
-	// Register creates the client; the answer holds its first secret.
-	Register Kind = "register the client"
-	// Update changes fields of the client.
-	Update Kind = "update the client"
-	// AssignScopes replaces the scopes of a client that acts for itself, which
-	// have a place of their own in the management API.
-	AssignScopes Kind = "assign scopes"
-	// DeleteSecret deletes a client secret that was made and never published.
-	DeleteSecret Kind = "delete an unpublished client secret"
-	// MakeSecret makes a client secret and publishes it.
-	MakeSecret Kind = "make a client secret"
-)
-
-// Action is one thing to do.
-type Action struct {
-	Kind Kind
-	// Changes are the fields that Update and AssignScopes are about.
-	Changes []Change
-	// SecretID is the secret that DeleteSecret is about.
-	SecretID string
+// Input is all that a plan depends on.
+type Input struct {
+	// Now is the time of the plan.
+	Now time.Time
+	// App is the object. Its status tells what was recorded, nothing else is
+	// believed of it.
+	App *v1alpha1.ConnectedApp
+	// Keys are the app's public keys, in the spec's order.
+	Keys []string
+	// Hindrance is why the spec cannot be carried out for now, such as a
+	// reference that leads nowhere; nil: nothing. SecretHindrance is why the
+	// Secret cannot: an app that is registered is changed all the same.
+	Hindrance, SecretHindrance *Hold
+	// Policy is what the platform team allows; nil: not known yet.
+	Policy *Policy
+	// Server is the app's TokenServer.
+	Server Server
+	// Live is what the server holds for the app; nil: it could not be asked.
+	Live *Live
+	// Secret is the Secret that the app's credentials are published in.
+	Secret Secret
+	// Existing is what the Secret of type ExistingSecret holds; nil for other
+	// types, and while that Secret is not there.
+	Existing *ExistingSecret
 }
 
-// Live is what the token server holds.
+// Policy is what a platform team allows in a namespace.
+type Policy struct {
+	// Rules are those of the TokenServer.
+	Rules []v1alpha1.AccessRule
+	// Namespace is the app's.
+	Namespace Namespace
+	// OrganizationID is where apps are registered.
+	OrganizationID string
+}
+
+// Server is what a plan has to know of a TokenServer.
+type Server struct {
+	// Name of the TokenServer.
+	Name string
+	// Deleting: it is being deleted, so that nothing new is registered on it.
+	Deleting bool
+	// ExternalID, Secrets and Restore are the extensions it has (oauth.Extension…).
+	ExternalID, Secrets, Restore bool
+	// Lost is why a client that is gone must not be registered anew yet; nil: it
+	// may be.
+	Lost *Hold
+	// Away is why the server cannot be asked; nil when it can.
+	Away *Hold
+	// DeletionTimeout is how long a deletion waits for it.
+	DeletionTimeout time.Duration
+}
+
+// Live is what a token server holds for an app.
 type Live struct {
+	// Client is the app's; nil: there is none.
+	Client *LiveClient
+	// Unclaimed are ids of further clients made for this very object, whose
+	// making was never recorded: nobody can have used them.
+	Unclaimed []string
+	// OwnedElsewhere: there is a client with the id that was recorded, and it was
+	// made for another object.
+	OwnedElsewhere bool
+}
+
+// LiveClient is a client on a token server.
+type LiveClient struct {
+	// ID is its client id.
+	ID string
+	// Revision is the server's mark of its state; empty on servers without.
+	Revision string
+	// Unread: the server's list shows it as it was last compared, so that it was
+	// not read. Client and Secrets are not known.
+	Unread bool
+	// Client is its registration.
 	Client Client
-	// Secrets are the client's secrets. They count only with SecretsKnown.
-	Secrets []Secret
-	// SecretsKnown tells whether the server was asked for the secrets.
+	// Secrets are its secrets. They count only with SecretsKnown.
+	Secrets      []ClientSecret
 	SecretsKnown bool
 }
 
-// Secret is a client secret as the server lists it.
-type Secret struct {
+// ClientSecret is a client secret as the server lists it.
+type ClientSecret struct {
 	ID string
 	// ExpiresAt is when it ends; zero: never.
 	ExpiresAt time.Time
@@ -52,56 +100,305 @@ type Secret struct {
 	Used bool
 }
 
-// Input is all that a plan depends on.
-type Input struct {
-	// Want is the client as it should be: the verdict's.
-	Want Client
-	// Live is what the server holds; nil: no such client.
-	Live *Live
-	// OwnSecret tells whether the manager makes the client's secret and keeps it
-	// published.
-	OwnSecret bool
-	// Published is the id of the secret that the Secret holds; empty: it holds
-	// none that could be valid.
-	Published string
-	// Former are ids of secrets that were published before and may be in use.
-	Former []string
-	// Changed tells whether somebody else changed the client since it was last
-	// compared: what differs then has drifted.
-	Changed bool
-	// ReportDrift leaves what has drifted as it is.
-	ReportDrift bool
-	// NotTaken are fields that the server was given and did not keep.
-	NotTaken []string
+// Secret is a Secret of ours, as it was found.
+type Secret struct {
+	// Name is what the spec calls it.
+	Name string
+	// Exists tells whether it is there.
+	Exists bool
+	// SecretID is the server's id of the client secret in it, or in the former one
+	// while it is not there; empty when it holds none that is as it was written.
+	SecretID string
+	// Foreign is the field manager that wrote what we had written; empty: none.
+	Foreign string
+	// Former is the name of the Secret that the spec called differently before;
+	// empty: none of ours.
+	Former string
+	// Yields: the Secret's name is taken by an app that waits, by way of others
+	// perhaps, for the former one of this app.
+	Yields bool
+	// Differs tells whether it has to be written for a client like this; nil: no.
+	Differs func(Client) bool
+}
+
+// ExistingSecret is what was found in the Secret of type ExistingSecret.
+type ExistingSecret struct {
+	// Name of the Secret.
+	Name string
+	// ClientID is the client it names; empty: none.
+	ClientID string
+	// Version changes with every change of that Secret.
+	Version string
+}
+
+// Kind is a kind of action.
+type Kind string
+
+// Kinds of action.
+const (
+	// Register creates the client; the answer holds its first secret.
+	Register Kind = "register the client"
+	// Restore creates the client under its former id and secret.
+	Restore Kind = "restore the client"
+	// Record notes that a client that was found is the app's.
+	Record Kind = "take the client that was registered for it"
+	// DeleteClient deletes a client.
+	DeleteClient Kind = "delete the client"
+	// Update changes fields of the client.
+	Update Kind = "update the client"
+	// AssignScopes replaces the scopes of a client that acts for itself, which
+	// have a place of their own in the management API.
+	AssignScopes Kind = "assign scopes"
+	// DeleteSecret deletes a client secret that nobody needs.
+	DeleteSecret Kind = "delete a client secret"
+	// MakeSecret makes a further client secret.
+	MakeSecret Kind = "make a client secret"
+	// ResetSecret makes a client secret on a server where a client has one only.
+	ResetSecret Kind = "reset the client secret"
+	// GiveSecret gives the client the secret that somebody else provides.
+	GiveSecret Kind = "give the client the secret of its Secret"
+	// Publish writes the Secret.
+	Publish Kind = "publish the Secret"
+	// RemoveFormer deletes the Secret that the spec called differently before.
+	RemoveFormer Kind = "delete the former Secret"
+	// RemoveSecret deletes the Secret.
+	RemoveSecret Kind = "delete the Secret"
+	// ReleaseSecret lets the Secret stay when the object goes.
+	ReleaseSecret Kind = "release the Secret"
+	// Remember keeps a client in mind whose object does not wait for its server.
+	Remember Kind = "remember the client, to delete it when the server is back"
+	// LetGo removes the finalizer.
+	LetGo Kind = "let the object go"
+)
+
+// Action is one thing to do.
+type Action struct {
+	Kind Kind
+	// Changes are the fields that Update and AssignScopes are about.
+	Changes []Change
+	// ID is the client or client secret that the action is about.
+	ID string
+}
+
+// Hold is why something is not done.
+type Hold struct {
+	// Condition is the condition that shows it; empty: Ready alone.
+	Condition string
+	// Reason is one of v1alpha1.Reason….
+	Reason string
+	// Message is for people.
+	Message string
+	// Stalled: only a change by a person helps. Otherwise it passes.
+	Stalled bool
+	// After is when to look again; 0 leaves it to the watches.
+	After time.Duration
 }
 
 // Result is a plan.
 type Result struct {
 	// Actions are to be carried out in this order; none: all is as it should be.
 	Actions []Action
-	// Drift are the fields that somebody else changed on the server.
-	Drift []Change
+	// CarriesOut tells that the client was compared with the spec, and is made as
+	// that says, as far as it is allowed.
+	CarriesOut bool
+	// Verdict is what the access rules say about the spec; nil while they are not
+	// known.
+	Verdict *Verdict
+	// Target is the client as the actions make it. It is what is published.
+	Target Client
+	// Drift are the differences that somebody made on the server; Repaired tells
+	// that the actions undo them.
+	Drift    []Change
+	Repaired bool
+	// Narrowed are what the actions take away because no access rule allows it,
+	// though the spec is not carried out.
+	Narrowed []Change
+	// Replaced is the client id that is given up because its client is gone;
+	// empty: none.
+	Replaced string
+	// Repairs tells that the Secret is written because somebody else changed or
+	// removed it.
+	Repairs bool
+	// Refusal is what access rules do not allow; nil: nothing.
+	Refusal *Hold
+	// Hold is why the spec is not carried out, or not wholly; nil when it is. It is
+	// the refusal when nothing weightier is in the way.
+	Hold *Hold
 }
 
-// Make plans. Carrying out the actions and planning again yields no action.
+// Make plans one pass. Carrying out the actions and planning again yields no
+// action.
 func Make(in Input) Result {
-	if in.Live == nil {
-		return Result{Actions: []Action{{Kind: Register}}}
-	}
 	var r Result
-	changes := slices.DeleteFunc(Diff(in.Live.Client, in.Want), func(c Change) bool { return slices.Contains(in.NotTaken, c.Field) })
-	if in.Changed {
-		r.Drift = changes
+	if in.Policy != nil {
+		verdict := Judge(Desired(in.App, in.Keys), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
+		r.Verdict, r.Target = &verdict, verdict.Client
+		r.Refusal = refusal(in, verdict)
 	}
-	if !in.Changed || !in.ReportDrift {
-		r.Actions = clientActions(in, changes)
+	switch {
+	case !in.App.DeletionTimestamp.IsZero():
+		return deletion(in, r)
+	case in.Policy == nil:
+		r.Hold = in.Server.Away
+		return r
+	case in.Live == nil:
+		return withoutServer(in, r)
 	}
-	r.Actions = append(r.Actions, secretActions(in)...)
+	return presence(in, r)
+}
+
+// withoutServer is the plan while the server cannot be asked: an app that is as
+// it should be stays so.
+func withoutServer(in Input, r Result) Result {
+	r.Hold = firstHold(suspended(in), in.Hindrance, in.SecretHindrance, r.Refusal)
+	if r.Hold == nil && !Settled(in) {
+		r.Hold = in.Server.Away
+	}
 	return r
 }
 
-func clientActions(in Input, changes []Change) []Action {
-	apart := func(c Change) bool { return c.Field == FieldScopes && in.Want.ActsForItself() }
+func firstHold(holds ...*Hold) *Hold {
+	for _, h := range holds {
+		if h != nil {
+			return h
+		}
+	}
+	return nil
+}
+
+// presence is the plan for an app that is to be there.
+func presence(in Input, r Result) Result {
+	live := in.Live.Client
+	first := firstHold(ownedElsewhere(in), suspended(in), in.Hindrance)
+	secret := firstHold(in.SecretHindrance, foreignSecret(in))
+	r.Hold = firstHold(first, secret, r.Refusal)
+	// What was made and never recorded goes first, whatever else holds.
+	for _, id := range in.Live.Unclaimed {
+		r.Actions = append(r.Actions, Action{Kind: DeleteClient, ID: id})
+	}
+	if in.Live.OwnedElsewhere {
+		return r
+	}
+	if live == nil {
+		return absent(in, r)
+	}
+	if live.ID != in.App.Status.ClientID {
+		r.Actions = append(r.Actions, Action{Kind: Record, ID: live.ID})
+	}
+	// An app that is refused is carried out as far as it is allowed.
+	r.CarriesOut = first == nil
+	r = clientActions(in, r, r.CarriesOut)
+	if r.CarriesOut && secret == nil {
+		return secretActions(in, r)
+	}
+	if r.CarriesOut && in.Secret.Yields {
+		return removeFormer(in, r)
+	}
+	return r
+}
+
+// absent is the plan for an app that the server holds no client of.
+func absent(in Input, r Result) Result {
+	if recorded := in.App.Status.ClientID; recorded != "" {
+		r.Drift = []Change{{Field: "registration", Old: "client " + recorded + " is gone", New: "registered"}}
+		if in.App.Spec.DriftPolicy == v1alpha1.DriftReport {
+			r.Hold = firstHold(r.Hold, &Hold{
+				Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonDriftDetected, Stalled: true,
+				Message: fmt.Sprintf("client %s is gone from the token server, and spec.driftPolicy Report leaves it so; "+
+					"set it to Repair to have the client registered again", recorded),
+			})
+		}
+		r.Hold = firstHold(r.Hold, in.Server.Lost)
+	}
+	if in.Server.Deleting {
+		r.Hold = firstHold(r.Hold, &Hold{
+			Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonTokenServerDeleting,
+			Message: fmt.Sprintf("TokenServer %s is being deleted, nothing new is registered on it; "+
+				"the platform team creates it again, or name another in a new ConnectedApp", in.Server.Name),
+		})
+	}
+	if r.Hold != nil {
+		return r
+	}
+	r.CarriesOut = true
+	create := Action{Kind: Register}
+	if recorded := in.App.Status.ClientID; recorded != "" {
+		r.Repaired = true
+		if in.Server.Restore && (in.Existing != nil || in.Secret.SecretID != "" || !r.Target.HasSecret()) {
+			create = Action{Kind: Restore, ID: recorded}
+		} else {
+			r.Replaced = recorded
+		}
+	}
+	r.Actions = append(r.Actions, create)
+	if r.Target.ActsForItself() && hasContexts(r.Target) {
+		r.Actions = append(r.Actions, Action{Kind: AssignScopes, Changes: Diff(Client{GrantTypes: r.Target.GrantTypes}, Client{
+			GrantTypes: r.Target.GrantTypes, Scopes: r.Target.Scopes,
+		})})
+	}
+	if !in.Server.ExternalID {
+		// It was created under a name that only this object can have.
+		r.Actions = append(r.Actions, Action{Kind: Update, Changes: []Change{{FieldClientName, "a temporary name", r.Target.Name}}})
+	}
+	if in.Existing != nil && create.Kind == Register {
+		r.Actions = append(r.Actions, Action{Kind: GiveSecret})
+	}
+	r.Actions = append(r.Actions, Action{Kind: Publish})
+	return removeFormer(in, r)
+}
+
+func hasContexts(c Client) bool {
+	return slices.ContainsFunc(c.Scopes, func(s Scope) bool { return s.OrganizationID != "" || s.EnvironmentID != "" })
+}
+
+// clientActions makes the client as it should be: the spec where that is carried
+// out, what it is now otherwise, and of either only what access rules allow.
+func clientActions(in Input, r Result, carriesOut bool) Result {
+	live := in.Live.Client
+	if live.Unread {
+		return r // nothing has changed on either side
+	}
+	want := r.Target
+	isNotKept := func(c Change) bool { return notKept(in, want, c) }
+	report := in.App.Spec.DriftPolicy == v1alpha1.DriftReport
+	changes := slices.DeleteFunc(Diff(live.Client, want), isNotKept)
+	if carriesOut {
+		for _, c := range changes {
+			if isDrift(in, want, c) {
+				r.Drift = append(r.Drift, c)
+			}
+		}
+	}
+	r.Repaired = !report && len(r.Drift) > 0
+	if carriesOut && !report {
+		r.Actions = append(r.Actions, updates(in, want, changes)...)
+		return r
+	}
+	// What stays as it is on the server stays within what is allowed.
+	base := live.Client
+	var ours []Change
+	for _, c := range changes {
+		if carriesOut && !isDrift(in, want, c) {
+			copyField(&base, want, c.Field)
+			ours = append(ours, c)
+		}
+	}
+	verdict := Judge(base, in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
+	target := verdict.Client
+	changes = slices.DeleteFunc(Diff(live.Client, target), isNotKept)
+	for _, c := range changes {
+		if !slices.ContainsFunc(ours, func(o Change) bool { return o.Field == c.Field }) {
+			r.Narrowed = append(r.Narrowed, c)
+		}
+	}
+	r.Target = target
+	r.Actions = append(r.Actions, updates(in, target, changes)...)
+	return r
+}
+
+// updates are the actions that make the changes.
+func updates(in Input, target Client, changes []Change) []Action {
+	apart := func(c Change) bool { return c.Field == FieldScopes && target.ActsForItself() }
 	var actions []Action
 	if fields := slices.DeleteFunc(slices.Clone(changes), apart); len(fields) > 0 {
 		actions = append(actions, Action{Kind: Update, Changes: fields})
@@ -111,7 +408,7 @@ func clientActions(in Input, changes []Change) []Action {
 		return actions
 	}
 	scopes := Action{Kind: AssignScopes, Changes: changes[i : i+1]}
-	if tooMany(in) {
+	if tooMany(in.Live.Client.Client, target) {
 		// A client is not woken up with what somebody else gave it, and the server
 		// would refuse that to a manager who does not hold as much.
 		return append([]Action{scopes}, actions...)
@@ -121,38 +418,54 @@ func clientActions(in Input, changes []Change) []Action {
 
 // tooMany tells whether a client that acts for itself has a scope that it should
 // not have.
-func tooMany(in Input) bool {
-	return in.Live.Client.ActsForItself() && slices.ContainsFunc(NormalScopes(in.Live.Client, in.Live.Client.Scopes), func(s Scope) bool {
-		return !slices.Contains(in.Want.Scopes, s)
+func tooMany(live, target Client) bool {
+	return live.ActsForItself() && slices.ContainsFunc(NormalScopes(live, live.Scopes), func(s Scope) bool {
+		return !slices.Contains(target.Scopes, s)
 	})
 }
 
-// secretActions sees to it that the Secret holds a secret that stays valid. A
-// secret that was made and not published, because something failed in between,
-// goes before another is made; one that has been used is left alone, whoever
-// made it.
-func secretActions(in Input) []Action {
-	if !in.OwnSecret || publishedIsValid(in) {
+func suspended(in Input) *Hold {
+	if !in.App.Suspended() {
 		return nil
 	}
-	var actions []Action
-	for _, s := range in.Live.Secrets {
-		if s.ID != in.Published && !s.Used && s.ExpiresAt.IsZero() && !slices.Contains(in.Former, s.ID) {
-			actions = append(actions, Action{Kind: DeleteSecret, SecretID: s.ID})
-		}
-	}
-	return append(actions, Action{Kind: MakeSecret})
+	return &Hold{Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true: the manager changes nothing but what access rules forbid"}
 }
 
-// publishedIsValid trusts the Secret when the server was not asked.
-func publishedIsValid(in Input) bool {
-	if in.Published == "" {
-		return false
+// ownedElsewhere: a status can be written by others, so that an id in it is no
+// proof.
+func ownedElsewhere(in Input) *Hold {
+	if !in.Live.OwnedElsewhere {
+		return nil
 	}
-	if !in.Live.SecretsKnown {
-		return true
+	return &Hold{
+		Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonOwnedElsewhere, Stalled: true,
+		Message: fmt.Sprintf("client %s on the token server was registered for another object than this one; it was left as it is", in.App.Status.ClientID),
 	}
-	return slices.ContainsFunc(in.Live.Secrets, func(s Secret) bool {
-		return s.ID == in.Published && s.ExpiresAt.IsZero()
-	})
+}
+
+// foreignSecret keeps another client's secret from being sent anywhere.
+func foreignSecret(in Input) *Hold {
+	if in.Existing == nil || in.Existing.ClientID == "" || in.Existing.ClientID == in.App.Status.ClientID {
+		return nil
+	}
+	own := "the app is not registered yet and gets an id of its own"
+	if in.App.Status.ClientID != "" {
+		own = "the app is registered as client " + in.App.Status.ClientID
+	}
+	return &Hold{
+		Condition: v1alpha1.ConditionSecretPublished, Reason: v1alpha1.ReasonInvalidSecret, Stalled: true,
+		Message: fmt.Sprintf("secret %s names client %s, but %s; leave the client id out of it", in.Existing.Name, in.Existing.ClientID, own),
+	}
+}
+
+func refusal(in Input, verdict Verdict) *Hold {
+	orphan := in.App.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
+	if verdict.Allowed && (!orphan || verdict.OrphanAllowed) {
+		return nil
+	}
+	message := verdict.Message()
+	if verdict.Allowed {
+		message = verdict.OrphanMessage()
+	}
+	return &Hold{Condition: v1alpha1.ConditionPolicyAccepted, Reason: v1alpha1.ReasonNotAllowed, Stalled: true, Message: message}
 }

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/plan"
 )
+
+var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func client(change ...func(*plan.Client)) plan.Client {
 	c := plan.Client{
@@ -24,243 +27,392 @@ func client(change ...func(*plan.Client)) plan.Client {
 	return c
 }
 
-func kinds(r plan.Result) []plan.Kind {
-	var list []plan.Kind
+// object is an app that acts for itself and may be.
+func object(change ...func(*v1alpha1.ConnectedApp)) *v1alpha1.ConnectedApp {
+	app := &v1alpha1.ConnectedApp{}
+	app.Namespace, app.Name, app.UID = "payments", "app", "uid"
+	app.Spec.GrantTypes = []v1alpha1.GrantType{"client_credentials"}
+	app.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "view:environment"}}
+	for _, f := range change {
+		f(app)
+	}
+	return app
+}
+
+func everything() v1alpha1.AccessRule {
+	return v1alpha1.AccessRule{
+		Name: "all", GrantTypes: []v1alpha1.GrantType{"client_credentials", "authorization_code", "refresh_token", "password"},
+		Scopes: []v1alpha1.AccessScope{{Scope: "*"}}, RedirectHosts: []v1alpha1.RedirectHost{"example.com"},
+		Audiences: []v1alpha1.Audience{"internal", "everyone"},
+	}
+}
+
+// input is an app that is registered and published, as it should be.
+func input(change ...func(*plan.Input)) plan.Input {
+	in := plan.Input{
+		Now: now, App: object(),
+		Policy: &plan.Policy{Rules: []v1alpha1.AccessRule{everything()}, OrganizationID: "org"},
+		Server: plan.Server{Name: "default", ExternalID: true, Secrets: true, Restore: true, DeletionTimeout: 10 * time.Minute},
+		Secret: plan.Secret{Name: "app-credentials", Exists: true, SecretID: "s1"},
+	}
+	want := plan.Desired(in.App, nil)
+	in.Live = &plan.Live{Client: &plan.LiveClient{ID: "c1", Revision: "r1", Client: want, SecretsKnown: true, Secrets: []plan.ClientSecret{{ID: "s1"}}}}
+	in.App.Status.ClientID = "c1"
+	in.App.Status.Binding = &v1alpha1.SecretBinding{Name: "app-credentials"}
+	in.App.Status.Secrets = []v1alpha1.ClientSecretStatus{{ID: "s1"}}
+	in.App.Status.Compared = plan.Compared(nil, "r1", want, nil, nil)
+	for _, f := range change {
+		f(&in)
+	}
+	return in
+}
+
+func steps(r plan.Result) []string {
+	var list []string
 	for _, a := range r.Actions {
-		list = append(list, a.Kind)
+		text := string(a.Kind)
+		if a.ID != "" {
+			text += " " + a.ID
+		}
+		for _, c := range a.Changes {
+			text += " " + c.Field
+		}
+		list = append(list, text)
 	}
 	return list
 }
 
-func TestMake(t *testing.T) {
-	renamed := func(c *plan.Client) { c.Name = "Other" }
-	user := func(c *plan.Client) {
-		c.GrantTypes, c.RedirectURIs = []string{"authorization_code"}, []string{"https://example.com/"}
+// Changes of an input, to be combined.
+func unregistered(in *plan.Input) {
+	in.Live = &plan.Live{}
+	in.App.Status = v1alpha1.ConnectedAppStatus{}
+	in.Secret = plan.Secret{Name: "app-credentials"}
+}
+
+func plain(in *plan.Input) {
+	in.Server.ExternalID, in.Server.Secrets, in.Server.Restore = false, false, false
+	if in.Live != nil && in.Live.Client != nil {
+		in.Live.Client.SecretsKnown, in.Live.Client.Secrets = false, nil
 	}
-	expires := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+}
+
+func away(in *plan.Input) {
+	in.Live = nil
+	in.Server.Away = &plan.Hold{Condition: "Registered", Reason: v1alpha1.ReasonTokenServerUnavailable, Message: "away"}
+}
+
+func live(change func(*plan.Client)) func(*plan.Input) {
+	return func(in *plan.Input) { change(&in.Live.Client.Client) }
+}
+
+func spec(change func(*v1alpha1.ConnectedAppSpec)) func(*plan.Input) {
+	return func(in *plan.Input) { change(&in.App.Spec) }
+}
+
+func report(in *plan.Input)    { in.App.Spec.DriftPolicy = v1alpha1.DriftReport }
+func suspended(in *plan.Input) { in.App.Spec.Suspend = new(true) }
+func deleting(in *plan.Input)  { in.App.DeletionTimestamp = &metav1.Time{Time: now.Add(-time.Minute)} }
+func orphaning(in *plan.Input) { in.App.Spec.DeletionPolicy = v1alpha1.DeletionOrphan; deleting(in) }
+func gone(in *plan.Input)      { in.Live = &plan.Live{} }
+
+func mallory(c *plan.Client) { c.Name = "Mallory" }
+
+func secrets(list ...plan.ClientSecret) func(*plan.Input) {
+	return func(in *plan.Input) { in.Live.Client.Secrets = list }
+}
+
+func lost(in *plan.Input) { in.Secret.SecretID, in.Secret.Foreign = "", "kubectl" }
+
+func repaired(count int32, ago time.Duration) func(*plan.Input) {
+	return func(in *plan.Input) {
+		in.App.Status.SecretRepairs = &v1alpha1.SecretRepairs{Count: count, LastTime: metav1.Time{Time: now.Add(-ago)}}
+	}
+}
+
+func existing(in *plan.Input) {
+	in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsExistingSecret, Secret: &v1alpha1.CredentialsSecretSpec{Name: "vault"}}
+	in.Existing = &plan.ExistingSecret{Name: "vault", Version: "7"}
+	in.App.Status.ReferencedSecretVersion = "7"
+	in.Secret.SecretID = ""
+}
+
+func TestMake(t *testing.T) {
+	all := func(changes ...func(*plan.Input)) []func(*plan.Input) { return changes }
 	for name, row := range map[string]struct {
-		in   plan.Input
-		want []plan.Kind
+		in   []func(*plan.Input)
+		want []string
+		hold string
 	}{
-		"nothing there: register": {
-			in: plan.Input{Want: client()}, want: []plan.Kind{plan.Register},
+		"all as it should be": {},
+		"a new app":           {in: all(unregistered), want: []string{"register the client", "publish the Secret"}},
+		"a new app with a context": {
+			in:   all(unregistered, spec(func(s *v1alpha1.ConnectedAppSpec) { s.Scopes[0].EnvironmentID = "e" })),
+			want: []string{"register the client", "assign scopes scopes", "publish the Secret"},
 		},
-		"all as wanted: nothing": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client()}},
+		"a new app on a plain platform": {
+			in: all(unregistered, plain), want: []string{"register the client", "update the client clientName", "publish the Secret"},
 		},
-		"another name: update": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(renamed)}}, want: []plan.Kind{plan.Update},
+		"a new app whose Secret is somebody else's to make": {
+			in: all(existing, unregistered, func(in *plan.Input) {
+				in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsExistingSecret}
+			}),
+			want: []string{"register the client", "give the client the secret of its Secret", "publish the Secret"},
 		},
-		"another scope of an app of its own: assign": {
-			in: plan.Input{Want: client(func(c *plan.Client) { c.Scopes = nil }), Live: &plan.Live{Client: client()}}, want: []plan.Kind{plan.AssignScopes},
+		"a new app on a TokenServer that is being deleted": {
+			in: all(unregistered, func(in *plan.Input) { in.Server.Deleting = true }), hold: v1alpha1.ReasonTokenServerDeleting,
+		},
+		"an app on a TokenServer that is being deleted": {in: all(func(in *plan.Input) { in.Server.Deleting = true })},
+		"a new app whose Secret's name is taken": {
+			in:   all(unregistered, func(in *plan.Input) { in.SecretHindrance = &plan.Hold{Reason: v1alpha1.ReasonSecretNameTaken} }),
+			hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"an answer to the registration was lost": {
+			in: all(func(in *plan.Input) {
+				in.App.Status = v1alpha1.ConnectedAppStatus{}
+				in.Secret = plan.Secret{Name: "app-credentials"}
+			}),
+			want: []string{"take the client that was registered for it c1", "delete a client secret s1", "make a client secret", "publish the Secret"},
+		},
+		"an answer was lost on a plain platform": {
+			in:   all(unregistered, plain, func(in *plan.Input) { in.Live.Unclaimed = []string{"c8", "c9"} }),
+			want: []string{"delete the client c8", "delete the client c9", "register the client", "update the client clientName", "publish the Secret"},
+		},
+		"a late answer on a plain platform": {
+			in: all(plain, func(in *plan.Input) { in.Live.Unclaimed = []string{"c9"} }), want: []string{"delete the client c9"},
+		},
+		"an edit": {
+			in:   all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName = "Other" })),
+			want: []string{"update the client clientName"},
+		},
+		"an edit of the scopes": {
+			in:   all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.Scopes = nil })),
+			want: []string{"assign scopes scopes"},
 		},
 		"too many scopes go before the app is woken up": {
-			in: plan.Input{Want: client(), Changed: true, Live: &plan.Live{Client: client(func(c *plan.Client) {
-				c.Enabled, c.Scopes = !c.Enabled, append([]plan.Scope{{Name: "full"}}, c.Scopes...)
-			})}},
-			want: []plan.Kind{plan.AssignScopes, plan.Update},
+			in:   all(live(func(c *plan.Client) { c.Enabled, c.Scopes = false, append([]plan.Scope{{Name: "full"}}, c.Scopes...) })),
+			want: []string{"assign scopes scopes", "update the client enabled"},
 		},
 		"more scopes come after everything else": {
-			in: plan.Input{Want: client(), Changed: true, Live: &plan.Live{Client: client(renamed, func(c *plan.Client) {
-				c.Scopes = []plan.Scope{{Name: "profile"}}
-			})}},
-			want: []plan.Kind{plan.Update, plan.AssignScopes},
+			in:   all(live(func(c *plan.Client) { c.Name, c.Scopes = "x", nil })),
+			want: []string{"update the client clientName", "assign scopes scopes"},
 		},
-		"another scope of an app for users: update": {
-			in:   plan.Input{Want: client(user, func(c *plan.Client) { c.Scopes = nil }), Live: &plan.Live{Client: client(user)}},
-			want: []plan.Kind{plan.Update},
+		"drift is repaired":                        {in: all(live(mallory)), want: []string{"update the client clientName"}},
+		"drift is reported":                        {in: all(live(mallory), report)},
+		"drift is reported, and an edit made":      {in: all(live(mallory), report, spec(func(s *v1alpha1.ConnectedAppSpec) { s.Audience = "everyone" })), want: []string{"update the client audience"}},
+		"drift is reported, until the spec speaks": {in: all(live(mallory), report, spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName = "Own" })), want: []string{"update the client clientName"}},
+		"an edit that was cut off goes on under Report": {
+			in:   all(report, spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName, s.Audience = "Own", "everyone" }), live(func(c *plan.Client) { c.Name = "Own" })),
+			want: []string{"update the client audience"},
 		},
-		"the implicit profile is no difference": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(func(c *plan.Client) {
-				c.Scopes = append([]plan.Scope{{Name: "profile"}}, c.Scopes...)
-			})}},
+		"a field that the server does not keep": {
+			in: all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.TOSURI = "https://x" }), func(in *plan.Input) {
+				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, []plan.Change{{Field: plan.FieldTOSURI}})
+			}),
 		},
-		"another order of grant types is no difference": {
-			in: plan.Input{
-				Want: client(user, func(c *plan.Client) { c.GrantTypes = []string{"refresh_token", "authorization_code"} }),
-				Live: &plan.Live{Client: client(user, func(c *plan.Client) { c.GrantTypes = []string{"authorization_code", "refresh_token"} })},
-			},
+		"another value of a field that the server did not keep": {
+			in: all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.TOSURI = "https://x" }), func(in *plan.Input) {
+				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, []plan.Change{{Field: plan.FieldTOSURI}})
+				in.App.Spec.TOSURI = "https://y"
+			}),
+			want: []string{"update the client tosURI"},
 		},
-		"another order of scopes is one": {
-			in: plan.Input{
-				Want: client(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "a"}, {Name: "b"}} }),
-				Live: &plan.Live{Client: client(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "b"}, {Name: "a"}} })},
-			},
-			want: []plan.Kind{plan.AssignScopes},
+		"the client is gone": {
+			in: all(gone), want: []string{"restore the client c1", "publish the Secret"},
 		},
-		"client_secret_basic serves as well": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(func(c *plan.Client) { c.AuthMethod = "client_secret_basic" })}},
+		"the client is gone, and so is its secret": {
+			in: all(gone, func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }), want: []string{"register the client", "publish the Secret"},
 		},
-		"a field that the server does not keep is left alone": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(renamed)}, NotTaken: []string{plan.FieldClientName}},
+		"the client is gone from a plain platform": {
+			in: all(gone, plain), want: []string{"register the client", "update the client clientName", "publish the Secret"},
 		},
-		"drift is repaired": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(renamed)}, Changed: true}, want: []plan.Kind{plan.Update},
+		"the client is gone, and only reported": {in: all(gone, report), hold: v1alpha1.ReasonDriftDetected},
+		"clients are gone, too many at once": {
+			in:   all(gone, func(in *plan.Input) { in.Server.Lost = &plan.Hold{Reason: v1alpha1.ReasonServerReplaced} }),
+			hold: v1alpha1.ReasonServerReplaced,
 		},
-		"drift that is only reported is left": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(renamed)}, Changed: true, ReportDrift: true},
+		"another client bears the mark": {
+			in:   all(func(in *plan.Input) { in.Live.Client.ID = "c2" }),
+			want: []string{"take the client that was registered for it c2", "publish the Secret"},
 		},
-		"no secret published: make one": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(), SecretsKnown: true}, OwnSecret: true}, want: []plan.Kind{plan.MakeSecret},
+		"the recorded client is another object's": {
+			in: all(func(in *plan.Input) { in.Live = &plan.Live{OwnedElsewhere: true} }), hold: v1alpha1.ReasonOwnedElsewhere,
 		},
-		"the published secret is gone: make one": {
-			in: plan.Input{
-				Want: client(), OwnSecret: true, Published: "a",
-				Live: &plan.Live{Client: client(), SecretsKnown: true, Secrets: []plan.Secret{{ID: "b", Used: true}}},
-			},
-			want: []plan.Kind{plan.MakeSecret},
+
+		"the server is away":                     {in: all(away)},
+		"the server is away, an edit waits":      {in: all(away, spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName = "x" })), hold: v1alpha1.ReasonTokenServerUnavailable},
+		"the server is away, the Secret is gone": {in: all(away, func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }), hold: v1alpha1.ReasonTokenServerUnavailable},
+		"the server is away, a suspended app":    {in: all(away, suspended), hold: v1alpha1.ReasonSuspended},
+		"nothing is known of the server":         {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
+
+		"the published secret is gone": {
+			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"make a client secret", "publish the Secret"},
 		},
-		"the published secret is about to end: make one": {
-			in: plan.Input{
-				Want: client(), OwnSecret: true, Published: "a",
-				Live: &plan.Live{Client: client(), SecretsKnown: true, Secrets: []plan.Secret{{ID: "a", ExpiresAt: expires}}},
-			},
-			want: []plan.Kind{plan.MakeSecret},
+		"the published secret is about to end": {
+			in: all(secrets(plan.ClientSecret{ID: "s1", ExpiresAt: now.Add(time.Hour)})), want: []string{"make a client secret", "publish the Secret"},
 		},
-		"a secret that was never published goes first": {
-			in: plan.Input{
-				Want: client(), OwnSecret: true,
-				Live: &plan.Live{Client: client(), SecretsKnown: true, Secrets: []plan.Secret{{ID: "lost"}}},
-			},
-			want: []plan.Kind{plan.DeleteSecret, plan.MakeSecret},
+		"the Secret was overwritten":               {in: all(lost), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret was overwritten once":          {in: all(lost, repaired(1, time.Second)), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret is overwritten again":          {in: all(lost, repaired(2, time.Second)), hold: v1alpha1.ReasonSecretContested},
+		"the Secret is overwritten, after a while": {in: all(lost, repaired(2, 11*time.Second)), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret is overwritten all day":        {in: all(lost, repaired(30, 59*time.Minute)), hold: v1alpha1.ReasonSecretContested},
+		"the Secret is overwritten every hour":     {in: all(lost, repaired(30, 61*time.Minute)), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret is deleted again and again":    {in: all(func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }, repaired(5, time.Second)), hold: v1alpha1.ReasonSecretContested},
+		"a secret is reset where there is one only": {
+			in: all(plain, lost), want: []string{"reset the client secret", "publish the Secret"},
 		},
-		"a secret that was published before stays": {
-			in: plan.Input{
-				Want: client(), OwnSecret: true, Former: []string{"old"},
-				Live: &plan.Live{Client: client(), SecretsKnown: true, Secrets: []plan.Secret{{ID: "old"}}},
-			},
-			want: []plan.Kind{plan.MakeSecret},
+		"an ExistingSecret": {in: all(existing)},
+		"an ExistingSecret that changed": {
+			in: all(existing, func(in *plan.Input) { in.Existing.Version = "8" }), want: []string{"give the client the secret of its Secret"},
 		},
-		"somebody else provides the secret: none is made": {
-			in: plan.Input{Want: client(), Live: &plan.Live{Client: client(), SecretsKnown: true}},
+		"an ExistingSecret whose value was revoked": {
+			in: all(existing, secrets(plan.ClientSecret{ID: "s9"})), want: []string{"give the client the secret of its Secret"},
+		},
+		"an ExistingSecret of another client": {
+			in: all(existing, func(in *plan.Input) { in.Existing.ClientID, in.Existing.Version = "c7", "8" }), hold: v1alpha1.ReasonInvalidSecret,
+		},
+		"an ExistingSecret of another client, and a new app": {
+			in: all(unregistered, func(in *plan.Input) { existing(in); in.Existing.ClientID = "c7" }), hold: v1alpha1.ReasonInvalidSecret,
+		},
+		"a Secret that is to be called differently": {
+			in: all(func(in *plan.Input) {
+				in.Secret = plan.Secret{Name: "new", Former: "app-credentials", SecretID: "s1", Differs: func(plan.Client) bool { return true }}
+			}),
+			want: []string{"publish the Secret", "delete the former Secret app-credentials"},
+		},
+		"two apps that want each other's name": {
+			in: all(func(in *plan.Input) {
+				in.Secret = plan.Secret{Name: "new", Former: "app-credentials", Yields: true}
+				in.SecretHindrance = &plan.Hold{Reason: v1alpha1.ReasonSecretNameTaken}
+			}),
+			want: []string{"delete the former Secret app-credentials"}, hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"keys that cannot be read": {
+			in:   all(func(in *plan.Input) { in.Hindrance = &plan.Hold{Reason: v1alpha1.ReasonInvalidPublicKey} }, spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName = "x" })),
+			hold: v1alpha1.ReasonInvalidPublicKey,
+		},
+
+		"a deletion": {in: all(deleting), want: []string{"delete the client c1", "delete the Secret", "let the object go"}},
+		"a deletion of what was never registered": {in: all(unregistered, deleting), want: []string{"delete the Secret", "let the object go"}},
+		"a deletion beside somebody else's client": {
+			in:   all(deleting, func(in *plan.Input) { in.Live = &plan.Live{OwnedElsewhere: true} }),
+			want: []string{"delete the Secret", "let the object go"},
+		},
+		"a deletion while the server is away": {in: all(away, deleting), hold: v1alpha1.ReasonDeleting},
+		"a deletion while the server stays away": {
+			in:   all(away, func(in *plan.Input) { deleting(in); in.Server.DeletionTimeout = time.Minute }),
+			want: []string{"remember the client, to delete it when the server is back", "delete the Secret", "let the object go"},
+		},
+		"a deletion of a suspended app": {in: all(suspended, deleting), want: []string{"delete the client c1", "delete the Secret", "let the object go"}},
+		"a deletion that leaves it":     {in: all(orphaning), want: []string{"release the Secret", "let the object go"}},
+		"a deletion that leaves it, while the server is away": {
+			in: all(away, orphaning), want: []string{"release the Secret", "let the object go"},
+		},
+		"a deletion that would leave what is not known to be allowed": {
+			in: all(away, orphaning, func(in *plan.Input) { in.App.Status.Compared = nil }), hold: v1alpha1.ReasonDeleting,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, row.want, kinds(plan.Make(row.in)))
+			result := plan.Make(input(row.in...))
+			require.Equal(t, row.want, steps(result))
+			hold := ""
+			if result.Hold != nil {
+				hold = result.Hold.Reason
+			}
+			require.Equal(t, row.hold, hold)
 		})
 	}
 }
 
-func TestDriftNamesFieldOldAndNew(t *testing.T) {
-	live := client(func(c *plan.Client) {
-		c.Name, c.Enabled, c.Audience = "Mallory", false, "everyone"
-		c.Scopes = []plan.Scope{{Name: "full"}, {Name: "a", OrganizationID: "o", EnvironmentID: "e"}}
-		c.ClientURI = "https://evil.example"
-		c.PublicKeys = []string{"-----BEGIN PUBLIC KEY-----"}
+func TestWhatIsNoDifference(t *testing.T) {
+	user := client(func(c *plan.Client) {
+		c.GrantTypes, c.RedirectURIs, c.Scopes = []string{"authorization_code", "refresh_token"}, []string{"https://example.com/"}, nil
 	})
-	result := plan.Make(plan.Input{Want: client(), Live: &plan.Live{Client: live}, Changed: true})
-	var texts []string
-	for _, c := range result.Drift {
-		texts = append(texts, c.String())
+	for name, row := range map[string]struct {
+		want, live plan.Client
+		changes    int
+	}{
+		"the implicit profile": {want: client(), live: client(func(c *plan.Client) { c.Scopes = append([]plan.Scope{{Name: "profile"}}, c.Scopes...) })},
+		"another order of grant types": {want: user, live: func() plan.Client {
+			c := user
+			c.GrantTypes = []string{"refresh_token", "authorization_code"}
+			return c
+		}()},
+		"another order of scopes is one": {
+			want: client(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "a"}, {Name: "b"}} }),
+			live: client(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "b"}, {Name: "a"}} }), changes: 1,
+		},
+		"a way to send the secret that the spec leaves open": {
+			want: client(func(c *plan.Client) { c.AuthMethod = "" }), live: client(func(c *plan.Client) { c.AuthMethod = "client_secret_basic" }),
+		},
+		"a public client is one": {want: client(func(c *plan.Client) { c.AuthMethod = "" }), live: client(func(c *plan.Client) { c.AuthMethod = "none" }), changes: 1},
+	} {
+		t.Run(name, func(t *testing.T) { require.Len(t, plan.Diff(row.live, row.want), row.changes) })
+	}
+}
+
+func TestDriftNamesFieldOldAndNew(t *testing.T) {
+	for policy, repaired := range map[v1alpha1.DriftPolicy]bool{"": true, v1alpha1.DriftRepair: true, v1alpha1.DriftReport: false} {
+		result := plan.Make(input(func(in *plan.Input) { in.App.Spec.DriftPolicy = policy }, live(func(c *plan.Client) {
+			c.Name, c.Enabled, c.Audience = "Mallory", false, "everyone"
+			c.Scopes = []plan.Scope{{Name: "full"}, {Name: "a", OrganizationID: "o", EnvironmentID: "e"}}
+			c.ClientURI = "https://evil.example"
+			c.PublicKeys = []string{"-----BEGIN PUBLIC KEY-----"}
+		})))
+		var texts []string
+		for _, c := range result.Drift {
+			texts = append(texts, c.String())
+		}
+		require.Equal(t, []string{
+			"clientName: Mallory, should be payments/app",
+			"scopes: [full, a (organization o, environment e)], should be [view:environment]",
+			"audience: everyone, should be internal",
+			"publicKeys: [SHA-256 59a58325e887], should be []",
+			"clientURI: https://evil.example, should be none",
+			"enabled: false, should be true",
+		}, texts)
+		require.Equal(t, repaired, result.Repaired)
+		require.Equal(t, repaired, len(result.Actions) > 0)
+	}
+}
+
+// Drift stays drift however often it is looked at, and ends when it is undone.
+func TestReportedDriftIsRemembered(t *testing.T) {
+	in := input(report, live(mallory))
+	for range 3 {
+		result := plan.Make(in)
+		require.Len(t, result.Drift, 1)
+		require.Empty(t, result.Actions)
+		in.App.Status.Compared = plan.Compared(in.App.Status.Compared, "r2", result.Verdict.Client, result.Drift, nil)
+		require.True(t, plan.Settled(in), "there is nothing to do about it")
+	}
+	in.Live.Client.Client = plan.Desired(in.App, nil)
+	require.Empty(t, plan.Make(in).Drift)
+	in.App.Spec.DriftPolicy = v1alpha1.DriftRepair
+	live(mallory)(&in)
+	require.Len(t, plan.Make(in).Actions, 1)
+}
+
+func TestReplacedSecretsDoNotPileUp(t *testing.T) {
+	in := input(lost)
+	in.Live.Client.Secrets, in.App.Status.Secrets = nil, nil
+	for i := range 12 {
+		id := string(rune('a' + i))
+		in.Live.Client.Secrets = append(in.Live.Client.Secrets, plan.ClientSecret{ID: id, Used: i%2 == 0, ExpiresAt: now.Add(time.Hour)})
+		in.App.Status.Secrets = append(in.App.Status.Secrets, v1alpha1.ClientSecretStatus{ID: id})
 	}
 	require.Equal(t, []string{
-		"clientName: Mallory, should be payments/app",
-		"scopes: [full, a (organization o, environment e)], should be [view:environment]",
-		"audience: everyone, should be internal",
-		"publicKeys: [SHA-256 59a58325e887], should be []",
-		"clientURI: https://evil.example, should be none",
-		"enabled: false, should be true",
-	}, texts)
+		"delete a client secret b", "delete a client secret d", "delete a client secret f", "make a client secret", "publish the Secret",
+	}, steps(plan.Make(in)), "unused ones first, the oldest first")
+	slices.Reverse(in.Live.Client.Secrets)
+	require.Equal(t, "delete a client secret b", steps(plan.Make(in))[0], "whatever the server's order")
 }
 
-// simulate does to a server what the actions say.
-func simulate(in plan.Input, actions []plan.Action) plan.Input {
-	for _, a := range actions {
-		switch a.Kind {
-		case plan.Register:
-			in.Live = &plan.Live{Client: in.Want, SecretsKnown: true}
-			if in.OwnSecret {
-				in.Live.Secrets, in.Published = []plan.Secret{{ID: "first"}}, "first"
-			}
-		case plan.Update, plan.AssignScopes:
-			in.Live.Client = in.Want
-		case plan.DeleteSecret:
-			in.Live.Secrets = slices.DeleteFunc(slices.Clone(in.Live.Secrets), func(s plan.Secret) bool { return s.ID == a.SecretID })
-		case plan.MakeSecret:
-			in.Live.Secrets, in.Published = append(slices.Clone(in.Live.Secrets), plan.Secret{ID: "made"}), "made"
-		}
-	}
-	in.Changed = false
-	return in
-}
-
-func genClient(t *rapid.T, label string) plan.Client {
-	words := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 3, rapid.ID)
-	grants := rapid.SampledFrom([][]string{{"client_credentials"}, {"authorization_code"}, {"authorization_code", "refresh_token"}, {"password"}})
-	c := plan.Client{
-		Name: rapid.SampledFrom([]string{"x", "y"}).Draw(t, label+" name"), GrantTypes: grants.Draw(t, label+" grants"),
-		RedirectURIs: words.Draw(t, label+" redirects"), Audience: rapid.SampledFrom([]string{"internal", "everyone"}).Draw(t, label+" audience"),
-		PublicKeys: words.Draw(t, label+" keys"), Enabled: rapid.Bool().Draw(t, label+" enabled"),
-		AuthMethod: rapid.SampledFrom([]string{"client_secret_post", "none"}).Draw(t, label+" method"),
-		ClientURI:  rapid.SampledFrom([]string{"", "u"}).Draw(t, label+" uri"),
-	}
-	for _, name := range words.Draw(t, label+" scopes") {
-		c.Scopes = append(c.Scopes, plan.Scope{Name: name, OrganizationID: rapid.SampledFrom([]string{"", "o"}).Draw(t, label+" context")})
-	}
-	return c
-}
-
-func genInput(t *rapid.T) plan.Input {
-	ids := rapid.SampledFrom([]string{"", "1", "2", "3", "4"})
-	in := plan.Input{
-		Want: genClient(t, "want"), OwnSecret: rapid.Bool().Draw(t, "own secret"), Published: ids.Draw(t, "published"),
-		Former: rapid.SliceOf(ids).Draw(t, "former"), Changed: rapid.Bool().Draw(t, "changed"),
-	}
-	if rapid.Bool().Draw(t, "registered") {
-		in.Live = &plan.Live{Client: genClient(t, "live"), SecretsKnown: true}
-		for _, id := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"1", "2", "3", "4"}), 0, 4, rapid.ID).Draw(t, "secrets") {
-			in.Live.Secrets = append(in.Live.Secrets, plan.Secret{ID: id, Used: rapid.Bool().Draw(t, "used")})
-		}
-	}
-	return in
-}
-
-func TestAPlanThatWasCarriedOutLeavesNothingToDo(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		in := genInput(t)
-		done := simulate(in, plan.Make(in).Actions)
-		again := plan.Make(done)
-		if len(again.Actions) != 0 || len(again.Drift) != 0 {
-			t.Fatalf("after %+v still %+v", in, again)
-		}
-	})
-}
-
-func TestNoSecretIsMadeWhileAnUnpublishedOneIsThere(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		in := genInput(t)
-		if in.Live == nil {
-			return
-		}
-		lost := map[string]bool{}
-		for _, s := range in.Live.Secrets {
-			lost[s.ID] = s.ID != in.Published && !s.Used && !slices.Contains(in.Former, s.ID)
-		}
-		for _, a := range plan.Make(in).Actions {
-			switch a.Kind {
-			case plan.DeleteSecret:
-				if !lost[a.SecretID] {
-					t.Fatalf("deletes %s, which is published or in use", a.SecretID)
-				}
-				lost[a.SecretID] = false
-			case plan.MakeSecret:
-				for id, still := range lost {
-					if still {
-						t.Fatalf("makes a secret while %s is there", id)
-					}
-				}
-			case plan.Register, plan.Update, plan.AssignScopes:
-			}
-		}
-	})
-}
-
-func TestMakeDoesNotChangeItsInput(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		in := genInput(t)
-		before := plan.Make(in)
-		if after := plan.Make(in); !slices.EqualFunc(before.Actions, after.Actions, func(a, b plan.Action) bool { return a.Kind == b.Kind && a.SecretID == b.SecretID }) {
-			t.Fatalf("the second plan differs: %+v, %+v", before, after)
-		}
-	})
+func TestAContestNamesTheOtherAndTheTime(t *testing.T) {
+	result := plan.Make(input(lost, repaired(3, 5*time.Second)))
+	require.Equal(t, "field manager kubectl overwrites secret app-credentials, which was written anew 3 times; it is written again after 2026-01-01T12:00:15Z: "+
+		"take the Secret out of what that one applies, or name another in spec.credentials.secret.name", result.Hold.Message)
+	require.Equal(t, 15*time.Second, result.Hold.After)
+	require.Equal(t, int32(4), plan.Repaired(&v1alpha1.SecretRepairs{Count: 3, LastTime: metav1.Time{Time: now}}, now.Add(time.Hour)))
+	require.Equal(t, int32(1), plan.Repaired(&v1alpha1.SecretRepairs{Count: 3, LastTime: metav1.Time{Time: now}}, now.Add(25*time.Hour)))
+	require.Equal(t, int32(1), plan.Repaired(nil, now))
 }

@@ -45,14 +45,14 @@ func redirectAllowed(uri string, c Client, rule v1alpha1.AccessRule) error {
 	switch {
 	case err != nil:
 		return err
-	case r.scheme != "" && c.HasSecret():
+	case r.scheme != "" && !c.Public():
 		// Whoever claims the scheme on the device gets the code; only PKCE without
 		// a secret that others hold too says who began (RFC 8252 section 8.1).
 		return errURINotPublic
 	case r.scheme != "" && !slices.Contains(rule.RedirectSchemes, v1alpha1.RedirectScheme(r.scheme)):
-		return fmt.Errorf("redirectSchemes has no %s", r.scheme)
+		return fmt.Errorf("redirectSchemes has no %s: %s", cut(r.scheme), allows(rule.Name, names(rule.RedirectSchemes)))
 	case r.scheme == "" && !slices.ContainsFunc(rule.RedirectHosts, func(h v1alpha1.RedirectHost) bool { return hostMatches(r.host, string(h)) }):
-		return fmt.Errorf("redirectHosts has no %s", r.host)
+		return fmt.Errorf("redirectHosts has no %s: %s", cut(r.host), allows(rule.Name, names(rule.RedirectHosts)))
 	}
 	return nil
 }

@@ -3,72 +3,17 @@
 package plan_test
 
 import (
-	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
-	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/plan/plantest"
 )
 
-func crd(t testing.TB, plural string) *apiextensions.CustomResourceDefinition {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "connectedapps.dev_"+plural+".yaml"))
-	require.NoError(t, err)
-	var external apiextensionsv1.CustomResourceDefinition
-	require.NoError(t, yaml.Unmarshal(data, &external))
-	apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(&external)
-	internal := &apiextensions.CustomResourceDefinition{}
-	require.NoError(t, apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&external, internal, nil))
-	return internal
-}
-
-// validator runs the CEL rules of a kind's spec, as the API server does, on a
-// value and its place in the spec.
-func validator(t testing.TB, plural string) func(t *testing.T, spec map[string]any) []string {
-	t.Helper()
-	definition := crd(t, plural).Spec
-	version := definition.Versions[0].Schema
-	if definition.Validation != nil {
-		version = definition.Validation
-	}
-	structural, err := schema.NewStructural(version.OpenAPIV3Schema)
-	require.NoError(t, err)
-	spec := structural.Properties["spec"]
-	rules := cel.NewValidator(&spec, false, celconfig.PerCallLimit)
-	return func(t *testing.T, object map[string]any) []string {
-		t.Helper()
-		errs, _ := rules.Validate(t.Context(), nil, &spec, object, nil, math.MaxInt64)
-		var texts []string
-		for _, err := range errs {
-			texts = append(texts, err.Error())
-		}
-		return texts
-	}
-}
-
 func publicApp(uri string) map[string]any {
 	return map[string]any{"clientType": "Public", "grantTypes": []any{"authorization_code"}, "redirectURIs": []any{uri}}
-}
-
-// The rules must stay within what the API server lets them cost.
-func TestTheAPIServerTakesTheCRDs(t *testing.T) {
-	for _, plural := range []string{"connectedapps", "tokenservers", "accesstokens"} {
-		definition := crd(t, plural)
-		definition.Status.StoredVersions = []string{"v1alpha1"}
-		require.Empty(t, validation.ValidateCustomResourceDefinition(t.Context(), definition), plural)
-	}
 }
 
 func TestTheCRDReadsRedirectURIsAsThePlanDoes(t *testing.T) {

@@ -83,7 +83,7 @@ func TestAPrivateUseScheme(t *testing.T) {
 		"that a rule lists is allowed": {want: native(uri), rules: redirectsTo(nil, "com.example.app")},
 		"that no rule lists is not": {
 			want: native(uri), rules: redirectsTo([]v1alpha1.RedirectHost{"com.example.app", "*.app"}),
-			missing: "redirect URI com.example.app:/callback (redirectSchemes has no com.example.app)",
+			missing: "redirect URI com.example.app:/callback (redirectSchemes has no com.example.app: rule a allows none)",
 		},
 		"is compared as a whole": {
 			want: native("com.example.app.beta:/callback"), rules: redirectsTo(nil, "com.example.app"),

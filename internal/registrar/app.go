@@ -14,9 +14,10 @@ import (
 // Fields are members of an app to send. A nil one is not sent: on an update it
 // stays as it is, on a registration the server decides.
 type Fields struct {
-	ClientName   *string   `json:"client_name,omitempty"`
-	GrantTypes   *[]string `json:"grant_types,omitempty"`
-	RedirectURIs *[]string `json:"redirect_uris,omitempty"`
+	ClientName             *string   `json:"client_name,omitempty"`
+	GrantTypes             *[]string `json:"grant_types,omitempty"`
+	RedirectURIs           *[]string `json:"redirect_uris,omitempty"`
+	PostLogoutRedirectURIs *[]string `json:"post_logout_redirect_uris,omitempty"`
 	// Scopes are the plain scopes of an app that acts for a user. Those of an
 	// app that acts for itself have contexts and are set by PutScopes.
 	Scopes     *[]string `json:"scopes,omitempty"`
@@ -27,8 +28,16 @@ type Fields struct {
 	PolicyURI *string `json:"policy_uri,omitempty"`
 	TOSURI    *string `json:"tos_uri,omitempty"`
 	Enabled   *bool   `json:"enabled,omitempty"`
+	// IdentityProviders and AssertionsWithoutExpiry are about the JWT bearer grant.
+	IdentityProviders       *[]string `json:"identity_providers,omitempty"`
+	AssertionsWithoutExpiry *bool     `json:"assertions_without_expiry,omitempty"`
+	SkipUserConsent         *bool     `json:"skip_user_consent,omitempty"`
 	// TokenEndpointAuthMethod is one of oauth.AuthMethod….
-	TokenEndpointAuthMethod *string `json:"token_endpoint_auth_method,omitempty"`
+	TokenEndpointAuthMethod      *string `json:"token_endpoint_auth_method,omitempty"`
+	AccessTokenFormat            *string `json:"access_token_format,omitempty"`
+	AccessTokenSignedResponseAlg *string `json:"access_token_signed_response_alg,omitempty"`
+	IDTokenSignedResponseAlg     *string `json:"id_token_signed_response_alg,omitempty"`
+	RefreshGraceSeconds          *int64  `json:"refresh_grace_seconds,omitempty"`
 	// ClientID brings an app back under its former id, on registration only,
 	// together with ClientSecret; it needs the extension restore.
 	ClientID *string `json:"client_id,omitempty"`

@@ -38,7 +38,8 @@ type Config struct {
 	ClientSecret string
 	// CABundle holds PEM certificates to trust instead of the system's.
 	CABundle []byte
-	// RequestsPerSecond bounds all requests, the log-in included; 0 means 50.
+	// RequestsPerSecond bounds all requests, the log-in included; 0 means 50,
+	// until a server turns out to have our extensions: then there is no limit.
 	RequestsPerSecond float64
 	// Timeout of one request, from connecting to the last byte; 0 means 15 s.
 	Timeout time.Duration
@@ -56,9 +57,11 @@ type Client struct {
 	organization atomic.Pointer[string]
 	http         *http.Client
 	limiter      *rate.Limiter
-	session      *session
-	userAgent    string
-	redact       *redactor
+	// limited tells that the configuration sets the limit, whatever the server is.
+	limited   bool
+	session   *session
+	userAgent string
+	redact    *redactor
 }
 
 // New makes a Client without asking the server anything. The error names what is
@@ -77,6 +80,7 @@ func New(c Config) (*Client, error) {
 		base:      cmp.Or(c.InternalURL, c.URL),
 		http:      newHTTPClient(transport, cmp.Or(c.Timeout, defaultTimeout)),
 		limiter:   rate.NewLimiter(rate.Limit(requests), max(1, int(requests))),
+		limited:   c.RequestsPerSecond != 0,
 		userAgent: cmp.Or(c.UserAgent, defaultUserAgent),
 		redact:    newRedactor(c.ClientSecret),
 	}

@@ -5,10 +5,13 @@ package registrar
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+
+	"golang.org/x/time/rate"
 
 	"connectedapps.dev/operator/internal/oauth"
 )
@@ -44,7 +47,25 @@ func (c *Client) Discover(ctx context.Context) (*Discovery, error) {
 			Message: fmt.Sprintf("the issuer is %s, expected %s", c.redact.clean(d.Issuer), c.issuer),
 		}
 	}
-	return d, checkMetadata(op, &d.Metadata)
+	if err := checkMetadata(op, &d.Metadata); err != nil {
+		return nil, err
+	}
+	c.limitFor(d)
+	return d, nil
+}
+
+// limitFor takes the limit away from a server that lists our extensions, unless
+// the configuration sets one: it says 429 when it is too much, and what is called
+// at a time is bounded elsewhere. Any other server gets the default back.
+func (c *Client) limitFor(d *Discovery) {
+	if c.limited {
+		return
+	}
+	if len(d.Extensions) > 0 {
+		c.limiter.SetLimit(rate.Inf)
+	} else {
+		c.limiter.SetLimit(defaultRequestsPerSecond)
+	}
 }
 
 // maxName bounds the names a server gives to itself and to its extensions.
@@ -112,4 +133,34 @@ func (c *Client) Me(ctx context.Context) (*oauth.Me, error) {
 		op: "asking who the credentials belong to", method: http.MethodGet, path: oauth.PathMe, into: me, success: []int{http.StatusOK},
 	})
 	return me, err
+}
+
+// ScopeCatalogue logs in and returns the names of the scopes that the server
+// lists (contract section 3.5); nil when it has no such list.
+func (c *Client) ScopeCatalogue(ctx context.Context) ([]string, error) {
+	const op = "reading the scope catalogue"
+	var catalogue []oauth.CatalogScope
+	_, err := c.authorized(ctx, request{
+		op: op, method: http.MethodGet, path: oauth.PathScopeCatalog, into: &catalogue, limit: maxListBody, success: []int{http.StatusOK},
+	})
+	if isMissing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(catalogue))
+	for _, scope := range catalogue {
+		if scope.Scope != "" && len(scope.Scope) <= maxName {
+			names = append(names, scope.Scope)
+		}
+	}
+	return names, nil
+}
+
+// isMissing tells whether a server does not offer a path, be it in a proxy's
+// words.
+func isMissing(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
 }

@@ -3,8 +3,11 @@
 package registrar_test
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -194,6 +197,78 @@ func TestDiscoveryChecksTheIssuerOfThePublicURL(t *testing.T) {
 	_, err = other.Discover(t.Context())
 	require.Equal(t, registrar.ReasonIssuerMismatch, registrar.ReasonOf(err))
 	require.ErrorContains(t, err, "expected https://id.example.com/accounts/api/v2/oauth2")
+}
+
+func TestTheScopeCatalogue(t *testing.T) {
+	names, err := connect(t, tokenservertest.Start(t)).ScopeCatalogue(t.Context())
+	require.NoError(t, err)
+	require.Subset(t, names, []string{"full", "openid", "profile", "view:environment", oauth.ScopeManageConnApps})
+
+	for name, row := range map[string]struct {
+		status            int
+		contentType, body string
+		names             []string
+		reason            registrar.Reason
+	}{
+		"a catalogue":                    {200, "application/json", `[{"scope":"a","displayName":"A","internal":true},{},{"scope":"b"}]`, []string{"a", "b"}, ""},
+		"an empty catalogue":             {200, "application/json", `[]`, []string{}, ""},
+		"no catalogue":                   {404, "application/json", `{"status":404,"message":"no such path"}`, nil, ""},
+		"no catalogue, in a proxy's way": {404, "text/html", `<html>`, nil, ""},
+		"no way to read it":              {405, "text/plain", ``, nil, ""},
+		"another shape":                  {200, "application/json", `{"data":[]}`, nil, registrar.ReasonInvalidAnswer},
+		"not for everybody":              {403, "application/json", `{}`, nil, registrar.ReasonUnauthorized},
+		"trouble":                        {500, "application/json", `{}`, nil, registrar.ReasonServerError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := double(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet || r.URL.Path != "/accounts/api/cs/scopes" {
+					t.Errorf("asked for %s %s", r.Method, r.URL.Path)
+				}
+				w.Header().Set("Content-Type", row.contentType)
+				w.WriteHeader(row.status)
+				_, _ = io.WriteString(w, row.body)
+			})
+			names, err := client.ScopeCatalogue(t.Context())
+			require.Equal(t, row.reason, registrar.ReasonOf(err))
+			require.Equal(t, row.names, names)
+		})
+	}
+}
+
+// Every member that can be sent is kept by the server and told again.
+func TestEveryMemberOfAnAppIsKept(t *testing.T) {
+	client := connect(t, tokenservertest.Start(t))
+	fields := registrar.Fields{
+		ClientName: new("Portal"), GrantTypes: &[]string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
+		RedirectURIs: &[]string{"https://a.example/cb"}, PostLogoutRedirectURIs: &[]string{"https://a.example/bye"},
+		Scopes: &[]string{"openid"}, PublicKeys: &[]string{}, Audience: new(oauth.AudienceEveryone), Enabled: new(false),
+		ClientURI: new("https://a.example/"), PolicyURI: new("https://b.example/"), TOSURI: new("https://c.example/"),
+		IdentityProviders: &[]string{}, AssertionsWithoutExpiry: new(true), SkipUserConsent: new(false),
+		TokenEndpointAuthMethod: new(oauth.AuthMethodSecretBasic), AccessTokenFormat: new("opaque"), AccessTokenSignedResponseAlg: new("RS256"),
+		IDTokenSignedResponseAlg: new("ES256"), RefreshGraceSeconds: new(int64(0)),
+	}
+	made, err := client.Register(t.Context(), "", fields)
+	require.NoError(t, err)
+	read, err := client.Read(t.Context(), made.App.ClientID)
+	require.NoError(t, err)
+	told, sent := members(t, read), members(t, fields)
+	for name, value := range sent {
+		require.Equal(t, value, told[name], name)
+	}
+	require.Len(t, sent, reflect.TypeFor[registrar.Fields]().NumField()-2, "all but the two that bring an app back")
+
+	_, err = client.Update(t.Context(), made.App.ClientID, registrar.Fields{Audience: new(oauth.AudienceInternal), SkipUserConsent: new(true)})
+	require.True(t, registrar.IsInvalid(err), "our server leaves that to administrators: %v", err)
+	require.ErrorContains(t, err, "skip_user_consent")
+}
+
+func members(t *testing.T, body any) map[string]any {
+	t.Helper()
+	data, err := json.Marshal(body)
+	require.NoError(t, err)
+	var object map[string]any
+	require.NoError(t, json.Unmarshal(data, &object))
+	return object
 }
 
 func TestOneLogInServesManyCallsAndIsRenewed(t *testing.T) {

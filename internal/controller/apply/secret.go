@@ -100,13 +100,9 @@ func (s *Secrets) Apply(ctx context.Context, owner client.Object, live *corev1.S
 		made, err := s.create(ctx, owner, want)
 		return made, err == nil, err
 	case live.Type != want.Type:
-		// The type cannot be changed.
-		if err := s.Delete(ctx, owner, live); err != nil {
-			return nil, false, err
-		}
-		made, err := s.create(ctx, owner, want)
+		made, err := s.replace(ctx, owner, live, want)
 		return made, err == nil, err
-	case s.matches(live, want):
+	case s.Matches(live, want):
 		return live, false, nil
 	}
 	if err := s.takeOver(ctx, live); err != nil {
@@ -143,6 +139,55 @@ func (s *Secrets) Release(ctx context.Context, owner client.Object, secret *core
 		return fmt.Errorf("releasing secret %s: %w", secret.Name, err)
 	}
 	return nil
+}
+
+// replace makes the Secret anew, because its type cannot be changed. What others
+// put into it is carried over.
+func (s *Secrets) replace(ctx context.Context, owner client.Object, live *corev1.Secret, want Secret) (*corev1.Secret, error) {
+	others := s.ofOthers(live, want)
+	if err := s.Delete(ctx, owner, live); err != nil {
+		return nil, err
+	}
+	if len(others.Data)+len(others.Labels)+len(others.Annotations) == 0 {
+		return s.create(ctx, owner, want)
+	}
+	// Theirs comes first and under another name, so that it is never taken for
+	// ours.
+	theirs := *s
+	theirs.FieldManager = carriedOver
+	made, err := theirs.create(ctx, owner, others)
+	if err != nil {
+		return nil, err
+	}
+	return s.apply(ctx, owner, made.UID, want)
+}
+
+// carriedOver is the field manager of what others had put into a Secret that was
+// made anew.
+const carriedOver = "connectedapps-carried-over"
+
+// ofOthers is what live holds that we never wrote.
+func (s *Secrets) ofOthers(live *corev1.Secret, want Secret) Secret {
+	others := Secret{
+		Name: want.Name, Type: want.Type,
+		Labels: maps.Clone(live.Labels), Annotations: maps.Clone(live.Annotations), Data: maps.Clone(live.Data),
+	}
+	for _, entry := range live.ManagedFields {
+		if entry.Manager != s.FieldManager || entry.FieldsV1 == nil {
+			continue
+		}
+		ours := ownedNames(entry.FieldsV1.GetRawBytes())
+		removeNames(others.Labels, ours.labels)
+		removeNames(others.Annotations, ours.annotations)
+		removeNames(others.Data, ours.data)
+	}
+	return others
+}
+
+func removeNames[V any](from map[string]V, names []string) {
+	for _, name := range names {
+		delete(from, name)
+	}
 }
 
 // create is the first write: it fails when the name is taken.
@@ -219,10 +264,10 @@ func (s *Secrets) reference(owner client.Object) (metav1.OwnerReference, error) 
 	}, nil
 }
 
-// matches tells whether live holds all of want and nothing that was ours and
-// is no longer wanted.
-func (s *Secrets) matches(live *corev1.Secret, want Secret) bool {
-	return contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
+// Matches tells whether live holds all of want and nothing that was ours and
+// is no longer wanted. live may be nil.
+func (s *Secrets) Matches(live *corev1.Secret, want Secret) bool {
+	return live != nil && live.Type == want.Type && live.Labels[v1alpha1.LabelSecret] != "" && contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
 		!s.ownsMore(live, want)
 }
 

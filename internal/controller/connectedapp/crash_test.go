@@ -152,7 +152,7 @@ func process(t *testing.T, m *mortal, w *world) *connectedapp.Reconciler {
 	})
 	return &connectedapp.Reconciler{
 		Client: m.client(), Live: plane.Client, Connections: connections, Events: &events.FakeRecorder{},
-		ClusterID: "cluster", Namespace: "default", ResyncInterval: time.Hour,
+		ClusterID: "cluster", ResyncInterval: time.Hour,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -56,7 +57,7 @@ func TestDriftIsNamedAndRepaired(t *testing.T) {
 	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, named)
 	require.True(t, status.IsReady(app))
 	testenv.Eventually(t, func(c *require.Assertions) {
-		c.Contains(w.events(), "Warning DriftRepaired: clientName: Mallory, should be "+w.namespace+"/app; "+
+		c.Contains(w.events(), "Warning DriftRepaired: undone: clientName: Mallory, should be "+w.namespace+"/app; "+
 			"scopes: [view:environment, full], should be [view:environment]; enabled: false, should be true")
 	})
 }
@@ -73,20 +74,44 @@ func TestDriftIsReportedAndLeft(t *testing.T) {
 	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonNoDrift)
 }
 
-func TestAClientThatIsGoneIsRegisteredAnew(t *testing.T) {
+// Whoever has its id and secret notices nothing.
+func TestAClientThatIsGoneComesBackAsItWas(t *testing.T) {
 	w := start(t)
 	app := w.ready(w.app())
+	secret := w.secret("app-credentials")
+	_, err := w.instance.Store.DeleteApp(t.Context(), app.Status.ClientID, time.Now())
+	require.NoError(t, err)
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired)
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, "client "+app.Status.ClientID+" is gone")
+	w.ready(app)
+	require.Equal(t, string(secret.Data["client-id"]), app.Status.ClientID)
+	w.requireWorks(secret)
+	w.requireWorks(w.secret("app-credentials"))
+	require.Equal(t, secret.Data["client-secret"], w.secret("app-credentials").Data["client-secret"])
+	require.Len(t, w.clients(), 1)
+	require.Len(t, w.clients()[0].ContextScopes, 1)
+}
+
+// Without the secret there is nothing to bring back.
+func TestAClientThatIsGoneTogetherWithItsSecretIsRegisteredAnew(t *testing.T) {
+	w := start(t)
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Spec.DriftPolicy = v1alpha1.DriftReport }))
 	lost := app.Status.ClientID
 	_, err := w.instance.Store.DeleteApp(t.Context(), lost, time.Now())
 	require.NoError(t, err)
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonDriftDetected)
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message, "client "+lost+" is gone from the token server")
+	require.Equal(t, "Failed", string(testenv.KStatus(t, app)))
+	require.NoError(t, plane.Client.Delete(t.Context(), w.secret("app-credentials")))
+	w.update(app, func() { app.Spec.DriftPolicy = v1alpha1.DriftRepair })
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NoError(w.read(app))
 		c.NotEqual(lost, app.Status.ClientID)
 		c.True(status.IsReady(app))
+		c.Contains(w.events(), "Warning ClientReplaced: client "+lost+" was gone from the token server; the app was registered anew as client "+app.Status.ClientID)
 	})
 	w.requireWorks(w.secret("app-credentials"))
 	require.Len(t, w.clients(), 1)
-	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, lost)
 }
 
 func TestASecretThatWasRevokedOnTheServerIsReplaced(t *testing.T) {
@@ -121,7 +146,7 @@ func TestAFieldThatTheServerDoesNotKeepIsSentOnce(t *testing.T) {
 		})
 	}))
 	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Spec.TOSURI = "https://app.example.com/terms" }))
-	require.Equal(t, int64(1), patches.Load())
+	require.Zero(t, patches.Load(), "the answer to the registration tells it")
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.Contains(strings.Join(w.events(), "\n"), "Warning FieldNotKept: the token server does not keep what the spec says, it is not sent again: tosURI: none")
 	})
@@ -130,7 +155,7 @@ func TestAFieldThatTheServerDoesNotKeepIsSentOnce(t *testing.T) {
 	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired)
 	w.tamper(app, func(a *storage.App) { a.Enabled = false })
 	testenv.Eventually(t, func(c *require.Assertions) { c.True(w.registered(app).Enabled) })
-	require.Equal(t, int64(3), patches.Load())
+	require.Equal(t, int64(2), patches.Load())
 	require.NotContains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionDrifted).Message, "tosURI")
 }
 
@@ -139,18 +164,37 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	w := start(t)
 	theirs := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "theirs" }))
 	ours := w.ready(w.app())
-	revision := w.registered(theirs).Revision
-	suspend := true
-	w.update(ours, func() { ours.Spec.Suspend = &suspend })
-	w.condition(ours, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended)
-	ours.Status.ClientID = theirs.Status.ClientID
-	require.NoError(t, plane.Client.Status().Update(t.Context(), ours))
-	w.update(ours, func() { ours.Spec.Suspend, ours.Spec.ClientName = nil, "hijacked" })
+	own, revision := ours.Status.ClientID, w.registered(theirs).Revision
+	hijack := func() {
+		w.update(ours, func() { ours.Spec.Suspend, ours.Spec.ClientName = new(true), "hijacked" })
+		testenv.Eventually(t, func(c *require.Assertions) {
+			c.NoError(w.read(ours))
+			c.Equal(ours.Generation, ours.Status.ObservedGeneration)
+			ours.Status.ClientID = theirs.Status.ClientID
+			c.NoError(plane.Client.Status().Update(t.Context(), ours))
+		})
+		w.update(ours, func() { ours.Spec.Suspend = nil })
+	}
+	hijack()
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NoError(w.read(ours))
+		c.Equal(own, ours.Status.ClientID, "the one that bears its mark is found")
+		c.True(status.IsReady(ours))
+	})
+	require.Equal(t, revision, w.registered(theirs).Revision)
+
+	w.update(ours, func() { ours.Spec.Suspend = new(true) })
+	_, err := w.instance.Store.DeleteApp(t.Context(), own, time.Now())
+	require.NoError(t, err)
+	hijack()
 	w.condition(ours, v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
+	require.Equal(t, "client "+theirs.Status.ClientID+" on the token server was registered for another object than this one; it was left as it is",
+		testenv.Condition(ours.Status.Conditions, v1alpha1.ConditionReady).Message)
 	require.Equal(t, revision, w.registered(theirs).Revision)
 
 	require.NoError(t, plane.Client.Delete(t.Context(), ours))
-	testenv.Eventually(t, func(c *require.Assertions) { c.Len(w.clients(), 1) })
+	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(ours))) })
+	require.Len(t, w.clients(), 1)
 	require.Equal(t, theirs.Status.ClientID, w.clients()[0].ClientID)
 }
 

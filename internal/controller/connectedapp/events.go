@@ -4,7 +4,8 @@ package connectedapp
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/plan"
 )
 
 // What the manager was doing, in the field action of an Event.
@@ -26,52 +28,95 @@ const (
 	eventClientReplaced   = "ClientReplaced"
 	eventFieldNotKept     = "FieldNotKept"
 	eventClientRemembered = "ClientRemembered"
+	eventNarrowed         = "Narrowed"
+	eventUnknownScope     = "UnknownScope"
 )
 
-// report tells people what changed in this reconciliation: nothing when nothing
-// did.
-func (r *Reconciler) report(ctx context.Context, s *scope, outcome error) {
-	r.reportReady(ctx, s, outcome)
-	if s.replaced {
-		r.event(s.app, corev1.EventTypeWarning, eventClientReplaced, actionReconcile,
-			"the client was gone from the token server and was registered anew as %s", s.app.Status.ClientID)
-	} else if len(s.drift) > 0 {
-		reason := v1alpha1.ReasonDriftDetected
-		if s.repaired {
-			reason = v1alpha1.ReasonDriftRepaired
-		}
-		r.event(s.app, corev1.EventTypeWarning, reason, actionReconcile, "%s", describe(s.drift))
+// report tells people what changed in this pass: nothing when nothing did.
+func (r *Reconciler) report(ctx context.Context, p *pass) {
+	r.reportReady(ctx, p)
+	result := p.result
+	switch {
+	case result.Replaced != "" && p.app.Status.ClientID != "":
+		r.event(p.app, corev1.EventTypeWarning, eventClientReplaced, actionReconcile,
+			"client %s was gone from the token server; the app was registered anew as client %s", result.Replaced, p.app.Status.ClientID)
+	case len(result.Drift) > 0:
+		r.reportDrift(p)
 	}
-	if len(s.notKept) > 0 {
-		r.event(s.app, corev1.EventTypeWarning, eventFieldNotKept, actionReconcile,
-			"the token server does not keep what the spec says, it is not sent again: %s", describe(s.notKept))
+	if len(p.notKept) > 0 {
+		r.event(p.app, corev1.EventTypeWarning, eventFieldNotKept, actionReconcile,
+			"the token server does not keep what the spec says, it is not sent again: %s", describe(p.notKept))
 	}
-	if s.restored && !s.replaced {
-		r.event(s.app, corev1.EventTypeNormal, eventSecretRestored, actionReconcile,
-			"secret %s was written anew", s.app.CredentialsSecretName())
+	if len(result.Narrowed) > 0 {
+		r.event(p.app, corev1.EventTypeWarning, eventNarrowed, actionReconcile,
+			"access rules do not allow all that client %s had, which was taken away: %s", p.app.Status.ClientID, describe(result.Narrowed))
+	}
+	if result.Repairs && p.written {
+		r.event(p.app, corev1.EventTypeWarning, eventSecretRestored, actionReconcile, "%s", p.restored())
 	}
 }
 
-// reportReady tells that the app became ready, or why it did not.
-func (r *Reconciler) reportReady(ctx context.Context, s *scope, outcome error) {
-	ready := status.Get(s.app, v1alpha1.ConditionReady)
-	if !r.memory.reported(s.app, ready.Reason, s.app.Generation) {
+// reportDrift tells of drift when it is news.
+func (r *Reconciler) reportDrift(p *pass) {
+	now := status.Get(p.app, v1alpha1.ConditionDrifted)
+	if now == nil || now.Message == p.condition(v1alpha1.ConditionDrifted).Message && !p.result.Repaired {
+		return
+	}
+	r.event(p.app, corev1.EventTypeWarning, now.Reason, actionReconcile, "%s", now.Message)
+}
+
+// restored says who made it necessary to write the Secret anew.
+func (p *pass) restored() string {
+	switch {
+	case !p.in.Secret.Exists:
+		return fmt.Sprintf("secret %s was deleted and is written anew", p.in.Secret.Name)
+	case p.made == nil:
+		return fmt.Sprintf("secret %s was changed by field manager %s and is written anew", p.in.Secret.Name, p.in.Secret.Foreign)
+	}
+	return fmt.Sprintf("secret %s was changed by field manager %s and is written anew, with another client secret", p.in.Secret.Name, p.in.Secret.Foreign)
+}
+
+// reportReady tells that the app became ready, or why it did not: whenever what
+// it says is something else than before.
+func (r *Reconciler) reportReady(ctx context.Context, p *pass) {
+	ready, before := status.Get(p.app, v1alpha1.ConditionReady), p.condition(v1alpha1.ConditionReady)
+	if ready == nil {
+		ready = &metav1.Condition{Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonSuspended, Message: suspendedMessage(p.in.App)}
+	}
+	if ready.Status == before.Status && ready.Reason == before.Reason && ready.Message == before.Message {
 		return
 	}
 	if ready.Reason == v1alpha1.ReasonTokenServerUnavailable {
 		return // or thousands of apps would say what its TokenServer says once
 	}
 	log.FromContext(ctx).Info("ConnectedApp", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
-	if ready.Status == metav1.ConditionTrue && s.wasReady {
-		return // after a restart of the manager
-	}
 	kind := corev1.EventTypeNormal
-	if e, ok := errors.AsType[*status.Error](outcome); outcome != nil && (!ok || e.Kind != status.Waiting) {
+	if ready.Status == metav1.ConditionFalse && !isWaiting(p.app) {
 		kind = corev1.EventTypeWarning
 	}
-	r.event(s.app, kind, ready.Reason, actionReconcile, "%s", ready.Message)
+	r.event(p.app, kind, ready.Reason, actionReconcile, "%s", ready.Message)
+}
+
+// isWaiting tells whether the app is not ready because something is not there
+// yet.
+func isWaiting(app *v1alpha1.ConnectedApp) bool {
+	ready := status.Get(app, v1alpha1.ConditionReady)
+	switch ready.Reason {
+	case v1alpha1.ReasonWaitingForSecret, v1alpha1.ReasonSecretNotShared, v1alpha1.ReasonConfigMapNotFound,
+		v1alpha1.ReasonTokenServerNotFound, v1alpha1.ReasonTokenServerDeleting, v1alpha1.ReasonDeleting:
+		return true
+	}
+	return false
 }
 
 func (r *Reconciler) event(app *v1alpha1.ConnectedApp, kind, reason, action, format string, args ...any) {
 	r.Events.Eventf(app, nil, kind, reason, action, format, args...)
+}
+
+func describe(changes []plan.Change) string {
+	texts := make([]string, len(changes))
+	for i, c := range changes {
+		texts[i] = c.String()
+	}
+	return strings.Join(texts, "; ")
 }

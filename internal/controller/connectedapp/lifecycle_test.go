@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
@@ -142,7 +143,11 @@ func TestASuspendedAppIsLeftAloneAndCanBeDeleted(t *testing.T) {
 		suspend := true
 		app.Spec.Suspend, app.Spec.ClientName = &suspend, "not yet"
 	})
-	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended)
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NoError(w.read(app))
+		c.Equal("Current", string(testenv.KStatus(t, app)), "or tools that wait would wait for ever")
+		c.Empty(testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Type, "the edit waits")
+	})
 	require.Equal(t, w.namespace+"/app", w.registered(app).Name)
 
 	w.update(app, func() { app.Spec.Suspend = nil })
@@ -150,6 +155,9 @@ func TestASuspendedAppIsLeftAloneAndCanBeDeleted(t *testing.T) {
 	require.Equal(t, "not yet", w.registered(app).Name)
 
 	w.update(app, func() { suspend := true; app.Spec.Suspend = &suspend })
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended)
+	require.True(t, status.IsReady(app), "nothing waits")
+	require.Equal(t, "Current", string(testenv.KStatus(t, app)))
 	require.NoError(t, plane.Client.Delete(t.Context(), app))
 	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(app))) })
 	require.Empty(t, w.clients())

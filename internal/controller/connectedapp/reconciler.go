@@ -4,19 +4,27 @@ package connectedapp
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/controller/tokenserver"
+	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
+	"connectedapps.dev/operator/internal/plan"
 )
 
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps,verbs=get;list;watch;patch
@@ -26,7 +34,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;delete
 
 // Reconciler keeps ConnectedApps as their specs say.
 type Reconciler struct {
@@ -41,8 +48,10 @@ type Reconciler struct {
 	// ClusterID tells this cluster's clients from those of others on the same
 	// token server: the UID of the namespace kube-system.
 	ClusterID string
-	// Namespace is the manager's own.
-	Namespace string
+	// Losses decides whether a client that is gone is registered anew.
+	Losses *tokenserver.Losses
+	// Tombstones remembers the clients of objects that did not wait for them.
+	Tombstones *tombstone.Store
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
 	// Concurrency is the number of apps worked on at a time; 0 means 16.
@@ -50,74 +59,105 @@ type Reconciler struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	memory memory
+	prepare    sync.Once
+	objects    object.Store[*v1alpha1.ConnectedApp]
+	registered registered
 }
 
 // Reconcile does what is pending for one ConnectedApp.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	app, err := r.get(ctx, request.NamespacedName)
+	r.prepare.Do(func() {
+		r.objects.Client, r.objects.Live = r.Client, r.Live
+		r.objects.New = func() *v1alpha1.ConnectedApp { return &v1alpha1.ConnectedApp{} }
+	})
+	app, err := r.objects.Get(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
-		r.memory.forget(request.NamespacedName)
-		return ctrl.Result{}, nil
+		return r.settleDeparted(ctx, request.NamespacedName, "")
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	original := app.DeepCopy()
-	switch {
-	case !app.DeletionTimestamp.IsZero():
-		return r.finalize(ctx, app)
-	case app.Suspended():
-		status.Suspend(app)
-		return ctrl.Result{}, r.writeStatus(ctx, original, app)
-	case status.MarkProgressing(app):
-		if err := r.writeStatus(ctx, original, app); err != nil {
-			return ctrl.Result{}, err
-		}
+	if result, err := r.settleDeparted(ctx, request.NamespacedName, app.UID); err != nil {
+		return result, err
 	}
-	s := &scope{app: app, wasReady: status.IsReady(original)}
-	return r.conclude(ctx, original, s, r.run(ctx, s))
+	p := &pass{app: app, original: app.DeepCopy(), before: app.DeepCopy().Status.Conditions}
+	return r.reconcile(ctx, p)
 }
 
-// run goes through the phases up to the first that cannot be completed.
-func (r *Reconciler) run(ctx context.Context, s *scope) error {
-	secrets := r.secrets()
-	for _, phase := range []interface {
-		reconcile(ctx context.Context, s *scope) error
-	}{
-		access{client: r.Client, connections: r.Connections},
-		references{live: r.Live, secrets: secrets},
-		registration{
-			memory: &r.memory, addFinalizer: r.addFinalizer, now: r.now(), resync: r.ResyncInterval, clusterID: r.ClusterID,
-		},
-		credentials{secrets: secrets, now: r.now()},
-	} {
-		if err := phase.reconcile(ctx, s); err != nil {
-			return err
+func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error) {
+	hadFinalizer := controllerutil.ContainsFinalizer(p.app, v1alpha1.Finalizer)
+	if !p.app.DeletionTimestamp.IsZero() {
+		if !hadFinalizer {
+			return ctrl.Result{}, nil
+		}
+	} else if status.MarkProgressing(p.app) {
+		if err := r.writeStatus(ctx, p); err != nil {
+			return r.after(ctx, object.WriteError("the status", err))
 		}
 	}
-	if s.live != nil {
-		r.memory.compared(s.app, r.now(), s.want)
+	if err := r.observe(ctx, p, hadFinalizer); err != nil {
+		return r.after(ctx, err)
 	}
-	if s.refusal != nil {
-		return s.refusal
+	p.result = plan.Make(p.in)
+	if err := r.settleFinalizer(ctx, p); err != nil {
+		return r.after(ctx, object.WriteError("ConnectedApp "+p.app.Name, err))
 	}
-	return nil
+	err := r.execute(ctx, p)
+	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
+		r.registered.note(p.app)
+	}
+	if err == nil {
+		err = errorOf(p.result.Hold)
+	}
+	return r.conclude(ctx, p, err)
+}
+
+// settleFinalizer goes before whatever is made, so that it will also be deleted,
+// and comes back where somebody took it away.
+func (r *Reconciler) settleFinalizer(ctx context.Context, p *pass) error {
+	makes := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.Register || a.Kind == plan.Restore })
+	if !p.app.DeletionTimestamp.IsZero() || !makes && p.app.Status.ClientID == "" {
+		return nil
+	}
+	_, err := r.objects.AddFinalizer(ctx, p.app)
+	return err
 }
 
 // conclude writes the status once, tells people what changed and decides when
 // to look again.
-func (r *Reconciler) conclude(ctx context.Context, original *v1alpha1.ConnectedApp, s *scope, err error) (ctrl.Result, error) {
-	if s.wasReady && isServerTrouble(err) && s.intact() {
-		// The server's trouble is its TokenServer's condition. This app has what
-		// it needs.
+func (r *Reconciler) conclude(ctx context.Context, p *pass, err error) (ctrl.Result, error) {
+	switch {
+	case isGone(p):
+		return r.after(ctx, err)
+	case status.IsRace(err):
+		// What was recorded so far is kept; nothing is said.
+		if err := r.writeStatus(ctx, p); err != nil {
+			return r.after(ctx, object.WriteError("the status", err))
+		}
+		return r.after(ctx, err)
+	case err == nil && p.in.Live == nil:
+		// The server's trouble is its TokenServer's condition. This app has what it
+		// needs.
 		return ctrl.Result{RequeueAfter: r.pause()}, nil
 	}
-	status.Summarise(s.app, err, s.readyMessage())
-	if err := r.writeStatus(ctx, original, s.app); err != nil {
-		return ctrl.Result{}, err
+	p.summarise(err)
+	if err := r.writeStatus(ctx, p); err != nil {
+		return r.after(ctx, object.WriteError("the status", err))
 	}
-	r.report(ctx, s, err)
+	r.report(ctx, p)
+	return r.after(ctx, err)
+}
+
+// isGone tells whether the object was let go.
+func isGone(p *pass) bool {
+	return !p.app.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(p.app, v1alpha1.Finalizer)
+}
+
+// after says when to look again.
+func (r *Reconciler) after(ctx context.Context, err error) (ctrl.Result, error) {
+	if e, ok := errors.AsType[*status.Error](err); ok && e.Kind == status.Stalled && e.Cause != nil {
+		log.FromContext(ctx).Info("refused", "reason", e.Reason, "cause", e.Cause.Error())
+	}
 	result, err := status.Result(err)
 	if err == nil && result.IsZero() {
 		result.RequeueAfter = r.pause()
@@ -125,47 +165,10 @@ func (r *Reconciler) conclude(ctx context.Context, original *v1alpha1.ConnectedA
 	return result, err
 }
 
-// intact tells whether the app's credentials are in place, as far as can be
-// seen without the server.
-func (s *scope) intact() bool {
-	switch s.app.CredentialsType() {
-	case v1alpha1.CredentialsSecret:
-		return s.stored != nil
-	case v1alpha1.CredentialsExistingSecret:
-		return s.existing != nil
-	}
-	return s.secret != nil
-}
-
-func (s *scope) readyMessage() string {
-	return fmt.Sprintf("registered as client %s, credentials are in secret %s", s.app.Status.ClientID, s.app.CredentialsSecretName())
-}
-
-// get reads the object, from the API server when the cache has not yet seen
-// what this process wrote: acting on an older status would repeat what was done.
-func (r *Reconciler) get(ctx context.Context, key client.ObjectKey) (*v1alpha1.ConnectedApp, error) {
-	app := &v1alpha1.ConnectedApp{}
-	err := r.Client.Get(ctx, key, app)
-	if err == nil && r.memory.isBehind(app) {
-		err = r.Live.Get(ctx, key, app)
-	}
-	if err != nil {
-		if !apierrors.IsNotFound(err) {
-			err = fmt.Errorf("reading the ConnectedApp: %w", err)
-		}
-		return nil, err
-	}
-	return app, nil
-}
-
-func (r *Reconciler) writeStatus(ctx context.Context, original, app *v1alpha1.ConnectedApp) error {
-	written, err := status.Patch(ctx, r.Client, original, app)
-	if apierrors.IsNotFound(err) {
-		return nil // deleted meanwhile
-	}
+func (r *Reconciler) writeStatus(ctx context.Context, p *pass) error {
+	written, err := r.objects.WriteStatus(ctx, p.original, p.app)
 	if written && err == nil {
-		r.memory.wrote(app)
-		app.DeepCopyInto(original)
+		p.app.DeepCopyInto(p.original)
 	}
 	return err
 }

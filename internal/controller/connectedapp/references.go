@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -18,50 +19,92 @@ import (
 	"connectedapps.dev/operator/internal/plan"
 )
 
-// references reads what the spec names: keys, and the Secret.
-type references struct {
-	live    client.Reader
-	secrets *apply.Secrets
-}
-
-func (p references) reconcile(ctx context.Context, s *scope) error {
-	keys, err := p.publicKeys(ctx, s.app)
-	if err != nil {
-		return notRegistered(s, err)
-	}
-	s.want = s.verdict.Client
-	s.want.PublicKeys = keys
-	if s.app.CredentialsType() == v1alpha1.CredentialsExistingSecret {
-		s.existing, err = p.existingSecret(ctx, s)
-		return notPublished(s, err)
-	}
-	s.secret, err = p.secrets.Get(ctx, s.app, s.app.CredentialsSecretName())
-	if errors.Is(err, apply.ErrNotOurs) {
-		return notPublished(s, nameTaken(s.app))
-	}
-	if err != nil {
+// observeReferences reads what the spec names.
+func (r *Reconciler) observeReferences(ctx context.Context, p *pass) error {
+	keys, err := r.publicKeys(ctx, p.app)
+	if e, ok := errors.AsType[*status.Error](err); ok {
+		p.in.Hindrance = holdOf(v1alpha1.ConditionRegistered, e)
+	} else if err != nil {
 		return err
 	}
-	s.stored = storedSecret(s.secret, s.app.Status.ClientID)
-	return nil
+	p.in.Keys = keys
+	if !p.isExisting() {
+		return nil
+	}
+	err = r.readExisting(ctx, p)
+	if e, ok := errors.AsType[*status.Error](err); ok {
+		p.in.SecretHindrance = holdOf(v1alpha1.ConditionSecretPublished, e)
+		return nil
+	}
+	return err
 }
 
-func nameTaken(app *v1alpha1.ConnectedApp) *status.Error {
+// nameTaken says whose Secret has the name that the app's is to have.
+func (r *Reconciler) nameTaken(ctx context.Context, p *pass) error {
+	name := p.in.Secret.Name
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.app.Namespace, Name: name}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading secret %s: %w", name, err)
+	}
+	whose := "was not made for this ConnectedApp"
+	owner := metav1.GetControllerOf(secret)
+	switch {
+	case owner != nil && owner.Kind == "ConnectedApp" && owner.Name == p.app.Name:
+		whose = "was made for an earlier ConnectedApp of this name"
+	case owner != nil:
+		whose = "was made for " + owner.Kind + " " + owner.Name
+	case secret.Annotations[v1alpha1.AnnotationClientID] != "":
+		whose = "holds the credentials of client " + secret.Annotations[v1alpha1.AnnotationClientID] +
+			", which a ConnectedApp with deletionPolicy Orphan left behind"
+	}
 	e := status.StalledError(v1alpha1.ReasonSecretNameTaken,
-		"secret %s exists and was not made for this ConnectedApp; it was left as it is: name another in spec.credentials.secret.name, or remove it",
-		app.CredentialsSecretName())
+		"secret %s exists and %s; it was left as it is: name another in spec.credentials.secret.name, or remove it", name, whose)
 	e.After = recheck // a Secret without our label is not watched
-	return e
+	p.in.SecretHindrance = holdOf(v1alpha1.ConditionSecretPublished, e)
+	p.in.Secret.Yields, err = r.waitsForUs(ctx, p.app, owner)
+	return err
+}
+
+// longestCircle bounds how many apps are followed that want one another's names.
+const longestCircle = 10
+
+// waitsForUs tells whether the app that owns the Secret of the wanted name wants
+// in its turn, by way of others perhaps, the name that this app's Secret has:
+// then somebody has to give way first.
+func (r *Reconciler) waitsForUs(ctx context.Context, app *v1alpha1.ConnectedApp, owner *metav1.OwnerReference) (bool, error) {
+	for range longestCircle {
+		if owner == nil || owner.Kind != "ConnectedApp" {
+			return false, nil
+		}
+		other := &v1alpha1.ConnectedApp{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: owner.Name}, other)
+		if err != nil || other.UID != owner.UID || other.Status.Binding == nil || other.Status.Binding.Name == other.PublishedSecretName() {
+			return false, client.IgnoreNotFound(err)
+		}
+		secret := &metav1.PartialObjectMetadata{}
+		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		err = r.Live.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: other.PublishedSecretName()}, secret)
+		if err != nil {
+			return false, client.IgnoreNotFound(err)
+		}
+		if apply.Owned(secret, app) {
+			return true, nil
+		}
+		owner = metav1.GetControllerOf(secret)
+	}
+	return false, nil
 }
 
 // publicKeys returns the keys in the spec's order.
-func (p references) publicKeys(ctx context.Context, app *v1alpha1.ConnectedApp) ([]string, error) {
+func (r *Reconciler) publicKeys(ctx context.Context, app *v1alpha1.ConnectedApp) ([]string, error) {
 	var keys []string
 	for i, key := range app.Spec.PublicKeys {
 		pem := key.PEM
 		if key.ConfigMapRef != nil {
 			var err error
-			if pem, err = p.configMapKey(ctx, app.Namespace, *key.ConfigMapRef); err != nil {
+			if pem, err = r.configMapKey(ctx, app.Namespace, *key.ConfigMapRef); err != nil {
 				return nil, err
 			}
 		}
@@ -73,9 +116,9 @@ func (p references) publicKeys(ctx context.Context, app *v1alpha1.ConnectedApp) 
 	return keys, nil
 }
 
-func (p references) configMapKey(ctx context.Context, namespace string, ref v1alpha1.ConfigMapKeyReference) (string, error) {
+func (r *Reconciler) configMapKey(ctx context.Context, namespace string, ref v1alpha1.ConfigMapKeyReference) (string, error) {
 	configMap := &corev1.ConfigMap{}
-	err := p.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, configMap)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, configMap)
 	if apierrors.IsNotFound(err) {
 		return "", status.WaitingError(v1alpha1.ReasonConfigMapNotFound, recheck, "there is no ConfigMap %s", ref.Name)
 	}
@@ -89,48 +132,33 @@ func (p references) configMapKey(ctx context.Context, namespace string, ref v1al
 	return value, nil
 }
 
-// existingSecret reads the client secret that somebody else provides, when its
+// readExisting reads the client secret that somebody else provides, when its
 // owner lets us: a Secret that is merely named must not leave its namespace.
-func (p references) existingSecret(ctx context.Context, s *scope) (*existingSecret, error) {
-	name := s.app.CredentialsSecretName()
+func (r *Reconciler) readExisting(ctx context.Context, p *pass) error {
+	name := p.app.CredentialsSecretName()
 	secret := &corev1.Secret{}
-	err := p.live.Get(ctx, client.ObjectKey{Namespace: s.app.Namespace, Name: name}, secret)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.app.Namespace, Name: name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, status.WaitingError(v1alpha1.ReasonWaitingForSecret, recheck, "waiting for secret %s", name)
+		return status.WaitingError(v1alpha1.ReasonWaitingForSecret, recheck, "waiting for secret %s", name)
 	case err != nil:
-		return nil, fmt.Errorf("reading secret %s: %w", name, err)
+		return fmt.Errorf("reading secret %s: %w", name, err)
 	case secret.Labels[v1alpha1.LabelSecret] != v1alpha1.SecretReferenced:
-		return nil, status.WaitingError(v1alpha1.ReasonSecretNotShared, recheck,
+		return status.WaitingError(v1alpha1.ReasonSecretNotShared, recheck,
 			"secret %s does not have the label %s: %s, by which its owner lets it be read", name, v1alpha1.LabelSecret, v1alpha1.SecretReferenced)
 	}
-	key := plan.SecretKey(s.secretSpec(), plan.KeyClientSecret)
+	key := plan.SecretKey(p.secretSpec(), plan.KeyClientSecret)
 	value := string(secret.Data[key])
 	if value == "" {
-		return nil, status.WaitingError(v1alpha1.ReasonWaitingForSecret, 5*time.Minute, "waiting for key %s of secret %s", key, name)
+		return status.WaitingError(v1alpha1.ReasonWaitingForSecret, 5*time.Minute, "waiting for key %s of secret %s", key, name)
 	}
 	if err := checkClientSecret(value); err != nil {
-		return nil, status.StalledError(v1alpha1.ReasonInvalidSecret, "key %s of secret %s %v", key, name, err)
+		return status.StalledError(v1alpha1.ReasonInvalidSecret, "key %s of secret %s %v", key, name, err)
 	}
-	return &existingSecret{
-		value: value, clientID: string(secret.Data[plan.SecretKey(s.secretSpec(), plan.KeyClientID)]),
-		version: string(secret.UID) + "/" + secret.ResourceVersion,
-	}, nil
-}
-
-// notRegistered and notPublished set a phase's condition when it failed.
-func notRegistered(s *scope, err error) error {
-	return failed(s, v1alpha1.ConditionRegistered, err)
-}
-
-func notPublished(s *scope, err error) error {
-	return failed(s, v1alpha1.ConditionSecretPublished, err)
-}
-
-func failed(s *scope, condition string, err error) error {
-	untouched := s.wasReady && s.intact() && isServerTrouble(err)
-	if e, ok := errors.AsType[*status.Error](err); ok && !untouched {
-		status.False(s.app, condition, e.Reason, e.Message)
+	p.existing = value
+	p.in.Existing = &plan.ExistingSecret{
+		Name: name, ClientID: string(secret.Data[plan.SecretKey(p.secretSpec(), plan.KeyClientID)]),
+		Version: string(secret.UID) + "/" + secret.ResourceVersion,
 	}
-	return err
+	return nil
 }

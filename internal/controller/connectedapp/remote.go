@@ -3,56 +3,18 @@
 package connectedapp
 
 import (
-	"errors"
+	"cmp"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/registrar"
 )
 
-// errNoConnection is the outcome of work that needs a TokenServer which cannot
-// be used. Its recovery brings the app back.
-func errNoConnection(server *v1alpha1.TokenServer) *status.Error {
-	ready := status.Get(server, v1alpha1.ConditionReady)
-	if ready == nil || ready.ObservedGeneration != server.Generation || ready.Status == metav1.ConditionTrue {
-		return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, recheck, "TokenServer %s has not been probed yet", server.Name)
-	}
-	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, recheck,
-		"TokenServer %s cannot be used at present (%s), its conditions say more; the work goes on when it is back", server.Name, ready.Reason)
-}
-
-// remoteError turns a failed call into what conditions show.
-func remoteError(err error) error {
-	var e *registrar.Error
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &e):
-		return err
-	case registrar.IsUnavailable(err):
-		return status.TransientError(v1alpha1.ReasonTokenServerUnavailable, err,
-			"the token server did not do its part (%s), trying again; the conditions of its TokenServer say more", e.Reason)
-	case registrar.IsInvalid(err):
-		return &status.Error{Kind: status.Stalled, Reason: v1alpha1.ReasonRejected, Message: "the token server refused: " + e.Message, Cause: err}
-	}
-	return status.TransientError(v1alpha1.ReasonRejected, err, "the token server refused (%s), trying again", e.Reason)
-}
-
-// isServerTrouble tells whether err is about the server and not about the app.
-func isServerTrouble(err error) bool {
-	e, ok := errors.AsType[*status.Error](err)
-	return ok && e.Reason == v1alpha1.ReasonTokenServerUnavailable
-}
-
 // liveOf is what the server holds, in the words of the plan.
-func liveOf(app *inventory.App) *plan.Live {
-	live := &plan.Live{Client: clientOf(&app.ConnectedApp)}
+func liveOf(app *inventory.App) *plan.LiveClient {
+	live := &plan.LiveClient{ID: app.ClientID, Revision: app.Revision, Client: clientOf(&app.ConnectedApp)}
 	if app.ContextScopes != nil || live.Client.ActsForItself() {
 		live.Client.Scopes = nil
 		for _, s := range app.ContextScopes {
@@ -67,10 +29,10 @@ func liveOf(app *inventory.App) *plan.Live {
 	return live
 }
 
-func secretsOf(list *oauth.SecretList) []plan.Secret {
-	secrets := make([]plan.Secret, len(list.Data))
+func secretsOf(list *oauth.SecretList) []plan.ClientSecret {
+	secrets := make([]plan.ClientSecret, len(list.Data))
 	for i, s := range list.Data {
-		secrets[i] = plan.Secret{ID: s.ID, Used: s.LastUsedAt != nil}
+		secrets[i] = plan.ClientSecret{ID: s.ID, Used: s.LastUsedAt != nil}
 		if s.ExpiresAt != nil {
 			secrets[i].ExpiresAt = *s.ExpiresAt
 		}
@@ -80,9 +42,13 @@ func secretsOf(list *oauth.SecretList) []plan.Secret {
 
 func clientOf(app *oauth.ConnectedApp) plan.Client {
 	c := plan.Client{
-		Name: app.ClientName, GrantTypes: app.GrantTypes, RedirectURIs: app.RedirectURIs, Audience: app.Audience,
+		Name: app.ClientName, GrantTypes: app.GrantTypes, RedirectURIs: app.RedirectURIs,
+		PostLogoutRedirectURIs: app.PostLogoutRedirectURIs, Audience: cmp.Or(app.Audience, oauth.AudienceInternal),
 		PublicKeys: app.PublicKeys, ClientURI: deref(app.ClientURI), PolicyURI: deref(app.PolicyURI), TOSURI: deref(app.TOSURI),
 		Enabled: app.Enabled, AuthMethod: app.TokenEndpointAuthMethod,
+		IdentityProviders: app.IdentityProviders, AssertionsWithoutExpiry: app.AssertionsWithoutExpiry, SkipUserConsent: app.SkipUserConsent,
+		AccessTokenFormat: deref(app.AccessTokenFormat), AccessTokenAlg: app.AccessTokenSignedResponseAlg,
+		IDTokenAlg: app.IDTokenSignedResponseAlg, RefreshGrace: app.RefreshGraceSeconds,
 	}
 	for _, name := range app.Scopes {
 		c.Scopes = append(c.Scopes, plan.Scope{Name: name})
@@ -97,22 +63,48 @@ func deref(s *string) string {
 	return *s
 }
 
-// allFields are the members of a registration. The scopes of a client that acts
-// for itself are among them only when none has a context; the others are put
-// where contexts are possible.
+// members put a field of a client, by its name in the spec, into a request.
+var members = map[string]func(*registrar.Fields, plan.Client){
+	plan.FieldClientName:              func(f *registrar.Fields, c plan.Client) { f.ClientName = &c.Name },
+	plan.FieldClientType:              func(f *registrar.Fields, c plan.Client) { f.TokenEndpointAuthMethod = new(c.Method()) },
+	plan.FieldTokenEndpointAuthMethod: func(f *registrar.Fields, c plan.Client) { f.TokenEndpointAuthMethod = new(c.Method()) },
+	plan.FieldGrantTypes:              func(f *registrar.Fields, c plan.Client) { f.GrantTypes = list(c.GrantTypes) },
+	plan.FieldRedirectURIs:            func(f *registrar.Fields, c plan.Client) { f.RedirectURIs = list(c.RedirectURIs) },
+	plan.FieldPostLogoutRedirectURIs:  func(f *registrar.Fields, c plan.Client) { f.PostLogoutRedirectURIs = list(c.PostLogoutRedirectURIs) },
+	plan.FieldScopes:                  func(f *registrar.Fields, c plan.Client) { f.Scopes = list(plainScopes(c)) },
+	plan.FieldAudience:                func(f *registrar.Fields, c plan.Client) { f.Audience = &c.Audience },
+	plan.FieldPublicKeys:              func(f *registrar.Fields, c plan.Client) { f.PublicKeys = list(c.PublicKeys) },
+	plan.FieldIdentityProviders:       func(f *registrar.Fields, c plan.Client) { f.IdentityProviders = list(c.IdentityProviders) },
+	plan.FieldAssertionsWithoutExpiry: func(f *registrar.Fields, c plan.Client) { f.AssertionsWithoutExpiry = &c.AssertionsWithoutExpiry },
+	plan.FieldSkipUserConsent:         func(f *registrar.Fields, c plan.Client) { f.SkipUserConsent = &c.SkipUserConsent },
+	plan.FieldAccessTokenFormat:       func(f *registrar.Fields, c plan.Client) { f.AccessTokenFormat = &c.AccessTokenFormat },
+	plan.FieldAccessTokenSigningAlg:   func(f *registrar.Fields, c plan.Client) { f.AccessTokenSignedResponseAlg = &c.AccessTokenAlg },
+	plan.FieldIDTokenSigningAlg:       func(f *registrar.Fields, c plan.Client) { f.IDTokenSignedResponseAlg = &c.IDTokenAlg },
+	plan.FieldRefreshGraceSeconds:     func(f *registrar.Fields, c plan.Client) { f.RefreshGraceSeconds = c.RefreshGrace },
+	plan.FieldClientURI:               func(f *registrar.Fields, c plan.Client) { f.ClientURI = &c.ClientURI },
+	plan.FieldPolicyURI:               func(f *registrar.Fields, c plan.Client) { f.PolicyURI = &c.PolicyURI },
+	plan.FieldTOSURI:                  func(f *registrar.Fields, c plan.Client) { f.TOSURI = &c.TOSURI },
+	plan.FieldEnabled:                 func(f *registrar.Fields, c plan.Client) { f.Enabled = &c.Enabled },
+}
+
+// allFields are the members of a registration: those that the platform's API
+// wants to see even when they are empty, and what differs from a client of which
+// nothing else is said. The scopes of a client that acts for itself are among
+// them only when none has a context; the others are put where contexts are
+// possible. skipUserConsent is never among them: a server may leave that to its
+// administrators, and its refusal must not be one of the registration.
 func allFields(want plan.Client) registrar.Fields {
-	f := registrar.Fields{
-		ClientName: &want.Name, GrantTypes: list(want.GrantTypes), RedirectURIs: list(want.RedirectURIs), Audience: &want.Audience,
-		PublicKeys: list(want.PublicKeys), Enabled: &want.Enabled, TokenEndpointAuthMethod: &want.AuthMethod,
-		Scopes: list(plainScopes(want)),
+	fields := []string{
+		plan.FieldClientName, plan.FieldGrantTypes, plan.FieldRedirectURIs, plan.FieldScopes, plan.FieldAudience, plan.FieldPublicKeys, plan.FieldEnabled,
 	}
-	for _, text := range []struct {
-		value string
-		field **string
-	}{{want.ClientURI, &f.ClientURI}, {want.PolicyURI, &f.PolicyURI}, {want.TOSURI, &f.TOSURI}} {
-		if text.value != "" {
-			*text.field = &text.value
+	for _, c := range plan.Diff(plan.Client{}, want) {
+		if c.Field != plan.FieldSkipUserConsent {
+			fields = append(fields, c.Field)
 		}
+	}
+	var f registrar.Fields
+	for _, field := range fields {
+		members[field](&f, want)
 	}
 	return f
 }
@@ -121,29 +113,8 @@ func allFields(want plan.Client) registrar.Fields {
 func someFields(want plan.Client, changes []plan.Change, otherKind bool) registrar.Fields {
 	var f registrar.Fields
 	for _, c := range changes {
-		switch c.Field {
-		case plan.FieldClientName:
-			f.ClientName = &want.Name
-		case plan.FieldClientType:
-			f.TokenEndpointAuthMethod = &want.AuthMethod
-		case plan.FieldGrantTypes:
-			f.GrantTypes = list(want.GrantTypes)
-		case plan.FieldRedirectURIs:
-			f.RedirectURIs = list(want.RedirectURIs)
-		case plan.FieldScopes:
-			f.Scopes = list(plainScopes(want))
-		case plan.FieldAudience:
-			f.Audience = &want.Audience
-		case plan.FieldPublicKeys:
-			f.PublicKeys = list(want.PublicKeys)
-		case plan.FieldClientURI:
-			f.ClientURI = &want.ClientURI
-		case plan.FieldPolicyURI:
-			f.PolicyURI = &want.PolicyURI
-		case plan.FieldTOSURI:
-			f.TOSURI = &want.TOSURI
-		case plan.FieldEnabled:
-			f.Enabled = &want.Enabled
+		if put, ok := members[c.Field]; ok {
+			put(&f, want)
 		}
 	}
 	if otherKind {

@@ -265,8 +265,11 @@ func TestAnExistingSecretIsWaitedForAndNeverInvented(t *testing.T) {
 
 	w.update(secret, func() { secret.Labels = map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced} })
 	w.ready(app)
-	require.Equal(t, "vault", app.Status.Binding.Name)
-	tokenURL := app.Status.Issuer + "/token"
+	require.Equal(t, "app-credentials", app.Status.Binding.Name)
+	companion := w.secret("app-credentials")
+	require.Equal(t, app.Status.ClientID, string(companion.Data["client-id"]))
+	require.NotContains(t, companion.Data, "client-secret", "that is in the Secret of others")
+	tokenURL := string(companion.Data["token-url"])
 	requireToken(t, tokenURL, app.Status.ClientID, "chosen-by-somebody-else-1")
 
 	w.update(secret, func() { secret.Data["client-secret"] = []byte("chosen-by-somebody-else-2") })

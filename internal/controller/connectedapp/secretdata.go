@@ -24,9 +24,10 @@ const (
 	serviceBindingTypeName = "servicebinding.io/oauth2"
 )
 
-// wantedSecret is the app's Secret as it should be.
-func wantedSecret(s *scope, secret clientSecret) apply.Secret {
-	spec := s.secretSpec()
+// wantedSecret is the Secret that the manager writes for a client like this: with
+// the client secret that was made in this pass, or else the one it holds.
+func wantedSecret(p *pass, target plan.Client) apply.Secret {
+	spec := p.secretSpec()
 	var metadata *v1alpha1.SecretMetadata
 	kind := corev1.SecretTypeOpaque
 	if spec != nil {
@@ -35,39 +36,59 @@ func wantedSecret(s *scope, secret clientSecret) apply.Secret {
 			kind = serviceBindingTypeName
 		}
 	}
-	own := map[string]string{v1alpha1.AnnotationClientID: s.app.Status.ClientID}
+	clientID := p.clientID()
+	own := map[string]string{v1alpha1.AnnotationClientID: clientID}
+	secret := p.made
+	if secret == nil {
+		secret = p.stored()
+	}
+	if secret == nil || !target.HasSecret() || p.isExisting() {
+		secret = &clientSecret{}
+	}
 	if secret.value != "" {
 		own[v1alpha1.AnnotationSecretID] = secret.id
-		own[v1alpha1.AnnotationSecretHash] = hashSecret(s.app.Status.ClientID, secret.value)
+		own[v1alpha1.AnnotationSecretHash] = hashSecret(clientID, secret.value)
 	}
 	data := map[string][]byte{}
-	for name, value := range values(s, secret.value) {
+	for name, value := range values(p, target, clientID, secret.value) {
 		if value != "" {
 			data[plan.SecretKey(spec, name)] = []byte(value)
 		}
 	}
 	return apply.Secret{
-		Name: s.app.CredentialsSecretName(), Type: kind, Data: data,
-		Labels:      apply.Labels(metadata, map[string]string{v1alpha1.LabelConnectedApp: s.app.Name}),
+		Name: p.in.Secret.Name, Type: kind, Data: data,
+		Labels:      apply.Labels(metadata, map[string]string{v1alpha1.LabelConnectedApp: p.app.Name}),
 		Annotations: apply.Annotations(metadata, own),
 	}
 }
 
-func values(s *scope, secret string) map[string]string {
-	metadata := s.connection.Discovery.Metadata
-	method := s.want.AuthMethod
-	if !s.want.HasSecret() {
-		secret = ""
+// contester is the field manager that changed what we wrote into the Secret;
+// empty: nobody.
+func (r *Reconciler) contester(p *pass) string {
+	var keys []string
+	for _, name := range []string{plan.KeyClientID, plan.KeyClientSecret, plan.KeyIssuerURL, plan.KeyTokenURL} {
+		keys = append(keys, plan.SecretKey(p.secretSpec(), name))
 	}
+	if who := r.secrets().Contester(p.secret, keys); who != "" {
+		return who
+	}
+	if p.secret.Annotations[v1alpha1.AnnotationSecretHash] != "" && p.stored() == nil && p.secret.Annotations[v1alpha1.AnnotationClientID] == p.clientID() {
+		return apply.LastWriter(p.secret, r.secrets().FieldManager)
+	}
+	return ""
+}
+
+func values(p *pass, target plan.Client, clientID, secret string) map[string]string {
+	metadata := p.connection.Discovery.Metadata
 	return map[string]string{
-		plan.KeyClientID: s.app.Status.ClientID, plan.KeyClientSecret: secret,
-		plan.KeyIssuerURL: s.connection.Issuer, plan.KeyTokenURL: metadata.TokenEndpoint,
-		plan.KeyInternalTokenURL: internalURL(s.connection, metadata.TokenEndpoint),
+		plan.KeyClientID: clientID, plan.KeyClientSecret: secret,
+		plan.KeyIssuerURL: p.connection.Issuer, plan.KeyTokenURL: metadata.TokenEndpoint,
+		plan.KeyInternalTokenURL: internalURL(p.connection, metadata.TokenEndpoint),
 		plan.KeyAuthorizationURL: metadata.AuthorizationEndpoint, plan.KeyJWKSURL: metadata.JWKSURI,
 		plan.KeyUserInfoURL: metadata.UserinfoEndpoint, plan.KeyIntrospectionURL: metadata.IntrospectionEndpoint,
-		plan.KeyScopes: scopeNames(s), plan.KeyAuthMethod: method,
+		plan.KeyScopes: scopeNames(p, target), plan.KeyAuthMethod: target.Method(),
 		plan.KeyType: bindingType, plan.KeyProvider: bindingProvider,
-		plan.KeyCA: string(s.connection.CABundle),
+		plan.KeyCA: string(p.connection.CABundle),
 	}
 }
 
@@ -83,13 +104,13 @@ func internalURL(c *inventory.Connection, endpoint string) string {
 
 // scopeNames are the scopes of the spec that are allowed, as a token request
 // writes them.
-func scopeNames(s *scope) string {
+func scopeNames(p *pass, target plan.Client) string {
 	var names []string
-	for _, assigned := range s.app.Spec.Scopes {
+	for _, assigned := range p.app.Spec.Scopes {
 		wanted := plan.Scope{Name: assigned.Scope, OrganizationID: assigned.OrganizationID, EnvironmentID: assigned.EnvironmentID}
 		// What is implied is not in the registration.
-		implied := len(plan.NormalScopes(s.want, []plan.Scope{wanted})) == 0
-		if (implied || slices.Contains(s.want.Scopes, wanted)) && !slices.Contains(names, wanted.Name) {
+		implied := len(plan.NormalScopes(target, []plan.Scope{wanted})) == 0
+		if (implied || slices.Contains(target.Scopes, wanted)) && !slices.Contains(names, wanted.Name) {
 			names = append(names, wanted.Name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -28,7 +30,7 @@ import (
 // Indexes of ConnectedApps.
 const (
 	indexTokenServer = "tokenServer"
-	indexSecret      = "existingSecret"
+	indexSecret      = "secret"
 	indexConfigMap   = "publicKeyConfigMap"
 )
 
@@ -54,13 +56,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	})
 	toApps := handler.EnqueueRequestsFromMapFunc
 	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
-		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved()))).
 		Owns(&corev1.Secret{}).
-		Watches(&corev1.Secret{}, toApps(r.appsReadingSecret), builder.WithPredicates(predicate.NewPredicateFuncs(isReferenced))).
+		Watches(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
 		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfRecovered))).
+		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfServer))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cmp.Or(r.Concurrency, defaultConcurrency),
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
@@ -76,10 +78,7 @@ func addIndexes(indexer client.FieldIndexer) error {
 	for name, values := range map[string]func(*v1alpha1.ConnectedApp) []string{
 		indexTokenServer: func(app *v1alpha1.ConnectedApp) []string { return []string{app.TokenServerName()} },
 		indexSecret: func(app *v1alpha1.ConnectedApp) []string {
-			if app.CredentialsType() != v1alpha1.CredentialsExistingSecret {
-				return nil
-			}
-			return []string{app.CredentialsSecretName()}
+			return slices.Compact([]string{app.CredentialsSecretName(), app.PublishedSecretName()})
 		},
 		indexConfigMap: configMapNames,
 	} {
@@ -101,11 +100,33 @@ func configMapNames(app *v1alpha1.ConnectedApp) []string {
 	return names
 }
 
-func isReferenced(o client.Object) bool {
-	return o.GetLabels()[v1alpha1.LabelSecret] == v1alpha1.SecretReferenced
+// finalizerRemoved passes on that somebody took our finalizer from an object that
+// is to stay.
+func finalizerRemoved() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
+				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer) && e.ObjectNew.GetDeletionTimestamp().IsZero()
+		},
+	}
 }
 
-func (r *Reconciler) appsReadingSecret(ctx context.Context, o client.Object) []reconcile.Request {
+// readOrReleased passes on what happens to Secrets that we read, and that a name
+// has become free.
+func readOrReleased() predicate.Predicate {
+	isReferenced := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		return o.GetLabels()[v1alpha1.LabelSecret] == v1alpha1.SecretReferenced
+	})
+	isGone := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, UpdateFunc: func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+	return predicate.Or(isReferenced, isGone)
+}
+
+func (r *Reconciler) appsNamingSecret(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.apps(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{indexSecret: o.GetName()})
 }
 
@@ -119,15 +140,6 @@ func (r *Reconciler) appsOfServer(ctx context.Context, o client.Object) []reconc
 
 func (r *Reconciler) appsInNamespace(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.apps(ctx, client.InNamespace(o.GetName()))
-}
-
-// appsOfRecovered also deletes the clients whose objects did not wait for the
-// server.
-func (r *Reconciler) appsOfRecovered(ctx context.Context, o client.Object) []reconcile.Request {
-	if err := r.drain(ctx, o.GetName()); err != nil {
-		log.FromContext(ctx).Error(err, "deleting remembered clients", "tokenServer", o.GetName())
-	}
-	return r.appsOfServer(ctx, o)
 }
 
 func (r *Reconciler) apps(ctx context.Context, options ...client.ListOption) []reconcile.Request {

@@ -23,6 +23,9 @@ const (
 	Waiting
 	// Stalled errors stay until a person changes something.
 	Stalled
+	// Race is no failure either: somebody else wrote at the same time. The object
+	// comes back after a moment, and neither its status nor the log speak of it.
+	Race
 )
 
 // Error is an outcome with the reason that conditions show. Its message is for
@@ -76,9 +79,16 @@ func As(err error, fallback, message string) *Error {
 	return TransientError(fallback, err, "%s", message)
 }
 
+// IsRace tells whether err is a lost race, after which a reconciler returns
+// Result without a word.
+func IsRace(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == Race
+}
+
 // Result is what a reconciler returns for err: nothing for nil, the pause for
-// Stalled and Waiting errors, and the error itself otherwise, so that the queue
-// backs off.
+// Stalled and Waiting errors and races, and the error itself otherwise, so that
+// the queue backs off.
 func Result(err error) (ctrl.Result, error) {
 	var e *Error
 	switch {

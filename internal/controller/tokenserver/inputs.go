@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -61,8 +63,27 @@ func (r *Reconciler) credentials(ctx context.Context, spec v1alpha1.TokenServerC
 		if len(object.Data[key]) == 0 {
 			return "", "", status.WaitingError(v1alpha1.ReasonCredentialsMissing, 0, "Secret %s has no key %s", name, key)
 		}
+		if fault := faultOf(object.Data[key]); fault != "" {
+			return "", "", status.StalledError(v1alpha1.ReasonCredentialsInvalid, "Secret %s in namespace %s, key %s %s", name, r.Namespace, key, fault)
+		}
 	}
 	return string(object.Data[keyClientID]), string(object.Data[keyClientSecret]), nil
+}
+
+// faultOf says what is wrong with a credential that no server could accept, and
+// how it got there: it is not corrected in silence, since others read the Secret
+// as well.
+func faultOf(value []byte) string {
+	text := string(value)
+	switch {
+	case strings.TrimRight(text, "\r\n") != text:
+		return "ends with a line end, as echo and most editors write it; make it with printf '%s', or with kubectl create secret --from-literal"
+	case strings.TrimSpace(text) != text:
+		return "begins or ends with white space; make it without, as with kubectl create secret --from-literal"
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError || r == '\ufeff' }):
+		return "holds characters that no credential has, such as line ends or the byte order mark of a file"
+	}
+	return ""
 }
 
 // caBundle returns the certificates to trust; nil means the system's.

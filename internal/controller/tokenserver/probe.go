@@ -26,7 +26,7 @@ func (r *Reconciler) probe(ctx context.Context, server *v1alpha1.TokenServer) er
 	if err != nil {
 		return err
 	}
-	found, err := r.ask(ctx, server, connection.Client)
+	found, err := r.ask(ctx, server, connection)
 	if err != nil {
 		r.keepAway(server.Name, connection, err)
 		return finding(err)
@@ -62,11 +62,13 @@ func (r *Reconciler) connection(server *v1alpha1.TokenServer, config registrar.C
 type findings struct {
 	discovery    *registrar.Discovery
 	organization string
+	total        int // of its apps, whoever made them
 }
 
-// ask makes the calls of a probe, cheapest first: who are you, do I know you,
-// may I manage apps of the organization.
-func (r *Reconciler) ask(ctx context.Context, server *v1alpha1.TokenServer, api *registrar.Client) (*findings, error) {
+// ask makes the calls of a probe, cheapest first: who are you, may I manage apps
+// of the organization, are you the one I know.
+func (r *Reconciler) ask(ctx context.Context, server *v1alpha1.TokenServer, connection *inventory.Connection) (*findings, error) {
+	api := connection.Client
 	discovery, err := api.Discover(ctx)
 	if err != nil {
 		return nil, err
@@ -75,16 +77,15 @@ func (r *Reconciler) ask(ctx context.Context, server *v1alpha1.TokenServer, api 
 	if err != nil {
 		return nil, err
 	}
-	found := &findings{discovery: discovery, organization: organization}
-	if err := r.checkIdentity(ctx, server, found); err != nil {
-		return nil, err
-	}
-	if _, err := api.List(ctx, 0, 1); registrar.IsNotFound(err) {
+	page, err := api.List(ctx, 0, 1)
+	if registrar.IsNotFound(err) {
 		return nil, status.StalledError(v1alpha1.ReasonOrganizationNotFound, "the server does not know organization %s", organization)
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, err
 	}
-	return found, nil
+	found := &findings{discovery: discovery, organization: organization, total: page.Total}
+	return found, r.checkServer(ctx, server, connection, found)
 }
 
 // fill writes the findings into the status. They stay there while the server is
@@ -94,19 +95,27 @@ func (f *findings) fill(s *v1alpha1.TokenServerStatus) {
 	s.Issuer = m.Issuer
 	s.OrganizationID = f.organization
 	s.InstallationID = m.InstallationID
-	s.Endpoints = v1alpha1.TokenServerEndpoints{
-		Token: m.TokenEndpoint, Authorization: m.AuthorizationEndpoint, JWKS: m.JWKSURI,
-		UserInfo: m.UserinfoEndpoint, Introspection: m.IntrospectionEndpoint, Revocation: m.RevocationEndpoint,
-	}
-	s.Extensions = slices.Compact(slices.Sorted(slices.Values(m.Extensions)))
+	s.Endpoints = endpoints(f.discovery)
+	s.Extensions = extensions(f.discovery)
 }
 
-// handOver gives the connection to the other controllers, anew only when it
-// says something new: an inventory that is replaced has to be read again.
+func endpoints(d *registrar.Discovery) v1alpha1.TokenServerEndpoints {
+	return v1alpha1.TokenServerEndpoints{
+		Token: d.TokenEndpoint, Authorization: d.AuthorizationEndpoint, JWKS: d.JWKSURI,
+		UserInfo: d.UserinfoEndpoint, Introspection: d.IntrospectionEndpoint, Revocation: d.RevocationEndpoint,
+	}
+}
+
+func extensions(d *registrar.Discovery) []string {
+	return slices.Compact(slices.Sorted(slices.Values(d.Extensions)))
+}
+
+// handOver gives the connection to the other controllers, anew when it says
+// something new: all apps look again then, since their Secrets are made of it.
 func (r *Reconciler) handOver(server *v1alpha1.TokenServer, connection *inventory.Connection, found *findings) {
-	if connection.Inventory != nil && same(connection, found) {
-		connection.Recovered()
-		if r.trouble.had(server.Name) {
+	if connection.Inventory != nil && hasContents(connection, found) && endpoints(&connection.Discovery) == endpoints(found.discovery) {
+		if r.memory.failed(server.Name) {
+			connection.Recovered()
 			r.Connections.Notify(server.Name)
 		}
 		return
@@ -115,19 +124,39 @@ func (r *Reconciler) handOver(server *v1alpha1.TokenServer, connection *inventor
 	fresh.Issuer = found.discovery.Issuer
 	fresh.OrganizationID = found.organization
 	fresh.Discovery = *found.discovery
-	fresh.Inventory = inventory.New(connection.Client, inventory.Options{
-		Revision: found.discovery.Has(oauth.ExtensionRevision),
-		Secrets:  found.discovery.Has(oauth.ExtensionSecrets),
-	})
+	fresh.Inventory = r.inventory(server.Name, connection, found)
+	r.memory.connected(server.Name, &fresh)
 	r.Connections.Set(server.Name, &fresh)
 }
 
-func same(connection *inventory.Connection, found *findings) bool {
-	before, after := connection.Discovery.Metadata, found.discovery.Metadata
-	return connection.OrganizationID == found.organization &&
-		before.Issuer == after.Issuer && before.InstallationID == after.InstallationID &&
-		before.TokenEndpoint == after.TokenEndpoint && before.RevocationEndpoint == after.RevocationEndpoint &&
-		slices.Equal(before.Extensions, after.Extensions)
+// inventory is an empty one when the server may hold something else than before:
+// what is new is read, which costs several calls an app. Addresses, certificates
+// and credentials change nothing of what is there.
+func (r *Reconciler) inventory(name string, connection *inventory.Connection, found *findings) *inventory.Inventory {
+	if connection.Inventory != nil && hasContents(connection, found) {
+		connection.Recovered()
+		return connection.Inventory
+	}
+	options := inventory.Options{
+		ExternalID: found.discovery.Has(oauth.ExtensionExternalID),
+		Revision:   found.discovery.Has(oauth.ExtensionRevision),
+		Secrets:    found.discovery.Has(oauth.ExtensionSecrets),
+		OnOpen:     func() { r.probeNow(name) },
+	}
+	// Only a server that tells its database is surely the same behind another
+	// address.
+	if last := r.memory.last(name); last != nil && found.discovery.InstallationID != "" && hasContents(last, found) {
+		return last.Through(connection.Client, options)
+	}
+	return inventory.New(connection.Client, options)
+}
+
+// hasContents tells whether a connection is to the server that was found, with
+// the abilities it has.
+func hasContents(connection *inventory.Connection, found *findings) bool {
+	return connection.Issuer == found.discovery.Issuer && connection.OrganizationID == found.organization &&
+		connection.Discovery.InstallationID == found.discovery.InstallationID &&
+		slices.Equal(extensions(&connection.Discovery), extensions(found.discovery))
 }
 
 // keepAway keeps others from a server in trouble: for a moment when time may

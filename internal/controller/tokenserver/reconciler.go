@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,10 +14,14 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 )
 
@@ -24,6 +29,10 @@ const (
 	defaultProbeInterval = time.Minute
 	// probeJitter spreads the probes of several servers.
 	probeJitter = 0.2
+	// soon is the pause while a probe finds the server well and the apps are not:
+	// calls for them fail, or lost clients are being registered anew. What was
+	// accepted of losses is to end with them, not to cover the next.
+	soon = 10 * time.Second
 )
 
 // Reconciler probes TokenServers. The exported fields are its dependencies.
@@ -36,14 +45,25 @@ type Reconciler struct {
 	Namespace string
 	// Connections receives the servers that can be used.
 	Connections *inventory.Connections
-	Recorder    events.EventRecorder
+	// Identities remembers which server each TokenServer stands for.
+	Identities *identity.Records
+	// Losses is asked, by others too, about clients that are gone.
+	Losses *Losses
+	// Tombstones counts the clients that are still to be deleted.
+	Tombstones *tombstone.Store
+	// Servers is made in SetupWithManager when it is nil.
+	Servers  *object.Store[*v1alpha1.TokenServer]
+	Recorder events.EventRecorder
 	// ProbeInterval is the time between two probes of a server that is well; 0
 	// means 1 min.
 	ProbeInterval time.Duration
-	// ProbeTimeout bounds each request of a probe; 0 means 10 s.
+	// ProbeTimeout bounds each request of a probe; 0 means 15 s.
 	ProbeTimeout time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 
-	trouble trouble
+	memory memory
+	wake   chan event.GenericEvent
 }
 
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers,verbs=get;list;watch;patch
@@ -55,23 +75,34 @@ type Reconciler struct {
 
 // Reconcile probes one TokenServer and says when to do so again.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	original := &v1alpha1.TokenServer{}
-	if err := r.Client.Get(ctx, request.NamespacedName, original); err != nil {
-		if apierrors.IsNotFound(err) {
-			r.Connections.Remove(request.Name)
-			r.trouble.forget(request.Name)
-		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	server, err := r.Servers.Get(ctx, request.NamespacedName)
+	if apierrors.IsNotFound(err) {
+		r.forget(request.Name)
+		return ctrl.Result{}, nil
 	}
-	server := original.DeepCopy()
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	result, err := r.reconcile(ctx, server)
+	if err = object.WriteError("TokenServer "+server.Name, err); status.IsRace(err) {
+		return status.Result(err)
+	}
+	return result, err
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, server *v1alpha1.TokenServer) (ctrl.Result, error) {
+	original := server.DeepCopy()
 	if !server.DeletionTimestamp.IsZero() {
 		return r.delete(ctx, original, server)
 	}
-	if err := r.addFinalizer(ctx, server); err != nil {
+	if _, err := r.Servers.AddFinalizer(ctx, server); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.recall(ctx, server); err != nil {
 		return ctrl.Result{}, err
 	}
 	if status.MarkProgressing(server) {
-		if _, err := status.Patch(ctx, r.Client, original, server); err != nil {
+		if _, err := r.Servers.WriteStatus(ctx, original, server); err != nil {
 			return ctrl.Result{}, err
 		}
 		original = server.DeepCopy()
@@ -80,44 +111,94 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
-	return r.finish(ctx, original, server, problem)
+	if status.IsRace(problem) {
+		return ctrl.Result{}, problem
+	}
+	if err := r.write(ctx, original, server, problem, r.readyMessage(ctx, server)); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: r.pause(ctx, server.Name, problem)}, nil
 }
 
-// finish writes the status when it changed and schedules the next probe.
-func (r *Reconciler) finish(ctx context.Context, original, server *v1alpha1.TokenServer, problem error) (ctrl.Result, error) {
-	status.Summarise(server, problem, "the server can be reached and managed")
-	changed, err := status.Patch(ctx, r.Client, original, server)
+// readyMessage is what Ready says of a server that is well.
+func (r *Reconciler) readyMessage(ctx context.Context, server *v1alpha1.TokenServer) string {
+	message := "the server can be reached and managed"
+	if err := r.trouble(server.Name); err != nil {
+		message += fmt.Sprintf(", but calls for ConnectedApps fail (%v)", err)
+	}
+	if n, err := r.Tombstones.Count(ctx, server.Name); err == nil && n > 0 {
+		message += "; clients of ConnectedApps that are gone are still to be deleted on it (status.rememberedClients)"
+	}
+	return message
+}
+
+// trouble is why calls for apps fail at present, which a probe need not meet.
+func (r *Reconciler) trouble(name string) error {
+	connection, ok := r.Connections.Get(name)
+	if !ok {
+		return nil
+	}
+	return connection.Trouble()
+}
+
+// write writes the status when it changed, and tells people.
+func (r *Reconciler) write(ctx context.Context, original, server *v1alpha1.TokenServer, outcome error, ready string) error {
+	if n, err := r.Tombstones.Count(ctx, server.Name); err == nil {
+		server.Status.RememberedClients = int32(n)
+	}
+	status.Summarise(server, outcome, ready)
+	before := original.DeepCopy()
+	changed, err := r.Servers.WriteStatus(ctx, original, server)
 	if err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return err
 	}
 	if changed {
-		r.report(ctx, original, server)
+		r.report(ctx, before, server)
 	}
+	return nil
+}
+
+// pause is the time to the next probe.
+func (r *Reconciler) pause(ctx context.Context, name string, problem error) time.Duration {
 	interval := cmp.Or(r.ProbeInterval, defaultProbeInterval)
 	if problem == nil {
-		r.trouble.forget(server.Name)
-		return ctrl.Result{RequeueAfter: wait.Jitter(interval, probeJitter)}, nil
+		r.memory.succeeded(name)
+		if r.trouble(name) != nil || r.memory.isHealing(name) {
+			interval = min(interval, soon)
+		}
+		return wait.Jitter(interval, probeJitter)
 	}
-	after := r.trouble.delay(server.Name, interval)
+	after := r.memory.delay(name, interval)
 	if known, ok := errors.AsType[*status.Error](problem); ok {
 		after = max(after, known.After)
 		if known.Cause != nil {
 			log.FromContext(ctx).Error(known.Cause, known.Message)
 		}
 	}
-	return ctrl.Result{RequeueAfter: after}, nil
+	return after
 }
 
-// report logs a change and makes an Event of it. Repeated findings make none.
-func (r *Reconciler) report(ctx context.Context, original, server *v1alpha1.TokenServer) {
-	before, after := status.Get(original, v1alpha1.ConditionReady), status.Get(server, v1alpha1.ConditionReady)
-	if before != nil && before.Status == after.Status && before.Reason == after.Reason {
-		return
+// probeNow asks for a probe without waiting for it. One that is lost is made up
+// for by the next that is due.
+func (r *Reconciler) probeNow(name string) {
+	server := &v1alpha1.TokenServer{}
+	server.Name = name
+	select {
+	case r.wake <- event.GenericEvent{Object: server}:
+	default:
 	}
-	log.FromContext(ctx).Info("token server probed", "ready", after.Status, "reason", after.Reason, "message", after.Message)
-	kind := "Warning"
-	if status.IsReady(server) {
-		kind = "Normal"
+}
+
+// forget is for a name without an object.
+func (r *Reconciler) forget(name string) {
+	r.Connections.Remove(name)
+	r.memory.forget(name)
+	r.Losses.forget(name)
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
 	}
-	r.Recorder.Eventf(server, nil, kind, after.Reason, "Probe", "%s", after.Message)
+	return time.Now()
 }

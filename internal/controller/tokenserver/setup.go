@@ -4,8 +4,10 @@ package tokenserver
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,8 +16,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/object"
 )
 
 // SetupWithManager watches TokenServers and what they are made of. Unset
@@ -30,6 +34,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder("connectedapps-tokenserver")
 	}
+	if r.Servers == nil {
+		r.Servers = &object.Store[*v1alpha1.TokenServer]{
+			Client: r.Client, Live: r.Live, New: func() *v1alpha1.TokenServer { return &v1alpha1.TokenServer{} },
+		}
+	}
+	r.wake = make(chan event.GenericEvent, 64)
+	r.Losses.probe = r.probeNow
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetNamespace() == r.Namespace })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tokenserver").
@@ -38,10 +49,19 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesSecret)), builder.WithPredicates(ours)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesConfigMap)), builder.WithPredicates(ours)).
-		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.deletedServerOf), builder.WithPredicates(onlyDeletions())).
+		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.deletedServerOf), builder.WithPredicates(deletions())).
+		WatchesRawSource(r.Tombstones.Watch(countLater)).
+		WatchesRawSource(source.Channel(r.wake, &handler.EnqueueRequestForObject{})).
 		// One server that does not answer must not keep others waiting.
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
+}
+
+// countPause lets many tombstones that come or go together cost few probes.
+const countPause = time.Second
+
+func countLater(tokenServer string, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: tokenServer}}, countPause)
 }
 
 func usesSecret(server *v1alpha1.TokenServer, name string) bool {
@@ -70,7 +90,7 @@ func (r *Reconciler) usersOf(uses func(*v1alpha1.TokenServer, string) bool) hand
 	}
 }
 
-// deletedServerOf maps an app that is gone to the TokenServer that waits for it.
+// deletedServerOf maps an app that goes to the TokenServer that waits for it.
 func (r *Reconciler) deletedServerOf(ctx context.Context, o client.Object) []reconcile.Request {
 	app, ok := o.(*v1alpha1.ConnectedApp)
 	if !ok {
@@ -84,10 +104,13 @@ func (r *Reconciler) deletedServerOf(ctx context.Context, o client.Object) []rec
 	return []reconcile.Request{{NamespacedName: key}}
 }
 
-func onlyDeletions() predicate.Funcs {
+// deletions are those that begin as well as those that are done.
+func deletions() predicate.Funcs {
 	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetDeletionTimestamp().IsZero() && !e.ObjectNew.GetDeletionTimestamp().IsZero()
+		},
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
 }

@@ -3,25 +3,19 @@
 package tokenserver_test
 
 import (
-	"context"
 	"encoding/pem"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,111 +24,6 @@ import (
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
-
-var plane *testenv.ControlPlane
-
-func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
-
-// world is a real token server, whose answers a fault may replace, and the
-// manager at work.
-type world struct {
-	*testing.T
-	server *tokenservertest.Instance
-	name   string
-	fault  atomic.Pointer[http.HandlerFunc]
-	probes atomic.Int32
-	stop   func()
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{T: t}
-	w.server = tokenservertest.Start(t, tokenservertest.WithMiddleware(w.middleware))
-	w.stop = plane.StartManager(t)
-	w.name = plane.Namespace(t, nil)
-	return w
-}
-
-func (w *world) middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == oauth.PathDiscovery {
-			w.probes.Add(1)
-		}
-		if fault := w.fault.Load(); fault != nil {
-			(*fault)(rw, r)
-			return
-		}
-		next.ServeHTTP(rw, r)
-	})
-}
-
-func (w *world) setFault(h http.HandlerFunc) { w.fault.Store(&h) }
-
-func (w *world) mend() { w.fault.Store(nil) }
-
-// create makes an object that is gone, finalizers and all, when the test is.
-func (w *world) create(o client.Object) {
-	w.Helper()
-	plane.Create(w.T, o)
-	w.Cleanup(func() {
-		ctx := context.Background() // the test's has ended, and its manager
-		release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
-		require.NoError(w, client.IgnoreNotFound(plane.Client.Delete(ctx, o)))
-		require.NoError(w, client.IgnoreNotFound(plane.Client.Patch(ctx, o, release)))
-	})
-}
-
-func (w *world) credentials(secret string) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: testenv.SystemNamespace, Name: w.name, Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced},
-		},
-		Data: map[string][]byte{"client-id": []byte(w.server.AdminClientID), "client-secret": []byte(secret)},
-	}
-}
-
-// tokenServer makes the TokenServer of the real server.
-func (w *world) tokenServer(change ...func(*v1alpha1.TokenServer)) *v1alpha1.TokenServer {
-	w.Helper()
-	server := &v1alpha1.TokenServer{
-		ObjectMeta: metav1.ObjectMeta{Name: w.name},
-		Spec: v1alpha1.TokenServerSpec{
-			URL: w.server.URL,
-			Credentials: v1alpha1.TokenServerCredentials{
-				Type: v1alpha1.TokenServerCredentialsSecret, SecretRef: &v1alpha1.SecretReference{Name: w.name},
-			},
-			Access: []v1alpha1.AccessRule{{Name: "all", GrantTypes: []v1alpha1.GrantType{oauth.GrantClientCredentials}}},
-		},
-	}
-	for _, f := range change {
-		f(server)
-	}
-	w.create(server)
-	return server
-}
-
-func (w *world) edit(o client.Object, change func()) {
-	w.Helper()
-	testenv.Eventually(w.T, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(w.Context(), client.ObjectKeyFromObject(o), o))
-		change()
-		c.NoError(plane.Client.Update(w.Context(), o))
-	})
-}
-
-// ready waits for Ready to have the value and reason at the newest generation.
-func (w *world) ready(server *v1alpha1.TokenServer, value metav1.ConditionStatus, reason string) metav1.Condition {
-	w.Helper()
-	var ready metav1.Condition
-	testenv.Eventually(w.T, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(w.Context(), client.ObjectKeyFromObject(server), server))
-		ready = testenv.Condition(server.Status.Conditions, v1alpha1.ConditionReady)
-		c.Equal(value, ready.Status, ready.Reason+": "+ready.Message)
-		c.Equal(reason, ready.Reason, ready.Message)
-		c.Equal(server.Generation, ready.ObservedGeneration)
-	})
-	return ready
-}
 
 func TestAServerThatIsWellTellsWhoItIs(t *testing.T) {
 	w := newWorld(t)
@@ -278,103 +167,6 @@ func TestCertificatesComeFromAConfigMap(t *testing.T) {
 		bundle.Data["ca.crt"] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}))
 	})
 	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-}
-
-// app is a ConnectedApp on the TokenServer.
-func (w *world) connectedApp() *v1alpha1.ConnectedApp {
-	app := &v1alpha1.ConnectedApp{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.name, Name: "gitproxy"},
-		Spec: v1alpha1.ConnectedAppSpec{
-			TokenServerRef: &v1alpha1.TokenServerReference{Name: w.name},
-			GrantTypes:     []v1alpha1.GrantType{oauth.GrantClientCredentials},
-		},
-	}
-	w.create(app)
-	testenv.Eventually(w.T, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(w.Context(), client.ObjectKeyFromObject(app), app))
-		c.Equal(metav1.ConditionTrue, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Status)
-	})
-	return app
-}
-
-func TestAServerThatTookAnothersPlaceHasToBeAccepted(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.credentials(w.server.AdminClientSecret))
-	server := w.tokenServer()
-	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.connectedApp()
-	installation := server.Status.InstallationID
-
-	w.setFault(func(rw http.ResponseWriter, r *http.Request) {
-		recorder := httptest.NewRecorder()
-		w.server.Server.Handler().ServeHTTP(recorder, r)
-		rw.Header().Set("Content-Type", recorder.Header().Get("Content-Type"))
-		rw.WriteHeader(recorder.Code)
-		_, _ = io.WriteString(rw, strings.ReplaceAll(recorder.Body.String(), installation, "another-database"))
-	})
-	replaced := w.ready(server, metav1.ConditionFalse, v1alpha1.ReasonServerReplaced)
-	require.Contains(t, replaced.Message, "installation another-database, was "+installation)
-	require.Contains(t, replaced.Message, "1 ConnectedApps")
-	require.Equal(t, installation, server.Status.InstallationID)
-	require.Equal(t, status.FailedStatus, testenv.KStatus(t, server))
-
-	w.edit(server, func() {
-		metav1.SetMetaDataAnnotation(&server.ObjectMeta, v1alpha1.AnnotationAcceptServer, "another-database")
-	})
-	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	require.Equal(t, "another-database", server.Status.InstallationID)
-}
-
-func TestAServerInUseOutlivesItsApps(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.credentials(w.server.AdminClientSecret))
-	server := w.tokenServer()
-	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	app := w.connectedApp()
-	id := app.Status.ClientID
-
-	require.NoError(t, plane.Client.Delete(t.Context(), server))
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server))
-		c.Equal(v1alpha1.ReasonInUse, testenv.Condition(server.Status.Conditions, v1alpha1.ConditionReady).Reason)
-	})
-	require.NoError(t, plane.Client.Delete(t.Context(), app))
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.True(apierrors.IsNotFound(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server)))
-	})
-	_, err := w.server.Store.App(t.Context(), id)
-	require.Error(t, err, "the app was deregistered before the way to its server went")
-}
-
-func TestADeletionThatCannotDeregisterSaysWhy(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.credentials(w.server.AdminClientSecret))
-	server := w.tokenServer()
-	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.connectedApp()
-	w.stop()
-	w.setFault(answer(500, "application/json", `{}`))
-	require.NoError(t, plane.Client.Delete(t.Context(), server))
-	plane.StartManager(t)
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server))
-		ready := testenv.Condition(server.Status.Conditions, v1alpha1.ConditionReady)
-		c.Equal(v1alpha1.ReasonInUse, ready.Reason)
-		c.Contains(ready.Message, "1 ConnectedApps still use it, and it cannot be used to deregister them: reading the discovery document: the server answered 500")
-		c.Contains(ready.Message, "spec.deletionTimeout")
-	})
-}
-
-func TestAServerInUseGoesAfterItsTimeout(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.credentials(w.server.AdminClientSecret))
-	server := w.tokenServer(func(s *v1alpha1.TokenServer) { s.Spec.DeletionTimeout = &metav1.Duration{Duration: time.Second} })
-	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.connectedApp()
-	require.NoError(t, plane.Client.Delete(t.Context(), server))
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.True(apierrors.IsNotFound(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server)))
-	})
 }
 
 func TestEventsTellOfChangesOnly(t *testing.T) {

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/tombstone"
+	"connectedapps.dev/operator/internal/plan"
+)
+
+// withSecret does to a Secret of ours what the plan says; one that is gone, or
+// somebody else's, is no error.
+func (r *Reconciler) withSecret(ctx context.Context, p *pass, action plan.Action) error {
+	names := []string{action.ID}
+	if action.ID == "" {
+		names = []string{p.in.Secret.Name}
+		if former := p.app.Status.Binding; former != nil && former.Name != p.in.Secret.Name {
+			names = append(names, former.Name)
+		}
+	}
+	for _, name := range names {
+		secret, err := r.secrets().GetLive(ctx, p.app, name)
+		if errors.Is(err, apply.ErrNotOurs) || err == nil && secret == nil {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		do := r.secrets().Delete
+		if action.Kind == plan.ReleaseSecret {
+			do = r.secrets().Release
+		}
+		if err := do(ctx, p.app, secret); err != nil {
+			return object.WriteError("secret "+name, err)
+		}
+	}
+	return nil
+}
+
+// client is what the app has on its token server, and what proves it.
+func (r *Reconciler) client(app *v1alpha1.ConnectedApp) tombstone.Client {
+	return tombstone.Client{
+		TokenServer: app.TokenServerName(), ExternalID: externalID(r.ClusterID, app), ClientID: app.Status.ClientID,
+		ClientName: plan.Desired(app, nil).Name, UniqueName: temporaryName(r.ClusterID, app),
+	}
+}
+
+// remember makes a tombstone, so that the object can go before its client.
+func (r *Reconciler) remember(ctx context.Context, p *pass) error {
+	if err := r.Tombstones.Remember(ctx, p.app.UID, r.client(p.app)); err != nil {
+		return err
+	}
+	r.event(p.app, corev1.EventTypeWarning, eventClientRemembered, actionDelete,
+		"TokenServer %s could not be asked within %s; client %s is deleted when it is back", p.in.Server.Name, p.in.Server.DeletionTimeout, p.app.Status.ClientID)
+	return nil
+}
+
+// letGo removes the finalizer. Nothing is left to do for the object.
+func (r *Reconciler) letGo(ctx context.Context, app *v1alpha1.ConnectedApp) error {
+	r.registered.forget(client.ObjectKeyFromObject(app))
+	return object.WriteError("ConnectedApp "+app.Name, r.objects.RemoveFinalizer(ctx, app))
+}
+
+// registered are the apps that have a client, as this process knows them: an
+// object whose finalizer somebody took away can go without a word. Its zero
+// value is empty.
+type registered struct {
+	mu   sync.Mutex
+	apps map[types.NamespacedName]*v1alpha1.ConnectedApp
+}
+
+func (d *registered) note(app *v1alpha1.ConnectedApp) {
+	known := &v1alpha1.ConnectedApp{}
+	known.Namespace, known.Name, known.UID = app.Namespace, app.Name, app.UID
+	known.Spec.TokenServerRef, known.Spec.DeletionPolicy = app.Spec.TokenServerRef, app.Spec.DeletionPolicy
+	known.Spec.ClientName = app.Spec.ClientName
+	known.Status.ClientID = app.Status.ClientID
+	known.Status.Issuer = app.Status.Issuer
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.apps == nil {
+		d.apps = map[types.NamespacedName]*v1alpha1.ConnectedApp{}
+	}
+	d.apps[client.ObjectKeyFromObject(app)] = known
+}
+
+func (d *registered) forget(key types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.apps, key)
+}
+
+// other returns the app of that name that had a client and another UID, or any
+// when uid is empty; nil: none.
+func (d *registered) other(key types.NamespacedName, uid types.UID) *v1alpha1.ConnectedApp {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if app := d.apps[key]; app != nil && app.UID != uid {
+		return app
+	}
+	return nil
+}
+
+// settleDeparted remembers the client of an app that went without its
+// finalizer.
+func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedName, present types.UID) (ctrl.Result, error) {
+	app := r.registered.other(key, present)
+	if app == nil {
+		return ctrl.Result{}, nil
+	}
+	if app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
+		if err := r.Tombstones.Remember(ctx, app.UID, r.client(app)); err != nil {
+			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
+		}
+	}
+	r.registered.forget(key)
+	return ctrl.Result{}, nil
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/registrar"
+)
+
+// overlap is how long earlier client secrets stay valid when another is made,
+// so that whoever read one has time to read again.
+const overlap = 24 * time.Hour
+
+// maxSecrets bounds the list in the status.
+const maxSecrets = 100
+
+// execute carries out the plan up to the first action that fails, and records
+// what was reached.
+func (r *Reconciler) execute(ctx context.Context, p *pass) error {
+	compared := false
+	for _, action := range p.result.Actions {
+		if !compared && isAfterClient(action.Kind) {
+			p.recordComparison()
+			compared = true
+		}
+		if err := r.do(ctx, p, action); err != nil {
+			p.secretFailed = isAfterClient(action.Kind)
+			return err
+		}
+	}
+	if !compared {
+		p.recordComparison()
+	}
+	p.recordSecrets()
+	return nil
+}
+
+// isAfterClient tells whether an action follows all that change the client's
+// registration.
+func isAfterClient(kind plan.Kind) bool {
+	switch kind {
+	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveSecret, plan.Publish, plan.RemoveFormer:
+		return true
+	}
+	return false
+}
+
+func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error {
+	switch action.Kind {
+	case plan.Register:
+		return r.register(ctx, p)
+	case plan.Restore:
+		return r.restore(ctx, p, action.ID)
+	case plan.Record:
+		p.app.Status.ClientID = action.ID
+		p.app.Status.Issuer = p.connection.Issuer
+		return nil
+	case plan.DeleteClient:
+		return p.failure(p.connection.Delete(ctx, action.ID))
+	case plan.Update, plan.AssignScopes:
+		return p.failure(p.change(ctx, action))
+	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret:
+		return p.failure(p.changeSecret(ctx, action))
+	case plan.GiveSecret:
+		return p.giveSecret(ctx)
+	case plan.Publish:
+		return r.publish(ctx, p)
+	case plan.RemoveFormer, plan.RemoveSecret, plan.ReleaseSecret:
+		return r.withSecret(ctx, p, action)
+	case plan.Remember:
+		return r.remember(ctx, p)
+	case plan.LetGo:
+		return r.letGo(ctx, p.app)
+	}
+	return fmt.Errorf("the plan has the unknown action %q", action.Kind)
+}
+
+// register creates the client. On a server without external ids it gets a name
+// that only this object can have, and is recorded before anything else is done.
+func (r *Reconciler) register(ctx context.Context, p *pass) error {
+	fields := allFields(p.result.Target)
+	name := temporaryName(r.ClusterID, p.app)
+	if !p.in.Server.ExternalID {
+		fields.ClientName = &name
+	}
+	answer, err := p.connection.Register(ctx, externalID(r.ClusterID, p.app), fields)
+	if err != nil {
+		return p.failure(err)
+	}
+	if answer.Existed {
+		// An earlier attempt came further than its answer. What it made is looked
+		// at first; the secret in this answer is one more that nobody knows of.
+		return &status.Error{Kind: status.Race, Reason: v1alpha1.ReasonProgressing, Message: "the client was registered before", After: time.Millisecond}
+	}
+	p.registered(&answer.App)
+	if p.in.Server.ExternalID {
+		return nil
+	}
+	return r.writeStatus(ctx, p)
+}
+
+// restore brings a client back under its id and secret, so that nobody who has
+// them notices anything.
+func (r *Reconciler) restore(ctx context.Context, p *pass, clientID string) error {
+	secret := rand.Text() // for a client that has none, which is not looked at
+	if stored := p.stored(); stored != nil {
+		secret = stored.value
+	} else if p.existing != "" {
+		secret = p.existing
+	}
+	fields := allFields(p.result.Target)
+	fields.ClientID, fields.ClientSecret = &clientID, &secret
+	answer, err := p.connection.Register(ctx, externalID(r.ClusterID, p.app), fields)
+	if registrar.IsConflict(err) {
+		// Somebody else has the id by now.
+		p.result.Replaced = clientID
+		return r.register(ctx, p)
+	}
+	if err != nil {
+		return p.failure(err)
+	}
+	p.registered(&answer.App)
+	p.made = nil
+	if p.app.CredentialsType() == v1alpha1.CredentialsSecret && p.result.Target.HasSecret() {
+		p.made = &clientSecret{id: secretID(&answer.App), value: secret}
+	}
+	return nil
+}
+
+// registered takes over what the answer to a registration tells.
+func (p *pass) registered(app *oauth.ConnectedApp) {
+	p.app.Status.ClientID, p.app.Status.Issuer = app.ClientID, p.connection.Issuer
+	p.app.Status.Secrets = nil
+	p.revision = app.Revision
+	if p.isExisting() {
+		p.app.Status.Secrets = publishedSecret(app.ClientSecretID, p.in.Now)
+	} else if app.ClientSecret != "" {
+		p.made = &clientSecret{id: secretID(app), value: app.ClientSecret}
+	}
+	p.learn(app, plan.Diff(plan.Client{}, p.result.Target))
+}
+
+// secretID is the id of the secret in an answer, or a word in its place on
+// servers that know only one secret.
+func secretID(app *oauth.ConnectedApp) string {
+	if app.ClientSecretID == "" {
+		return "current"
+	}
+	return app.ClientSecretID
+}
+
+// change makes the client as the plan says.
+func (p *pass) change(ctx context.Context, action plan.Action) error {
+	id, target := p.app.Status.ClientID, p.result.Target
+	if action.Kind == plan.AssignScopes {
+		return p.connection.PutScopes(ctx, id, contextScopes(target)) // the answer has no body
+	}
+	otherKind := false
+	if live := p.in.Live.Client; live != nil {
+		id = live.ID
+		otherKind = live.Client.ActsForItself() != target.ActsForItself()
+	}
+	answer, err := p.connection.Update(ctx, id, someFields(target, action.Changes, otherKind))
+	if err != nil {
+		return err
+	}
+	p.revision = answer.Revision
+	p.learn(answer, action.Changes)
+	return nil
+}
+
+// learn notes what the server did not keep of what it was sent, so that it is
+// not sent again and again.
+func (p *pass) learn(answer *oauth.ConnectedApp, sent []plan.Change) {
+	got := clientOf(answer)
+	if got.ActsForItself() {
+		got.Scopes = p.result.Target.Scopes // they have an answer of their own
+	}
+	for _, c := range plan.Diff(got, p.result.Target) {
+		isIt := func(other plan.Change) bool { return other.Field == c.Field }
+		if c.Field == plan.FieldClientName && !p.in.Server.ExternalID && len(sent) != 1 {
+			continue // it has a temporary one
+		}
+		if slices.ContainsFunc(sent, isIt) && !slices.ContainsFunc(p.notKept, isIt) {
+			p.notKept = append(p.notKept, c)
+		}
+	}
+}
+
+func (p *pass) changeSecret(ctx context.Context, action plan.Action) error {
+	id := p.app.Status.ClientID
+	switch action.Kind {
+	case plan.DeleteSecret:
+		return p.connection.DeleteSecret(ctx, id, action.ID)
+	case plan.ResetSecret:
+		app, err := p.connection.ResetSecret(ctx, id)
+		if err == nil {
+			p.revision = app.Revision
+			p.made = &clientSecret{id: secretID(app), value: app.ClientSecret}
+		}
+		return err
+	}
+	secret, err := p.connection.AddSecret(ctx, id, overlap)
+	if err == nil {
+		p.made = &clientSecret{id: secret.ID, value: secret.ClientSecret}
+	}
+	return err
+}
+
+// giveSecret gives the client the secret that somebody else provides.
+func (p *pass) giveSecret(ctx context.Context) error {
+	answer, err := p.connection.Update(ctx, p.app.Status.ClientID, registrar.Fields{ClientSecret: &p.existing})
+	if registrar.IsInvalid(err) {
+		return status.StalledError(v1alpha1.ReasonInvalidSecret,
+			"the token server does not accept the client secret in secret %s; one that was replaced before cannot come back, put a new one there", p.in.Existing.Name)
+	}
+	if err != nil {
+		return p.failure(err)
+	}
+	p.revision = answer.Revision
+	p.app.Status.ReferencedSecretVersion = p.in.Existing.Version
+	p.app.Status.Secrets = publishedSecret(answer.ClientSecretID, p.in.Now)
+	return nil
+}
+
+func publishedSecret(id string, now time.Time) []v1alpha1.ClientSecretStatus {
+	if id == "" {
+		return nil
+	}
+	at := metav1.NewTime(now.Truncate(time.Second))
+	return []v1alpha1.ClientSecretStatus{{ID: id, CreatedAt: &at}}
+}
+
+// publish writes the Secret.
+func (r *Reconciler) publish(ctx context.Context, p *pass) error {
+	live, written, err := r.secrets().Apply(ctx, p.app, p.secret, wantedSecret(p, p.result.Target))
+	if errors.Is(err, apply.ErrNotOurs) {
+		if err := r.nameTaken(ctx, p); err != nil {
+			return err
+		}
+		return errorOf(p.in.SecretHindrance)
+	}
+	if err != nil {
+		return object.WriteError("secret "+p.in.Secret.Name, err)
+	}
+	p.secret, p.written = live, written
+	p.app.Status.Binding = &v1alpha1.SecretBinding{Name: p.in.Secret.Name}
+	if p.result.Repairs && written {
+		count := plan.Repaired(p.app.Status.SecretRepairs, p.in.Now)
+		p.app.Status.SecretRepairs = &v1alpha1.SecretRepairs{Count: count, LastTime: metav1.NewTime(p.in.Now.Truncate(time.Second))}
+	}
+	return nil
+}
+
+// recordComparison notes what the client is like, once all that was to be done
+// to it is done.
+func (p *pass) recordComparison() {
+	live := p.in.Live
+	if !p.result.CarriesOut || live == nil || live.Client != nil && live.Client.Unread {
+		return
+	}
+	want := p.result.Verdict.Client
+	p.app.Status.Compared = plan.Compared(p.app.Status.Compared, p.revision, want, p.result.Drift, p.notKept)
+	if p.app.Status.Issuer == "" {
+		p.app.Status.Issuer = p.connection.Issuer
+	}
+}
+
+// recordSecrets keeps the list of published secrets: this one, and earlier ones
+// that the server still accepts.
+func (p *pass) recordSecrets() {
+	if p.app.CredentialsType() != v1alpha1.CredentialsSecret || p.secret == nil {
+		return
+	}
+	id := ""
+	if stored := p.stored(); stored != nil {
+		id = stored.id
+	}
+	var list []v1alpha1.ClientSecretStatus
+	known := false
+	for _, former := range p.app.Status.Secrets {
+		known = known || former.ID == id
+		if former.ID == id || p.stillAccepts(former.ID) {
+			list = append(list, former)
+		}
+	}
+	if id != "" && !known {
+		list = append(list, publishedSecret(id, p.in.Now)...)
+	}
+	p.app.Status.Secrets = list[max(0, len(list)-maxSecrets):]
+}
+
+// stillAccepts tells whether the server accepts a secret, as far as it tells.
+func (p *pass) stillAccepts(id string) bool {
+	if p.in.Live == nil || p.in.Live.Client == nil || !p.in.Live.Client.SecretsKnown {
+		return true
+	}
+	isDeleted := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.DeleteSecret && a.ID == id })
+	return !isDeleted && slices.ContainsFunc(p.in.Live.Client.Secrets, func(s plan.ClientSecret) bool { return s.ID == id })
+}

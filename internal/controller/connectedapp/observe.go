@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/registrar"
+)
+
+const (
+	// recheck is when to look again at what no watch announces.
+	recheck = time.Minute
+
+	defaultDeletionTimeout = 10 * time.Minute
+)
+
+// observe collects what the plan depends on. hadFinalizer tells that an earlier
+// pass may have registered the client. The error is of the API server: nothing
+// is known then, and nothing is done.
+func (r *Reconciler) observe(ctx context.Context, p *pass, hadFinalizer bool) error {
+	p.in.Now, p.in.App = r.now(), p.app
+	if err := r.observePolicy(ctx, p); err != nil {
+		return err
+	}
+	if p.app.DeletionTimestamp.IsZero() {
+		if err := r.observeReferences(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := r.observeSecret(ctx, p); err != nil {
+		return err
+	}
+	if err := r.observeServer(ctx, p, hadFinalizer); err != nil {
+		p.in.Live = nil
+		failure := p.failure(err)
+		e, ok := errors.AsType[*status.Error](failure)
+		if !ok {
+			return failure
+		}
+		p.in.Server.Away = holdOf(v1alpha1.ConditionRegistered, e)
+	}
+	return r.settleSecret(ctx, p)
+}
+
+// observePolicy finds the TokenServer and what it allows here.
+func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
+	name := p.app.TokenServerName()
+	p.in.Server = plan.Server{Name: name, DeletionTimeout: defaultDeletionTimeout}
+	server := &v1alpha1.TokenServer{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: name}, server)
+	if apierrors.IsNotFound(err) {
+		p.in.Server.Away = &plan.Hold{
+			Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonTokenServerNotFound, After: recheck,
+			Message: fmt.Sprintf("there is no TokenServer %s; the platform team makes it, or name another in spec.tokenServerRef", name),
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading TokenServer %s: %w", name, err)
+	}
+	p.server = server
+	p.in.Server.Deleting = !server.DeletionTimestamp.IsZero()
+	if server.Spec.DeletionTimeout != nil {
+		p.in.Server.DeletionTimeout = server.Spec.DeletionTimeout.Duration
+	}
+	organization := server.Status.OrganizationID
+	if connection, ok := r.Connections.Get(name); ok {
+		p.connection = connection
+		organization = connection.OrganizationID
+		p.in.Server.ExternalID = connection.Discovery.Has(oauth.ExtensionExternalID)
+		p.in.Server.Secrets = connection.Discovery.Has(oauth.ExtensionSecrets)
+		p.in.Server.Restore = connection.Discovery.Has(oauth.ExtensionRestore)
+	} else {
+		p.in.Server.Away = holdOf(v1alpha1.ConditionRegistered, errNoConnection(server))
+	}
+	if organization == "" {
+		return nil // rules may speak of the organization, which only the server knows
+	}
+	labels, err := r.namespaceLabels(ctx, p.app.Namespace)
+	if err != nil {
+		return err
+	}
+	p.in.Policy = &plan.Policy{Rules: server.Spec.Access, Namespace: plan.Namespace{Labels: labels}, OrganizationID: organization}
+	return nil
+}
+
+func (r *Reconciler) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: name}, namespace); err != nil {
+		return nil, fmt.Errorf("reading namespace %s: %w", name, err)
+	}
+	return namespace.Labels, nil
+}
+
+// observeSecret reads the Secret of ours.
+func (r *Reconciler) observeSecret(ctx context.Context, p *pass) error {
+	name := p.app.PublishedSecretName()
+	p.in.Secret.Name = name
+	secret, err := r.secrets().Get(ctx, p.app, name)
+	if errors.Is(err, apply.ErrNotOurs) {
+		err = r.nameTaken(ctx, p)
+	}
+	if err != nil {
+		return err
+	}
+	p.secret = secret
+	if former := p.app.Status.Binding; former != nil && former.Name != name {
+		before, err := r.secrets().Get(ctx, p.app, former.Name)
+		if err != nil && !errors.Is(err, apply.ErrNotOurs) {
+			return fmt.Errorf("looking for the former secret: %w", err)
+		}
+		if before != nil && err == nil {
+			p.former, p.in.Secret.Former = before, former.Name
+		}
+	}
+	return nil
+}
+
+// settleSecret tells the plan what is in the Secret. A client secret that the
+// server does not know may be one that the cache does not have yet: making
+// another ends others.
+func (r *Reconciler) settleSecret(ctx context.Context, p *pass) error {
+	if p.outdated() {
+		secret, err := r.secrets().GetLive(ctx, p.app, p.in.Secret.Name)
+		if err != nil && !errors.Is(err, apply.ErrNotOurs) {
+			return err
+		}
+		p.secret = secret
+	}
+	p.in.Secret.Exists = p.secret != nil
+	if stored := p.stored(); stored != nil {
+		p.in.Secret.SecretID = stored.id
+	}
+	if p.secret != nil {
+		p.in.Secret.Foreign = r.contester(p)
+	}
+	if p.connection != nil && p.in.SecretHindrance == nil {
+		p.in.Secret.Differs = func(target plan.Client) bool { return !r.secrets().Matches(p.secret, wantedSecret(p, target)) }
+	}
+	return nil
+}
+
+// outdated tells whether the Secret, as it was read, holds a client secret that
+// the server does not accept for good.
+func (p *pass) outdated() bool {
+	if p.app.CredentialsType() != v1alpha1.CredentialsSecret || p.in.SecretHindrance != nil || p.secret == nil {
+		return false
+	}
+	live := p.in.Live
+	if live == nil || live.Client == nil || !live.Client.SecretsKnown {
+		return p.stored() == nil
+	}
+	stored := p.stored()
+	return stored == nil || !slices.ContainsFunc(live.Client.Secrets, func(s plan.ClientSecret) bool {
+		return s.ID == stored.id && s.ExpiresAt.IsZero()
+	})
+}
+
+// observeServer asks the token server, as little as will do.
+func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bool) error {
+	if p.connection == nil {
+		return nil // Away says why
+	}
+	live := &plan.Live{}
+	id, settled := p.app.Status.ClientID, plan.Settled(p.in)
+	maxAge := time.Duration(0)
+	if settled {
+		maxAge = r.ResyncInterval / 2
+		unchanged, err := p.connection.Unchanged(ctx, id, p.app.Status.Compared.Revision, maxAge)
+		if err != nil {
+			return err
+		}
+		if unchanged {
+			p.revision = p.app.Status.Compared.Revision
+			live.Client = &plan.LiveClient{ID: id, Revision: p.revision, Unread: true}
+			p.in.Live = live
+			return nil
+		}
+	}
+	if id != "" {
+		if err := r.readClient(ctx, p, live, id, maxAge); err != nil {
+			return err
+		}
+	}
+	if err := r.findClient(ctx, p, live, hadFinalizer); err != nil {
+		return err
+	}
+	if id != "" && live.Client == nil && !live.OwnedElsewhere {
+		if err := r.judgeLoss(ctx, p, id); err != nil {
+			return err
+		}
+	}
+	p.in.Live = live
+	return nil
+}
+
+// judgeLoss asks whether a client that is gone may be registered anew: not when
+// so many are that the server may be another.
+func (r *Reconciler) judgeLoss(ctx context.Context, p *pass, clientID string) error {
+	if !p.app.DeletionTimestamp.IsZero() || p.app.Suspended() || p.app.Spec.DriftPolicy == v1alpha1.DriftReport {
+		return nil
+	}
+	err := r.Losses.Judge(ctx, p.in.Server.Name, p.connection, clientID)
+	if e, ok := errors.AsType[*status.Error](err); ok {
+		p.in.Server.Lost = holdOf(v1alpha1.ConditionRegistered, e)
+		return nil
+	}
+	return err
+}
+
+// readClient reads one client: it is the app's when it bears its mark.
+func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, id string, maxAge time.Duration) error {
+	app, err := p.connection.App(ctx, id, maxAge)
+	if registrar.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if p.in.Server.ExternalID && app.ExternalID != externalID(r.ClusterID, p.app) {
+		live.OwnedElsewhere = true
+		return nil
+	}
+	live.OwnedElsewhere = false
+	live.Client = liveOf(app)
+	p.revision = app.Revision
+	return nil
+}
+
+// findClient looks for what was made for the app and is not what was recorded.
+func (r *Reconciler) findClient(ctx context.Context, p *pass, live *plan.Live, hadFinalizer bool) error {
+	if !p.in.Server.ExternalID {
+		named, err := p.connection.Named(ctx, temporaryName(r.ClusterID, p.app), r.ResyncInterval/2)
+		live.Unclaimed = slices.DeleteFunc(named, func(id string) bool { return id == p.app.Status.ClientID })
+		return err
+	}
+	if live.Client != nil || !hadFinalizer && p.app.Status.ClientID == "" {
+		return nil
+	}
+	found, err := p.connection.AppByExternalID(ctx, externalID(r.ClusterID, p.app))
+	if registrar.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.readClient(ctx, p, live, found.ClientID, 0)
+}

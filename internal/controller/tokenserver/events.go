@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
+)
+
+// Reasons of Events that are no reasons of a condition.
+const (
+	eventClientsRemembered = "ClientsRemembered"
+	eventClientsDeleted    = "RememberedClientsDeleted"
+)
+
+const actionProbe = "Probe"
+
+// report logs changes and makes Events of them. Repeated findings make none.
+func (r *Reconciler) report(ctx context.Context, original, server *v1alpha1.TokenServer) {
+	r.reportReady(ctx, original, server)
+	before, after := original.Status.RememberedClients, server.Status.RememberedClients
+	switch {
+	case before == 0 && after > 0:
+		r.Recorder.Eventf(server, nil, corev1.EventTypeWarning, eventClientsRemembered, actionProbe,
+			"%d clients of ConnectedApps that are gone could not be deleted in time; they are deleted as soon as the server can be used", after)
+	case before > 0 && after == 0:
+		r.Recorder.Eventf(server, nil, corev1.EventTypeNormal, eventClientsDeleted, actionProbe, "no client of a ConnectedApp that is gone is left on the server")
+	}
+}
+
+func (r *Reconciler) reportReady(ctx context.Context, original, server *v1alpha1.TokenServer) {
+	before, after := status.Get(original, v1alpha1.ConditionReady), status.Get(server, v1alpha1.ConditionReady)
+	if before != nil && before.Status == after.Status && before.Reason == after.Reason && before.Message == after.Message {
+		return
+	}
+	log.FromContext(ctx).Info("token server probed", "ready", after.Status, "reason", after.Reason, "message", after.Message)
+	kind := corev1.EventTypeWarning
+	if status.IsReady(server) {
+		kind = corev1.EventTypeNormal
+	}
+	r.Recorder.Eventf(server, nil, kind, after.Reason, actionProbe, "%s", after.Message)
+}

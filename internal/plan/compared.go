@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// fields are the members of a Client by the names they have in the spec, with
+// which it is told what was asked of the server from what somebody else did.
+var fields = map[string]func(*Client) any{
+	FieldClientName:              func(c *Client) any { return &c.Name },
+	FieldClientType:              func(c *Client) any { return &c.AuthMethod },
+	FieldTokenEndpointAuthMethod: func(c *Client) any { return &c.AuthMethod },
+	FieldGrantTypes:              func(c *Client) any { return &c.GrantTypes },
+	FieldRedirectURIs:            func(c *Client) any { return &c.RedirectURIs },
+	FieldPostLogoutRedirectURIs:  func(c *Client) any { return &c.PostLogoutRedirectURIs },
+	FieldScopes:                  func(c *Client) any { return &c.Scopes },
+	FieldAudience:                func(c *Client) any { return &c.Audience },
+	FieldPublicKeys:              func(c *Client) any { return &c.PublicKeys },
+	FieldIdentityProviders:       func(c *Client) any { return &c.IdentityProviders },
+	FieldAssertionsWithoutExpiry: func(c *Client) any { return &c.AssertionsWithoutExpiry },
+	FieldSkipUserConsent:         func(c *Client) any { return &c.SkipUserConsent },
+	FieldAccessTokenFormat:       func(c *Client) any { return &c.AccessTokenFormat },
+	FieldAccessTokenSigningAlg:   func(c *Client) any { return &c.AccessTokenAlg },
+	FieldIDTokenSigningAlg:       func(c *Client) any { return &c.IDTokenAlg },
+	FieldRefreshGraceSeconds:     func(c *Client) any { return &c.RefreshGrace },
+	FieldClientURI:               func(c *Client) any { return &c.ClientURI },
+	FieldPolicyURI:               func(c *Client) any { return &c.PolicyURI },
+	FieldTOSURI:                  func(c *Client) any { return &c.TOSURI },
+	FieldEnabled:                 func(c *Client) any { return &c.Enabled },
+}
+
+// digest stands for the value of a field in a status.
+func digest(c Client, field string) string {
+	member, ok := fields[field]
+	if !ok {
+		return ""
+	}
+	text, err := json.Marshal(member(&c))
+	if err != nil {
+		return "" // strings, lists and booleans always have a JSON text
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}
+
+// copyField gives c the field of another client.
+func copyField(c *Client, from Client, field string) {
+	member, ok := fields[field]
+	if !ok {
+		return
+	}
+	assign(member(c), member(&from))
+}
+
+func assign(to, from any) {
+	switch to := to.(type) {
+	case *string:
+		*to = *from.(*string)
+	case *bool:
+		*to = *from.(*bool)
+	case *[]string:
+		*to = slices.Clone(*from.(*[]string))
+	case *[]Scope:
+		*to = slices.Clone(*from.(*[]Scope))
+	case **int64:
+		*to = *from.(**int64)
+	}
+}
+
+// Compared is the record of a comparison: the client is like target, but for
+// the fields in drift, which somebody else changed, and those in notKept, which
+// the server was given and did not keep. before is the record so far.
+func Compared(before *v1alpha1.ComparedClient, revision string, target Client, drift, notKept []Change) *v1alpha1.ComparedClient {
+	record := &v1alpha1.ComparedClient{Revision: revision, Fields: make(map[string]string, len(fields))}
+	for field := range fields {
+		record.Fields[field] = digest(target, field)
+	}
+	if before != nil {
+		for _, c := range drift {
+			if known, ok := before.Fields[c.Field]; ok {
+				record.Fields[c.Field] = known
+			}
+		}
+		for field, value := range before.NotKept {
+			if value == record.Fields[field] {
+				record.NotKept = keepValue(record.NotKept, field, value)
+			}
+		}
+	}
+	for _, c := range notKept {
+		record.NotKept = keepValue(record.NotKept, c.Field, record.Fields[c.Field])
+	}
+	return record
+}
+
+func keepValue(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[key] = value
+	return m
+}
+
+// isDrift tells whether a difference from want is of somebody else's making: the
+// client was given this value, or found with it.
+func isDrift(in Input, want Client, c Change) bool {
+	compared := in.App.Status.Compared
+	return compared != nil && compared.Fields[c.Field] != "" && compared.Fields[c.Field] == digest(want, c.Field)
+}
+
+// notKept tells whether the server is known not to keep that value.
+func notKept(in Input, want Client, c Change) bool {
+	compared := in.App.Status.Compared
+	return compared != nil && compared.NotKept[c.Field] != "" && compared.NotKept[c.Field] == digest(want, c.Field)
+}
+
+// Settled tells whether client and Secret were last found, or made, as the spec
+// and the access rules want them now. Then an unchanged revision proves that the
+// client still is so, and a server that is away is not missed.
+func Settled(in Input) bool {
+	compared := in.App.Status.Compared
+	if compared == nil || in.Policy == nil || in.Hindrance != nil || in.SecretHindrance != nil || in.App.Status.ClientID == "" {
+		return false
+	}
+	want := Judge(Desired(in.App, in.Keys), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
+	now := make(map[string]string, len(fields))
+	for field := range fields {
+		now[field] = digest(want, field)
+	}
+	return maps.Equal(now, compared.Fields) && publishedWell(in)
+}
