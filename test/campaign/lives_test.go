@@ -10,7 +10,7 @@ import (
 
 const (
 	// longest is how long a manager lives at most.
-	longest = 4 * time.Second
+	longest = 15 * time.Second
 	// idle is how long nothing changes until a manager is taken to be at rest.
 	idle = 200 * time.Millisecond
 )
