@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -207,7 +208,7 @@ func (w *world) read(manager *process) counters {
 	require.Equal(w, http.StatusOK, response.StatusCode, string(text))
 	for _, s := range samples(text, "apiserver_request_total") {
 		switch {
-		case !strings.Contains("POST PUT PATCH APPLY DELETE", s.labels["verb"]), s.labels["resource"] == "leases":
+		case !slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, s.labels["verb"]), s.labels["resource"] == "leases":
 		case s.labels["resource"] == "events":
 			c.events += s.value
 		default:

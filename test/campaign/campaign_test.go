@@ -203,7 +203,7 @@ func (c *campaign) openAPI() {
 	onward, err := rest.TransportFor(plane.Config)
 	require.NoError(c, err)
 	c.apiKnife.Store(blunt())
-	s := httptest.NewServer(proxy(plane.Config.Host, roundTrip(c.toAPI(onward)), nil))
+	s := httptest.NewServer(proxy(plane.Config.Host, c.toAPI(onward), nil))
 	c.Cleanup(s.Close)
 	c.api = s.URL
 }

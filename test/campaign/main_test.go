@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // build makes the binaries as they are shipped: what is killed is what users
 // run, without race detector.
 func build() error {
-	command := exec.Command("go", "build", "-ldflags=-s -w", "-o", binaries+string(filepath.Separator), "./cmd/manager", "./cmd/tokenserver") //nolint:noctx // the tests begin after it
+	command := exec.Command("go", "build", "-ldflags=-s -w", "-o", binaries+string(filepath.Separator), "./cmd/manager", "./cmd/tokenserver")
 	command.Dir = testenv.ModuleRoot()
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := command.CombinedOutput(); err != nil {

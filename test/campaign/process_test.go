@@ -30,7 +30,7 @@ type process struct {
 // launch starts a binary that does not outlive this one.
 func launch(t testing.TB, log io.Writer, name string, args ...string) *process {
 	t.Helper()
-	command := exec.Command(filepath.Join(binaries, name), args...) //nolint:noctx // it is killed by the test, one way or the other
+	command := exec.Command(filepath.Join(binaries, name), args...)
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, command.Start())

@@ -15,7 +15,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/platform"
 )
@@ -136,6 +135,3 @@ func (p *plain) metrics() string               { return "" }
 func isManagement(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, "/connectedApplications")
 }
-
-// isTokenRequest tells whether it is for a token.
-func isTokenRequest(r *http.Request) bool { return r.URL.Path == oauth.PathToken }
