@@ -9,6 +9,20 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 generate=bin/tools/controller-gen
+
+# The role for each namespace, which the markers call tenant, gets a file of its
+# own, without a namespace, for kustomize to put it into several.
+split_tenant_role() {
+  mkdir -p "$1/tenant"
+  awk -v tenant="$1/tenant/role.yaml" -v rest="$1/role.yaml.new" '
+    function flush() { if (document != "") printf "%s", document > (ours ? tenant : rest); document = ""; ours = 0 }
+    $0 == "---" { flush() }
+    $0 == "  namespace: tenant" { ours = 1; next }
+    { document = document $0 "\n" }
+    END { flush() }' "$1/role.yaml"
+  mv "$1/role.yaml.new" "$1/role.yaml"
+}
+
 dir=$2
 case $1 in
 code)
@@ -16,6 +30,7 @@ code)
   ;;
 manifests)
   $generate crd paths=./api/... output:crd:dir="$dir/config/crd/bases"
-  $generate rbac:roleName=manager-role "paths=./internal/controller/...;./internal/bootstrap/..." output:rbac:dir="$dir/config/rbac"
+  $generate rbac:roleName=connectedapps-manager-role "paths=./internal/controller/...;./internal/bootstrap/..." output:rbac:dir="$dir/config/rbac"
+  split_tenant_role "$dir/config/rbac"
   ;;
 esac

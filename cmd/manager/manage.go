@@ -34,10 +34,15 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	}
 	// The API server's own fairness protects it; a limit here would only delay.
 	config.QPS = -1
+	watched := &watched{own: o.Namespace, wanted: o.Namespaces}
+	if err := watched.look(ctx, config, scheme); err != nil {
+		return err
+	}
 	timeout := shutdownTimeout
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controller.CacheOptions(),
+		Cache:                         controller.CacheOptions(watched.namespaces()...),
+		NewClient:                     controller.NewClient,
 		Metrics:                       metricsOptions(o),
 		HealthProbeBindAddress:        o.HealthProbeBindAddress,
 		LeaderElection:                o.LeaderElect,
@@ -52,6 +57,9 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	if err := addChecks(mgr); err != nil {
 		return err
 	}
+	if err := mgr.Add(watched); err != nil {
+		return fmt.Errorf("adding the look at namespaces: %w", err)
+	}
 	err = mgr.Add(&bootstrap.Runnable{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace, Secrets: o.BootstrapSecrets, TLS: o.ManageTLS,
 	})
@@ -59,7 +67,7 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		return fmt.Errorf("adding the bootstrap: %w", err)
 	}
 	err = controller.Register(ctx, mgr, controller.Options{
-		Namespace: o.Namespace, ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
+		Namespace: o.Namespace, Namespaces: watched.namespaces(), ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
 	})
 	if err != nil {
 		return err

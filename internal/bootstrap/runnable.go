@@ -56,13 +56,6 @@ var (
 	_ manager.LeaderElectionRunnable = (*Runnable)(nil)
 )
 
-// The names are known, so that the permission to change is for these alone; to
-// create cannot be limited by name.
-//
-// +kubebuilder:rbac:groups="",namespace=connectedapps-system,resources=secrets;configmaps,verbs=create
-// +kubebuilder:rbac:groups="",namespace=connectedapps-system,resources=secrets,resourceNames=tokenserver-admin;tokenserver-keys;tokenserver-ca;tokenserver-tls,verbs=get;update
-// +kubebuilder:rbac:groups="",namespace=connectedapps-system,resources=configmaps,resourceNames=tokenserver-ca,verbs=get;update
-
 // NeedLeaderElection implements manager.LeaderElectionRunnable: two managers
 // must not renew the same certificate.
 func (r *Runnable) NeedLeaderElection() bool { return true }

@@ -7,6 +7,8 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,23 +27,19 @@ import (
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
 	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/secretcache"
 	"connectedapps.dev/operator/internal/controller/tokenserver"
 	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 )
-
-// What the manager needs beside its controllers: to be the leader, and to ask
-// who may read its metrics.
-//
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=connectedapps-system,verbs=get;create;update;patch
-// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
-// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
 // Options tune the controllers.
 type Options struct {
 	// Namespace is the manager's own: credentials and certificates of
 	// TokenServers are in it.
 	Namespace string
+	// Namespaces are those that are in the cache; empty: all.
+	Namespaces []string
 	// ResyncInterval is how often each client on a token server is compared with
 	// its spec.
 	ResyncInterval time.Duration
@@ -63,22 +62,52 @@ func NewScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// CacheOptions bound what the manager keeps in memory: of Secrets those with our
-// label, of ConfigMaps and Namespaces the metadata.
-func CacheOptions() cache.Options {
+// CacheOptions bound what the manager keeps in memory, in all namespaces or in
+// those given: of Secrets the trimmed metadata of those with our label, of
+// ConfigMaps the names, of Namespaces the labels, of our kinds all but what
+// others wrote into their metadata. NewClient reads Secrets by name.
+func CacheOptions(namespaces ...string) cache.Options {
 	labelled, err := labels.NewRequirement(v1alpha1.LabelSecret, selection.In, []string{v1alpha1.SecretManaged, v1alpha1.SecretReferenced})
 	if err != nil {
 		panic(err) // both words are constants
 	}
-	strip := cache.ByObject{Transform: cache.TransformStripManagedFields()}
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&corev1.Secret{}:         {Label: labels.NewSelector().Add(*labelled)},
-		&corev1.ConfigMap{}:      strip,
-		&corev1.Namespace{}:      strip,
-		&v1alpha1.TokenServer{}:  strip,
-		&v1alpha1.ConnectedApp{}: strip,
-		&v1alpha1.AccessToken{}:  strip,
+	ours := cache.ByObject{Transform: trimOurs}
+	options := cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&corev1.Secret{}:         {Label: labels.NewSelector().Add(*labelled), Transform: secretcache.TrimSecret},
+		&corev1.ConfigMap{}:      {Transform: secretcache.TrimConfigMap},
+		&corev1.Namespace{}:      {Transform: secretcache.TrimNamespace},
+		&v1alpha1.TokenServer{}:  ours,
+		&v1alpha1.ConnectedApp{}: ours,
+		&v1alpha1.AccessToken{}:  ours,
 	}}
+	for _, namespace := range namespaces {
+		if options.DefaultNamespaces == nil {
+			options.DefaultNamespaces = map[string]cache.Config{}
+		}
+		options.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	return options
+}
+
+// NewClient makes the client that goes with CacheOptions.
+func NewClient(config *rest.Config, options client.Options) (client.Client, error) {
+	return secretcache.New(config, options)
+}
+
+// trimOurs drops what others keep in the metadata of our kinds, such as the last
+// applied manifest. Nothing writes these objects whole, so that it is not lost.
+func trimOurs(o any) (any, error) {
+	if object, ok := o.(client.Object); ok {
+		object.SetManagedFields(nil)
+		object.SetLabels(nil)
+		object.SetAnnotations(ownAnnotations(object.GetAnnotations()))
+	}
+	return o, nil
+}
+
+func ownAnnotations(annotations map[string]string) map[string]string {
+	maps.DeleteFunc(annotations, func(name, _ string) bool { return !strings.HasPrefix(name, v1alpha1.GroupVersion.Group+"/") })
+	return annotations
 }
 
 // Register adds all controllers to the manager.
@@ -102,7 +131,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		&connectedapp.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
 			Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
-			ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, ResyncInterval: o.ResyncInterval,
+			ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 		},
 		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime},
 	} {
@@ -110,7 +139,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return fmt.Errorf("setting up the controllers: %w", err)
 		}
 	}
-	return registerMetrics(mgr.GetClient())
+	return registerMetrics(mgr.GetClient(), mgr.Elected())
 }
 
 // clusterID is what tells this cluster from others that share a token server: it

@@ -21,18 +21,23 @@ const collectTimeout = 5 * time.Second
 
 // collector counts objects by the state their status shows, at the time of the
 // scrape: gauges that are set on the way are wrong after a restart and after a
-// deletion.
+// deletion. Of several managers the leader alone counts, or sums over them would
+// count each object more than once.
 type collector struct {
 	reader client.Reader
+	// elected is closed when this manager is the leader; it ends when it no
+	// longer is.
+	elected <-chan struct{}
 
 	objects *prometheus.Desc
 	drifted *prometheus.Desc
 	expires *prometheus.Desc
 }
 
-func registerMetrics(reader client.Reader) error {
+func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
 	c := &collector{
-		reader: reader,
+		reader:  reader,
+		elected: elected,
 		objects: prometheus.NewDesc("connectedapp_objects",
 			"Number of objects of a kind by the status and reason of their condition Ready.", []string{"kind", "ready", "reason"}, nil),
 		drifted: prometheus.NewDesc("connectedapp_drifted",
@@ -54,6 +59,11 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	select {
+	case <-c.elected:
+	default:
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
 	var servers v1alpha1.TokenServerList

@@ -157,6 +157,8 @@ func (s *server) PutScopes(_ context.Context, id string, scopes []oauth.ContextS
 	return err
 }
 
+func (s *server) ScopeCatalogue(context.Context) ([]string, error) { return nil, nil }
+
 func (s *server) ResetSecret(_ context.Context, clientID string) (*oauth.ConnectedApp, error) {
 	return &oauth.ConnectedApp{ClientID: clientID, ClientSecret: "new"}, nil
 }

@@ -19,6 +19,7 @@ type API interface {
 	Update(ctx context.Context, clientID string, fields registrar.Fields) (*oauth.ConnectedApp, error)
 	Delete(ctx context.Context, clientID string) error
 	List(ctx context.Context, offset, limit int) (*registrar.Page, error)
+	ScopeCatalogue(ctx context.Context) ([]string, error)
 	AppByExternalID(ctx context.Context, externalID string) (*oauth.ConnectedApp, error)
 	Scopes(ctx context.Context, clientID string) ([]oauth.ContextScope, error)
 	PutScopes(ctx context.Context, clientID string, scopes []oauth.ContextScope) error
@@ -87,6 +88,8 @@ type contents struct {
 	listing  *listing           // the newest complete list
 	refresh  *refresh           // the list being made, nil: none
 	pageRows int                // rows of the newest list, for its capacity
+
+	catalogue catalogue
 }
 
 // seenApp is an app that was read singly.
@@ -105,7 +108,7 @@ func New(api API, options Options) *Inventory {
 		calls:    make(chan struct{}, cmp.Or(options.Calls, 16)),
 		now:      options.Now,
 		pageSize: cmp.Or(options.PageSize, 200),
-		contents: &contents{apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{}},
+		contents: &contents{apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{}, catalogue: catalogue{turn: make(chan struct{}, 1)}},
 	}
 	if i.now == nil {
 		i.now = time.Now

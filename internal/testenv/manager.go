@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
@@ -25,7 +24,6 @@ type ManagerOption func(*managerOptions)
 type managerOptions struct {
 	controllers controller.Options
 	newClient   client.NewClientFunc
-	user        string
 }
 
 // WithOptions changes the controllers' options.
@@ -36,12 +34,6 @@ func WithOptions(change func(*controller.Options)) ManagerOption {
 // WithClient replaces the client the controllers write with, for faults.
 func WithClient(newClient client.NewClientFunc) ManagerOption {
 	return func(o *managerOptions) { o.newClient = newClient }
-}
-
-// WithUser lets the controllers act as a user, with no more rights than that
-// user has.
-func WithUser(name string) ManagerOption {
-	return func(o *managerOptions) { o.user = name }
 }
 
 // ShareManager runs all controllers for the tests that ask for it at the same
@@ -108,16 +100,14 @@ func (p *ControlPlane) StartManager(t testing.TB, options ...ManagerOption) (sto
 // run starts the controllers and waits for their cache. The channel tells how
 // they ended.
 func (p *ControlPlane) run(ctx context.Context, options []ManagerOption) (<-chan error, error) {
-	o := managerOptions{controllers: controller.Options{
+	o := managerOptions{newClient: controller.NewClient, controllers: controller.Options{
 		Namespace: SystemNamespace, ResyncInterval: 10 * time.Minute, ProbeInterval: 500 * time.Millisecond, MinimumTokenLifetime: time.Second,
 	}}
 	for _, option := range options {
 		option(&o)
 	}
 	skip := true // several managers run in one test binary, one after the other
-	config := rest.CopyConfig(p.Config)
-	config.Impersonate.UserName = o.user
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
+	mgr, err := ctrl.NewManager(p.Config, ctrl.Options{
 		Scheme: p.Scheme, Cache: controller.CacheOptions(), NewClient: o.newClient,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: ctrlconfig.Controller{SkipNameValidation: &skip},

@@ -20,7 +20,13 @@ func noEnvironment(string) string { return "" }
 // of the given image in a kustomization, with variables replaced.
 func argumentsOf(t *testing.T, kustomization, image string, variables ...string) []string {
 	t.Helper()
-	for _, d := range deploymentsOf(t, kustomization) {
+	return argumentsIn(t, config(kustomization), image, variables...)
+}
+
+// argumentsIn is argumentsOf for a kustomization anywhere.
+func argumentsIn(t *testing.T, folder, image string, variables ...string) []string {
+	t.Helper()
+	for _, d := range deploymentsIn(t, folder) {
 		spec := d.Spec.Template.Spec
 		for _, c := range append(append([]corev1.Container{}, spec.InitContainers...), spec.Containers...) {
 			if strings.HasPrefix(c.Image, image+":") {

@@ -51,12 +51,25 @@ func TestPodsAreRestricted(t *testing.T) {
 
 func deploymentsOf(t *testing.T, name string) []*appsv1.Deployment {
 	t.Helper()
-	var found []*appsv1.Deployment
-	for document := range strings.SplitSeq(kubectl(t, "", "kustomize", config(name)), "\n---\n") {
-		d := &appsv1.Deployment{}
-		require.NoError(t, yaml.Unmarshal([]byte(document), d))
-		if d.Kind == "Deployment" {
-			found = append(found, d)
+	return deploymentsIn(t, config(name))
+}
+
+func deploymentsIn(t *testing.T, folder string) []*appsv1.Deployment {
+	t.Helper()
+	return objectsIn[appsv1.Deployment](t, folder, "Deployment")
+}
+
+// objectsIn are the objects of a kind in a kustomization.
+func objectsIn[T any](t *testing.T, folder, kind string) []*T {
+	t.Helper()
+	var found []*T
+	for document := range strings.SplitSeq(kubectl(t, "", "kustomize", folder), "\n---\n") {
+		var named metav1.TypeMeta
+		require.NoError(t, yaml.Unmarshal([]byte(document), &named))
+		if named.Kind == kind {
+			object := new(T)
+			require.NoError(t, yaml.UnmarshalStrict([]byte(document), object))
+			found = append(found, object)
 		}
 	}
 	return found

@@ -12,8 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -23,9 +27,14 @@ var (
 	// kubectlPath is the kubectl of the same version as the API server.
 	kubectlPath string
 	kubeconfig  string
+	// admin connects to the API server as an administrator.
+	admin *rest.Config
+	// auditLog is where the API server writes what the manager asks of it.
+	auditLog string
 )
 
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
 	os.Exit(run(m))
 }
 
@@ -43,18 +52,22 @@ func run(m *testing.M) int {
 		}
 		kubectlPath = found
 	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
-	if _, err := environment.Start(); err != nil {
-		fmt.Fprintf(os.Stderr, "starting the control plane of %s: %v\n", assets, err)
-		return 1
-	}
-	defer func() { _ = environment.Stop() }()
 	dir, err := os.MkdirTemp("", "install-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	environment := &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: time.Minute}
+	if err := writeAudit(environment, dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if admin, err = environment.Start(); err != nil {
+		fmt.Fprintf(os.Stderr, "starting the control plane of %s: %v\n", assets, err)
+		return 1
+	}
+	defer func() { _ = environment.Stop() }()
 	kubeconfig = filepath.Join(dir, "kubeconfig")
 	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, err)

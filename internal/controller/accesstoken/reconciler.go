@@ -41,12 +41,6 @@ type Reconciler struct {
 	failures failures
 }
 
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=accesstokens,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=accesstokens/status,verbs=patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
 // Reconcile brings one AccessToken's Secret up to date and says when to look
 // again.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {

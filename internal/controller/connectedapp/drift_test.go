@@ -165,16 +165,22 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	theirs := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "theirs" }))
 	ours := w.ready(w.app())
 	own, revision := ours.Status.ClientID, w.registered(theirs).Revision
-	hijack := func() {
+	suspend := func() {
 		w.update(ours, func() { ours.Spec.Suspend, ours.Spec.ClientName = new(true), "hijacked" })
 		testenv.Eventually(t, func(c *require.Assertions) {
 			c.NoError(w.read(ours))
 			c.Equal(ours.Generation, ours.Status.ObservedGeneration)
+		})
+	}
+	hijack := func() {
+		testenv.Eventually(t, func(c *require.Assertions) {
+			c.NoError(w.read(ours))
 			ours.Status.ClientID = theirs.Status.ClientID
 			c.NoError(plane.Client.Status().Update(t.Context(), ours))
 		})
 		w.update(ours, func() { ours.Spec.Suspend = nil })
 	}
+	suspend()
 	hijack()
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NoError(w.read(ours))
@@ -183,7 +189,7 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	})
 	require.Equal(t, revision, w.registered(theirs).Revision)
 
-	w.update(ours, func() { ours.Spec.Suspend = new(true) })
+	suspend()
 	_, err := w.instance.Store.DeleteApp(t.Context(), own, time.Now())
 	require.NoError(t, err)
 	hijack()
@@ -195,7 +201,7 @@ func TestAClientOfSomebodyElseIsNotTouched(t *testing.T) {
 	require.NoError(t, plane.Client.Delete(t.Context(), ours))
 	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(ours))) })
 	require.Len(t, w.clients(), 1)
-	require.Equal(t, theirs.Status.ClientID, w.clients()[0].ClientID)
+	require.Equal(t, revision, w.registered(theirs).Revision)
 }
 
 func TestTightenedAccessTakesEffectOnTheServer(t *testing.T) {

@@ -29,7 +29,6 @@ const (
 	eventFieldNotKept     = "FieldNotKept"
 	eventClientRemembered = "ClientRemembered"
 	eventNarrowed         = "Narrowed"
-	eventUnknownScope     = "UnknownScope"
 )
 
 // report tells people what changed in this pass: nothing when nothing did.

@@ -46,7 +46,28 @@ func (r *Reconciler) execute(ctx context.Context, p *pass) error {
 		p.recordComparison()
 	}
 	p.recordSecrets()
+	p.hint(ctx)
 	return nil
+}
+
+// hint tells of scopes that the server does not list. It accepts them, since
+// other services may know them, so that a slip of the pen goes unnoticed.
+func (p *pass) hint(ctx context.Context) {
+	if !p.result.CarriesOut || p.connection == nil || p.in.Live == nil || len(p.result.Target.Scopes) == 0 {
+		return
+	}
+	catalogue, err := p.connection.ScopeCatalogue(ctx)
+	if err != nil {
+		return // it is asked again
+	}
+	var names []string
+	for _, s := range p.result.Target.Scopes {
+		names = append(names, s.Name)
+	}
+	unknown := plan.UnknownScopes(names, catalogue)
+	for _, s := range unknown[:min(len(unknown), 3)] {
+		p.hints = append(p.hints, s.String())
+	}
 }
 
 // isAfterClient tells whether an action follows all that change the client's

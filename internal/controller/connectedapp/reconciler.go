@@ -27,14 +27,6 @@ import (
 	"connectedapps.dev/operator/internal/plan"
 )
 
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps/status,verbs=patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
 // Reconciler keeps ConnectedApps as their specs say.
 type Reconciler struct {
 	// Client reads from the cache and writes.
@@ -52,6 +44,8 @@ type Reconciler struct {
 	Losses *tokenserver.Losses
 	// Tombstones remembers the clients of objects that did not wait for them.
 	Tombstones *tombstone.Store
+	// Namespaces are those that are served; empty: all.
+	Namespaces []string
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
 	// Concurrency is the number of apps worked on at a time; 0 means 16.

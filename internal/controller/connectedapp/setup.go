@@ -57,11 +57,11 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	toApps := handler.EnqueueRequestsFromMapFunc
 	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
 		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved()))).
-		Owns(&corev1.Secret{}).
-		Watches(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
+		Owns(&corev1.Secret{}, builder.OnlyMetadata).
+		WatchesMetadata(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
-		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(r.isServed))).
 		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfServer))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cmp.Or(r.Concurrency, defaultConcurrency),
@@ -98,6 +98,11 @@ func configMapNames(app *v1alpha1.ConnectedApp) []string {
 		}
 	}
 	return names
+}
+
+// isServed tells whether a namespace is one whose apps are in the cache.
+func (r *Reconciler) isServed(o client.Object) bool {
+	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, o.GetName())
 }
 
 // finalizerRemoved passes on that somebody took our finalizer from an object that

@@ -66,13 +66,6 @@ type Reconciler struct {
 	wake   chan event.GenericEvent
 }
 
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=tokenservers/status,verbs=patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,namespace=connectedapps-system,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
 // Reconcile probes one TokenServer and says when to do so again.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	server, err := r.Servers.Get(ctx, request.NamespacedName)

@@ -47,7 +47,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		// The status is our own writing.
 		For(&v1alpha1.TokenServer{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesSecret)), builder.WithPredicates(ours)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesSecret)), builder.WithPredicates(ours)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(usesConfigMap)), builder.WithPredicates(ours)).
 		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.deletedServerOf), builder.WithPredicates(deletions())).
 		WatchesRawSource(r.Tombstones.Watch(countLater)).

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -22,6 +23,9 @@ import (
 type Options struct {
 	// Namespace is the manager's own.
 	Namespace string
+	// Namespaces are those whose ConnectedApps and AccessTokens are served,
+	// beside the manager's own; empty: all.
+	Namespaces []string
 	// LeaderElect lets only one of several managers work.
 	LeaderElect bool
 	// HealthProbeBindAddress serves /healthz and /readyz; "0": none.
@@ -91,6 +95,7 @@ func (o *Options) flagSet() *flag.FlagSet {
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(flags)
 	flags.StringVar(&o.Namespace, "namespace", "connectedapps-system", "`namespace` the manager runs in, with the credentials of TokenServers")
+	flags.Func("namespaces", "`namespaces`, separated by commas, whose ConnectedApps and AccessTokens are served beside the manager's own; none: all", o.setNamespaces)
 	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "let only one of several managers work at a time")
 	flags.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 for none")
 	flags.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "`address` of /metrics, such as :8443; 0 for none")
@@ -115,6 +120,11 @@ func (o *Options) validate() []error {
 	if !namespaceForm.MatchString(o.Namespace) {
 		add("--namespace %q is not the name of a namespace", o.Namespace)
 	}
+	for _, name := range o.Namespaces {
+		if !namespaceForm.MatchString(name) {
+			add("--namespaces: %q is not the name of a namespace", name)
+		}
+	}
 	for _, a := range []struct{ name, address string }{
 		{"--health-probe-bind-address", o.HealthProbeBindAddress}, {"--metrics-bind-address", o.MetricsBindAddress},
 	} {
@@ -138,6 +148,22 @@ func (o *Options) validate() []error {
 		add("--log-format must be text or json")
 	}
 	return problems
+}
+
+// setNamespaces reads the value of --namespaces.
+func (o *Options) setNamespaces(value string) error {
+	o.Namespaces = nil
+	for name := range strings.SplitSeq(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			o.Namespaces = append(o.Namespaces, name)
+		}
+	}
+	if len(o.Namespaces) == 0 {
+		// It would mean all of them, and the roles that go with a list do not
+		// allow that.
+		return errors.New("names no namespace: leave the flag out to serve all of them")
+	}
+	return nil
 }
 
 // Handler returns the log handler that LogFormat and LogLevel name.

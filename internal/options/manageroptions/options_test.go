@@ -50,6 +50,30 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	}
 }
 
+func TestNamespacesAreAList(t *testing.T) {
+	for argument, want := range map[string][]string{
+		"":                               nil,
+		"--namespaces=payments":          {"payments"},
+		"--namespaces=payments, orders,": {"payments", "orders"},
+	} {
+		var args []string
+		if argument != "" {
+			args = append(args, argument)
+		}
+		o, err := manageroptions.Parse(args, none, io.Discard)
+		require.NoError(t, err, argument)
+		require.Equal(t, want, o.Namespaces, argument)
+	}
+	for argument, problem := range map[string]string{
+		"--namespaces=":           "names no namespace: leave the flag out to serve all of them",
+		"--namespaces=,":          "names no namespace: leave the flag out to serve all of them",
+		"--namespaces=payments,*": `--namespaces: "*" is not the name of a namespace`,
+	} {
+		_, err := manageroptions.Parse([]string{argument}, none, io.Discard)
+		require.ErrorContains(t, err, problem, argument)
+	}
+}
+
 func TestUnknownFlagsAreNamed(t *testing.T) {
 	_, err := manageroptions.Parse([]string{"--leader-elected"}, none, io.Discard)
 	require.ErrorContains(t, err, "leader-elected")
@@ -60,7 +84,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	_, err := manageroptions.Parse([]string{"--help"}, none, &help)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	for _, name := range []string{
-		"--kubeconfig", "--namespace", "--leader-elect", "--health-probe-bind-address", "--metrics-bind-address", "--metrics-secure",
+		"--kubeconfig", "--namespace", "--namespaces", "--leader-elect", "--health-probe-bind-address", "--metrics-bind-address", "--metrics-secure",
 		"--bootstrap-secrets", "--manage-tls", "--resync-interval", "--probe-interval", "--minimum-token-lifetime", "--log-format", "--log-level",
 	} {
 		require.Contains(t, help.String(), name)

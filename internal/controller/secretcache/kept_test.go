@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package secretcache
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+func secret(name, version string, size int) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID("uid-" + name), ResourceVersion: version},
+		Data:       map[string][]byte{"key": make([]byte, size)},
+	}
+}
+
+func seen(s *corev1.Secret) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{ObjectMeta: s.ObjectMeta}
+}
+
+func TestWhatIsKeptHasABound(t *testing.T) {
+	k := &kept{limit: 10_000, largest: 1_000}
+	for i := range 100 {
+		s := secret(strconv.Itoa(i), "1", 900)
+		k.put(client.ObjectKeyFromObject(s), s)
+		require.LessOrEqual(t, k.bytes, 10_000)
+		require.True(t, k.get(client.ObjectKeyFromObject(s), seen(s), &corev1.Secret{}), "the last one is there")
+	}
+	require.Greater(t, k.bytes, 8_000, "the room is used")
+
+	sum := 0
+	for _, s := range k.secrets {
+		sum += s.Size()
+	}
+	require.Equal(t, sum, k.bytes)
+	for key := range k.secrets {
+		k.drop(key)
+	}
+	require.Zero(t, k.bytes)
+}
+
+func TestASecretThatGrewTooLargeIsNotKept(t *testing.T) {
+	k := &kept{limit: 10_000, largest: 1_000}
+	key := client.ObjectKey{Namespace: "ns", Name: "a"}
+	k.put(key, secret("a", "1", 100))
+	grown := secret("a", "2", 2_000)
+	k.put(key, grown)
+	require.False(t, k.get(key, seen(grown), &corev1.Secret{}))
+	require.Zero(t, k.bytes)
+}
+
+func TestOnlyTheVersionThatWasSeenIsTaken(t *testing.T) {
+	k := &kept{limit: 10_000, largest: 1_000}
+	key := client.ObjectKey{Namespace: "ns", Name: "a"}
+	k.put(key, secret("a", "1", 100))
+	require.True(t, k.get(key, seen(secret("a", "1", 0)), &corev1.Secret{}))
+	require.False(t, k.get(key, seen(secret("a", "2", 0)), &corev1.Secret{}), "a later version")
+	other := seen(secret("a", "1", 0))
+	other.UID = "another"
+	require.False(t, k.get(key, other, &corev1.Secret{}), "another object of the same name")
+}
+
+func TestCallersCannotChangeWhatIsKept(t *testing.T) {
+	k := &kept{limit: 10_000, largest: 1_000}
+	key := client.ObjectKey{Namespace: "ns", Name: "a"}
+	given := secret("a", "1", 10)
+	k.put(key, given)
+	given.Data["key"][0] = 'x'
+	first, second := &corev1.Secret{}, &corev1.Secret{}
+	require.True(t, k.get(key, seen(given), first))
+	first.Data["key"][1] = 'x'
+	require.True(t, k.get(key, seen(given), second))
+	require.Equal(t, make([]byte, 10), second.Data["key"])
+}
+
+// Whatever somebody writes into the metadata of a Secret, what stays of it is
+// small, and is what the controllers ask for.
+func TestTrimmedMetadataIsSmall(t *testing.T) {
+	huge := strings.Repeat("x", 200_000)
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "ns", Name: "a", UID: "u", ResourceVersion: "7",
+		Labels:      map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged, v1alpha1.LabelConnectedApp: "app", "other": "label"},
+		Annotations: map[string]string{"a": huge},
+		Finalizers:  []string{huge},
+		OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "v1", Kind: "Other", Name: huge, UID: "o"},
+			{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: "app", UID: "owner", Controller: new(true)},
+		},
+		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: huge}},
+	}}
+	trimmed, err := TrimSecret(m)
+	require.NoError(t, err)
+	require.Equal(t, metav1.ObjectMeta{
+		Namespace: "ns", Name: "a", UID: "u", ResourceVersion: "7",
+		Labels:          map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged, v1alpha1.LabelConnectedApp: "app"},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: "app", UID: "owner", Controller: new(true)}},
+	}, trimmed.(*metav1.PartialObjectMetadata).ObjectMeta)
+
+	forged := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Name:            "a",
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: huge, UID: "owner", Controller: new(true)}},
+	}}
+	trimmed, err = TrimSecret(forged)
+	require.NoError(t, err)
+	require.Empty(t, trimmed.(*metav1.PartialObjectMetadata).OwnerReferences)
+
+	for name, trim := range map[string]func(any) (any, error){"ConfigMap": TrimConfigMap, "Namespace": TrimNamespace} {
+		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+			Name: "a", ResourceVersion: "7", Labels: map[string]string{"team": "payments"}, Annotations: map[string]string{"a": huge},
+		}}
+		trimmed, err := trim(object)
+		require.NoError(t, err)
+		require.Empty(t, trimmed.(*metav1.PartialObjectMetadata).Annotations, name)
+		require.Equal(t, "7", trimmed.(*metav1.PartialObjectMetadata).ResourceVersion, name)
+	}
+}

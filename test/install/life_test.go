@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+)
+
+const systemNamespace = "connectedapps-system"
+
+// life is everything that happens to objects of ours.
+type life struct {
+	*testing.T
+	client    client.Client
+	namespace string
+
+	// away makes the token server answer nobody.
+	away   atomic.Bool
+	server *v1alpha1.TokenServer
+}
+
+func newLife(t *testing.T, namespace string) *life {
+	t.Helper()
+	c, err := client.New(admin, client.Options{Scheme: testenv.NewScheme()})
+	require.NoError(t, err)
+	return &life{T: t, client: c, namespace: namespace}
+}
+
+func (l *life) create(o client.Object) {
+	l.Helper()
+	require.NoError(l, l.client.Create(l.Context(), o))
+}
+
+func (l *life) edit(o client.Object, change func()) {
+	l.Helper()
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(o), o))
+		change()
+		c.NoError(l.client.Update(l.Context(), o))
+	})
+}
+
+func (l *life) ready(objects ...status.Object) {
+	l.Helper()
+	for _, o := range objects {
+		eventually(l.T, func(c *require.Assertions) {
+			c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(o), o))
+			c.True(status.IsReady(o), "%T %s: %+v", o, o.GetName(), *o.GetConditions())
+		})
+	}
+}
+
+func (l *life) delete(o client.Object) {
+	l.Helper()
+	require.NoError(l, l.client.Delete(l.Context(), o))
+	eventually(l.T, func(c *require.Assertions) {
+		c.True(apierrors.IsNotFound(l.client.Get(l.Context(), client.ObjectKeyFromObject(o), o)), "%T is still there", o)
+	})
+}
+
+// secret waits for a Secret of which check says that it is as it should be.
+func (l *life) secret(namespace, name string, check func(*corev1.Secret) bool) *corev1.Secret {
+	l.Helper()
+	secret := &corev1.Secret{}
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKey{Namespace: namespace, Name: name}, secret))
+		c.True(check(secret), name)
+	})
+	return secret
+}
+
+func exists(*corev1.Secret) bool { return true }
+
+func (l *life) app(change ...func(*v1alpha1.ConnectedApp)) *v1alpha1.ConnectedApp {
+	app := testenv.App(l.namespace, l.server.Name, change...)
+	l.create(app)
+	return app
+}
+
+// begin makes a TokenServer with what it refers to.
+func (l *life) begin() {
+	instance := tokenservertest.Start(l.T, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if l.away.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}))
+	name := "life-" + l.namespace
+	l.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: name},
+		StringData: map[string]string{"client-id": instance.AdminClientID, "client-secret": instance.AdminClientSecret},
+	})
+	l.server = &v1alpha1.TokenServer{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.TokenServerSpec{
+			URL:             instance.URL,
+			CABundle:        &v1alpha1.CABundle{ConfigMapRef: v1alpha1.ConfigMapKeyReference{Name: "tokenserver-ca", Key: "ca.crt"}},
+			Credentials:     v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsSecret, SecretRef: &v1alpha1.SecretReference{Name: name}},
+			Access:          []v1alpha1.AccessRule{testenv.AllowAll("all")},
+			DeletionTimeout: &metav1.Duration{Duration: time.Second},
+		},
+	}
+	l.create(l.server)
+	l.create(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "keys"},
+		Data:       map[string]string{"a.pem": publicKey(l.T)},
+	})
+	l.ready(l.server)
+}
+
+func publicKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
+
+// goAway makes the token server go away, and ends when the manager has noticed.
+func (l *life) goAway() {
+	l.away.Store(true)
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(l.server), l.server))
+		c.False(status.IsReady(l.server), "the server is found to be away")
+	})
+}
+
+// live goes through it.
+func (l *life) live() {
+	app := l.app()
+	token := &v1alpha1.AccessToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "token"},
+		Spec:       v1alpha1.AccessTokenSpec{ConnectedAppRef: v1alpha1.ConnectedAppReference{Name: app.Name}},
+	}
+	l.create(token)
+	l.ready(app, token)
+
+	// Edits are undone, each with an Event.
+	secret := l.secret(l.namespace, "app-credentials", exists)
+	for range 2 {
+		l.edit(secret, func() { secret.Data["token-url"] = []byte("edited") })
+		secret = l.secret(l.namespace, secret.Name, func(s *corev1.Secret) bool { return string(s.Data["token-url"]) != "edited" })
+	}
+	// Another type means another Secret, another name as well.
+	l.edit(app, func() {
+		app.Spec.Credentials = &v1alpha1.Credentials{
+			Type: v1alpha1.CredentialsSecret, Secret: &v1alpha1.CredentialsSecretSpec{Preset: v1alpha1.PresetServiceBinding},
+		}
+	})
+	l.secret(l.namespace, "app-credentials", func(s *corev1.Secret) bool { return s.Type == "servicebinding.io/oauth2" })
+	l.edit(token, func() { token.Spec.Secret = &v1alpha1.TokenSecretSpec{Name: "renamed"} })
+	l.secret(l.namespace, "renamed", exists)
+	l.ready(app, token)
+
+	// An app, with a key from a ConfigMap, of which nobody can tell the token server that it is gone.
+	other := l.app(func(app *v1alpha1.ConnectedApp) {
+		app.Name = "other"
+		app.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantJWTBearer}
+		app.Spec.PublicKeys = []v1alpha1.PublicKey{{ConfigMapRef: &v1alpha1.ConfigMapKeyReference{Name: "keys", Key: "a.pem"}}}
+	})
+	l.ready(other)
+	l.goAway()
+	l.delete(other)
+	tombstones := func() int {
+		list := &corev1.ConfigMapList{}
+		require.NoError(l, l.client.List(l.Context(), list, client.InNamespace(systemNamespace), client.HasLabels{v1alpha1.LabelTombstone}))
+		return len(list.Items)
+	}
+	require.Equal(l, 1, tombstones())
+	l.away.Store(false)
+	eventually(l.T, func(c *require.Assertions) { c.Zero(tombstones(), "the client is deleted when the server is back") })
+	l.ready(l.server)
+
+	l.delete(token)
+	l.delete(app)
+}
+
+// end takes the TokenServer away.
+func (l *life) end() { l.delete(l.server) }
+
+// breakAuthority leaves nothing of the bundled certificate authority that can be
+// used.
+func (l *life) breakAuthority() {
+	authority := l.secret(systemNamespace, "tokenserver-ca", exists)
+	l.edit(authority, func() { authority.Data["tls.key"] = []byte("damaged") })
+}
+
+// renewed waits until there is another authority and a certificate of it.
+func (l *life) renewed(before []byte) {
+	l.secret(systemNamespace, "tokenserver-tls", func(s *corev1.Secret) bool { return string(s.Data["tls.crt"]) != string(before) })
+}
+
+// counts tells whether a manager exports the gauges of objects.
+func counts(metrics string) bool { return strings.Contains(metrics, "\nconnectedapp_objects{") }
+
+// eventually waits longer than other tests do: several processes start and take
+// over from each other.
+func eventually(t *testing.T, check func(c *require.Assertions)) {
+	t.Helper()
+	testenv.EventuallyWithin(t, 2*time.Minute, check)
+}
