@@ -98,6 +98,10 @@ unit: ## Run all tests with the race detector; TEST='./internal/plan -run X' nar
 	@needs=$$(hack/needs.sh $(TEST)); [[ -z $$needs ]] || $(MAKE) $$needs
 	@hack/test.sh $(TEST)
 
+.PHONY: bench-operator
+bench-operator: $(ASSETS) ## Measure 1,000 ConnectedApps from apply to Ready, and compare with the budgets.
+	@go test ./test/campaign -run '^$$' -bench Operator -benchtime 1x -count 3 -timeout 30m
+
 .PHONY: verify
 verify: verify-generated verify-format verify-modules licences lint ## Check generated files, formatting, modules, licences and lint.
 

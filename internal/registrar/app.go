@@ -46,6 +46,14 @@ type Fields struct {
 	ClientSecret *string `json:"client_secret,omitempty"`
 }
 
+// secrets are what an error must not repeat.
+func (f Fields) secrets() []string {
+	if f.ClientSecret == nil {
+		return nil
+	}
+	return []string{*f.ClientSecret}
+}
+
 // registration is the body of a registration.
 type registration struct {
 	Fields
@@ -75,6 +83,7 @@ func (c *Client) Register(ctx context.Context, externalID string, fields Fields)
 	status, err := c.call(ctx, request{
 		op: "registering the app", method: http.MethodPost, path: "/connectedApplications",
 		body: registration{Fields: fields, ExternalID: externalID}, into: &answer.App, success: []int{http.StatusCreated, http.StatusOK},
+		redact: fields.secrets(),
 	})
 	if err != nil {
 		return nil, err
@@ -101,6 +110,7 @@ func (c *Client) Update(ctx context.Context, clientID string, fields Fields) (*o
 	app := &oauth.ConnectedApp{}
 	_, err := c.call(ctx, request{
 		op: "updating the app", method: http.MethodPatch, path: appPath(clientID), body: fields, into: app, success: []int{http.StatusOK},
+		redact: fields.secrets(),
 	})
 	if err != nil {
 		return nil, err

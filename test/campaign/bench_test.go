@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package campaign
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/testenv"
+)
+
+// concurrency is how many objects the one client creates at a time.
+const concurrency = 16
+
+// budgets of design section 9, by what is reported.
+var budgets = []struct {
+	unit   string
+	budget float64
+}{
+	{"ready/create", 1.5}, {"API-writes/app", 4}, {"events/app", 1}, {"management-calls/app", 2}, {"CPU-ms/app", 3}, {"left-behind", 0},
+}
+
+// BenchmarkOperator brings ConnectedApps from apply to Ready with the real
+// manager and the real token server, and compares that with what the API server
+// needs to take them: how fast the machine is does not matter.
+func BenchmarkOperator(b *testing.B) {
+	for b.Loop() {
+		measure(b, number(b, envApps, 1000))
+	}
+}
+
+func measure(b *testing.B, n int) {
+	token := newOurs(b, "", io.Discard)
+	token.start(b)
+	c := &world{TB: b, server: token, n: n}
+	c.makeTokenServer()
+	alone := c.create(false)
+
+	manager := startManagerWith(b, io.Discard, kubeconfigOf(plane.Config), "--log-level=info", "--probe-interval=1m")
+	testenv.Eventually(b, func(r *require.Assertions) {
+		var server v1alpha1.TokenServer
+		r.NoError(plane.Client.Get(b.Context(), client.ObjectKey{Name: c.name}, &server))
+		r.True(status.IsReady(&server))
+	})
+	before := c.read(manager)
+	together := c.create(true)
+	after := c.read(manager)
+	perApp := func(total float64) float64 { return total / float64(n) }
+	measured := map[string]float64{
+		"ready/create":         together.Seconds() / alone.Seconds(),
+		"API-writes/app":       perApp(after.writes-before.writes) - 1, // the client's own
+		"events/app":           perApp(after.events - before.events),
+		"management-calls/app": perApp(after.calls - before.calls),
+		"CPU-ms/app":           perApp(after.cpu-before.cpu) * 1000,
+		"left-behind":          c.deleteAll(),
+	}
+	manager.terminate()
+	token.kill()
+	b.Logf("%d apps: created in %s, Ready in %s", n, alone.Round(time.Millisecond), together.Round(time.Millisecond))
+	for _, row := range budgets {
+		b.ReportMetric(measured[row.unit], row.unit)
+		verdict := "within"
+		if measured[row.unit] > row.budget {
+			verdict = "OVER"
+		}
+		b.Logf("%-22s %8.2f  budget %4.1f  %s", row.unit, measured[row.unit], row.budget, verdict)
+	}
+}
+
+// world is a token server and the namespaces of one measurement.
+type world struct {
+	testing.TB
+	server    *ours
+	name      string
+	namespace string
+	n         int
+}
+
+func (w *world) makeTokenServer() {
+	w.name = plane.Namespace(w, nil)
+	id, secret := w.server.credentials()
+	makeTokenServer(w, w.name, w.server.public, id, secret, func(*v1alpha1.TokenServer) {})
+}
+
+// create creates the apps in a namespace of their own and returns how long that
+// took, with ready until all are Ready. Those that nobody looks after go again.
+func (w *world) create(ready bool) time.Duration {
+	w.namespace = plane.Namespace(w, nil)
+	allReady := make(chan struct{})
+	if ready {
+		go w.watch(allReady)
+	}
+	began := time.Now()
+	names := make(chan int)
+	var workers sync.WaitGroup
+	for range concurrency {
+		workers.Go(func() {
+			for i := range names {
+				app := testenv.App(w.namespace, w.name)
+				app.Name = appName(i)
+				if err := plane.Client.Create(w.Context(), app); err != nil {
+					w.Error(err)
+				}
+			}
+		})
+	}
+	for i := range w.n {
+		names <- i
+	}
+	close(names)
+	workers.Wait()
+	if !ready {
+		took := time.Since(began)
+		require.NoError(w, plane.Client.DeleteAllOf(w.Context(), &v1alpha1.ConnectedApp{}, client.InNamespace(w.namespace)))
+		return took
+	}
+	select {
+	case <-allReady:
+	case <-time.After(2 * patience):
+		w.requireReady()
+	}
+	return time.Since(began)
+}
+
+// requireReady says which apps are not.
+func (w *world) requireReady() {
+	var apps v1alpha1.ConnectedAppList
+	require.NoError(w, plane.Client.List(w.Context(), &apps, client.InNamespace(w.namespace)))
+	bad := map[string]string{}
+	for i := range apps.Items {
+		if !status.IsReady(&apps.Items[i]) {
+			ready := testenv.Condition(apps.Items[i].Status.Conditions, v1alpha1.ConditionReady)
+			bad[apps.Items[i].Name] = ready.Reason + ": " + ready.Message
+		}
+	}
+	require.Empty(w, bad)
+	require.Len(w, apps.Items, w.n)
+	w.Fatal("all are Ready, and it took too long")
+}
+
+// watch closes done when all apps are Ready.
+func (w *world) watch(done chan<- struct{}) {
+	watcher, err := plane.Client.Watch(w.Context(), &v1alpha1.ConnectedAppList{}, client.InNamespace(w.namespace))
+	if err != nil {
+		w.Error(err)
+		return
+	}
+	defer watcher.Stop()
+	ready := map[string]bool{}
+	for event := range watcher.ResultChan() {
+		if app, ok := event.Object.(*v1alpha1.ConnectedApp); ok && status.IsReady(app) {
+			ready[app.Name] = true
+		}
+		if len(ready) == w.n {
+			close(done)
+			return
+		}
+	}
+}
+
+// deleteAll deletes the apps and returns how many clients outlive them.
+func (w *world) deleteAll() float64 {
+	require.NoError(w, plane.Client.DeleteAllOf(w.Context(), &v1alpha1.ConnectedApp{}, client.InNamespace(w.namespace)))
+	testenv.EventuallyWithin(w, patience, func(r *require.Assertions) {
+		var apps v1alpha1.ConnectedAppList
+		r.NoError(plane.Client.List(w.Context(), &apps, client.InNamespace(w.namespace)))
+		r.Empty(apps.Items)
+	})
+	id, secret := w.server.credentials()
+	admin, err := registrar.New(registrar.Config{URL: w.server.public, ClientID: id, ClientSecret: secret})
+	require.NoError(w, err)
+	page, err := admin.List(w.Context(), 0, 1)
+	require.NoError(w, err)
+	return float64(page.Total)
+}
+
+// counters are what is counted by others than the manager, but for its CPU time
+// in seconds.
+type counters struct{ writes, events, calls, cpu float64 }
+
+func (w *world) read(manager *process) counters {
+	var c counters
+	transport, err := rest.TransportFor(plane.Config)
+	require.NoError(w, err)
+	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, strings.TrimSuffix(plane.Config.Host, "/")+"/metrics", nil)
+	require.NoError(w, err)
+	response, err := transport.RoundTrip(request)
+	require.NoError(w, err)
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(w, err)
+	require.Equal(w, http.StatusOK, response.StatusCode, string(text))
+	for _, s := range samples(text, "apiserver_request_total") {
+		switch {
+		case !slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, s.labels["verb"]), s.labels["resource"] == "leases":
+		case s.labels["resource"] == "events":
+			c.events += s.value
+		default:
+			c.writes += s.value
+		}
+	}
+	for _, s := range samples(fetch(w, w.server.metrics()), "tokenserver_http_request_duration_seconds_count") {
+		if strings.Contains(s.labels["route"], "/connectedApplications") {
+			c.calls += s.value
+		}
+	}
+	for _, s := range samples(fetch(w, manager.metrics), "process_cpu_seconds_total") {
+		c.cpu += s.value
+	}
+	return c
+}
+
+// sample is a line of metrics in the text format of Prometheus.
+type sample struct {
+	labels map[string]string
+	value  float64
+}
+
+var label = regexp.MustCompile(`(\w+)="([^"]*)"`)
+
+func samples(text []byte, name string) []sample {
+	var all []sample
+	for line := range bytes.Lines(text) {
+		rest, ok := strings.CutPrefix(string(line), name)
+		if !ok || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		s := sample{labels: map[string]string{}}
+		for _, pair := range label.FindAllStringSubmatch(rest, -1) {
+			s.labels[pair[1]] = pair[2]
+		}
+		fields := strings.Fields(rest)
+		value, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+		if err != nil {
+			panic(fmt.Sprintf("reading the metric %s: %v", name, err))
+		}
+		s.value = value
+		all = append(all, s)
+	}
+	return all
+}
