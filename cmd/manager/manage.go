@@ -67,7 +67,8 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		return fmt.Errorf("adding the bootstrap: %w", err)
 	}
 	err = controller.Register(ctx, mgr, controller.Options{
-		Namespace: o.Namespace, Namespaces: watched.namespaces(), ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
+		Namespace: o.Namespace, Namespaces: watched.namespaces(),
+		ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
 	})
 	if err != nil {
 		return err
