@@ -48,6 +48,9 @@ const (
 	// ReasonSecretNameTaken: the Secret's name is that of a Secret somebody else
 	// made; it was left as it is.
 	ReasonSecretNameTaken = "SecretNameTaken"
+	// ReasonSecretContested: somebody else keeps changing or deleting the Secret;
+	// repairs become rarer. The message names the other field manager.
+	ReasonSecretContested = "SecretContested"
 	// ReasonWriteFailed: the API server refused a write of the manager.
 	ReasonWriteFailed = "WriteFailed"
 	// ReasonTokenServerNotFound: there is no TokenServer of that name.
@@ -96,9 +99,6 @@ const (
 	// ReasonTokenServerDeleting: the TokenServer is being deleted, and no new
 	// client is registered on it.
 	ReasonTokenServerDeleting = "TokenServerDeleting"
-	// ReasonSecretContested: somebody else keeps changing or deleting the Secret;
-	// repairs become rarer. The message names the other field manager.
-	ReasonSecretContested = "SecretContested"
 	// ReasonDriftDetected: the client on the server differs from the spec.
 	ReasonDriftDetected = "DriftDetected"
 	// ReasonDriftRepaired: a difference was undone.
@@ -171,9 +171,6 @@ const (
 	ReasonAppDeleting = "AppDeleting"
 	// ReasonAppStalled: the ConnectedApp is Stalled: a person has to change it.
 	ReasonAppStalled = "AppStalled"
-	// ReasonSecretOverwritten: somebody else changes or deletes the Secret again
-	// and again; the next repair waits.
-	ReasonSecretOverwritten = "SecretOverwritten"
 	// ReasonGrantNotAllowed: the ConnectedApp does not have the grant type.
 	ReasonGrantNotAllowed = "GrantNotAllowed"
 	// ReasonTokenRefused: the token endpoint refused the request; the message

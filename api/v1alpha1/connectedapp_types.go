@@ -492,14 +492,18 @@ type ComparedClient struct {
 	// field's name in the spec.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	Fields map[string]string `json:"fields,omitempty"`
+	Fields map[string]FieldDigest `json:"fields,omitempty"`
 
 	// NotKept are digests of what the server was given and did not keep, by the
 	// field's name in the spec: it is not sent again.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	NotKept map[string]string `json:"notKept,omitempty"`
+	NotKept map[string]FieldDigest `json:"notKept,omitempty"`
 }
+
+// FieldDigest stands for the value of a field.
+// +kubebuilder:validation:MaxLength=64
+type FieldDigest string
 
 // SecretRepairs counts repairs of a Secret.
 type SecretRepairs struct {
@@ -570,24 +574,17 @@ func (a *ConnectedApp) CredentialsSecretName() string {
 	return a.Name + "-credentials"
 }
 
-// CompanionSecretName is the name of the Secret that the manager makes beside an
-// ExistingSecret: it holds all that a credentials Secret does but the client
-// secret.
-func (a *ConnectedApp) CompanionSecretName() string {
-	name := a.Name + "-credentials"
-	if a.CredentialsSecretName() == name {
-		return a.Name + "-client"
-	}
-	return name
-}
-
-// PublishedSecretName is the name of the Secret that the manager writes: the
-// credentials Secret, or the companion of an ExistingSecret.
+// PublishedSecretName is the name of the Secret that the manager writes: for type
+// ExistingSecret a companion of that one, which holds all but the client secret.
 func (a *ConnectedApp) PublishedSecretName() string {
-	if a.CredentialsType() == CredentialsExistingSecret {
-		return a.CompanionSecretName()
+	name := a.CredentialsSecretName()
+	if a.CredentialsType() != CredentialsExistingSecret {
+		return name
 	}
-	return a.CredentialsSecretName()
+	if companion := a.Name + "-credentials"; companion != name {
+		return companion
+	}
+	return a.Name + "-client"
 }
 
 // ConnectedAppList is a list of ConnectedApps.

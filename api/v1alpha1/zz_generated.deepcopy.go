@@ -273,14 +273,14 @@ func (in *ComparedClient) DeepCopyInto(out *ComparedClient) {
 	*out = *in
 	if in.Fields != nil {
 		in, out := &in.Fields, &out.Fields
-		*out = make(map[string]string, len(*in))
+		*out = make(map[string]FieldDigest, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}
 	}
 	if in.NotKept != nil {
 		in, out := &in.NotKept, &out.NotKept
-		*out = make(map[string]string, len(*in))
+		*out = make(map[string]FieldDigest, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}

@@ -66,7 +66,8 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		return fmt.Errorf("adding the bootstrap: %w", err)
 	}
 	err = controller.Register(ctx, mgr, controller.Options{
-		Namespace: o.Namespace, Namespaces: watched.namespaces(), ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
+		Namespace: o.Namespace, Namespaces: watched.namespaces(),
+		ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
 		Bundled: bundled.TroubleOf,
 	})
 	if err != nil {

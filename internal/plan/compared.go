@@ -38,7 +38,7 @@ var fields = map[string]func(*Client) any{
 }
 
 // digest stands for the value of a field in a status.
-func digest(c Client, field string) string {
+func digest(c Client, field string) v1alpha1.FieldDigest {
 	member, ok := fields[field]
 	if !ok {
 		return ""
@@ -48,7 +48,7 @@ func digest(c Client, field string) string {
 		return "" // strings, lists and booleans always have a JSON text
 	}
 	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:6])
+	return v1alpha1.FieldDigest(hex.EncodeToString(sum[:6]))
 }
 
 // copyField gives c the field of another client.
@@ -79,7 +79,7 @@ func assign(to, from any) {
 // the fields in drift, which somebody else changed, and those in notKept, which
 // the server was given and did not keep. before is the record so far.
 func Compared(before *v1alpha1.ComparedClient, revision string, target Client, drift, notKept []Change) *v1alpha1.ComparedClient {
-	record := &v1alpha1.ComparedClient{Revision: revision, Fields: make(map[string]string, len(fields))}
+	record := &v1alpha1.ComparedClient{Revision: revision, Fields: make(map[string]v1alpha1.FieldDigest, len(fields))}
 	for field := range fields {
 		record.Fields[field] = digest(target, field)
 	}
@@ -101,9 +101,9 @@ func Compared(before *v1alpha1.ComparedClient, revision string, target Client, d
 	return record
 }
 
-func keepValue(m map[string]string, key, value string) map[string]string {
+func keepValue(m map[string]v1alpha1.FieldDigest, key string, value v1alpha1.FieldDigest) map[string]v1alpha1.FieldDigest {
 	if m == nil {
-		m = map[string]string{}
+		m = map[string]v1alpha1.FieldDigest{}
 	}
 	m[key] = value
 	return m
@@ -131,7 +131,7 @@ func Settled(in Input) bool {
 		return false
 	}
 	want := Judge(Desired(in.App, in.Keys), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
-	now := make(map[string]string, len(fields))
+	now := make(map[string]v1alpha1.FieldDigest, len(fields))
 	for field := range fields {
 		now[field] = digest(want, field)
 	}

@@ -50,6 +50,8 @@ type Policy struct {
 type Server struct {
 	// Name of the TokenServer.
 	Name string
+	// Exists: there is such an object.
+	Exists bool
 	// Deleting: it is being deleted, so that nothing new is registered on it.
 	Deleting bool
 	// ExternalID, Secrets and Restore are the extensions it has (oauth.Extension…).
@@ -239,12 +241,45 @@ func Make(in Input) Result {
 	case !in.App.DeletionTimestamp.IsZero():
 		return deletion(in, r)
 	case in.Policy == nil:
-		r.Hold = in.Server.Away
+		// Without a word from the server nothing can be judged. An app that was as it
+		// should be is left alone.
+		if !in.Server.Exists || in.App.Status.Compared == nil || in.App.Status.ObservedGeneration != in.App.Generation || !publishedWell(in) {
+			r.Hold = in.Server.Away
+		}
 		return r
 	case in.Live == nil:
 		return withoutServer(in, r)
 	}
-	return presence(in, r)
+	r = presence(in, r)
+	r.Actions = refusableLast(r.Actions)
+	return r
+}
+
+// refusableLast puts changes that a server may refuse behind all others, so that
+// a refusal keeps nothing else from being done.
+func refusableLast(actions []Action) []Action {
+	var last []Change
+	var kept []Action
+	for _, a := range actions {
+		if a.Kind == Update {
+			var sure []Change
+			for _, c := range a.Changes {
+				if c.MayBeRefused() {
+					last = append(last, c)
+				} else {
+					sure = append(sure, c)
+				}
+			}
+			if a.Changes = sure; len(sure) == 0 {
+				continue
+			}
+		}
+		kept = append(kept, a)
+	}
+	if len(last) > 0 {
+		kept = append(kept, Action{Kind: Update, Changes: last})
+	}
+	return kept
 }
 
 // withoutServer is the plan while the server cannot be asked: an app that is as
@@ -339,6 +374,11 @@ func absent(in Input, r Result) Result {
 	if !in.Server.ExternalID {
 		// It was created under a name that only this object can have.
 		r.Actions = append(r.Actions, Action{Kind: Update, Changes: []Change{{FieldClientName, "a temporary name", r.Target.Name}}})
+	}
+	for _, c := range Diff(Client{}, r.Target) {
+		if c.MayBeRefused() { // a registration does not speak of it
+			r.Actions = append(r.Actions, Action{Kind: Update, Changes: []Change{c}})
+		}
 	}
 	if in.Existing != nil && create.Kind == Register {
 		r.Actions = append(r.Actions, Action{Kind: GiveSecret})

@@ -158,6 +158,18 @@ func TestMake(t *testing.T) {
 			}),
 			want: []string{"register the client", "give the client the secret of its Secret", "publish the Secret"},
 		},
+		"what a server may refuse comes last": {
+			in: all(unregistered, spec(func(s *v1alpha1.ConnectedAppSpec) { s.SkipUserConsent = new(true) }), func(in *plan.Input) {
+				in.Policy.Rules[0].AllowSkipUserConsent = new(true)
+			}),
+			want: []string{"register the client", "publish the Secret", "update the client skipUserConsent"},
+		},
+		"what a server may refuse comes last in an edit": {
+			in: all(lost, spec(func(s *v1alpha1.ConnectedAppSpec) { s.SkipUserConsent, s.ClientName = new(true), "x" }), func(in *plan.Input) {
+				in.Policy.Rules[0].AllowSkipUserConsent = new(true)
+			}),
+			want: []string{"update the client clientName", "make a client secret", "publish the Secret", "update the client skipUserConsent"},
+		},
 		"a new app on a TokenServer that is being deleted": {
 			in: all(unregistered, func(in *plan.Input) { in.Server.Deleting = true }), hold: v1alpha1.ReasonTokenServerDeleting,
 		},
@@ -242,7 +254,11 @@ func TestMake(t *testing.T) {
 		"the server is away, an edit waits":      {in: all(away, spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName = "x" })), hold: v1alpha1.ReasonTokenServerUnavailable},
 		"the server is away, the Secret is gone": {in: all(away, func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }), hold: v1alpha1.ReasonTokenServerUnavailable},
 		"the server is away, a suspended app":    {in: all(away, suspended), hold: v1alpha1.ReasonSuspended},
-		"nothing is known of the server":         {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
+		"nothing is known of the server, a TokenServer that was made anew": {
+			in: all(away, func(in *plan.Input) { in.Policy, in.Server.Exists = nil, true }),
+		},
+		"there is no TokenServer any more": {in: all(away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
+		"nothing is known of the server":   {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
 
 		"the published secret is gone": {
 			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"make a client secret", "publish the Secret"},

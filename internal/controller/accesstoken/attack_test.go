@@ -202,7 +202,7 @@ func TestAFightOverTheSecretIsPacedAndTold(t *testing.T) {
 			require.Contains(t, b.told(), `Warning SecretRestored Secret gitproxy-token was changed by field manager "gitops" and was written anew`)
 			b.now = b.now.Add(time.Millisecond) // the tool is quick
 		default:
-			require.Equal(t, v1alpha1.ReasonSecretOverwritten, b.ready().Reason)
+			require.Equal(t, v1alpha1.ReasonSecretContested, b.ready().Reason)
 			require.Equal(t, `Secret gitproxy-token was changed again by field manager "gitops" right after it was repaired, and each repair waits longer: `+
 				"let nothing else write Secret gitproxy-token, or choose another spec.secret.name", b.ready().Message)
 			require.Equal(t, "Secret gitproxy-token does not hold what was written into it", b.fresh().Message)

@@ -26,16 +26,18 @@ const unwatchedPause = 30 * time.Second
 // readCredentials sets credentials and clientSecret, or says what is not there
 // yet.
 func (r *Reconciler) readCredentials(ctx context.Context, p *pass) (err error) {
-	if p.app.CredentialsType() != v1alpha1.CredentialsExistingSecret {
-		p.credentials, err = r.madeFor(ctx, p.app, p.app.CredentialsSecretName())
+	if p.app.CredentialsType() == v1alpha1.CredentialsExistingSecret {
+		if p.clientSecret, err = r.shared(ctx, p.app); err != nil {
+			return err
+		}
+	}
+	if p.credentials, err = r.madeFor(ctx, p.app, p.app.PublishedSecretName()); err != nil {
+		return err
+	}
+	if p.clientSecret == nil {
 		p.clientSecret = p.credentials
-		return err
 	}
-	if p.clientSecret, err = r.shared(ctx, p.app); err != nil {
-		return err
-	}
-	p.credentials, err = r.madeFor(ctx, p.app, p.app.CompanionSecretName())
-	return err
+	return nil
 }
 
 // madeFor reads a Secret that the manager made for the app.

@@ -8,13 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
-	"connectedapps.dev/operator/internal/testenv"
 )
 
 // existing makes the app take its client secret from a Secret of that name.
@@ -111,11 +108,6 @@ func TestCredentialsThatComeLateAreTakenUp(t *testing.T) {
 	token := w.token("gitproxy")
 	w.condition(token, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
 	w.create(theirs(w.namespace, "theirs", map[string]string{"password": "a-secret-that-somebody-chose"}))
-	testenv.Eventually(t, func(c *require.Assertions) {
-		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(w.app), w.app))
-		c.True(status.IsReady(w.app))
-	})
-	w.companion()
 	held, _ := w.ready(token)
 	require.True(t, w.accepted(held))
 }

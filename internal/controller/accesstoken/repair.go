@@ -8,9 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/status"
-	"connectedapps.dev/operator/internal/refresher"
 )
 
 // damage is what somebody else did to a Secret that was as it should be.
@@ -34,24 +32,15 @@ func (r *Reconciler) damage(p *pass) damage {
 		return damage{}
 	}
 	rival := "somebody"
-	if manager := r.Secrets.Rival(p.secret, wantedNames(p)); manager != "" {
+	if manager := r.Secrets.Contester(p.secret, tokenKeys); manager != "" {
 		rival = fmt.Sprintf("field manager %q", manager)
 	}
 	return damage{deed: "changed", rival: rival}
 }
 
-// wantedNames is the Secret as far as the names in it go.
-func wantedNames(p *pass) apply.Secret {
-	token := p.held
-	if token == nil {
-		token = &held{Token: &refresher.Token{}}
-	}
-	return wanted(p.token, token)
-}
-
 // published tells whether the Secret is as it is wanted for the token in it.
 func (r *Reconciler) published(p *pass) bool {
-	return p.held != nil && p.secret.Type == corev1.SecretTypeOpaque && r.Secrets.Matches(p.secret, wanted(p.token, p.held))
+	return p.held != nil && r.Secrets.Matches(p.secret, wanted(p.token, p.held))
 }
 
 // pace holds back a repair that comes too soon after the one before: it would be
@@ -64,7 +53,7 @@ func (r *Reconciler) pace(p *pass, d damage) error {
 	if wait <= 0 {
 		return nil
 	}
-	return status.WaitingError(v1alpha1.ReasonSecretOverwritten, wait,
+	return status.WaitingError(v1alpha1.ReasonSecretContested, wait,
 		"Secret %s was %s again by %s right after it was repaired, and each repair waits longer: %s",
 		p.token.SecretName(), d.deed, d.rival, p.rivalAdvice())
 }

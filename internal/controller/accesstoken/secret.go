@@ -90,12 +90,15 @@ func parse(secret *corev1.Secret) *held {
 	return &held{Token: token, issuedFor: secret.Annotations[v1alpha1.AnnotationIssuedFor]}
 }
 
+// tokenKeys are the keys a token has in its Secret.
+var tokenKeys = []string{
+	refresher.KeyAccessToken, refresher.KeyTokenType, refresher.KeyExpiresAt, refresher.KeyTokenJSON, refresher.KeyIDToken,
+}
+
 // contentHash covers the keys a token has, not those that others add.
 func contentHash(data map[string][]byte) string {
 	h := sha256.New()
-	for _, key := range []string{
-		refresher.KeyAccessToken, refresher.KeyTokenType, refresher.KeyExpiresAt, refresher.KeyTokenJSON, refresher.KeyIDToken,
-	} {
+	for _, key := range tokenKeys {
 		sum := sha256.Sum256(data[key])
 		h.Write(sum[:])
 	}

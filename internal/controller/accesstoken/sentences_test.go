@@ -268,7 +268,7 @@ func secretSentences() map[string]sentence {
 				b.told()
 				take(b)
 			},
-			conditionReady: "SecretOverwritten: " + overwritten, tokenFresh: notYetFresh, events: []string{"Warning SecretOverwritten " + overwritten},
+			conditionReady: "SecretContested: " + overwritten, tokenFresh: notYetFresh, events: []string{"Warning SecretContested " + overwritten},
 		},
 		"a write that is refused": {
 			arrange:        refuse(apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "gitproxy-token", errors.New("policy no-tokens denied it"))),

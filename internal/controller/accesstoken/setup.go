@@ -5,6 +5,7 @@ package accesstoken
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -103,10 +104,7 @@ func addIndexes(indexer client.FieldIndexer) error {
 	}
 	err = indexer.IndexField(ctx, &v1alpha1.ConnectedApp{}, credentialsIndex, func(o client.Object) []string {
 		app := o.(*v1alpha1.ConnectedApp) //nolint:forcetypeassert // as above
-		if app.CredentialsType() == v1alpha1.CredentialsExistingSecret {
-			return []string{app.CredentialsSecretName(), app.CompanionSecretName()}
-		}
-		return []string{app.CredentialsSecretName()}
+		return slices.Compact([]string{app.CredentialsSecretName(), app.PublishedSecretName()})
 	})
 	if err != nil {
 		return fmt.Errorf("indexing ConnectedApps by Secret: %w", err)

@@ -64,7 +64,7 @@ func (p *pass) fillTokenFresh() {
 	case p.held != nil:
 		status.False(p.token, condition, v1alpha1.ReasonTokenExpired, fmt.Sprintf("the token in Secret %s has expired", name))
 	case p.secret != nil:
-		status.False(p.token, condition, v1alpha1.ReasonSecretOverwritten, fmt.Sprintf("Secret %s does not hold what was written into it", name))
+		status.False(p.token, condition, v1alpha1.ReasonSecretContested, fmt.Sprintf("Secret %s does not hold what was written into it", name))
 	default:
 		status.False(p.token, condition, v1alpha1.ReasonProgressing, fmt.Sprintf("there is no Secret %s with a token", name))
 	}

@@ -211,17 +211,3 @@ func (w *world) kstatus(token *v1alpha1.AccessToken) status.Status {
 	require.NoError(w, plane.Client.Get(w.Context(), client.ObjectKeyFromObject(token), token))
 	return testenv.KStatus(w.T, token)
 }
-
-// companion makes the companion of the app's ExistingSecret when the app's
-// controller has not.
-func (w *world) companion() {
-	w.Helper()
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.namespace, Name: w.app.CompanionSecretName(), Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(w.app, v1alpha1.GroupVersion.WithKind("ConnectedApp"))},
-		},
-		StringData: map[string]string{"client-id": w.app.Status.ClientID, "token-url": w.server.URL + oauth.PathToken},
-	}
-	require.NoError(w, client.IgnoreAlreadyExists(plane.Client.Create(w.Context(), secret)))
-}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // unknownManager is shown for somebody who left no name.
@@ -51,34 +50,9 @@ func LastWriter(live *corev1.Secret, ours string) string {
 	return who
 }
 
-// Rival names the field manager that was the last to set something on live that
-// want has as well; empty when there is none but ours. Who takes something away
-// leaves no name.
-func (s *Secrets) Rival(live *corev1.Secret, want Secret) string {
-	var last metav1.ManagedFieldsEntry
-	for _, entry := range live.ManagedFields {
-		if entry.Manager == s.FieldManager || entry.FieldsV1 == nil {
-			continue
-		}
-		if ownedNames(entry.FieldsV1.GetRawBytes()).touches(want) && !entry.Time.Before(last.Time) {
-			last = entry
-		}
-	}
-	return last.Manager
-}
-
 // owned are the names a field manager set on an object.
 type owned struct {
 	labels, annotations, data []string
-}
-
-func (o owned) touches(want Secret) bool {
-	return slices.ContainsFunc(o.labels, in(want.Labels)) || slices.ContainsFunc(o.annotations, in(want.Annotations)) ||
-		slices.ContainsFunc(o.data, in(want.Data))
-}
-
-func in[V any](of map[string]V) func(string) bool {
-	return func(name string) bool { _, ok := of[name]; return ok }
 }
 
 // ownedNames reads the FieldsV1 of a managed fields entry, in which a field is

@@ -305,8 +305,7 @@ func (s *Secrets) ownsMore(live *corev1.Secret, want Secret) bool {
 }
 
 func subset[V any](names []string, of map[string]V) bool {
-	has := in(of)
-	return !slices.ContainsFunc(names, func(name string) bool { return !has(name) })
+	return !slices.ContainsFunc(names, func(name string) bool { _, ok := of[name]; return !ok })
 }
 
 // Labels are the labels of a Secret of ours: the manager's own and those the

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -74,11 +75,39 @@ func (r *Reconciler) letGo(ctx context.Context, app *v1alpha1.ConnectedApp) erro
 }
 
 // registered are the apps that have a client, as this process knows them: an
-// object whose finalizer somebody took away can go without a word. Its zero
-// value is empty.
+// object whose finalizer somebody took away can go without a word, and one that
+// was compared a moment ago need not be again. Losing it costs a few calls. Its
+// zero value is empty.
 type registered struct {
 	mu   sync.Mutex
 	apps map[types.NamespacedName]*v1alpha1.ConnectedApp
+	// compared is when the app was last found, or made, as it should be.
+	compared map[types.NamespacedName]comparison
+}
+
+type comparison struct {
+	uid types.UID
+	at  time.Time
+}
+
+// compare notes that the client was compared at a time.
+func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.compared == nil {
+		d.compared = map[types.NamespacedName]comparison{}
+	}
+	d.compared[client.ObjectKeyFromObject(app)] = comparison{app.UID, at}
+}
+
+// lastCompared is when that was; zero: not by this process.
+func (d *registered) lastCompared(app *v1alpha1.ConnectedApp) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.compared[client.ObjectKeyFromObject(app)]; c.uid == app.UID {
+		return c.at
+	}
+	return time.Time{}
 }
 
 func (d *registered) note(app *v1alpha1.ConnectedApp) {
@@ -100,6 +129,7 @@ func (d *registered) forget(key types.NamespacedName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.apps, key)
+	delete(d.compared, key)
 }
 
 // other returns the app of that name that had a client and another UID, or any

@@ -39,6 +39,7 @@ func (r *Reconciler) execute(ctx context.Context, p *pass) error {
 		}
 		if err := r.do(ctx, p, action); err != nil {
 			p.secretFailed = isAfterClient(action.Kind)
+			p.forgetComparison(action.Changes)
 			return err
 		}
 	}
@@ -298,6 +299,16 @@ func (p *pass) recordComparison() {
 	p.app.Status.Compared = plan.Compared(p.app.Status.Compared, p.revision, want, p.result.Drift, p.notKept)
 	if p.app.Status.Issuer == "" {
 		p.app.Status.Issuer = p.connection.Issuer
+	}
+}
+
+// forgetComparison takes from the record what was not reached: it is our own
+// unfinished work, not somebody else's.
+func (p *pass) forgetComparison(changes []plan.Change) {
+	for _, c := range changes {
+		if p.app.Status.Compared != nil {
+			delete(p.app.Status.Compared.Fields, c.Field)
+		}
 	}
 }
 

@@ -74,6 +74,7 @@ func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 		return fmt.Errorf("reading TokenServer %s: %w", name, err)
 	}
 	p.server = server
+	p.in.Server.Exists = true
 	p.in.Server.Deleting = !server.DeletionTimestamp.IsZero()
 	if server.Spec.DeletionTimeout != nil {
 		p.in.Server.DeletionTimeout = server.Spec.DeletionTimeout.Duration
@@ -180,6 +181,16 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 	live := &plan.Live{}
 	id, settled := p.app.Status.ClientID, plan.Settled(p.in)
 	maxAge := time.Duration(0)
+	if !p.app.DeletionTimestamp.IsZero() && p.app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
+		return r.findDeleted(ctx, p, live)
+	}
+	if settled && p.in.Now.Sub(r.registered.lastCompared(p.app)) < r.ResyncInterval*3/4 {
+		// Something else woke the app; the pause before a resync is longer.
+		p.revision = p.app.Status.Compared.Revision
+		live.Client = &plan.LiveClient{ID: id, Revision: p.revision, Unread: true}
+		p.in.Live = live
+		return nil
+	}
 	if settled {
 		maxAge = r.ResyncInterval / 2
 		unchanged, err := p.connection.Unchanged(ctx, id, p.app.Status.Compared.Revision, maxAge)
@@ -187,6 +198,7 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 			return err
 		}
 		if unchanged {
+			p.listed = true
 			p.revision = p.app.Status.Compared.Revision
 			live.Client = &plan.LiveClient{ID: id, Revision: p.revision, Unread: true}
 			p.in.Live = live
@@ -222,6 +234,29 @@ func (r *Reconciler) judgeLoss(ctx context.Context, p *pass, clientID string) er
 		return nil
 	}
 	return err
+}
+
+// findDeleted finds what there is to delete, without looking at what it is like.
+func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) error {
+	id := p.app.Status.ClientID
+	if p.in.Server.ExternalID {
+		// An id in a status is no proof that the client is ours.
+		found, err := p.connection.AppByExternalID(ctx, externalID(r.ClusterID, p.app))
+		if err != nil && !registrar.IsNotFound(err) {
+			return err
+		}
+		id = ""
+		if err == nil {
+			id = found.ClientID
+		}
+	} else if err := r.findClient(ctx, p, live, true); err != nil {
+		return err
+	}
+	if id != "" {
+		live.Client = &plan.LiveClient{ID: id, Unread: true}
+	}
+	p.in.Live = live
+	return nil
 }
 
 // readClient reads one client: it is the app's when it bears its mark.

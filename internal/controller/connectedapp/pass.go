@@ -36,6 +36,8 @@ type pass struct {
 	in     plan.Input
 	result plan.Result
 
+	// listed tells that the server's list shows the client as it was compared.
+	listed bool
 	// revision is the server's newest mark of the client that is known.
 	revision string
 	// made is the client secret to publish, when it is not the one in the Secret.

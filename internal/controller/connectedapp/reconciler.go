@@ -99,6 +99,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	err := r.execute(ctx, p)
 	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
 		r.registered.note(p.app)
+		if live := p.in.Live; err == nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
+			r.registered.compare(p.app, p.in.Now)
+		}
 	}
 	if err == nil {
 		err = errorOf(p.result.Hold)

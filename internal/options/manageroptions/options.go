@@ -95,7 +95,7 @@ func (o *Options) flagSet() *flag.FlagSet {
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(flags)
 	flags.StringVar(&o.Namespace, "namespace", "connectedapps-system", "`namespace` the manager runs in, with the credentials of TokenServers")
-	flags.Func("namespaces", "`namespaces`, separated by commas, whose ConnectedApps and AccessTokens are served beside the manager's own; none: all", o.setNamespaces)
+	flags.Func("namespaces", "`namespaces`, separated by commas, whose objects are served beside those of the manager's own; none: all", o.setNamespaces)
 	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "let only one of several managers work at a time")
 	flags.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 for none")
 	flags.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "`address` of /metrics, such as :8443; 0 for none")
