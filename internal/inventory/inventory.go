@@ -108,7 +108,10 @@ func New(api API, options Options) *Inventory {
 		calls:    make(chan struct{}, cmp.Or(options.Calls, 16)),
 		now:      options.Now,
 		pageSize: cmp.Or(options.PageSize, 200),
-		contents: &contents{apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{}, catalogue: catalogue{turn: make(chan struct{}, 1)}},
+		contents: &contents{
+			apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{},
+			catalogue: catalogue{turn: make(chan struct{}, 1)},
+		},
 	}
 	if i.now == nil {
 		i.now = time.Now

@@ -141,7 +141,8 @@ func contested(in Input, r Result) *Hold {
 	if !r.Repairs || repairs == nil {
 		return nil
 	}
-	left := repairs.LastTime.Add(repairPause(int(repairs.Count))).Sub(in.Now)
+	next := repairs.LastTime.Add(repairPause(int(repairs.Count)))
+	left := next.Sub(in.Now)
 	if left <= 0 || in.Now.Sub(repairs.LastTime.Time) >= repairsForgotten {
 		return nil
 	}
@@ -151,8 +152,9 @@ func contested(in Input, r Result) *Hold {
 	}
 	return &Hold{
 		Condition: v1alpha1.ConditionSecretPublished, Reason: v1alpha1.ReasonSecretContested, After: left,
-		Message: fmt.Sprintf("%s %s secret %s, which was written anew %d times; it is written again after %s: take the Secret out of what that one applies, or name another in spec.credentials.secret.name",
-			who, what, in.Secret.Name, repairs.Count, in.App.Status.SecretRepairs.LastTime.Add(repairPause(int(repairs.Count))).UTC().Format(time.RFC3339)),
+		Message: fmt.Sprintf("%s %s secret %s, which was written anew %d times; it is written again after %s: "+
+			"take the Secret out of what that one applies, or name another in spec.credentials.secret.name",
+			who, what, in.Secret.Name, repairs.Count, next.UTC().Format(time.RFC3339)),
 	}
 }
 

@@ -267,7 +267,8 @@ func (s *Secrets) reference(owner client.Object) (metav1.OwnerReference, error) 
 // Matches tells whether live holds all of want and nothing that was ours and
 // is no longer wanted: Apply would write nothing. live may be nil.
 func (s *Secrets) Matches(live *corev1.Secret, want Secret) bool {
-	return live != nil && live.Type == want.Type && live.Labels[v1alpha1.LabelSecret] != "" && contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
+	return live != nil && live.Type == want.Type &&
+		contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
 		!s.ownsMore(live, want)
 }
 

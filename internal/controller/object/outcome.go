@@ -32,7 +32,10 @@ func WriteError(what string, err error) error {
 	case err == nil || !errors.As(err, &refused):
 		return err
 	case apierrors.IsConflict(err):
-		return &status.Error{Kind: status.Race, Reason: v1alpha1.ReasonProgressing, Message: what + " was written by somebody else at the same time", After: raceRetry, Cause: err}
+		return &status.Error{
+			Kind: status.Race, Reason: v1alpha1.ReasonProgressing, Message: what + " was written by somebody else at the same time",
+			After: raceRetry, Cause: err,
+		}
 	case apierrors.HasStatusCause(err, "NamespaceTerminating"):
 		return status.WaitingError(v1alpha1.ReasonWriteFailed, refusalRetry, "%s cannot be made: the namespace is being deleted", what)
 	case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsBadRequest(err):
