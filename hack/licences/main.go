@@ -22,7 +22,7 @@ const header = "SPDX-License-Identifier: Apache-2.0"
 var sources = []string{"api", "cmd", "config", "hack", "internal", "test"}
 
 // generated files have the header of their generator.
-var generated = []string{"config/crd/bases", "config/rbac/role.yaml"}
+var generated = []string{"config/crd/bases", "config/rbac/role.yaml", "config/rbac/tenant/role.yaml"}
 
 func main() {
 	problems := slices.Concat(checkHeaders(), checkDependencies())
