@@ -224,10 +224,12 @@ func TestASuspendedTokenIsNotRefreshed(t *testing.T) {
 	token := w.token("gitproxy")
 	w.ready(token)
 	w.edit(token, func() { token.Spec.Suspend = new(true) })
-	w.condition(token, v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.condition(token, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSuspended)
 	asked := w.requests.Load()
 	w.condition(token, v1alpha1.ConditionTokenFresh, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
 	require.Equal(t, asked, w.requests.Load())
+	require.Empty(t, testenv.Condition(token.Status.Conditions, v1alpha1.ConditionReady).Type, "nobody waits for it")
+	require.Equal(t, "Current", string(testenv.KStatus(t, token)))
 
 	w.edit(token, func() { token.Spec.Suspend = nil })
 	held, _ := w.ready(token)

@@ -125,7 +125,7 @@ func (r *Reconciler) finish(ctx context.Context, original *v1alpha1.AccessToken,
 	p.rival, p.rivalUntil = r.memory.fought(p.name(), p.now)
 	p.fillStatus()
 	if p.token.Suspended() && problem == nil {
-		status.Suspend(p.token)
+		status.Suspend(p.token, p.suspendedMessage())
 	} else {
 		status.Summarise(p.token, problem, p.readyMessage())
 	}

@@ -246,8 +246,8 @@ func secretSentences() map[string]sentence {
 		"suspended": {
 			ready:          true,
 			arrange:        func(b *bench) { b.edit(b.token, func() { b.token.Spec.Suspend = new(true) }) },
-			conditionReady: "Suspended: spec.suspend is true: the manager changes nothing", tokenFresh: wellFresh,
-			events: []string{"Normal Suspended spec.suspend is true: the manager changes nothing"},
+			conditionReady: "Suspended: spec.suspend is true: the token in Secret gitproxy-token is valid and is not replaced", tokenFresh: wellFresh,
+			events: []string{"Normal Suspended spec.suspend is true: the token in Secret gitproxy-token is valid and is not replaced"},
 		},
 		"a Secret of somebody else": {
 			arrange: func(b *bench) {

@@ -82,6 +82,15 @@ func (p *pass) readyMessage() string {
 	return message
 }
 
+// suspendedMessage says what a suspended AccessToken has; empty: no token that is
+// known to be valid.
+func (p *pass) suspendedMessage() string {
+	if !status.IsTrue(p.token, v1alpha1.ConditionTokenFresh) {
+		return ""
+	}
+	return fmt.Sprintf("spec.suspend is true: the token in Secret %s is valid and is not replaced", p.token.SecretName())
+}
+
 func (p *pass) rivalAdvice() string {
 	return fmt.Sprintf("let nothing else write Secret %s, or choose another spec.secret.name", p.token.SecretName())
 }
@@ -90,6 +99,12 @@ func (p *pass) rivalAdvice() string {
 // place of another as planned is no news.
 func (r *Reconciler) report(ctx context.Context, p *pass) {
 	after := status.Get(p.token, v1alpha1.ConditionReady)
+	if after == nil {
+		after = &metav1.Condition{Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true: no token is issued"}
+	}
+	if p.was == nil && after.Status == metav1.ConditionUnknown {
+		return // it was suspended before
+	}
 	if p.was != nil && p.was.Status == after.Status && p.was.Reason == after.Reason && p.was.Message == after.Message {
 		return
 	}

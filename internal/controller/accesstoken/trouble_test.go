@@ -184,7 +184,7 @@ func TestTokensOfAnAppThatIsWellAreRefreshed(t *testing.T) {
 	for name, begin := range map[string]func(*bench){
 		"suspended": func(b *bench) {
 			b.edit(b.app, func() { b.app.Spec.Suspend = new(true) })
-			b.setApp(func() { ourstatus.Suspend(b.app) })
+			b.setApp(func() { ourstatus.Suspend(b.app, "") })
 		},
 		"at work on a change": func(b *bench) {
 			b.edit(b.app, func() { b.app.Spec.ClientName = "another" })

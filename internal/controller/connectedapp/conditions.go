@@ -96,14 +96,11 @@ func (p *pass) sayDeleting(err error) {
 // while nothing waits for the end of the suspension; else nobody can tell, and
 // tools that wait for objects must not wait for this one.
 func (p *pass) saySuspended() {
-	p.app.Status.ObservedGeneration = p.app.Generation
-	status.Remove(p.app, v1alpha1.ConditionReconciling)
-	status.Remove(p.app, v1alpha1.ConditionStalled)
+	ready := ""
 	if plan.Settled(p.in) && p.result.Refusal == nil {
-		status.True(p.app, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, suspendedMessage(p.app)+"; the app is as it was before: "+p.readyMessage())
-		return
+		ready = suspendedMessage(p.app) + "; the app is as it was before: " + p.readyMessage()
 	}
-	status.Remove(p.app, v1alpha1.ConditionReady)
+	status.Suspend(p.app, ready)
 }
 
 func suspendedMessage(app *v1alpha1.ConnectedApp) string {

@@ -5,6 +5,7 @@ package connectedapp_test
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -372,4 +373,38 @@ func TestAStrippedLabelComesBack(t *testing.T) {
 	require.Equal(t, value, string(w.secret("app-credentials").Data["client-secret"]))
 	w.ready(app)
 	require.WithinDuration(t, time.Now(), app.CreationTimestamp.Time, time.Hour)
+}
+
+// What an app costs its token server: one call to register it and one for scopes
+// with a context, two to delete it, none while nothing happens.
+func TestTheCallsOfALife(t *testing.T) {
+	var mu sync.Mutex
+	var calls []string
+	taken := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		list := calls
+		calls = nil
+		return list
+	}
+	w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			isProbe := r.URL.Query().Get("limit") == "1"
+			if strings.Contains(r.URL.Path, "/connectedApplications") && !isProbe && r.URL.Query().Get("offset") == "" {
+				mu.Lock()
+				calls = append(calls, r.Method+" "+r.URL.Path[strings.LastIndex(r.URL.Path, "/"):])
+				mu.Unlock()
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}))
+	taken()
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "view:environment", OrganizationID: w.instance.OrgID}}
+	}))
+	require.Equal(t, []string{"POST /connectedApplications", "PUT /scopes"}, taken())
+	require.NoError(t, plane.Client.Delete(t.Context(), app))
+	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(app))) })
+	atTheEnd := taken()
+	require.Equal(t, []string{"GET /connectedApplications", "DELETE /" + app.Status.ClientID}, atTheEnd[max(0, len(atTheEnd)-2):])
 }

@@ -110,11 +110,17 @@ func Summarise(o Object, err error, ready string) {
 	Remove(o, v1alpha1.ConditionStalled)
 }
 
-// Suspend is the status of an object that the manager leaves alone: nothing is
-// known of it at this generation.
-func Suspend(o Object) {
+// Suspend is the status of an object that the manager leaves alone. It is Ready
+// when it is as it should be all the same, of which ready says more. With an empty
+// ready nobody can tell: Ready is absent, because tools that wait for objects
+// would wait for one that is not Ready as long as it is suspended.
+func Suspend(o Object, ready string) {
 	*o.GetObservedGeneration() = o.GetGeneration()
-	Unknown(o, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, "spec.suspend is true: the manager changes nothing")
+	if ready != "" {
+		True(o, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, ready)
+	} else {
+		Remove(o, v1alpha1.ConditionReady)
+	}
 	Remove(o, v1alpha1.ConditionReconciling)
 	Remove(o, v1alpha1.ConditionStalled)
 }

@@ -97,11 +97,16 @@ func TestProgressIsMarkedOncePerGeneration(t *testing.T) {
 	require.Equal(t, "InProgress", kstatus(t, a))
 }
 
-func TestASuspendedObjectIsNotInOrder(t *testing.T) {
+func TestNobodyWaitsForASuspendedObject(t *testing.T) {
 	a := app(1)
-	ours.Suspend(a)
-	require.Equal(t, metav1.ConditionUnknown, ours.Get(a, v1alpha1.ConditionReady).Status)
+	ours.MarkProgressing(a)
+	ours.Suspend(a, "")
 	require.False(t, ours.IsReady(a))
+	require.Nil(t, ours.Get(a, v1alpha1.ConditionReady), "nobody can tell")
+	require.Equal(t, "Current", kstatus(t, a))
+	ours.Suspend(a, "all is as it was")
+	require.True(t, ours.IsReady(a))
+	require.Equal(t, "Current", kstatus(t, a))
 }
 
 func TestResult(t *testing.T) {
