@@ -125,7 +125,7 @@ func (r *Reconciler) settleFinalizer(ctx context.Context, p *pass) error {
 func (r *Reconciler) conclude(ctx context.Context, p *pass, err error) (ctrl.Result, error) {
 	switch {
 	case isGone(p):
-		return r.after(ctx, err)
+		return ctrl.Result{}, nil
 	case status.IsRace(err):
 		// What was recorded so far is kept; nothing is said.
 		if err := r.writeStatus(ctx, p); err != nil {
