@@ -9,32 +9,41 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryReasonHasARow holds the pages of the kinds to the reasons that the
-// kinds may show, and the page of ConnectedApps to the Events of its controller
-// as well: a reader finds what it means and what to do, and nothing that is no
-// longer shown.
+// TestEveryReasonHasARow holds the pages of the kinds to the reasons of their
+// conditions and Events: a reader finds what each means and what to do, and
+// nothing that is no longer shown.
 func TestEveryReasonHasARow(t *testing.T) {
 	conditions := constants(t, "api/v1alpha1/conditions.go")
-	events := constants(t, "internal/controller/connectedapp/events.go")
 	of := func(groups map[string][]string, heading string) []string {
 		require.NotEmpty(t, groups[heading], "there is no group of constants with the comment %q", heading)
 		return groups[heading]
 	}
-	app := of(conditions, "Reasons any kind may show.")
-	app = append(app, of(conditions, "Reasons of a ConnectedApp.")...)
-	app = append(app, of(events, "Reasons of Events that are no reasons of a condition.")...)
-	assert.ElementsMatch(t, app, reasonRows(t, "connectedapps.md", 4), "docs/spec/v1alpha1/connectedapps.md")
-
-	server := of(conditions, "Reasons of a TokenServer.")
-	assert.Subset(t, reasonRows(t, "tokenservers.md", 3), server, "docs/spec/v1alpha1/tokenservers.md")
+	events := func(controller string) []string {
+		return of(constants(t, "internal/controller/"+controller+"/events.go"), "Reasons of Events that are no reasons of a condition.")
+	}
+	for page, row := range map[string]struct {
+		cells   int
+		reasons [][]string
+	}{
+		"connectedapps.md": {4, [][]string{
+			of(conditions, "Reasons any kind may show."), of(conditions, "Reasons of a ConnectedApp."), events("connectedapp"),
+		}},
+		"tokenservers.md": {3, [][]string{
+			{"Ready", "Progressing", "WriteFailed"}, of(conditions, "Reasons of a TokenServer."), events("tokenserver"),
+		}},
+	} {
+		t.Run(page, func(t *testing.T) {
+			require.ElementsMatch(t, slices.Concat(row.reasons...), reasonRows(t, page, row.cells))
+		})
+	}
 }
 
 // constants are the values of a file's string constants, by the comment of their
