@@ -80,3 +80,32 @@ func TestLinksBetweenDocumentsLead(t *testing.T) {
 		}
 	})
 }
+
+// TestLinksBetweenDocumentsLeadToAHeading checks the part after '#'.
+func TestLinksBetweenDocumentsLeadToAHeading(t *testing.T) {
+	headings := map[string]map[string]bool{}
+	heading := regexp.MustCompile(`(?m)^#+ (.+)$`)
+	notInAnchors := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	walk(t, ".md", func(path, text string) {
+		headings[path] = map[string]bool{}
+		for _, match := range heading.FindAllStringSubmatch(text, -1) {
+			anchor := notInAnchors.ReplaceAllString(strings.ToLower(match[1]), "")
+			headings[path][strings.ReplaceAll(anchor, " ", "-")] = true
+		}
+	})
+	link := regexp.MustCompile(`\]\(([^)#\s]*)#([^)\s]+)\)`)
+	walk(t, ".md", func(path, text string) {
+		for _, match := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(match[1], "://") {
+				continue
+			}
+			target := path
+			if match[1] != "" {
+				target = filepath.Join(filepath.Dir(path), match[1])
+			}
+			if known, isPage := headings[target]; isPage {
+				require.True(t, known[match[2]], "%s links to %s#%s", path, match[1], match[2])
+			}
+		}
+	})
+}
