@@ -270,6 +270,9 @@ func TestMake(t *testing.T) {
 		"the Secret was overwritten once":          {in: all(lost, repaired(1, time.Second)), want: []string{"make a client secret", "publish the Secret"}},
 		"the Secret is overwritten again":          {in: all(lost, repaired(2, time.Second)), hold: v1alpha1.ReasonSecretContested},
 		"the Secret is overwritten, after a while": {in: all(lost, repaired(2, 11*time.Second)), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret was overwritten in what is the future, by a clock that was set back": {
+			in: all(lost, repaired(1, -6*time.Hour)), want: []string{"make a client secret", "publish the Secret"},
+		},
 		"the Secret is overwritten all day":        {in: all(lost, repaired(30, 59*time.Minute)), hold: v1alpha1.ReasonSecretContested},
 		"the Secret is overwritten every hour":     {in: all(lost, repaired(30, 61*time.Minute)), want: []string{"make a client secret", "publish the Secret"}},
 		"the Secret is deleted again and again":    {in: all(func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }, repaired(5, time.Second)), hold: v1alpha1.ReasonSecretContested},

@@ -142,7 +142,8 @@ func contested(in Input, r Result) *Hold {
 		return nil
 	}
 	left := repairs.LastTime.Add(repairPause(int(repairs.Count))).Sub(in.Now)
-	if left <= 0 || in.Now.Sub(repairs.LastTime.Time) >= repairsForgotten {
+	since := in.Now.Sub(repairs.LastTime.Time)
+	if left <= 0 || since >= repairsForgotten || since < 0 { // below zero: the clock was set back
 		return nil
 	}
 	who, what := "somebody", "deletes"
