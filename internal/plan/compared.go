@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
@@ -146,6 +148,12 @@ func isDrift(in Input, want Client, c Change) bool {
 func notKept(in Input, want Client, c Change) bool {
 	compared := in.App.Status.Compared
 	return compared != nil && compared.NotKept[c.Field] != "" && compared.NotKept[c.Field] == NotKept(in.Live.Client.Client, want, c.Field)
+}
+
+// ReportsDrift tells whether the client was last found with what somebody else
+// made of it, and left so. Then what the spec says tells nothing of the client.
+func ReportsDrift(app *v1alpha1.ConnectedApp) bool {
+	return meta.IsStatusConditionTrue(app.Status.Conditions, v1alpha1.ConditionDrifted)
 }
 
 // Settled tells whether client and Secret were last found, or made, as the spec

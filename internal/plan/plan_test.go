@@ -339,6 +339,11 @@ func TestMake(t *testing.T) {
 		"a deletion that leaves it, while the server is away": {
 			in: all(away, orphaning), want: []string{"release the Secret", "let the object go"},
 		},
+		"a deletion that would leave drift, which rules may not allow any more": {
+			in: all(away, orphaning, report, func(in *plan.Input) {
+				in.App.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue}}
+			}), hold: v1alpha1.ReasonDeleting,
+		},
 		"a deletion that would leave what is not known to be allowed": {
 			in: all(away, orphaning, func(in *plan.Input) { in.App.Status.Compared = nil }), hold: v1alpha1.ReasonDeleting,
 		},
