@@ -494,8 +494,8 @@ type ComparedClient struct {
 	// +kubebuilder:validation:MaxProperties=64
 	Fields map[string]FieldDigest `json:"fields,omitempty"`
 
-	// NotKept are digests of what the server was given and did not keep, by the
-	// field's name in the spec: it is not sent again.
+	// NotKept are digests of what the server was given and what it made of that,
+	// by the field's name in the spec: it is not sent again while it is so.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	NotKept map[string]FieldDigest `json:"notKept,omitempty"`

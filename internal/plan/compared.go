@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
@@ -51,6 +53,30 @@ func digest(c Client, field string) v1alpha1.FieldDigest {
 	return v1alpha1.FieldDigest(hex.EncodeToString(sum[:6]))
 }
 
+// NotKept stands for what a server made of a field that it was given. It says
+// nothing of another value: somebody else put that there.
+func NotKept(got, given Client, field string) v1alpha1.FieldDigest {
+	member, ok := fields[field]
+	if !ok {
+		return ""
+	}
+	text, err := json.Marshal([]any{unordered(member(&got)), unordered(member(&given))})
+	if err != nil {
+		return "" // as in digest
+	}
+	sum := sha256.Sum256(text)
+	return v1alpha1.FieldDigest(hex.EncodeToString(sum[:6]))
+}
+
+// unordered is a member without the order of a list, which a server may answer
+// with as it likes.
+func unordered(member any) any {
+	if list, ok := member.(*[]string); ok {
+		return sorted(*list)
+	}
+	return member
+}
+
 // copyField gives c the field of another client.
 func copyField(c *Client, from Client, field string) {
 	member, ok := fields[field]
@@ -77,8 +103,9 @@ func assign(to, from any) {
 
 // Compared is the record of a comparison: the client is like target, but for
 // the fields in drift, which somebody else changed, and those in notKept, which
-// the server was given and did not keep. before is the record so far.
-func Compared(before *v1alpha1.ComparedClient, revision string, target Client, drift, notKept []Change) *v1alpha1.ComparedClient {
+// the server was given and did not keep, as NotKept says. before is the record so
+// far.
+func Compared(before *v1alpha1.ComparedClient, revision string, target Client, drift []Change, notKept map[string]v1alpha1.FieldDigest) *v1alpha1.ComparedClient {
 	record := &v1alpha1.ComparedClient{Revision: revision, Fields: make(map[string]v1alpha1.FieldDigest, len(fields))}
 	for field := range fields {
 		record.Fields[field] = digest(target, field)
@@ -90,13 +117,13 @@ func Compared(before *v1alpha1.ComparedClient, revision string, target Client, d
 			}
 		}
 		for field, value := range before.NotKept {
-			if value == record.Fields[field] {
+			if before.Fields[field] == record.Fields[field] {
 				record.NotKept = keepValue(record.NotKept, field, value)
 			}
 		}
 	}
-	for _, c := range notKept {
-		record.NotKept = keepValue(record.NotKept, c.Field, record.Fields[c.Field])
+	for field, value := range notKept {
+		record.NotKept = keepValue(record.NotKept, field, value)
 	}
 	return record
 }
@@ -116,10 +143,17 @@ func isDrift(in Input, want Client, c Change) bool {
 	return compared != nil && compared.Fields[c.Field] != "" && compared.Fields[c.Field] == digest(want, c.Field)
 }
 
-// notKept tells whether the server is known not to keep that value.
+// notKept tells whether the difference from want is what the server is known to
+// make of that value.
 func notKept(in Input, want Client, c Change) bool {
 	compared := in.App.Status.Compared
-	return compared != nil && compared.NotKept[c.Field] != "" && compared.NotKept[c.Field] == digest(want, c.Field)
+	return compared != nil && compared.NotKept[c.Field] != "" && compared.NotKept[c.Field] == NotKept(in.Live.Client.Client, want, c.Field)
+}
+
+// ReportsDrift tells whether the client was last found with what somebody else
+// made of it, and left so. Then what the spec says tells nothing of the client.
+func ReportsDrift(app *v1alpha1.ConnectedApp) bool {
+	return meta.IsStatusConditionTrue(app.Status.Conditions, v1alpha1.ConditionDrifted)
 }
 
 // Settled tells whether client and Secret were last found, or made, as the spec

@@ -33,7 +33,7 @@ func deletion(in Input, r Result) Result {
 
 // orphan leaves the client, within what access rules allow, and its Secret.
 func orphan(in Input, r Result) Result {
-	if in.Live == nil && r.Verdict.Allowed && Settled(in) {
+	if in.Live == nil && r.Verdict.Allowed && Settled(in) && !ReportsDrift(in.App) {
 		// It was found to be allowed, and may stay.
 		r.Actions = append(r.Actions, Action{Kind: ReleaseSecret}, Action{Kind: LetGo})
 		return r

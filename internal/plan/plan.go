@@ -399,9 +399,8 @@ func clientActions(in Input, r Result, carriesOut bool) Result {
 		return r // nothing has changed on either side
 	}
 	want := r.Target
-	isNotKept := func(c Change) bool { return notKept(in, want, c) }
 	report := in.App.Spec.DriftPolicy == v1alpha1.DriftReport
-	changes := slices.DeleteFunc(Diff(live.Client, want), isNotKept)
+	changes := slices.DeleteFunc(Diff(live.Client, want), func(c Change) bool { return notKept(in, want, c) })
 	if carriesOut {
 		for _, c := range changes {
 			if isDrift(in, want, c) {
@@ -425,7 +424,7 @@ func clientActions(in Input, r Result, carriesOut bool) Result {
 	}
 	verdict := Judge(base, in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
 	target := verdict.Client
-	changes = slices.DeleteFunc(Diff(live.Client, target), isNotKept)
+	changes = slices.DeleteFunc(Diff(live.Client, target), func(c Change) bool { return notKept(in, target, c) })
 	for _, c := range changes {
 		if !slices.ContainsFunc(ours, func(o Change) bool { return o.Field == c.Field }) {
 			r.Narrowed = append(r.Narrowed, c)

@@ -136,6 +136,11 @@ func existing(in *plan.Input) {
 	in.Secret.SecretID = ""
 }
 
+// tosNotKept is the record of a server that keeps no tosURI.
+func tosNotKept(in *plan.Input) map[string]v1alpha1.FieldDigest {
+	return map[string]v1alpha1.FieldDigest{plan.FieldTOSURI: plan.NotKept(client(), plan.Desired(in.App, nil), plan.FieldTOSURI)}
+}
+
 func TestMake(t *testing.T) {
 	all := func(changes ...func(*plan.Input)) []func(*plan.Input) { return changes }
 	for name, row := range map[string]struct {
@@ -218,12 +223,20 @@ func TestMake(t *testing.T) {
 		},
 		"a field that the server does not keep": {
 			in: all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.TOSURI = "https://x" }), func(in *plan.Input) {
-				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, []plan.Change{{Field: plan.FieldTOSURI}})
+				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, tosNotKept(in))
 			}),
+		},
+		"a field that the server did not keep, and somebody else changed": {
+			in: all(live(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "full"}} }), func(in *plan.Input) {
+				in.App.Status.Compared.NotKept = map[string]v1alpha1.FieldDigest{
+					plan.FieldScopes: plan.NotKept(client(func(c *plan.Client) { c.Scopes = nil }), plan.Desired(in.App, nil), plan.FieldScopes),
+				}
+			}),
+			want: []string{"assign scopes scopes"},
 		},
 		"another value of a field that the server did not keep": {
 			in: all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.TOSURI = "https://x" }), func(in *plan.Input) {
-				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, []plan.Change{{Field: plan.FieldTOSURI}})
+				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, tosNotKept(in))
 				in.App.Spec.TOSURI = "https://y"
 			}),
 			want: []string{"update the client tosURI"},
@@ -270,9 +283,12 @@ func TestMake(t *testing.T) {
 		"the Secret was overwritten once":          {in: all(lost, repaired(1, time.Second)), want: []string{"make a client secret", "publish the Secret"}},
 		"the Secret is overwritten again":          {in: all(lost, repaired(2, time.Second)), hold: v1alpha1.ReasonSecretContested},
 		"the Secret is overwritten, after a while": {in: all(lost, repaired(2, 11*time.Second)), want: []string{"make a client secret", "publish the Secret"}},
-		"the Secret is overwritten all day":        {in: all(lost, repaired(30, 59*time.Minute)), hold: v1alpha1.ReasonSecretContested},
-		"the Secret is overwritten every hour":     {in: all(lost, repaired(30, 61*time.Minute)), want: []string{"make a client secret", "publish the Secret"}},
-		"the Secret is deleted again and again":    {in: all(func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }, repaired(5, time.Second)), hold: v1alpha1.ReasonSecretContested},
+		"the Secret was overwritten in what is the future, by a clock that was set back": {
+			in: all(lost, repaired(1, -6*time.Hour)), want: []string{"make a client secret", "publish the Secret"},
+		},
+		"the Secret is overwritten all day":     {in: all(lost, repaired(30, 59*time.Minute)), hold: v1alpha1.ReasonSecretContested},
+		"the Secret is overwritten every hour":  {in: all(lost, repaired(30, 61*time.Minute)), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret is deleted again and again": {in: all(func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }, repaired(5, time.Second)), hold: v1alpha1.ReasonSecretContested},
 		"a secret is reset where there is one only": {
 			in: all(plain, lost), want: []string{"reset the client secret", "publish the Secret"},
 		},
@@ -322,6 +338,11 @@ func TestMake(t *testing.T) {
 		"a deletion that leaves it":     {in: all(orphaning), want: []string{"release the Secret", "let the object go"}},
 		"a deletion that leaves it, while the server is away": {
 			in: all(away, orphaning), want: []string{"release the Secret", "let the object go"},
+		},
+		"a deletion that would leave drift, which rules may not allow any more": {
+			in: all(away, orphaning, report, func(in *plan.Input) {
+				in.App.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue}}
+			}), hold: v1alpha1.ReasonDeleting,
 		},
 		"a deletion that would leave what is not known to be allowed": {
 			in: all(away, orphaning, func(in *plan.Input) { in.App.Status.Compared = nil }), hold: v1alpha1.ReasonDeleting,

@@ -142,8 +142,8 @@ func contested(in Input, r Result) *Hold {
 		return nil
 	}
 	next := repairs.LastTime.Add(repairPause(int(repairs.Count)))
-	left := next.Sub(in.Now)
-	if left <= 0 || in.Now.Sub(repairs.LastTime.Time) >= repairsForgotten {
+	left, since := next.Sub(in.Now), in.Now.Sub(repairs.LastTime.Time)
+	if left <= 0 || since >= repairsForgotten || since < 0 { // below zero: the clock was set back
 		return nil
 	}
 	who, what := "somebody", "deletes"

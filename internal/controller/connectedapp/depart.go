@@ -110,10 +110,15 @@ func (d *registered) lastCompared(app *v1alpha1.ConnectedApp) time.Time {
 	return time.Time{}
 }
 
-func (d *registered) note(app *v1alpha1.ConnectedApp) {
+// note remembers an app. mayOutlive tells whether access rules let its client stay
+// without it, should its deletionPolicy say so.
+func (d *registered) note(app *v1alpha1.ConnectedApp, mayOutlive bool) {
 	known := &v1alpha1.ConnectedApp{}
 	known.Namespace, known.Name, known.UID = app.Namespace, app.Name, app.UID
-	known.Spec.TokenServerRef, known.Spec.DeletionPolicy = app.Spec.TokenServerRef, app.Spec.DeletionPolicy
+	known.Spec.TokenServerRef = app.Spec.TokenServerRef
+	if mayOutlive {
+		known.Spec.DeletionPolicy = app.Spec.DeletionPolicy
+	}
 	known.Spec.ClientName = app.Spec.ClientName
 	known.Status.ClientID = app.Status.ClientID
 	known.Status.Issuer = app.Status.Issuer

@@ -219,6 +219,10 @@ func (p *pass) learn(answer *oauth.ConnectedApp, sent []plan.Change) {
 		}
 		if slices.ContainsFunc(sent, isIt) && !slices.ContainsFunc(p.notKept, isIt) {
 			p.notKept = append(p.notKept, c)
+			if p.keptAs == nil {
+				p.keptAs = map[string]v1alpha1.FieldDigest{}
+			}
+			p.keptAs[c.Field] = plan.NotKept(got, p.result.Target, c.Field)
 		}
 	}
 }
@@ -296,7 +300,7 @@ func (p *pass) recordComparison() {
 		return
 	}
 	want := p.result.Verdict.Client
-	p.app.Status.Compared = plan.Compared(p.app.Status.Compared, p.revision, want, p.result.Drift, p.notKept)
+	p.app.Status.Compared = plan.Compared(p.app.Status.Compared, p.revision, want, p.result.Drift, p.keptAs)
 	if p.app.Status.Issuer == "" {
 		p.app.Status.Issuer = p.connection.Issuer
 	}

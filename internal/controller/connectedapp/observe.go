@@ -45,6 +45,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass, hadFinalizer bool) er
 	if err := r.observeSecret(ctx, p); err != nil {
 		return err
 	}
+	r.lookInto(p)
 	if err := r.observeServer(ctx, p, hadFinalizer); err != nil {
 		p.in.Live = nil
 		failure := p.failure(err)
@@ -133,7 +134,18 @@ func (r *Reconciler) observeSecret(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// settleSecret tells the plan what is in the Secret. A client secret that the
+// lookInto tells the plan what is in the Secret.
+func (r *Reconciler) lookInto(p *pass) {
+	p.in.Secret.Exists, p.in.Secret.SecretID, p.in.Secret.Foreign = p.secret != nil, "", ""
+	if stored := p.stored(); stored != nil {
+		p.in.Secret.SecretID = stored.id
+	}
+	if p.secret != nil {
+		p.in.Secret.Foreign = r.contester(p)
+	}
+}
+
+// settleSecret looks once more, now that the client is known. A client secret that the
 // server does not know may be one that the cache does not have yet: making
 // another ends others.
 func (r *Reconciler) settleSecret(ctx context.Context, p *pass) error {
@@ -144,13 +156,7 @@ func (r *Reconciler) settleSecret(ctx context.Context, p *pass) error {
 		}
 		p.secret = secret
 	}
-	p.in.Secret.Exists = p.secret != nil
-	if stored := p.stored(); stored != nil {
-		p.in.Secret.SecretID = stored.id
-	}
-	if p.secret != nil {
-		p.in.Secret.Foreign = r.contester(p)
-	}
+	r.lookInto(p)
 	if p.connection != nil && p.in.SecretHindrance == nil {
 		p.in.Secret.Differs = func(target plan.Client) bool { return !r.secrets().Matches(p.secret, wantedSecret(p, target)) }
 	}
@@ -179,12 +185,15 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 		return nil // Away says why
 	}
 	live := &plan.Live{}
-	id, settled := p.app.Status.ClientID, plan.Settled(p.in)
+	id := p.app.Status.ClientID
+	settled := p.app.DeletionTimestamp.IsZero() && plan.Settled(p.in)
+	// A client that is not as the spec says is judged by what it is.
+	drifted := plan.ReportsDrift(p.app)
 	maxAge := time.Duration(0)
 	if !p.app.DeletionTimestamp.IsZero() && p.app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
 		return r.findDeleted(ctx, p, live)
 	}
-	if settled && p.in.Now.Sub(r.registered.lastCompared(p.app)) < r.ResyncInterval*3/4 {
+	if settled && !drifted && !p.app.Suspended() && p.in.Now.Sub(r.registered.lastCompared(p.app)) < r.ResyncInterval*3/4 {
 		// Something else woke the app; the pause before a resync is longer.
 		p.revision = p.app.Status.Compared.Revision
 		live.Client = &plan.LiveClient{ID: id, Revision: p.revision, Unread: true}
@@ -193,6 +202,8 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 	}
 	if settled {
 		maxAge = r.ResyncInterval / 2
+	}
+	if settled && !drifted {
 		unchanged, err := p.connection.Unchanged(ctx, id, p.app.Status.Compared.Revision, maxAge)
 		if err != nil {
 			return err

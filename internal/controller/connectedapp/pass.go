@@ -42,8 +42,10 @@ type pass struct {
 	revision string
 	// made is the client secret to publish, when it is not the one in the Secret.
 	made *clientSecret
-	// notKept are fields that the server was given and did not keep.
+	// notKept are fields that the server was given and did not keep, keptAs what it
+	// made of them.
 	notKept []plan.Change
+	keptAs  map[string]v1alpha1.FieldDigest
 	// written tells that the Secret was written, secretFailed that it was what
 	// failed.
 	written, secretFailed bool

@@ -82,7 +82,8 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	hadFinalizer := controllerutil.ContainsFinalizer(p.app, v1alpha1.Finalizer)
 	if !p.app.DeletionTimestamp.IsZero() {
 		if !hadFinalizer {
-			return ctrl.Result{}, nil
+			// Others may keep the object for as long as they like.
+			return r.settleDeparted(ctx, client.ObjectKeyFromObject(p.app), "")
 		}
 	} else if status.MarkProgressing(p.app) {
 		if err := r.writeStatus(ctx, p); err != nil {
@@ -98,7 +99,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	}
 	err := r.execute(ctx, p)
 	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
-		r.registered.note(p.app)
+		r.registered.note(p.app, p.result.Verdict != nil && p.result.Verdict.OrphanAllowed)
 		if live := p.in.Live; err == nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
 			r.registered.compare(p.app, p.in.Now)
 		}
@@ -127,7 +128,11 @@ func (r *Reconciler) conclude(ctx context.Context, p *pass, err error) (ctrl.Res
 	case isGone(p):
 		return ctrl.Result{}, nil
 	case status.IsRace(err):
-		// What was recorded so far is kept; nothing is said.
+		// What was recorded so far is kept; nothing is said. Drift has to be, so that
+		// the client is looked at again.
+		if len(p.result.Drift) > 0 && p.app.Status.Compared != nil {
+			p.app.Status.Compared.Revision = ""
+		}
 		if err := r.writeStatus(ctx, p); err != nil {
 			return r.after(ctx, object.WriteError("the status", err))
 		}

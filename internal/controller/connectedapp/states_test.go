@@ -41,6 +41,7 @@ func TestAccessIsNarrowedInEveryState(t *testing.T) {
 		},
 		"drift is reported": func(w *world, app *v1alpha1.ConnectedApp) {
 			w.update(app, func() { app.Spec.DriftPolicy = v1alpha1.DriftReport })
+			w.ready(app)
 			w.tamper(app, func(a *storage.App) { a.Name = "Mallory" })
 			w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected)
 		},

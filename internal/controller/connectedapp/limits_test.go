@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp_test
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+)
+
+// Thousands of apps cost a list, not a call each.
+func TestAnAppInOrderIsNotReadByItself(t *testing.T) {
+	var lists, reads atomic.Int64
+	w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method != http.MethodGet:
+			case strings.HasSuffix(r.URL.Path, "/connectedApplications") && r.URL.Query().Get("external_id") == "":
+				lists.Add(1)
+			case strings.Contains(r.URL.Path, "/connectedApplications/"):
+				reads.Add(1)
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}))
+	w.ready(w.app())
+	after := func(n int64) {
+		from := lists.Load()
+		testenv.Eventually(t, func(c *require.Assertions) { c.Greater(lists.Load(), from+n) })
+	}
+	after(2) // the first comparison after a change may note the server's revision
+	before := reads.Load()
+	after(4)
+	require.Equal(t, before, reads.Load())
+}
+
+// Drift that is reported is within what access rules allow, also when those
+// become tighter and the spec is as allowed as it was.
+func TestReportedDriftIsNarrowedWithTheRules(t *testing.T) {
+	w := start(t)
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.DriftPolicy = v1alpha1.DriftReport
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "view:environment"}}
+	}))
+	w.tamper(app, func(a *storage.App) {
+		a.ContextScopes = append(a.ContextScopes, storage.ContextScope{Scope: "admin:exchange"})
+	})
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected)
+	require.Len(t, w.registered(app).ContextScopes, 2)
+	w.update(w.server, func() { w.server.Spec.Access[0].Scopes = []v1alpha1.AccessScope{{Scope: "view:*"}} })
+	testenv.Eventually(t, func(c *require.Assertions) { c.Len(w.registered(app).ContextScopes, 1) })
+	w.ready(app)
+}
+
+// deleteUnseen deletes the app so that its finalizer is gone before it is looked
+// at, and with finalizers of others.
+func (w *world) deleteUnseen(app *v1alpha1.ConnectedApp, others string) {
+	w.Helper()
+	remove := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":[`+others+`]}}`))
+	testenv.Eventually(w, func(c *require.Assertions) {
+		if apierrors.IsNotFound(w.read(app)) {
+			return
+		}
+		c.NoError(client.IgnoreNotFound(plane.Client.Delete(w.Context(), app)))
+		err := plane.Client.Patch(w.Context(), app, remove)
+		c.NoError(client.IgnoreNotFound(err))
+	})
+}
+
+func TestOrphanThatIsNotAllowedLeavesNoClientWithoutTheFinalizer(t *testing.T) {
+	faults := &trouble{}
+	w := start(t, tokenservertest.WithMiddleware(faults.middleware))
+	app := w.ready(w.app())
+	w.update(w.server, func() { w.server.Spec.Access[0].DeletionPolicies = []v1alpha1.DeletionPolicy{v1alpha1.DeletionDelete} })
+	w.update(app, func() { app.Spec.DeletionPolicy = v1alpha1.DeletionOrphan })
+	w.condition(app, v1alpha1.ConditionPolicyAccepted, v1alpha1.ReasonNotAllowed)
+	faults.begin(say(http.StatusBadGateway, "text/plain", "away"))
+	w.deleteUnseen(app, "")
+	faults.end()
+	testenv.Eventually(t, func(c *require.Assertions) { c.Empty(w.clients()) })
+}
+
+// An object that others keep from going is not looked after any more: its client
+// must not outlive that.
+func TestAFinalizerOfOthersKeepsNoClient(t *testing.T) {
+	faults := &trouble{}
+	w := start(t, tokenservertest.WithMiddleware(faults.middleware))
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Finalizers = []string{"example.com/mine"} }))
+	faults.begin(say(http.StatusBadGateway, "text/plain", "away"))
+	w.deleteUnseen(app, `"example.com/mine"`)
+	faults.end()
+	testenv.Eventually(t, func(c *require.Assertions) { c.Empty(w.clients()) })
+	require.NoError(t, w.read(app))
+	require.False(t, status.IsTrue(app, v1alpha1.ConditionStalled))
+	w.update(app, func() { app.Finalizers = nil })
+}
