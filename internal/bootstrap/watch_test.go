@@ -42,22 +42,19 @@ func start(t *testing.T, r *bootstrap.Runnable) (stop func()) {
 	return stop
 }
 
-// limited is a client with the rights that config/rbac gives for the bootstrap's
-// objects alone, by their names.
+// limited is a client with the rights that config/rbac gives the manager in its
+// own namespace.
 func limited(t *testing.T, namespace string) client.WithWatch {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "config", "rbac", "role.yaml"))
-	require.NoError(t, err)
 	var rules []rbacv1.PolicyRule
-	for _, document := range bytes.Split(text, []byte("\n---\n")) {
-		role := &rbacv1.Role{}
-		require.NoError(t, yaml.Unmarshal(document, role))
-		for _, rule := range role.Rules {
-			if len(rule.ResourceNames) == 0 && role.Namespace != "" {
-				rule.Verbs = slices.DeleteFunc(rule.Verbs, func(verb string) bool { return verb != "create" })
-			}
-			if role.Namespace != "" && len(rule.Verbs) > 0 && slices.Contains(rule.APIGroups, "") {
-				rules = append(rules, rule)
+	for _, file := range []string{"role.yaml", filepath.Join("tenant", "role.yaml")} {
+		text, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "config", "rbac", file))
+		require.NoError(t, err)
+		for _, document := range bytes.Split(text, []byte("\n---\n")) {
+			role := &rbacv1.Role{}
+			require.NoError(t, yaml.Unmarshal(document, role))
+			if role.Kind == "Role" {
+				rules = append(rules, role.Rules...)
 			}
 		}
 	}

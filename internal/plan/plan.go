@@ -246,6 +246,7 @@ func Make(in Input) Result {
 		if !in.Server.Exists || in.App.Status.Compared == nil || in.App.Status.ObservedGeneration != in.App.Generation || !publishedWell(in) {
 			r.Hold = in.Server.Away
 		}
+		r.Hold = firstHold(suspended(in), r.Hold)
 		return r
 	case in.Live == nil:
 		return withoutServer(in, r)
@@ -335,8 +336,8 @@ func presence(in Input, r Result) Result {
 // absent is the plan for an app that the server holds no client of.
 func absent(in Input, r Result) Result {
 	if recorded := in.App.Status.ClientID; recorded != "" {
-		r.Drift = []Change{{Field: "registration", Old: "client " + recorded + " is gone", New: "registered"}}
 		if in.App.Spec.DriftPolicy == v1alpha1.DriftReport {
+			r.Drift = gone(recorded)
 			r.Hold = firstHold(r.Hold, &Hold{
 				Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonDriftDetected, Stalled: true,
 				Message: fmt.Sprintf("client %s is gone from the token server, and spec.driftPolicy Report leaves it so; "+
@@ -358,7 +359,7 @@ func absent(in Input, r Result) Result {
 	r.CarriesOut = true
 	create := Action{Kind: Register}
 	if recorded := in.App.Status.ClientID; recorded != "" {
-		r.Repaired = true
+		r.Drift, r.Repaired = gone(recorded), true
 		if in.Server.Restore && (in.Existing != nil || in.Secret.SecretID != "" || !r.Target.HasSecret()) {
 			create = Action{Kind: Restore, ID: recorded}
 		} else {
@@ -385,6 +386,11 @@ func absent(in Input, r Result) Result {
 	}
 	r.Actions = append(r.Actions, Action{Kind: Publish})
 	return removeFormer(in, r)
+}
+
+// gone is the drift of a client that somebody deleted.
+func gone(clientID string) []Change {
+	return []Change{{Field: "registration", Old: "client " + clientID + " is gone", New: "registered"}}
 }
 
 func hasContexts(c Client) bool {
@@ -428,6 +434,7 @@ func clientActions(in Input, r Result, carriesOut bool) Result {
 	for _, c := range changes {
 		if !slices.ContainsFunc(ours, func(o Change) bool { return o.Field == c.Field }) {
 			r.Narrowed = append(r.Narrowed, c)
+			r.Drift = slices.DeleteFunc(r.Drift, func(d Change) bool { return d.Field == c.Field })
 		}
 	}
 	r.Target = target

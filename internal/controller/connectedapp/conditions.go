@@ -19,7 +19,7 @@ func (p *pass) summarise(err error) {
 		p.sayDeleting(err)
 		return
 	}
-	p.sayDrift()
+	p.sayDrift(err)
 	failure := p.sayFailure(err)
 	if p.result.CarriesOut && failure != v1alpha1.ConditionRegistered && p.app.Status.ClientID != "" {
 		status.True(p.app, v1alpha1.ConditionRegistered, p.registeredReason(), p.registeredMessage())
@@ -71,10 +71,12 @@ func (p *pass) sayFailure(err error) string {
 
 // sayDrift keeps the condition Drifted. Nothing is known of drift when the
 // client was not compared.
-func (p *pass) sayDrift() {
+func (p *pass) sayDrift(err error) {
 	result := p.result
 	compared := result.CarriesOut && p.in.Live != nil && (p.in.Live.Client == nil || !p.in.Live.Client.Unread)
 	switch {
+	case len(result.Drift) > 0 && result.Repaired && err != nil && p.result.Hold == nil:
+		status.True(p.app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected, "changed on the token server, and not undone yet: "+describe(result.Drift))
 	case len(result.Drift) > 0 && result.Repaired:
 		status.False(p.app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired, "undone: "+describe(result.Drift))
 	case len(result.Drift) > 0:
@@ -97,7 +99,8 @@ func (p *pass) sayDeleting(err error) {
 // tools that wait for objects must not wait for this one.
 func (p *pass) saySuspended() {
 	ready := ""
-	if plan.Settled(p.in) && p.result.Refusal == nil {
+	isGone := p.in.Live != nil && p.in.Live.Client == nil
+	if plan.Settled(p.in) && p.result.Refusal == nil && !isGone {
 		ready = suspendedMessage(p.app) + "; the app is as it was before: " + p.readyMessage()
 	}
 	status.Suspend(p.app, ready)

@@ -79,6 +79,9 @@ func (p *pass) restored() string {
 // it says is something else than before.
 func (r *Reconciler) reportReady(ctx context.Context, p *pass) {
 	ready, before := status.Get(p.app, v1alpha1.ConditionReady), p.condition(v1alpha1.ConditionReady)
+	if ready == nil && before.Type == "" {
+		return // it was suspended before
+	}
 	if ready == nil {
 		ready = &metav1.Condition{Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonSuspended, Message: suspendedMessage(p.in.App)}
 	}

@@ -113,7 +113,11 @@ func temporaryName(clusterID string, app *v1alpha1.ConnectedApp) string {
 
 // holdOf puts an error that conditions can show into the words of the plan.
 func holdOf(condition string, e *status.Error) *plan.Hold {
-	return &plan.Hold{Condition: condition, Reason: e.Reason, Message: e.Message, Stalled: e.Kind == status.Stalled, After: e.After}
+	h := &plan.Hold{Condition: condition, Reason: e.Reason, Message: e.Message, Stalled: e.Kind == status.Stalled, After: e.After}
+	if e.Kind == status.Transient {
+		h.After = max(h.After, recheck)
+	}
+	return h
 }
 
 // errorOf is the outcome of a pass that ended with a hold.

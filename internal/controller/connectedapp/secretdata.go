@@ -66,7 +66,10 @@ func wantedSecret(p *pass, target plan.Client) apply.Secret {
 // empty: nobody.
 func (r *Reconciler) contester(p *pass) string {
 	var keys []string
-	for _, name := range []string{plan.KeyClientID, plan.KeyClientSecret, plan.KeyIssuerURL, plan.KeyTokenURL} {
+	for _, name := range []string{
+		plan.KeyClientID, plan.KeyClientSecret, plan.KeyIssuerURL, plan.KeyTokenURL, plan.KeyInternalTokenURL, plan.KeyAuthorizationURL,
+		plan.KeyJWKSURL, plan.KeyUserInfoURL, plan.KeyIntrospectionURL, plan.KeyScopes, plan.KeyAuthMethod, plan.KeyType, plan.KeyProvider, plan.KeyCA,
+	} {
 		keys = append(keys, plan.SecretKey(p.secretSpec(), name))
 	}
 	if who := r.secrets().Contester(p.secret, keys); who != "" {

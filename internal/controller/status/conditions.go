@@ -73,7 +73,8 @@ func IsReady(o Object) bool {
 // has worked on. It reports false when the generation is not new.
 func MarkProgressing(o Object) bool {
 	ready := Get(o, v1alpha1.ConditionReady)
-	if ready != nil && ready.ObservedGeneration == o.GetGeneration() {
+	isSuspended := ready == nil && *o.GetObservedGeneration() == o.GetGeneration()
+	if isSuspended || ready != nil && ready.ObservedGeneration == o.GetGeneration() {
 		return false
 	}
 	Unknown(o, v1alpha1.ConditionReady, v1alpha1.ReasonProgressing, "working on a change")
