@@ -84,7 +84,7 @@ type contents struct {
 	clock    uint64
 	apps     map[string]seenApp // what was read singly
 	written  map[string]uint64  // when we last wrote to an app
-	doubtful map[string]uint64  // when a registration under a name last failed
+	doubtful map[string]uint64  // when a registration under a name was last lost
 	listing  *listing           // the newest complete list
 	refresh  *refresh           // the list being made, nil: none
 	pageRows int                // rows of the newest list, for its capacity

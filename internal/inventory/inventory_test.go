@@ -319,3 +319,19 @@ func (s *slowScopes) Scopes(ctx context.Context, id string) ([]oauth.ContextScop
 	<-s.release
 	return s.server.Scopes(ctx, id)
 }
+
+// What was registered and not recorded is found at once, not when the list that
+// is from before has become old.
+func TestARegistrationThatWasNotRecordedIsFound(t *testing.T) {
+	s, c := newServer(), newClock()
+	i := inventory.New(s, inventory.Options{Now: c.Now})
+	found, err := i.Named(t.Context(), "temporary", minute)
+	require.NoError(t, err)
+	require.Empty(t, found)
+	answer, err := i.Register(t.Context(), "", named("temporary"))
+	require.NoError(t, err)
+	i.Doubt("temporary")
+	found, err = i.Named(t.Context(), "temporary", minute)
+	require.NoError(t, err)
+	require.Equal(t, []string{answer.App.ClientID}, found)
+}

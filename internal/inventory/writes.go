@@ -17,7 +17,7 @@ func (i *Inventory) Register(ctx context.Context, externalID string, fields regi
 	case err == nil:
 		i.wrote(answer.App.ClientID)
 	case fields.ClientName != nil:
-		i.doubt(*fields.ClientName)
+		i.Doubt(*fields.ClientName)
 	}
 	return answer, err
 }
@@ -29,8 +29,9 @@ func (i *Inventory) ResetSecret(ctx context.Context, clientID string) (*oauth.Co
 	return guard(ctx, i, func() (*oauth.ConnectedApp, error) { return i.api.ResetSecret(ctx, clientID) })
 }
 
-// doubt notes that there may be an app of this name that no answer told of.
-func (i *Inventory) doubt(name string) {
+// Doubt notes that there may be an app of this name that nobody knows of, since
+// no answer told of it or what it told was not recorded: Named looks for it.
+func (i *Inventory) Doubt(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.clock++

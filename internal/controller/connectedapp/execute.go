@@ -132,7 +132,11 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 	if p.in.Server.ExternalID {
 		return nil
 	}
-	return r.writeStatus(ctx, p)
+	if err := r.writeStatus(ctx, p); err != nil {
+		p.connection.Doubt(name) // an older list does not have it
+		return err
+	}
+	return nil
 }
 
 // restore brings a client back under its id and secret, so that nobody who has

@@ -15,6 +15,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
@@ -105,4 +106,23 @@ func TestAFinalizerOfOthersKeepsNoClient(t *testing.T) {
 	require.NoError(t, w.read(app))
 	require.False(t, status.IsTrue(app, v1alpha1.ConditionStalled))
 	w.update(app, func() { app.Finalizers = nil })
+}
+
+// What was found to be allowed stays also when its server cannot be asked, keys
+// and all.
+func TestOrphanLeavesAClientWithKeysWhileItsServerIsAway(t *testing.T) {
+	faults := &trouble{}
+	w := start(t, tokenservertest.WithMiddleware(faults.middleware))
+	key := newPublicKey(t)
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
+		a.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantJWTBearer}
+		a.Spec.PublicKeys = []v1alpha1.PublicKey{{PEM: key}}
+	}))
+	faults.begin(say(http.StatusBadGateway, "text/plain", "away"))
+	require.NoError(t, plane.Client.Delete(t.Context(), app))
+	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(app))) })
+	faults.end()
+	require.NotEmpty(t, w.secret("app-credentials").Data)
+	require.Len(t, w.clients(), 1)
 }

@@ -37,7 +37,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass, hadFinalizer bool) er
 	if err := r.observePolicy(ctx, p); err != nil {
 		return err
 	}
-	if p.app.DeletionTimestamp.IsZero() {
+	if p.app.DeletionTimestamp.IsZero() || p.app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
 		if err := r.observeReferences(ctx, p); err != nil {
 			return err
 		}
