@@ -126,7 +126,7 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 	if answer.Existed {
 		// An earlier attempt came further than its answer. What it made is looked
 		// at first; the secret in this answer is one more that nobody knows of.
-		return &status.Error{Kind: status.Race, Reason: v1alpha1.ReasonProgressing, Message: "the client was registered before", After: time.Millisecond}
+		return &status.Error{Kind: status.Race, Reason: v1alpha1.ReasonProgressing, Message: "the client was registered before", After: time.Second}
 	}
 	p.registered(&answer.App)
 	if p.in.Server.ExternalID {
