@@ -20,8 +20,7 @@ package controller
 // own: apps and tokens, their Secrets, and ConfigMaps with public keys. The name
 // tenant stands for the namespace.
 //
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=connectedapps.dev,resources=accesstokens,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=list;watch;patch
+// +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps;accesstokens,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps/status;accesstokens/status,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch
