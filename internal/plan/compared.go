@@ -105,7 +105,9 @@ func assign(to, from any) {
 // the fields in drift, which somebody else changed, and those in notKept, which
 // the server was given and did not keep, as NotKept says. before is the record so
 // far.
-func Compared(before *v1alpha1.ComparedClient, revision string, target Client, drift []Change, notKept map[string]v1alpha1.FieldDigest) *v1alpha1.ComparedClient {
+func Compared(
+	before *v1alpha1.ComparedClient, revision string, target Client, drift []Change, notKept map[string]v1alpha1.FieldDigest,
+) *v1alpha1.ComparedClient {
 	record := &v1alpha1.ComparedClient{Revision: revision, Fields: make(map[string]v1alpha1.FieldDigest, len(fields))}
 	for field := range fields {
 		record.Fields[field] = digest(target, field)

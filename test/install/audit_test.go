@@ -5,7 +5,9 @@ package install
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,15 +80,18 @@ func usedRights(t *testing.T, after int64) (used, refused map[right]bool) {
 	_, err = file.Seek(after, 0)
 	require.NoError(t, err)
 	used, refused = map[right]bool{}, map[right]bool{}
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for lines := bufio.NewReader(file); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return used, refused // what is left is being written
+		}
+		require.NoError(t, err)
 		var event struct {
 			Verb        string
 			ObjectRef   *struct{ APIGroup, Resource, Subresource, Namespace, Name string }
 			Annotations map[string]string
 		}
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &event))
+		require.NoError(t, json.Unmarshal(line, &event))
 		ref := event.ObjectRef
 		if ref == nil || strings.Contains(event.Annotations["authorization.k8s.io/reason"], `"system:`) {
 			continue // discovery, and what everybody may ask about themselves
@@ -101,8 +106,6 @@ func usedRights(t *testing.T, after int64) (used, refused map[right]bool) {
 			refused[r] = true
 		}
 	}
-	require.NoError(t, lines.Err())
-	return used, refused
 }
 
 func auditSize(t *testing.T) int64 {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,8 @@ type life struct {
 	*testing.T
 	client    client.Client
 	namespace string
+	// after is where in the audit log the life begins.
+	after int64
 
 	// away makes the token server answer nobody.
 	away   atomic.Bool
@@ -44,7 +47,18 @@ func newLife(t *testing.T, namespace string) *life {
 	t.Helper()
 	c, err := client.New(admin, client.Options{Scheme: testenv.NewScheme()})
 	require.NoError(t, err)
-	return &life{T: t, client: c, namespace: namespace}
+	return &life{T: t, client: c, namespace: namespace, after: auditSize(t)}
+}
+
+// did tells whether a manager has used a verb on a resource.
+func (l *life) did(verb, resource string) bool {
+	used, _ := usedRights(l.T, l.after)
+	for r := range used {
+		if r.verb == verb && r.resource == resource {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *life) create(o client.Object) {
@@ -111,7 +125,9 @@ func (l *life) begin() {
 	}))
 	name := "life-" + l.namespace
 	l.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: systemNamespace, Name: name, Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced},
+		},
 		StringData: map[string]string{"client-id": instance.AdminClientID, "client-secret": instance.AdminClientSecret},
 	})
 	l.server = &v1alpha1.TokenServer{
@@ -150,6 +166,22 @@ func (l *life) goAway() {
 	})
 }
 
+// hurry wakes the manager for its TokenServer, until it looks at it before it
+// has seen what it wrote itself.
+func (l *life) hurry() {
+	credentials := l.secret(systemNamespace, l.server.Name, exists)
+	n := 0
+	eventually(l.T, func(c *require.Assertions) {
+		n++
+		if n%10 == 1 { // something to write
+			l.edit(l.server, func() { l.server.Spec.RequestsPerSecond = new(int32(1000 + n)) })
+		}
+		l.edit(credentials, func() { metav1.SetMetaDataAnnotation(&credentials.ObjectMeta, "touched", strconv.Itoa(n)) })
+		c.True(l.did("get", "connectedapps.dev/tokenservers"))
+	})
+	l.ready(l.server)
+}
+
 // live goes through it.
 func (l *life) live() {
 	app := l.app()
@@ -160,12 +192,14 @@ func (l *life) live() {
 	l.create(token)
 	l.ready(app, token)
 
-	// Edits are undone, each with an Event.
+	// Edits are undone with an Event, which the next one counts when nothing else
+	// became of it.
 	secret := l.secret(l.namespace, "app-credentials", exists)
-	for range 2 {
+	eventually(l.T, func(c *require.Assertions) {
 		l.edit(secret, func() { secret.Data["token-url"] = []byte("edited") })
 		secret = l.secret(l.namespace, secret.Name, func(s *corev1.Secret) bool { return string(s.Data["token-url"]) != "edited" })
-	}
+		c.True(l.did("patch", "events.k8s.io/events"))
+	})
 	// Another type means another Secret, another name as well.
 	l.edit(app, func() {
 		app.Spec.Credentials = &v1alpha1.Credentials{
@@ -203,20 +237,28 @@ func (l *life) live() {
 // end takes the TokenServer away.
 func (l *life) end() { l.delete(l.server) }
 
-// breakAuthority leaves nothing of the bundled certificate authority that can be
-// used.
-func (l *life) breakAuthority() {
+// breakBundled damages all that the manager makes for the bundled token server;
+// of the authority nothing is left that can be used.
+func (l *life) breakBundled() {
+	for _, name := range []string{"tokenserver-admin", "tokenserver-keys"} {
+		secret := l.secret(systemNamespace, name, exists)
+		l.edit(secret, func() { delete(secret.Labels, "app.kubernetes.io/name") })
+	}
 	authority := l.secret(systemNamespace, "tokenserver-ca", exists)
 	l.edit(authority, func() { authority.Data["tls.key"] = []byte("damaged") })
 }
 
-// renewed waits until there is another authority and a certificate of it.
-func (l *life) renewed(before []byte) {
-	l.secret(systemNamespace, "tokenserver-tls", func(s *corev1.Secret) bool { return string(s.Data["tls.crt"]) != string(before) })
+// mended waits until all of it is as it should be, with another authority than
+// before.
+func (l *life) mended(before []byte) {
+	for _, name := range []string{"tokenserver-admin", "tokenserver-keys"} {
+		l.secret(systemNamespace, name, func(s *corev1.Secret) bool { return s.Labels["app.kubernetes.io/name"] != "" })
+	}
+	l.secret(systemNamespace, "tokenserver-tls", func(s *corev1.Secret) bool { return string(s.Data["ca.crt"]) != string(before) })
 }
 
-// counts tells whether a manager exports the gauges of objects.
-func counts(metrics string) bool { return strings.Contains(metrics, "\nconnectedapp_objects{") }
+// counts tells whether a manager exports anything about objects.
+func counts(metrics string) bool { return strings.Contains(metrics, "\nconnectedapp_") }
 
 // eventually waits longer than other tests do: several processes start and take
 // over from each other.

@@ -150,12 +150,15 @@ subjects: [{kind: ServiceAccount, name: prometheus, namespace: connectedapps-sys
 // over at the end, and returns the rights they used and those they lacked.
 func liveWithAPair(t *testing.T, l *life, c *cluster) (used, refused map[right]bool) {
 	t.Helper()
-	before := auditSize(t)
+	// As in a cluster that had no manager before.
+	kubectl(t, "", "delete", "-n", systemNamespace, "lease", "--all")
+	l.after = auditSize(t)
 	scraper := reader(t)
 	first := c.start(t)
-	certificate := l.secret(systemNamespace, "tokenserver-tls", exists).Data["tls.crt"]
+	authority := l.secret(systemNamespace, "tokenserver-tls", exists).Data["ca.crt"]
 	second := c.start(t, withLists)
 	l.begin()
+	l.hurry()
 	l.live()
 
 	eventually(t, func(c *require.Assertions) {
@@ -166,15 +169,15 @@ func liveWithAPair(t *testing.T, l *life, c *cluster) (used, refused map[right]b
 		c.Contains(waiting, "leader_election_master_status")
 		c.False(counts(waiting), "the other does not")
 	})
-	l.breakAuthority()
 	first.stop(t)
-	l.renewed(certificate)
+	l.breakBundled()
+	l.mended(authority)
 	eventually(t, func(c *require.Assertions) {
 		c.True(counts(second.scrape(t, scraper)), "the second counts when it is the leader")
 	})
 	l.end()
 	second.stop(t)
-	return usedRights(t, before)
+	return usedRights(t, l.after)
 }
 
 // TestTheManagerUsesItsRights runs managers with the roles of an installation
@@ -230,7 +233,7 @@ func TestWithAListOfNamespaces(t *testing.T) {
 	install(t)
 	defer install(t) // for the tests after this one
 	kubectl(t, "", "delete", "clusterrole,clusterrolebinding", "connectedapps-manager-tenant-role", "connectedapps-manager-tenant-rolebinding", "--ignore-not-found")
-	for _, name := range []string{"listed", "listed-too", "late", "elsewhere"} {
+	for _, name := range []string{"listed", "listed-too", "late", "unlisted"} {
 		kubectl(t, "", "create", "namespace", name)
 	}
 	overlay := namespacesOverlay(t, "listed,listed-too,late", "listed", "listed-too")
@@ -245,7 +248,7 @@ func TestWithAListOfNamespaces(t *testing.T) {
 	requireNone(t, refused)
 	rights.requireUsed(t, used)
 	for r := range used {
-		require.NotContains(t, []string{"elsewhere", "late"}, r.namespace, r)
+		require.NotContains(t, []string{"unlisted", "late"}, r.namespace, r)
 	}
 	requireRefused(t, c)
 	others(t, l, c, overlay)
@@ -280,9 +283,9 @@ func requireRefused(t *testing.T, c *cluster) {
 	require.NoError(t, as.List(t.Context(), &corev1.SecretList{}, client.InNamespace("listed-too")))
 	for _, err := range []error{
 		as.List(t.Context(), &corev1.SecretList{}),
-		as.List(t.Context(), &corev1.SecretList{}, client.InNamespace("elsewhere")),
-		as.Get(t.Context(), client.ObjectKey{Namespace: "elsewhere", Name: "any"}, &corev1.Secret{}),
-		as.List(t.Context(), &v1alpha1.ConnectedAppList{}, client.InNamespace("elsewhere")),
+		as.List(t.Context(), &corev1.SecretList{}, client.InNamespace("unlisted")),
+		as.Get(t.Context(), client.ObjectKey{Namespace: "unlisted", Name: "any"}, &corev1.Secret{}),
+		as.List(t.Context(), &v1alpha1.ConnectedAppList{}, client.InNamespace("unlisted")),
 	} {
 		require.True(t, apierrors.IsForbidden(err), "%v", err)
 	}
@@ -296,7 +299,7 @@ func others(t *testing.T, l *life, c *cluster, overlay string) {
 	again := newLife(t, "listed-too")
 	again.begin()
 	apps := map[string]*v1alpha1.ConnectedApp{}
-	for _, namespace := range []string{"listed-too", "late", "elsewhere"} {
+	for _, namespace := range []string{"listed-too", "late", "unlisted"} {
 		apps[namespace] = testenv.App(namespace, again.server.Name)
 		l.create(apps[namespace])
 	}
@@ -309,7 +312,7 @@ func others(t *testing.T, l *life, c *cluster, overlay string) {
 		require.EqualValues(t, -1, app.Status.ObservedGeneration, namespace)
 	}
 	untouched("late")
-	untouched("elsewhere")
+	untouched("unlisted")
 	require.Contains(t, m.output.String(), `"namespace":"late"`)
 	require.Contains(t, m.output.String(), "create it and apply config/rbac/tenant to it, or take it off the list")
 
@@ -324,8 +327,8 @@ func others(t *testing.T, l *life, c *cluster, overlay string) {
 	require.Contains(t, m.output.String(), "namespace late can be served now")
 	c.start(t)
 	l.ready(apps["late"])
-	untouched("elsewhere")
-	for _, namespace := range []string{"listed-too", "late", "elsewhere"} {
+	untouched("unlisted")
+	for _, namespace := range []string{"listed-too", "late", "unlisted"} {
 		l.delete(apps[namespace])
 	}
 	again.end()

@@ -53,7 +53,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass, hadFinalizer bool) er
 		if !ok {
 			return failure
 		}
-		p.in.Server.Away = holdOf(v1alpha1.ConditionRegistered, e)
+		p.unanswered, p.in.Server.Away = e, holdOf(v1alpha1.ConditionRegistered, e)
 	}
 	return r.settleSecret(ctx, p)
 }

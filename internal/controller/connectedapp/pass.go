@@ -35,6 +35,9 @@ type pass struct {
 
 	in     plan.Input
 	result plan.Result
+	// unanswered is why the server could not be asked in this pass; nil: it was, or
+	// there was nobody to ask.
+	unanswered *status.Error
 
 	// listed tells that the server's list shows the client as it was compared.
 	listed bool
@@ -113,11 +116,7 @@ func temporaryName(clusterID string, app *v1alpha1.ConnectedApp) string {
 
 // holdOf puts an error that conditions can show into the words of the plan.
 func holdOf(condition string, e *status.Error) *plan.Hold {
-	h := &plan.Hold{Condition: condition, Reason: e.Reason, Message: e.Message, Stalled: e.Kind == status.Stalled, After: e.After}
-	if e.Kind == status.Transient {
-		h.After = max(h.After, recheck)
-	}
-	return h
+	return &plan.Hold{Condition: condition, Reason: e.Reason, Message: e.Message, Stalled: e.Kind == status.Stalled, After: e.After}
 }
 
 // errorOf is the outcome of a pass that ended with a hold.

@@ -104,8 +104,12 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 			r.registered.compare(p.app, p.in.Now)
 		}
 	}
-	if err == nil {
-		err = errorOf(p.result.Hold)
+	switch hold := p.result.Hold; {
+	case err != nil:
+	case hold != nil && hold == p.in.Server.Away && p.unanswered != nil:
+		err = p.unanswered // tried again with growing pauses
+	default:
+		err = errorOf(hold)
 	}
 	return r.conclude(ctx, p, err)
 }
