@@ -98,6 +98,10 @@ unit: ## Run all tests with the race detector; TEST='./internal/plan -run X' nar
 	@needs=$$(hack/needs.sh $(TEST)); [[ -z $$needs ]] || $(MAKE) $$needs
 	@hack/test.sh $(TEST)
 
+.PHONY: campaign
+campaign: $(ASSETS) ## Kill manager and token server 500 times over 200 apps; CAMPAIGN_SEED repeats a run.
+	@CAMPAIGN_KILLS=$${CAMPAIGN_KILLS:-500} CAMPAIGN_APPS=$${CAMPAIGN_APPS:-200} go test ./test/campaign -run Kills -v -count 1 -timeout 60m
+
 .PHONY: bench-operator
 bench-operator: $(ASSETS) ## Measure 1,000 ConnectedApps from apply to Ready, and compare with the budgets.
 	@go test ./test/campaign -run '^$$' -bench Operator -benchtime 1x -count 3 -timeout 30m

@@ -112,7 +112,7 @@ func prepare(t *testing.T) *campaign {
 	seed := number(t, envSeed, int(rand.Uint32()))
 	t.Logf("to repeat the choices of this run: %s=%d", envSeed, seed)
 	c := &campaign{
-		T: t, apps: number(t, envApps, 200), kills: number(t, envKills, 500),
+		T: t, apps: number(t, envApps, 30), kills: number(t, envKills, 60),
 		random: rand.New(rand.NewPCG(uint64(seed), 1)), vault: newVault(), traces: newTraces(t),
 		subjects: map[string]*subject{}, bystanders: map[string]bool{}, struck: map[string]int{}, apiKnife: &atomic.Pointer[knife]{},
 	}

@@ -5,7 +5,8 @@
 // kills, the search for secrets in all that the run left behind, and the
 // benchmark of a thousand apps.
 //
-// A run prints its seed. The environment changes it: CAMPAIGN_SEED repeats the
+// The tests run a short campaign, make campaign the whole one: 500 kills over 200
+// apps. A run prints its seed. The environment changes it: CAMPAIGN_SEED repeats the
 // choices of a run, CAMPAIGN_KILLS and CAMPAIGN_APPS make it longer or shorter,
 // CAMPAIGN_TRACES keeps what the run left behind in a file.
 package campaign
