@@ -128,7 +128,8 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
-			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones, ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
+			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
+			ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},
 		&tombstone.Reconciler{Store: tombstones, Connections: connections},
 		&connectedapp.Reconciler{
