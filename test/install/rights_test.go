@@ -159,6 +159,7 @@ func liveWithAPair(t *testing.T, l *life, c *cluster) (used, refused map[right]b
 	second := c.start(t, withLists)
 	l.begin()
 	l.hurry()
+	l.loseKeys()
 	l.live()
 
 	eventually(t, func(c *require.Assertions) {
