@@ -25,19 +25,17 @@ K8S_VERSION := v1.37.2
 K8S_VERSION_PACKAGE := k8s.io/component-base/version
 K8S_LDFLAGS := -s -w -X $(K8S_VERSION_PACKAGE).gitVersion=$(K8S_VERSION) -X $(K8S_VERSION_PACKAGE).gitMajor=1 -X $(K8S_VERSION_PACKAGE).gitMinor=37
 
-# KUBEBUILDER_ASSETS names a directory with etcd and kube-apiserver; without it they are built.
-ifeq ($(origin KUBEBUILDER_ASSETS),undefined)
-KUBEBUILDER_ASSETS := $(K8S)
-ASSETS := $(K8S)/etcd $(K8S)/kube-apiserver
-endif
+# KUBEBUILDER_ASSETS names a directory with etcd and kube-apiserver; without it they are built. It
+# is exported, so a make within make finds it set: its value decides, not its origin.
+KUBEBUILDER_ASSETS ?= $(K8S)
+ASSETS := $(if $(filter $(K8S),$(KUBEBUILDER_ASSETS)),$(K8S)/etcd $(K8S)/kube-apiserver)
 export KUBEBUILDER_ASSETS
 KUBE_CONTROLLER_MANAGER := $(firstword $(wildcard $(KUBEBUILDER_ASSETS)/kube-controller-manager) $(K8S)/kube-controller-manager)
 export KUBE_CONTROLLER_MANAGER
 
 # The installed kubectl when it is recent enough; otherwise one is built.
-ifeq ($(origin KUBECTL),undefined)
-KUBECTL := $(or $(shell hack/kubectl.sh),$(K8S)/kubectl)
-endif
+KUBECTL ?= $(or $(shell hack/kubectl.sh),$(K8S)/kubectl)
+KUBECTL := $(KUBECTL)
 export KUBECTL
 
 CONTROLLER_GEN := $(TOOLS)/controller-gen

@@ -79,9 +79,13 @@ guard=()
 watch() { # LINK
   local session=()
   ! command -v setsid >/dev/null || session=(setsid)
-  : >"$work/processes"
   exec {lifeline}> >(exec "${session[@]}" "$root/hack/demo/watch.sh" "$work" "$1" >/dev/null 2>&1 3>&-)
   watcher=$!
+  # Until it has a session of its own, what kills this shell may kill it too.
+  until [[ -e $work/processes ]]; do
+    kill -0 "$watcher" 2>/dev/null || fail "hack/demo/watch.sh ended"
+    sleep 0.01
+  done
 }
 
 # tidy waits until the folder is gone.

@@ -9,6 +9,7 @@
 set -uo pipefail
 trap '' INT TERM HUP
 folder=$1 link=$2
+: >"$folder/processes" # the demo waits for it
 
 # running prints the programs of the demo that still run.
 running() {
