@@ -287,9 +287,11 @@ func refusableLast(actions []Action) []Action {
 // it should be stays so.
 func withoutServer(in Input, r Result) Result {
 	r.Hold = firstHold(suspended(in), in.Hindrance, in.SecretHindrance, r.Refusal)
-	if r.Hold == nil && !Settled(in) {
+	settled := Settled(in)
+	if r.Hold == nil && !settled {
 		r.Hold = in.Server.Away
 	}
+	r.CarriesOut = settled && !in.App.Suspended()
 	return r
 }
 

@@ -19,7 +19,7 @@ func (p *pass) summarise(err error) {
 		p.sayDeleting(err)
 		return
 	}
-	p.sayDrift(err)
+	p.sayDrift()
 	failure := p.sayFailure(err)
 	if p.result.CarriesOut && failure != v1alpha1.ConditionRegistered && p.app.Status.ClientID != "" {
 		status.True(p.app, v1alpha1.ConditionRegistered, p.registeredReason(), p.registeredMessage())
@@ -71,11 +71,11 @@ func (p *pass) sayFailure(err error) string {
 
 // sayDrift keeps the condition Drifted. Nothing is known of drift when the
 // client was not compared.
-func (p *pass) sayDrift(err error) {
+func (p *pass) sayDrift() {
 	result := p.result
 	compared := result.CarriesOut && p.in.Live != nil && (p.in.Live.Client == nil || !p.in.Live.Client.Unread)
 	switch {
-	case len(result.Drift) > 0 && result.Repaired && err != nil && p.result.Hold == nil:
+	case len(result.Drift) > 0 && result.Repaired && p.unfinished:
 		status.True(p.app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected, "changed on the token server, and not undone yet: "+describe(result.Drift))
 	case len(result.Drift) > 0 && result.Repaired:
 		status.False(p.app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired, "undone: "+describe(result.Drift))
@@ -123,13 +123,16 @@ func (p *pass) registeredReason() string {
 	return v1alpha1.ReasonRegistered
 }
 
+// hintSeparator stands before each hint in a message.
+const hintSeparator = "; "
+
 func (p *pass) registeredMessage() string {
 	text := "registered as client " + p.app.Status.ClientID
 	if !p.enabled() {
 		text += ", which is disabled and gets no tokens"
 	}
 	for _, hint := range p.hints {
-		text += "; " + hint
+		text += hintSeparator + hint
 	}
 	return text
 }

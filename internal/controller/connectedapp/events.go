@@ -5,6 +5,7 @@ package connectedapp
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,13 +47,20 @@ func (r *Reconciler) report(ctx context.Context, p *pass) {
 		r.event(p.app, corev1.EventTypeWarning, eventFieldNotKept, actionReconcile,
 			"the token server does not keep what the spec says, it is not sent again: %s", describe(p.notKept))
 	}
-	if len(result.Narrowed) > 0 {
+	if narrowed := p.narrowed(); len(narrowed) > 0 {
 		r.event(p.app, corev1.EventTypeWarning, eventNarrowed, actionReconcile,
-			"access rules do not allow all that client %s had, which was taken away: %s", p.app.Status.ClientID, describe(result.Narrowed))
+			"access rules do not allow all that client %s had, which was taken away: %s", p.app.Status.ClientID, describe(narrowed))
 	}
 	if result.Repairs && p.written {
 		r.event(p.app, corev1.EventTypeWarning, eventSecretRestored, actionReconcile, "%s", p.restored())
 	}
+}
+
+// narrowed are the changes that the server kept.
+func (p *pass) narrowed() []plan.Change {
+	return slices.DeleteFunc(slices.Clone(p.result.Narrowed), func(c plan.Change) bool {
+		return slices.ContainsFunc(p.notKept, func(other plan.Change) bool { return other.Field == c.Field })
+	})
 }
 
 // reportDrift tells of drift when it is news.

@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,12 +56,17 @@ func (r *Reconciler) execute(ctx context.Context, p *pass) error {
 // hint tells of scopes that the server does not list. It accepts them, since
 // other services may know them, so that a slip of the pen goes unnoticed.
 func (p *pass) hint(ctx context.Context) {
-	if !p.result.CarriesOut || p.connection == nil || p.in.Live == nil || len(p.result.Target.Scopes) == 0 {
+	if !p.result.CarriesOut || len(p.result.Target.Scopes) == 0 {
+		return
+	}
+	if p.connection == nil || p.in.Live == nil {
+		p.hints = p.formerHints()
 		return
 	}
 	catalogue, err := p.connection.ScopeCatalogue(ctx)
 	if err != nil {
-		return // it is asked again
+		p.hints = p.formerHints() // it is asked again
+		return
 	}
 	var names []string
 	for _, s := range p.result.Target.Scopes {
@@ -69,6 +76,16 @@ func (p *pass) hint(ctx context.Context) {
 	for _, s := range unknown[:min(len(unknown), 3)] {
 		p.hints = append(p.hints, s.String())
 	}
+}
+
+// formerHints are those of the pass before, when that was about the same spec.
+func (p *pass) formerHints() []string {
+	before := p.condition(v1alpha1.ConditionRegistered)
+	_, hints, found := strings.Cut(before.Message, hintSeparator)
+	if !found || before.ObservedGeneration != p.app.Generation || before.Status != metav1.ConditionTrue {
+		return nil
+	}
+	return strings.Split(hints, hintSeparator)
 }
 
 // isAfterClient tells whether an action follows all that change the client's
@@ -300,7 +317,11 @@ func (r *Reconciler) publish(ctx context.Context, p *pass) error {
 // to it is done.
 func (p *pass) recordComparison() {
 	live := p.in.Live
-	if !p.result.CarriesOut || live == nil || live.Client != nil && live.Client.Unread {
+	if live == nil || live.Client != nil && live.Client.Unread {
+		return
+	}
+	if !p.result.CarriesOut {
+		p.recordNotKept()
 		return
 	}
 	want := p.result.Verdict.Client
@@ -308,6 +329,18 @@ func (p *pass) recordComparison() {
 	if p.app.Status.Issuer == "" {
 		p.app.Status.Issuer = p.connection.Issuer
 	}
+}
+
+// recordNotKept notes what the server did not let be taken from a client that is
+// not made as its spec says, so that it is not told again and again.
+func (p *pass) recordNotKept() {
+	if p.app.Status.Compared == nil || len(p.keptAs) == 0 {
+		return
+	}
+	if p.app.Status.Compared.NotKept == nil {
+		p.app.Status.Compared.NotKept = map[string]v1alpha1.FieldDigest{}
+	}
+	maps.Copy(p.app.Status.Compared.NotKept, p.keptAs)
 }
 
 // forgetComparison takes from the record what was not reached: it is our own

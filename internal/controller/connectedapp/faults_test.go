@@ -90,6 +90,10 @@ func TestTroubleOfTheTokenServer(t *testing.T) {
 			require.True(t, status.IsReady(settled))
 			require.Equal(t, version, settled.ResourceVersion, "an app that has what it needs is not written")
 
+			// An edit that changes nothing on the server needs none.
+			w.update(settled, func() { settled.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+			w.ready(settled)
+
 			faults.end()
 			w.ready(pending)
 			w.requireWorks(w.secret("pending-credentials"))

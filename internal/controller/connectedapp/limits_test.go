@@ -3,6 +3,8 @@
 package connectedapp_test
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -125,4 +127,41 @@ func TestOrphanLeavesAClientWithKeysWhileItsServerIsAway(t *testing.T) {
 	faults.end()
 	require.NotEmpty(t, w.secret("app-credentials").Data)
 	require.Len(t, w.clients(), 1)
+}
+
+// What a server does not let be taken away is told once, also while the app is
+// suspended.
+func TestAServerThatKeepsWhatIsForbiddenIsToldOnce(t *testing.T) {
+	var patches, calls atomic.Int64
+	w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			calls.Add(1)
+			if r.Method == http.MethodPatch {
+				patches.Add(1)
+				body, err := io.ReadAll(r.Body)
+				require.NoError(t, err)
+				body = bytes.ReplaceAll(body, []byte(`"redirect_uris"`), []byte(`"unknown"`))
+				r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}))
+	app := w.ready(w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Spec.GrantTypes = []v1alpha1.GrantType{"authorization_code"}
+		a.Spec.RedirectURIs = []v1alpha1.RedirectURI{"https://app.example.com/callback"}
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "profile"}}
+		a.Spec.Suspend = new(false)
+	}))
+	w.update(app, func() { app.Spec.Suspend = new(true) })
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended)
+	w.update(w.server, func() { w.server.Spec.Access[0].RedirectHosts = []v1alpha1.RedirectHost{"other.example.com"} })
+	w.condition(app, v1alpha1.ConditionPolicyAccepted, v1alpha1.ReasonNotAllowed)
+	testenv.Eventually(t, func(c *require.Assertions) { c.Positive(patches.Load()) })
+	first := patches.Load()
+	before := calls.Load()
+	testenv.Eventually(t, func(c *require.Assertions) { c.Greater(calls.Load(), before+4) })
+	require.Equal(t, first, patches.Load())
+	said := strings.Join(w.events(), "\n")
+	require.Equal(t, 1, strings.Count(said, "FieldNotKept"), said)
+	require.NotContains(t, said, "Narrowed")
 }

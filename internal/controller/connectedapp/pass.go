@@ -52,6 +52,8 @@ type pass struct {
 	// written tells that the Secret was written, secretFailed that it was what
 	// failed.
 	written, secretFailed bool
+	// unfinished tells that an action of the plan failed.
+	unfinished bool
 	// hints are what people might want to know of an app that is as its spec says.
 	hints []string
 }

@@ -98,9 +98,10 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 		return r.after(ctx, object.WriteError("ConnectedApp "+p.app.Name, err))
 	}
 	err := r.execute(ctx, p)
+	p.unfinished = err != nil
 	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
 		r.registered.note(p.app, p.result.Verdict != nil && p.result.Verdict.OrphanAllowed)
-		if live := p.in.Live; err == nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
+		if live := p.in.Live; err == nil && live != nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
 			r.registered.compare(p.app, p.in.Now)
 		}
 	}
@@ -141,7 +142,7 @@ func (r *Reconciler) conclude(ctx context.Context, p *pass, err error) (ctrl.Res
 			return r.after(ctx, object.WriteError("the status", err))
 		}
 		return r.after(ctx, err)
-	case err == nil && p.in.Live == nil:
+	case err == nil && p.in.Live == nil && status.IsReady(p.app):
 		// The server's trouble is its TokenServer's condition. This app has what it
 		// needs.
 		return ctrl.Result{RequeueAfter: r.pause()}, nil
