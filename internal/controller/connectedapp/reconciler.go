@@ -19,6 +19,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/lane"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/controller/tokenserver"
@@ -48,14 +49,13 @@ type Reconciler struct {
 	Namespaces []string
 	// ResyncInterval is how often each client is compared with its spec.
 	ResyncInterval time.Duration
-	// Concurrency is the number of apps worked on at a time; 0 means 16.
-	Concurrency int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
 	prepare    sync.Once
 	objects    object.Store[*v1alpha1.ConnectedApp]
 	registered registered
+	lanes      lane.Lanes
 }
 
 // Reconcile does what is pending for one ConnectedApp.
@@ -64,12 +64,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.objects.Client, r.objects.Live = r.Client, r.Live
 		r.objects.New = func() *v1alpha1.ConnectedApp { return &v1alpha1.ConnectedApp{} }
 	})
+	defer r.lanes.Done(request)
 	app, err := r.objects.Get(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		return r.settleDeparted(ctx, request.NamespacedName, "")
 	}
 	if err != nil {
 		return ctrl.Result{}, err
+	}
+	if !r.lanes.Enter(app.TokenServerName(), request) {
+		return ctrl.Result{}, nil // it is woken when its turn comes
 	}
 	if result, err := r.settleDeparted(ctx, request.NamespacedName, app.UID); err != nil {
 		return result, err

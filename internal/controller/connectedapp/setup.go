@@ -3,7 +3,6 @@
 package connectedapp
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/lane"
 )
 
 // Indexes of ConnectedApps.
@@ -35,9 +35,11 @@ const (
 )
 
 const (
-	defaultConcurrency = 16
-	firstRetry         = 200 * time.Millisecond
-	longestRetry       = 2 * time.Minute
+	// workers are enough for several token servers that hang at a time: each holds
+	// no more than its lane.
+	workers      = 8 * lane.Width
+	firstRetry   = 200 * time.Millisecond
+	longestRetry = 2 * time.Minute
 )
 
 // SetupWithManager registers the controller: which objects wake which apps.
@@ -64,8 +66,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(r.isServed))).
 		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfServer))).
+		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			r.lanes.Wake = queue.Add
+			return nil
+		})).
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: cmp.Or(r.Concurrency, defaultConcurrency),
+			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
 		}).
 		Complete(r)

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lane_test
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"connectedapps.dev/operator/internal/controller/lane"
+)
+
+func request(server string, n int) reconcile.Request {
+	r := reconcile.Request{}
+	r.Namespace, r.Name = server, strconv.Itoa(n)
+	return r
+}
+
+// queue is a controller's queue and its workers, one step at a time. As in a
+// workqueue, a request is in it once, and one worker at a time has it.
+type queue struct {
+	lanes   lane.Lanes
+	pending []reconcile.Request
+	working []reconcile.Request
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.lanes.Wake = q.add
+	return q
+}
+
+func (q *queue) add(r reconcile.Request) {
+	if !slices.Contains(q.pending, r) {
+		q.pending = append(q.pending, r)
+	}
+}
+
+// take has a worker take the next request that nobody works on, and reports which
+// it is, and whether it may be worked on.
+func (q *queue) take() (reconcile.Request, bool) {
+	i := slices.IndexFunc(q.pending, func(r reconcile.Request) bool { return !slices.Contains(q.working, r) })
+	if i < 0 {
+		return reconcile.Request{}, false
+	}
+	next := q.pending[i]
+	q.pending = slices.Delete(q.pending, i, i+1)
+	if !q.lanes.Enter(next.Namespace, next) {
+		q.lanes.Done(next)
+		return next, false
+	}
+	q.working = append(q.working, next)
+	return next, true
+}
+
+func (q *queue) finish(i int) {
+	done := q.working[i]
+	q.working = append(q.working[:i:i], q.working[i+1:]...)
+	q.lanes.Done(done)
+}
+
+func TestAServerThatHangsHoldsNoMoreThanItsLane(t *testing.T) {
+	q := newQueue()
+	for n := range 1_000 {
+		q.add(request("hangs", n))
+	}
+	q.add(request("healthy", 0))
+	for len(q.pending) > 0 {
+		q.take()
+	}
+	require.Len(t, q.working, lane.Width+1)
+	require.Equal(t, request("healthy", 0), q.working[lane.Width], "it is worked on though nothing of the other has ended")
+}
+
+// An object that is gone when its turn comes gives the turn to the next.
+func TestATurnThatIsNotTakenIsPassedOn(t *testing.T) {
+	q := newQueue()
+	for n := range lane.Width + 3 {
+		q.add(request("server", n))
+	}
+	for len(q.pending) > 0 {
+		q.take()
+	}
+	q.finish(0)
+	require.Equal(t, []reconcile.Request{request("server", lane.Width)}, q.pending)
+	q.pending = nil
+	q.lanes.Done(request("server", lane.Width)) // not found
+	require.Equal(t, []reconcile.Request{request("server", lane.Width+1)}, q.pending)
+}
+
+// Whatever comes and ends in whatever order, each request is worked on, no lane
+// is wider than it may be, and in the end all places are free.
+func TestNobodyWaitsForEver(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := newQueue()
+		asked, worked := map[reconcile.Request]bool{}, map[reconcile.Request]bool{}
+		step := func(kind int) {
+			switch {
+			case kind == 0:
+				r := request(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "server"), rapid.IntRange(0, 60).Draw(t, "name"))
+				asked[r] = true
+				q.add(r)
+			case kind == 1 && len(q.pending) > 0:
+				if next, ok := q.take(); ok {
+					worked[next] = true
+				}
+			case kind == 2 && len(q.working) > 0:
+				q.finish(rapid.IntRange(0, len(q.working)-1).Draw(t, "ends"))
+			}
+			busy := map[string]int{}
+			for _, r := range q.working {
+				busy[r.Namespace]++
+				require.LessOrEqual(t, busy[r.Namespace], lane.Width)
+			}
+		}
+		for range rapid.IntRange(0, 400).Draw(t, "steps") {
+			step(rapid.SampledFrom([]int{0, 0, 1, 1, 2}).Draw(t, "kind"))
+		}
+		for len(q.pending)+len(q.working) > 0 {
+			step(1)
+			step(2)
+		}
+		require.Equal(t, asked, worked)
+		for n := range lane.Width {
+			require.True(t, q.lanes.Enter("a", request("a", 1000+n)), "a place was lost")
+		}
+	})
+}
