@@ -4,12 +4,14 @@ package controller_test
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
@@ -29,17 +31,38 @@ func TestMetricsCountObjectsByState(t *testing.T) {
 		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
 		c.True(status.IsReady(app))
 	})
+	waiting := plane.CreateApp(t, testenv.App(namespace, server.Name, func(a *v1alpha1.ConnectedApp) {
+		a.Name = "waiting"
+		a.Spec.Credentials = &v1alpha1.Credentials{
+			Type: v1alpha1.CredentialsExistingSecret, Secret: &v1alpha1.CredentialsSecretSpec{Name: "later"},
+		}
+	}))
 	testenv.Eventually(t, func(c *require.Assertions) {
-		families, err := metrics.Registry.Gather()
-		c.NoError(err)
-		ready := 0.0
-		for _, family := range families {
-			for _, metric := range family.GetMetric() {
-				if family.GetName() == "connectedapp_objects" && metric.GetLabel()[0].GetValue() == "ConnectedApp" {
-					ready = metric.GetGauge().GetValue()
-				}
+		c.InDelta(1, value(t, "connectedapp_objects", "ConnectedApp", "True", "Ready"), 0)
+		c.InDelta(1, value(t, "connectedapp_objects", "ConnectedApp", "False", "WaitingForSecret"), 0)
+		c.InDelta(app.Status.Secrets[0].CreatedAt.Unix(), value(t, "connectedapp_client_secret_published_timestamp_seconds", app.Name, namespace), 0)
+		c.InDelta(waiting.CreationTimestamp.Unix(), value(t, "connectedapp_oldest_pending_timestamp_seconds", server.Name), 60)
+		c.InDelta(1, value(t, "connectedapp_actions_total", "register", "done", server.Name), 0)
+		c.Positive(value(t, "connectedapp_management_call_duration_seconds", "ok", server.Name))
+	})
+}
+
+// value is that of the series with these values of its labels, in the order of
+// their names; of a histogram the number of observations.
+func value(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			var values []string
+			for _, pair := range metric.GetLabel() {
+				values = append(values, pair.GetValue())
+			}
+			if family.GetName() == name && slices.Equal(values, labels) {
+				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
 			}
 		}
-		c.InDelta(1, ready, 0)
-	})
+	}
+	return 0
 }

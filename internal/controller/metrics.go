@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	counted "connectedapps.dev/operator/internal/controller/metrics"
 	"connectedapps.dev/operator/internal/controller/status"
 )
 
@@ -32,6 +33,9 @@ type collector struct {
 	objects *prometheus.Desc
 	drifted *prometheus.Desc
 	expires *prometheus.Desc
+	// published and pending are of ConnectedApps.
+	published *prometheus.Desc
+	pending   *prometheus.Desc
 }
 
 func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
@@ -44,18 +48,24 @@ func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
 			"Number of ConnectedApps that differ from their client on the token server and are left so.", nil, nil),
 		expires: prometheus.NewDesc("connectedapp_token_expiration_timestamp_seconds",
 			"When the token in the Secret of an AccessToken expires.", []string{"namespace", "name"}, nil),
+		published: prometheus.NewDesc("connectedapp_client_secret_published_timestamp_seconds",
+			"When the client secret that is in the Secret of a ConnectedApp was published.", []string{"namespace", "name"}, nil),
+		pending: prometheus.NewDesc("connectedapp_oldest_pending_timestamp_seconds",
+			"Since when the ConnectedApp that waits longest has waited to be worked on or to get through.", []string{"tokenserver"}, nil),
 	}
 	metrics.Registry.Unregister(c) // a process that runs a second manager, as tests do, reports of that one
 	if err := metrics.Registry.Register(c); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	return nil
+	return counted.Register()
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.objects
 	ch <- c.drifted
 	ch <- c.expires
+	ch <- c.published
+	ch <- c.pending
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
@@ -79,11 +89,24 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		count[state("TokenServer", &servers.Items[i])]++
 	}
 	drifted := 0
+	oldest := map[string]time.Time{}
 	for i := range apps.Items {
-		count[state("ConnectedApp", &apps.Items[i])]++
-		if status.IsTrue(&apps.Items[i], v1alpha1.ConditionDrifted) {
+		app := &apps.Items[i]
+		count[state("ConnectedApp", app)]++
+		if status.IsTrue(app, v1alpha1.ConditionDrifted) {
 			drifted++
 		}
+		if n := len(app.Status.Secrets); n > 0 && app.Status.Secrets[n-1].CreatedAt != nil {
+			ch <- prometheus.MustNewConstMetric(c.published, prometheus.GaugeValue, float64(app.Status.Secrets[n-1].CreatedAt.Unix()), app.Namespace, app.Name)
+		}
+		if since := pendingSince(app); !since.IsZero() {
+			if known, ok := oldest[app.TokenServerName()]; !ok || since.Before(known) {
+				oldest[app.TokenServerName()] = since
+			}
+		}
+	}
+	for server, since := range oldest {
+		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(since.Unix()), server)
 	}
 	for i := range tokens.Items {
 		count[state("AccessToken", &tokens.Items[i])]++
@@ -95,6 +118,21 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.objects, prometheus.GaugeValue, float64(n), labels[:]...)
 	}
 	ch <- prometheus.MustNewConstMetric(c.drifted, prometheus.GaugeValue, float64(drifted))
+}
+
+// pendingSince is since when an app has waited for the manager or its server; zero:
+// it does not.
+func pendingSince(app *v1alpha1.ConnectedApp) time.Time {
+	ready := status.Get(app, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil && app.Status.ObservedGeneration == app.Generation:
+		return time.Time{} // suspended
+	case ready == nil:
+		return app.CreationTimestamp.Time
+	case status.IsTrue(app, v1alpha1.ConditionReconciling) || app.Status.ObservedGeneration != app.Generation:
+		return ready.LastTransitionTime.Time
+	}
+	return time.Time{}
 }
 
 func state(kind string, object status.Object) [3]string {

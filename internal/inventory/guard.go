@@ -20,7 +20,11 @@ func guard[T any](ctx context.Context, i *Inventory, call func() (T, error)) (T,
 	if err := i.breaker.allow(i.now()); err != nil {
 		return none, err
 	}
+	began := i.now()
 	answer, err := call()
+	if i.options.OnCall != nil {
+		i.options.OnCall(i.now().Sub(began), err)
+	}
 	if i.breaker.record(i.now(), err) && i.options.OnOpen != nil {
 		i.options.OnOpen()
 	}

@@ -48,6 +48,8 @@ type Options struct {
 	// OnOpen is called when calls have failed so often that the breaker opens; it
 	// must not block. Nil: nobody is told.
 	OnOpen func()
+	// OnCall is told how long each call took and how it ended; nil: nobody is.
+	OnCall func(took time.Duration, err error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/metrics"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/plan"
 )
@@ -36,6 +37,9 @@ const (
 func (r *Reconciler) report(ctx context.Context, p *pass) {
 	r.reportReady(ctx, p)
 	result := p.result
+	if len(result.Drift) > 0 && p.driftIsNews() && !(result.Repaired && p.unfinished) {
+		metrics.Drift(p.in.Server.Name, result.Repaired)
+	}
 	switch {
 	case result.Replaced != "" && p.app.Status.ClientID != "":
 		r.event(p.app, corev1.EventTypeWarning, eventClientReplaced, actionReconcile,
@@ -65,11 +69,16 @@ func (p *pass) narrowed() []plan.Change {
 
 // reportDrift tells of drift when it is news.
 func (r *Reconciler) reportDrift(p *pass) {
-	now := status.Get(p.app, v1alpha1.ConditionDrifted)
-	if now == nil || now.Message == p.condition(v1alpha1.ConditionDrifted).Message && !p.result.Repaired {
+	if !p.driftIsNews() {
 		return
 	}
+	now := status.Get(p.app, v1alpha1.ConditionDrifted)
 	r.event(p.app, corev1.EventTypeWarning, now.Reason, actionReconcile, "%s", now.Message)
+}
+
+func (p *pass) driftIsNews() bool {
+	now := status.Get(p.app, v1alpha1.ConditionDrifted)
+	return now != nil && (now.Message != p.condition(v1alpha1.ConditionDrifted).Message || p.result.Repaired)
 }
 
 // restored says who made it necessary to write the Secret anew.

@@ -39,7 +39,9 @@ func (r *Reconciler) execute(ctx context.Context, p *pass) error {
 			p.recordComparison()
 			compared = true
 		}
-		if err := r.do(ctx, p, action); err != nil {
+		err := r.do(ctx, p, action)
+		p.account(ctx, action, err)
+		if err != nil {
 			p.secretFailed = isAfterClient(action.Kind)
 			p.forgetComparison(action.Changes)
 			return err

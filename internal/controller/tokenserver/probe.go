@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/metrics"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
@@ -142,6 +144,7 @@ func (r *Reconciler) inventory(name string, connection *inventory.Connection, fo
 		Revision:   found.discovery.Has(oauth.ExtensionRevision),
 		Secrets:    found.discovery.Has(oauth.ExtensionSecrets),
 		OnOpen:     func() { r.probeNow(name) },
+		OnCall:     func(took time.Duration, err error) { metrics.Call(name, took, err) },
 	}
 	// Only a server that tells its database is surely the same behind another
 	// address.

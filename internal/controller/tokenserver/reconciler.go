@@ -19,6 +19,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/metrics"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/controller/tombstone"
@@ -207,6 +208,7 @@ func (r *Reconciler) forget(name string) {
 	r.Connections.Remove(name)
 	r.memory.forget(name)
 	r.Losses.forget(name)
+	metrics.Forget(name)
 }
 
 func (r *Reconciler) now() time.Time {
