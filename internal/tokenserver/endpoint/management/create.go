@@ -18,7 +18,7 @@ import (
 // maxApps is the number of apps one organization may have. Two requests at the
 // same moment may both pass the check; the limit guards against loops, not
 // against the last app.
-const maxApps = 10_000
+const maxApps = 100_000
 
 var clientIDForm = regexp.MustCompile("^[0-9a-f]{32}$")
 

@@ -117,10 +117,10 @@ func TestLimits(t *testing.T) {
 		require.Equal(t, []oauth.ContextScope{{Scope: "s:998"}, {Scope: "s:999"}}, page.Data)
 		require.JSONEq(t, `{"data":[],"total":1001}`, s.call("admin", http.MethodGet, one+"?offset=5000", "").body)
 	})
-	t.Run("ten thousand apps and no more", func(t *testing.T) {
+	t.Run("a hundred thousand apps and no more", func(t *testing.T) {
 		s.endpoint.Apps = full{s.endpoint.Apps}
 		s.call("admin", http.MethodPost, bareApps, userApp).
-			refused(t, http.StatusBadRequest, "the organization has 10000 apps, the most possible; delete those that are not used")
+			refused(t, http.StatusBadRequest, "the organization has 100000 apps, the most possible; delete those that are not used")
 	})
 }
 
@@ -130,7 +130,7 @@ type appRole interface{ storage.Apps }
 // full is a storage that holds as many apps as an organization may have.
 type full struct{ appRole }
 
-func (full) CountApps(context.Context, string) (int, error) { return 10_000, nil }
+func (full) CountApps(context.Context, string) (int, error) { return 100_000, nil }
 
 // broken is a storage that has gone away.
 type broken struct{ appRole }
