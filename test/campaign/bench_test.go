@@ -21,7 +21,6 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
-	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
 )
 
@@ -177,22 +176,20 @@ func (w *world) watch(done chan<- struct{}) {
 // deleteAll deletes the apps and returns how many clients outlive them.
 func (w *world) deleteAll() float64 {
 	require.NoError(w, plane.Client.DeleteAllOf(w.Context(), &v1alpha1.ConnectedApp{}, client.InNamespace(w.namespace)))
-	testenv.EventuallyWithin(w, patience, func(r *require.Assertions) {
+	testenv.EventuallyWithin(w, w.patience(), func(r *require.Assertions) {
 		var apps v1alpha1.ConnectedAppList
 		r.NoError(plane.Client.List(w.Context(), &apps, client.InNamespace(w.namespace)))
 		r.Empty(apps.Items)
 	})
-	id, secret := w.server.credentials()
-	admin, err := registrar.New(registrar.Config{URL: w.server.public, ClientID: id, ClientSecret: secret})
-	require.NoError(w, err)
-	page, err := admin.List(w.Context(), 0, 1)
-	require.NoError(w, err)
-	return float64(page.Total)
+	return w.clients()
 }
 
 // counters are what is counted by others than the manager, but for its CPU time
 // in seconds.
-type counters struct{ writes, events, calls, cpu float64 }
+//
+// writes are those to the API server, but for leases and Events; apps are those
+// to ConnectedApps.
+type counters struct{ writes, apps, events, calls, cpu float64 }
 
 func (w *world) read(manager *process) counters {
 	var c counters
@@ -213,6 +210,9 @@ func (w *world) read(manager *process) counters {
 			c.events += s.value
 		default:
 			c.writes += s.value
+			if s.labels["resource"] == "connectedapps" {
+				c.apps += s.value
+			}
 		}
 	}
 	for _, s := range samples(fetch(w, w.server.metrics()), "tokenserver_http_request_duration_seconds_count") {
