@@ -27,6 +27,7 @@ type API interface {
 	Secrets(ctx context.Context, clientID string) (*oauth.SecretList, error)
 	AddSecret(ctx context.Context, clientID string, overlap time.Duration) (*oauth.Secret, error)
 	DeleteSecret(ctx context.Context, clientID, secretID string) error
+	Authenticates(ctx context.Context, clientID, clientSecret string) (bool, error)
 }
 
 var _ API = (*registrar.Client)(nil)

@@ -111,7 +111,7 @@ func unneeded(in Input) []Action {
 		switch {
 		case published:
 			replaced = append(replaced, s)
-		case !s.Used && s.ExpiresAt.IsZero() && s.ID != in.Secret.SecretID:
+		case !s.Used && s.ExpiresAt.IsZero() && s.ID != in.Secret.SecretID && !slices.Contains(in.Live.Client.Kept, s.ID):
 			remove = append(remove, s.ID)
 		}
 	}

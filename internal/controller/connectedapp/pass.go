@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
@@ -30,6 +31,9 @@ type pass struct {
 	secret *corev1.Secret
 	// former is the one that the spec called differently before; nil: none.
 	former *corev1.Secret
+	// adoption is who took over the client that was looked at, this app or another;
+	// zero: nobody, or nobody asked.
+	adoption adoption.Record
 	// existing is the value of the ExistingSecret; empty for other types.
 	existing string
 
@@ -39,6 +43,9 @@ type pass struct {
 	// there was nobody to ask.
 	unanswered *status.Error
 
+	// tookOver tells that the client was compared for the first time since it was
+	// adopted.
+	tookOver bool
 	// listed tells that the server's list shows the client as it was compared.
 	listed bool
 	// revision is the server's newest mark of the client that is known.

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
@@ -44,6 +45,8 @@ type Reconciler struct {
 	Losses *tokenserver.Losses
 	// Tombstones remembers the clients of objects that did not wait for them.
 	Tombstones *tombstone.Store
+	// Adoptions remembers which clients were taken over by which object.
+	Adoptions *adoption.Records
 	// Namespaces are those that are served; empty: all.
 	Namespaces []string
 	// ResyncInterval is how often each client is compared with its spec.
@@ -117,7 +120,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 // settleFinalizer goes before whatever is made, so that it will also be deleted,
 // and comes back where somebody took it away.
 func (r *Reconciler) settleFinalizer(ctx context.Context, p *pass) error {
-	makes := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.Register || a.Kind == plan.Restore })
+	makes := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool {
+		return a.Kind == plan.Register || a.Kind == plan.Restore || a.Kind == plan.Adopt
+	})
 	if !p.app.DeletionTimestamp.IsZero() || !makes && p.app.Status.ClientID == "" {
 		return nil
 	}
