@@ -131,6 +131,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
 			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
+			Adoptions: adoptions, ClusterID: string(cluster), Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 			ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},
 		&tombstone.Reconciler{Store: tombstones, Connections: connections, Adoptions: adoptions},

@@ -32,6 +32,7 @@ type collector struct {
 	objects *prometheus.Desc
 	drifted *prometheus.Desc
 	expires *prometheus.Desc
+	orphans *prometheus.Desc
 }
 
 func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
@@ -44,6 +45,8 @@ func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
 			"Number of ConnectedApps that differ from their client on the token server and are left so.", nil, nil),
 		expires: prometheus.NewDesc("connectedapp_token_expiration_timestamp_seconds",
 			"When the token in the Secret of an AccessToken expires.", []string{"namespace", "name"}, nil),
+		orphans: prometheus.NewDesc("connectedapp_orphaned_clients",
+			"Number of clients on a token server that ConnectedApps of this cluster made and that have none any more.", []string{"tokenserver"}, nil),
 	}
 	metrics.Registry.Unregister(c) // a process that runs a second manager, as tests do, reports of that one
 	if err := metrics.Registry.Register(c); err != nil {
@@ -56,6 +59,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.objects
 	ch <- c.drifted
 	ch <- c.expires
+	ch <- c.orphans
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
@@ -77,6 +81,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	count := map[[3]string]int{}
 	for i := range servers.Items {
 		count[state("TokenServer", &servers.Items[i])]++
+		if found := servers.Items[i].Status.OrphanedClients; found != nil {
+			ch <- prometheus.MustNewConstMetric(c.orphans, prometheus.GaugeValue, float64(found.Count), servers.Items[i].Name)
+		}
 	}
 	drifted := 0
 	for i := range apps.Items {

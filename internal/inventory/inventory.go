@@ -46,6 +46,9 @@ type Options struct {
 	PageSize int
 	// Breaker guards the server; nil means one with defaults.
 	Breaker *Breaker
+	// Unclaimed returns, at the beginning of each list, a test for the external ids
+	// of its rows: those that pass are remembered for Inventory.Unclaimed. Nil: none.
+	Unclaimed func() func(externalID string) bool
 	// OnOpen is called when calls have failed so often that the breaker opens; it
 	// must not block. Nil: nobody is told.
 	OnOpen func()

@@ -6,11 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -108,21 +106,21 @@ func (r *Reconciler) observeOwners(ctx context.Context, p *pass, wanted *plan.Ad
 // isGone tells whether an external id is that of an object of this cluster which
 // is no more, and whose client nobody is about to delete.
 func (r *Reconciler) isGone(ctx context.Context, owner string) (bool, error) {
-	parts := strings.Split(owner, "/")
-	if len(parts) != 4 || parts[0] != r.ClusterID {
+	parsed, ok := adoption.ParseOwner(owner)
+	if !ok || parsed.Cluster != r.ClusterID {
 		return false, nil
 	}
 	app := &v1alpha1.ConnectedApp{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: parts[1], Name: parts[2]}, app)
+	err := r.Live.Get(ctx, parsed.Key, app)
 	switch {
 	case apierrors.IsForbidden(err):
 		return false, nil // a namespace that another manager serves
 	case client.IgnoreNotFound(err) != nil:
-		return false, fmt.Errorf("looking for ConnectedApp %s in namespace %s: %w", parts[2], parts[1], err)
-	case err == nil && string(app.UID) == parts[3]:
+		return false, fmt.Errorf("looking for ConnectedApp %s: %w", parsed.Key, err)
+	case err == nil && app.UID == parsed.UID:
 		return false, nil
 	}
-	waits, err := r.Tombstones.Remembers(ctx, types.UID(parts[3]))
+	waits, err := r.Tombstones.Remembers(ctx, parsed.UID)
 	return !waits, err
 }
 

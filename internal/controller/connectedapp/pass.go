@@ -3,8 +3,6 @@
 package connectedapp
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -109,10 +107,9 @@ func (p *pass) condition(name string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// externalID names the object across clusters, and tells it from one of the same
-// name that was there before.
+// externalID is the mark of the object's client.
 func externalID(clusterID string, app *v1alpha1.ConnectedApp) string {
-	return strings.Join([]string{clusterID, app.Namespace, app.Name, string(app.UID)}, "/")
+	return adoption.OwnerOf(clusterID, app).String()
 }
 
 // temporaryName is the name under which a client is made on a server without

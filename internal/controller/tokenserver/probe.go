@@ -143,6 +143,9 @@ func (r *Reconciler) inventory(name string, connection *inventory.Connection, fo
 		Secrets:    found.discovery.Has(oauth.ExtensionSecrets),
 		OnOpen:     func() { r.probeNow(name) },
 	}
+	if r.ClusterID != "" {
+		options.Unclaimed = r.unclaimed
+	}
 	// Only a server that tells its database is surely the same behind another
 	// address.
 	if last := r.memory.last(name); last != nil && found.discovery.InstallationID != "" && hasContents(last, found) {

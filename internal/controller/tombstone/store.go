@@ -138,9 +138,9 @@ func (s *Store) Remembers(ctx context.Context, app types.UID) (bool, error) {
 	return true, nil
 }
 
-// ExternalIDs are those of the clients of a TokenServer that are remembered.
-func (s *Store) ExternalIDs(ctx context.Context, tokenServer string) (map[string]bool, error) {
-	list, err := s.list(ctx, client.MatchingFields{indexTokenServer: tokenServer})
+// ExternalIDs are those of the clients that are remembered.
+func (s *Store) ExternalIDs(ctx context.Context) (map[string]bool, error) {
+	list, err := s.list(ctx)
 	ids := make(map[string]bool, len(list))
 	for i := range list {
 		ids[list[i].Data[keyExternalID]] = true
