@@ -167,6 +167,9 @@ const (
 	MakeSecret Kind = "make a client secret"
 	// ResetSecret makes a client secret on a server where a client has one only.
 	ResetSecret Kind = "reset the client secret"
+	// GiveBack gives the client the published secret that its server has forgotten,
+	// or makes another when the server does not take it.
+	GiveBack Kind = "give the published secret back"
 	// GiveSecret gives the client the secret that somebody else provides.
 	GiveSecret Kind = "give the client the secret of its Secret"
 	// Publish writes the Secret.

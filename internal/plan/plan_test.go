@@ -376,7 +376,11 @@ func TestMake(t *testing.T) {
 		"nothing is known of the server":   {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
 
 		"the published secret is gone": {
-			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"make a client secret", "publish the Secret"},
+			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"give the published secret back s1", "publish the Secret"},
+		},
+		"a secret is gone that was never published": {
+			in:   all(secrets(plan.ClientSecret{ID: "s2", Used: true}), func(in *plan.Input) { in.App.Status.Secrets = nil }),
+			want: []string{"make a client secret", "publish the Secret"},
 		},
 		"the published secret is about to end": {
 			in: all(secrets(plan.ClientSecret{ID: "s1", ExpiresAt: now.Add(time.Hour)})), want: []string{"make a client secret", "publish the Secret"},

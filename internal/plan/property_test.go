@@ -169,10 +169,10 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 				t.Fatalf("deletes the published secret")
 			}
 			m.clients[id].secrets = slices.DeleteFunc(m.clients[id].secrets, func(s plan.ClientSecret) bool { return s.ID == a.ID })
-		case plan.MakeSecret, plan.ResetSecret:
+		case plan.MakeSecret, plan.ResetSecret, plan.GiveBack:
 			m.made++
 			secret = fmt.Sprint("secret-", m.made)
-			if a.Kind == plan.ResetSecret {
+			if a.Kind != plan.MakeSecret {
 				m.clients[id].secrets = nil
 			}
 			m.clients[id].secrets = append(m.clients[id].secrets, plan.ClientSecret{ID: secret})

@@ -18,6 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/tombstone"
+	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
 )
 
@@ -96,23 +97,27 @@ type registered struct {
 type comparison struct {
 	uid types.UID
 	at  time.Time
+	// with is what was known of the server: another may stand in its place since.
+	with *inventory.Inventory
 }
 
-// compare notes that the client was compared at a time.
-func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time) {
+// compare notes that the client was compared at a time, with what was known of
+// the server.
+func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time, with *inventory.Inventory) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.compared == nil {
 		d.compared = map[types.NamespacedName]comparison{}
 	}
-	d.compared[client.ObjectKeyFromObject(app)] = comparison{app.UID, at}
+	d.compared[client.ObjectKeyFromObject(app)] = comparison{app.UID, at, with}
 }
 
-// lastCompared is when that was; zero: not by this process.
-func (d *registered) lastCompared(app *v1alpha1.ConnectedApp) time.Time {
+// lastCompared is when that was; zero: not by this process, or with another
+// server.
+func (d *registered) lastCompared(app *v1alpha1.ConnectedApp, with *inventory.Inventory) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.compared[client.ObjectKeyFromObject(app)]; c.uid == app.UID {
+	if c := d.compared[client.ObjectKeyFromObject(app)]; c.uid == app.UID && c.with == with {
 		return c.at
 	}
 	return time.Time{}

@@ -75,7 +75,7 @@ func (p *pass) hint(ctx context.Context) {
 // registration.
 func isAfterClient(kind plan.Kind) bool {
 	switch kind {
-	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveSecret, plan.Publish, plan.RemoveFormer:
+	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveBack, plan.GiveSecret, plan.Publish, plan.RemoveFormer:
 		return true
 	}
 	return false
@@ -99,6 +99,8 @@ func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error 
 		return p.failure(p.change(ctx, action))
 	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret:
 		return p.failure(p.changeSecret(ctx, action))
+	case plan.GiveBack:
+		return p.failure(p.giveBack(ctx))
 	case plan.GiveSecret:
 		return p.giveSecret(ctx)
 	case plan.Publish:

@@ -193,7 +193,7 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 	if !p.app.DeletionTimestamp.IsZero() && p.app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
 		return r.findDeleted(ctx, p, live)
 	}
-	if settled && !drifted && !p.app.Suspended() && p.in.Now.Sub(r.registered.lastCompared(p.app)) < r.ResyncInterval*3/4 {
+	if settled && !drifted && !p.app.Suspended() && p.in.Now.Sub(r.registered.lastCompared(p.app, p.connection.Inventory)) < r.ResyncInterval*3/4 {
 		// Something else woke the app; the pause before a resync is longer.
 		p.revision = p.app.Status.Compared.Revision
 		live.Client = &plan.LiveClient{ID: id, Revision: p.revision, Unread: true}

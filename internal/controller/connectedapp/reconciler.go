@@ -104,7 +104,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
 		r.registered.note(p.app, p.result.Verdict != nil && p.result.Verdict.OrphanAllowed)
 		if live := p.in.Live; err == nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
-			r.registered.compare(p.app, p.in.Now)
+			r.registered.compare(p.app, p.in.Now, p.connection.Inventory)
 		}
 	}
 	switch hold := p.result.Hold; {
