@@ -5,6 +5,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -13,6 +14,9 @@ import (
 // adoptionRetry is when to look again whether a client can be adopted: what is in
 // the way is on the token server, or another object's, and no watch tells of it.
 const adoptionRetry = time.Minute
+
+// maxClientID is the length of the longest client id that a status holds.
+const maxClientID = 256
 
 // Adoption is a client that an app without one is to take over, and what was
 // found of it. Its zero value but for ID is one that nothing was asked about.
@@ -34,7 +38,7 @@ type Adoption struct {
 // it is that client's, or did not say whose and the platform team lists the
 // client.
 func Presentable(in Input) bool {
-	if in.Existing == nil || in.Adoption == nil {
+	if in.Existing == nil || in.Adoption == nil || len(in.Adoption.ID) > maxClientID {
 		return false
 	}
 	return in.Existing.ClientID == in.Adoption.ID || in.Existing.ClientID == "" && listed(in)
@@ -82,6 +86,8 @@ func Unregistered(status v1alpha1.ConnectedAppStatus) v1alpha1.ConnectedAppStatu
 func notPermitted(in Input) *Hold {
 	id, existing := in.Adoption.ID, in.App.CredentialsType() == v1alpha1.CredentialsExistingSecret
 	switch {
+	case len(id) > maxClientID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return adoptionRefused("the value of the annotation %s is no client id", v1alpha1.AnnotationAdoptClientID)
 	case !existing && !listed(in):
 		return adoptionRefused("the app may not adopt client %s: an access rule of TokenServer %s for %s has to list it in clientIDs, "+
 			"or credentials of type ExistingSecret have to name a Secret with that client's id and secret", id, in.Server.Name, in.Policy.Namespace)
@@ -91,7 +97,7 @@ func notPermitted(in Input) *Hold {
 		return adoptionRefused("the app may not adopt client %s: secret %s does not say whose secret it holds; put that client's id beside it, "+
 			"or have an access rule of TokenServer %s for %s list it in clientIDs", id, in.Existing.Name, in.Server.Name, in.Policy.Namespace)
 	case in.Existing.ClientID != "" && in.Existing.ClientID != id:
-		return adoptionRefused("the app may not adopt client %s: secret %s holds the credentials of client %s", id, in.Existing.Name, in.Existing.ClientID)
+		return adoptionRefused("the app may not adopt client %s: secret %s says that it holds the credentials of another client", id, in.Existing.Name)
 	case !in.Adoption.Proven:
 		return adoptionRefused("the app may not adopt client %s: the token server does not accept the secret in secret %s as that client's", id, in.Existing.Name)
 	}
@@ -135,8 +141,8 @@ func hasAnother(in Input) *Hold {
 	if id == "" || in.Live.Client == nil || in.Live.Client.ID == id {
 		return nil
 	}
-	hold := adoptionRefused("the annotation %s names client %s, but the app has client %s already; take the annotation off, or adopt that client with another ConnectedApp",
-		v1alpha1.AnnotationAdoptClientID, id, in.Live.Client.ID)
+	hold := adoptionRefused("the annotation %s names another client, but the app has client %s already; take the annotation off, or adopt that client with another ConnectedApp",
+		v1alpha1.AnnotationAdoptClientID, in.Live.Client.ID)
 	hold.After = 0
 	return hold
 }

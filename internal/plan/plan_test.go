@@ -4,6 +4,7 @@ package plan_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -351,6 +352,9 @@ func TestMake(t *testing.T) {
 		},
 		"an adoption by an app that access rules refuse": {
 			in: all(adopting, spec(func(s *v1alpha1.ConnectedAppSpec) { s.RedirectURIs = []v1alpha1.RedirectURI{"https://evil.example/"} })), hold: v1alpha1.ReasonNotAllowed,
+		},
+		"an adoption of what is no client id": {
+			in: all(adopting, adoption(func(a *plan.Adoption) { a.ID = strings.Repeat("c", 100_000) })), hold: v1alpha1.ReasonAdoptionRefused,
 		},
 		"an adoption by a suspended app": {in: all(adopting, suspended), hold: v1alpha1.ReasonSuspended},
 		"an adoption by an app that has a client": {

@@ -63,12 +63,19 @@ type Records struct {
 	Namespace string
 }
 
-// Of returns who adopted a client.
-func (r *Records) Of(ctx context.Context, issuer, clientID string) (Record, error) {
+// Of returns who adopted a client of a TokenServer: also under another issuer,
+// which a server that was moved had before.
+func (r *Records) Of(ctx context.Context, tokenServer, issuer, clientID string) (Record, error) {
 	object := &corev1.ConfigMap{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: nameOf(issuer, clientID)}, object)
 	if apierrors.IsNotFound(err) {
-		return Record{}, nil
+		records, err := r.On(ctx, tokenServer)
+		for _, record := range records {
+			if record.ClientID == clientID {
+				return record, nil
+			}
+		}
+		return Record{}, err
 	}
 	if err != nil {
 		return Record{}, fmt.Errorf("reading who adopted client %s: %w", clientID, err)
@@ -112,9 +119,13 @@ func (r *Records) Claim(ctx context.Context, app types.UID, before, record Recor
 	if before.Owner == record.Owner {
 		return nil
 	}
+	name, version := nameOf(record.Issuer, record.ClientID), before.version
+	if before.name != name {
+		version = "" // there is none of this issuer yet
+	}
 	object := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: r.Namespace, Name: nameOf(record.Issuer, record.ClientID), ResourceVersion: before.version,
+			Namespace: r.Namespace, Name: name, ResourceVersion: version,
 			Labels: map[string]string{v1alpha1.LabelAdoption: string(app)},
 		},
 		Data: map[string]string{
@@ -123,7 +134,7 @@ func (r *Records) Claim(ctx context.Context, app types.UID, before, record Recor
 		},
 	}
 	write := func() error { return r.Client.Update(ctx, object) }
-	if before.version == "" {
+	if version == "" {
 		write = func() error { return r.Client.Create(ctx, object) }
 	}
 	err := write()
@@ -132,6 +143,9 @@ func (r *Records) Claim(ctx context.Context, app types.UID, before, record Recor
 	}
 	if err != nil {
 		return fmt.Errorf("remembering who adopted client %s: %w", record.ClientID, err)
+	}
+	if before.name != name {
+		return r.Forget(ctx, before)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (r *Reconciler) observeAdoption(ctx context.Context, p *pass, live *plan.Li
 		return err
 	}
 	wanted.Client = liveOf(app)
-	if p.adoption, err = r.Adoptions.Of(ctx, p.connection.Issuer, id); err != nil {
+	if p.adoption, err = r.Adoptions.Of(ctx, p.in.Server.Name, p.connection.Issuer, id); err != nil {
 		return err
 	}
 	p.adopted(wanted.Client, secretIDs(wanted.Client))

@@ -314,7 +314,7 @@ func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, i
 	}
 	bearsMark := app.ExternalID == externalID(r.ClusterID, p.app)
 	if !bearsMark && (p.in.Server.ExternalID || p.app.Status.Compared == nil) {
-		if p.adoption, err = r.Adoptions.Of(ctx, p.connection.Issuer, id); err != nil {
+		if p.adoption, err = r.Adoptions.Of(ctx, p.in.Server.Name, p.connection.Issuer, id); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func deleteClient(ctx context.Context, server *inventory.Connection, adoptions *
 }
 
 func deleteUnlessAdopted(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, clientID string, c Client) error {
-	record, err := adoptions.Of(ctx, server.Issuer, clientID)
+	record, err := adoptions.Of(ctx, c.TokenServer, server.Issuer, clientID)
 	if err != nil {
 		return err
 	}
