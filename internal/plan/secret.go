@@ -34,7 +34,7 @@ func secretActions(in Input, r Result) Result {
 	makes := ownSecret(in, r.Target) && !publishedIsValid(in)
 	switch {
 	case makes && wasForgotten(in):
-		r.Actions = append(r.Actions, Action{Kind: GiveBack, ID: in.Secret.SecretID})
+		r.Actions = append(append(r.Actions, unneeded(in)...), Action{Kind: GiveBack, ID: in.Secret.SecretID})
 	case makes && in.Server.Secrets:
 		r.Actions = append(r.Actions, unneeded(in)...)
 		r.Actions = append(r.Actions, Action{Kind: MakeSecret})

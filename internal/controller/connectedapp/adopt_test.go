@@ -3,7 +3,9 @@
 package connectedapp_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
 // handmade registers a client by other means, under an external id or without.
@@ -379,5 +382,76 @@ func TestACrashDuringAnAdoptionLosesNothing(t *testing.T) {
 		for _, s := range w.registered(app).Secrets {
 			require.True(w, s.ID == published || s.ID == made.ClientSecretID || !s.Live(time.Now()), "secret %s is valid and nobody knows it", s.ID)
 		}
+	})
+}
+
+// A server that was moved has another issuer, and the same clients.
+func TestAnAdoptionOutlivesAMoveOfItsServer(t *testing.T) {
+	w := start(t)
+	made := w.handmade("")
+	w.allow(made.ClientID)
+	app := w.ready(w.app(adopts(made.ClientID)))
+	var list corev1.ConfigMapList
+	require.NoError(t, plane.Client.List(t.Context(), &list, client.InNamespace(testenv.SystemNamespace), client.MatchingLabels{v1alpha1.LabelAdoption: string(app.UID)}))
+	require.Len(t, list.Items, 1)
+	before := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: "adoption-of-" + w.namespace, Labels: list.Items[0].Labels}, Data: list.Items[0].Data,
+	}
+	before.Data["issuer"] = "https://before.example.com"
+	plane.Create(t, before)
+	require.NoError(t, plane.Client.Delete(t.Context(), &list.Items[0]))
+
+	other := w.condition(w.app(adopts(made.ClientID), func(a *v1alpha1.ConnectedApp) { a.Name = "other" }), v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
+	w.tamper(app, func(a *storage.App) { a.Name = "Mallory" })
+	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired)
+	testenv.Eventually(t, func(c *require.Assertions) { c.Equal(w.namespace+"/app", w.registered(app).Name) })
+	w.ready(app)
+	w.deleted(other)
+	w.deleted(app)
+	_, err := w.instance.Store.App(t.Context(), made.ClientID)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	require.Zero(t, w.adoptions(app))
+}
+
+// Without marks and further secrets a client is adopted by its credentials alone.
+func TestAnAdoptionOnAPlainPlatform(t *testing.T) {
+	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	made := w.handmade("")
+	w.allow(made.ClientID)
+	app := w.condition(w.app(adopts(made.ClientID)), v1alpha1.ConditionReady, v1alpha1.ReasonAdoptionRefused)
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message, "has one secret, which making another would end")
+	require.Empty(t, app.Status.ClientID)
+	w.vault("vault", made.ClientID, made.ClientSecret)
+	w.update(app, func() { fromVault("vault")(app) })
+	w.ready(app)
+	require.Equal(t, made.ClientID, app.Status.ClientID)
+	requireToken(t, w.instance.URL+oauth.PathToken, made.ClientID, made.ClientSecret)
+	other := w.app(adopts(made.ClientID), fromVault("vault"), func(a *v1alpha1.ConnectedApp) { a.Name = "other" })
+	w.condition(other, v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
+	w.deleted(other)
+	requireToken(t, w.instance.URL+oauth.PathToken, made.ClientID, made.ClientSecret)
+	w.deleted(app)
+	require.Zero(t, w.adoptions(app))
+	_, err := w.instance.Store.App(t.Context(), made.ClientID)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+// withoutExtensions lets a server be one that has none of ours.
+func withoutExtensions(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != oauth.PathDiscovery {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		recorder := httptest.NewRecorder()
+		next.ServeHTTP(recorder, r)
+		document := map[string]any{}
+		if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
+			panic(err)
+		}
+		delete(document, "connectedapps_extensions")
+		delete(document, "connectedapps_installation_id")
+		rw.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(rw).Encode(document)
 	})
 }
