@@ -385,6 +385,10 @@ func TestMake(t *testing.T) {
 		"the published secret is gone, and one is there that nobody knows": {
 			in: all(secrets(plan.ClientSecret{ID: "s2"})), want: []string{"delete a client secret s2", "give the published secret back s1", "publish the Secret"},
 		},
+		"the published secret of an adopted client is gone": {
+			in:   all(adopted, secrets(plan.ClientSecret{ID: "theirs"}), func(in *plan.Input) { in.Live.Client.Kept = []string{"theirs"} }),
+			want: []string{"make a client secret", "publish the Secret"},
+		},
 		"a secret is gone that was never published": {
 			in:   all(secrets(plan.ClientSecret{ID: "s2", Used: true}), func(in *plan.Input) { in.App.Status.Secrets = nil }),
 			want: []string{"make a client secret", "publish the Secret"},

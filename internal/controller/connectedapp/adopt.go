@@ -32,6 +32,9 @@ func (r *Reconciler) observeAdoption(ctx context.Context, p *pass, live *plan.Li
 	}
 	wanted := &plan.Adoption{ID: id}
 	p.in.Adoption = wanted
+	if p.app.Suspended() {
+		return nil
+	}
 	if plan.Presentable(p.in) {
 		var err error
 		if wanted.Proven, err = p.connection.Authenticates(ctx, id, p.existing); err != nil {
