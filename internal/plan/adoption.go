@@ -114,7 +114,8 @@ func notAdoptable(in Input, target Client) *Hold {
 		hold.Reason, hold.Stalled = v1alpha1.ReasonClientNotFound, false
 		return hold
 	case a.Taken:
-		hold := adoptionRefused("client %s belongs to another object, in this cluster or another; it was left as it is, and can be adopted when that one has let it go", a.ID)
+		hold := adoptionRefused("client %s belongs to another object, in this cluster or another; it was left as it is, "+
+			"and can be adopted when that one has let it go", a.ID)
 		hold.Reason = v1alpha1.ReasonOwnedElsewhere
 		return hold
 	case a.Orphaned && !listed(in):
@@ -141,7 +142,8 @@ func hasAnother(in Input) *Hold {
 	if id == "" || in.Live.Client == nil || in.Live.Client.ID == id {
 		return nil
 	}
-	hold := adoptionRefused("the annotation %s names another client, but the app has client %s already; take the annotation off, or adopt that client with another ConnectedApp",
+	hold := adoptionRefused("the annotation %s names another client, but the app has client %s already; "+
+		"take the annotation off, or adopt that client with another ConnectedApp",
 		v1alpha1.AnnotationAdoptClientID, in.Live.Client.ID)
 	hold.After = 0
 	return hold

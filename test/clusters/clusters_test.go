@@ -117,7 +117,7 @@ func (c *cluster) secret(name string) *corev1.Secret {
 func (c *cluster) requireWorks(secret *corev1.Secret) {
 	c.Helper()
 	form := url.Values{"grant_type": {oauth.GrantClientCredentials}, "client_id": {string(secret.Data["client-id"])}, "client_secret": {string(secret.Data["client-secret"])}}
-	answer, err := http.PostForm(c.instance.URL+oauth.PathToken, form) //nolint:noctx // the server is of this process
+	answer, err := http.PostForm(c.instance.URL+oauth.PathToken, form)
 	require.NoError(c, err)
 	require.NoError(c, answer.Body.Close())
 	require.Equal(c, http.StatusOK, answer.StatusCode)

@@ -187,22 +187,21 @@ func TestWhatIsNotTheAppsToAdopt(t *testing.T) {
 		"neither-allowed-nor-there":      {id: "11111111111111111111111111111111", reason: v1alpha1.ReasonAdoptionRefused, message: "has to list it in clientIDs"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := w.instance.Store
-			w := &world{T: t, instance: w.instance, server: w.server, namespace: w.namespace}
-			app := w.app(adopts(c.id), func(a *v1alpha1.ConnectedApp) {
+			inner := &world{T: t, instance: w.instance, server: w.server, namespace: w.namespace}
+			app := inner.app(adopts(c.id), func(a *v1alpha1.ConnectedApp) {
 				a.Name = name
 				if c.change != nil {
 					c.change(a)
 				}
 			})
-			w.condition(app, v1alpha1.ConditionReady, c.reason)
+			inner.condition(app, v1alpha1.ConditionReady, c.reason)
 			ready := testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady)
 			require.Contains(t, ready.Message, c.message)
 			require.NotContains(t, ready.Message, "theirs", "it does not tell whose")
 			require.Empty(t, app.Status.ClientID)
-			w.deleted(app)
+			inner.deleted(app)
 			for _, id := range []string{theirs.Status.ClientID, foreign.ClientID, listed.ClientID, w.instance.AdminClientID} {
-				_, err := before.App(t.Context(), id)
+				_, err := w.instance.Store.App(t.Context(), id)
 				require.NoError(t, err, "the client is still there")
 			}
 		})

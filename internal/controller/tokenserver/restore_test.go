@@ -109,7 +109,7 @@ func (d *disaster) secret(app *v1alpha1.ConnectedApp) *corev1.Secret {
 // token.
 func (d *disaster) authenticates(secret *corev1.Secret) bool {
 	form := url.Values{"grant_type": {oauth.GrantClientCredentials}, "client_id": {string(secret.Data["client-id"])}, "client_secret": {string(secret.Data["client-secret"])}}
-	answer, err := http.PostForm(string(secret.Data["token-url"]), form) //nolint:noctx // the server is of this process
+	answer, err := http.PostForm(string(secret.Data["token-url"]), form)
 	if err != nil {
 		return false
 	}

@@ -319,9 +319,9 @@ func TestATombstoneAndAnAdoption(t *testing.T) {
 		record := adoption.Record{TokenServer: w.server.Name, Issuer: w.instance.URL + oauth.IssuerPath, ClientID: clientID, Owner: owner}
 		require.NoError(t, adoptions.Claim(t.Context(), "uid", adoption.Record{}, record))
 		t.Cleanup(func() {
-			if record, err := adoptions.Of(context.Background(), w.server.Name, record.Issuer, clientID); err == nil {
-				_ = adoptions.Forget(context.Background(), record)
-			}
+			made, err := adoptions.Of(context.Background(), w.server.Name, record.Issuer, clientID)
+			require.NoError(t, err)
+			require.NoError(t, adoptions.Forget(context.Background(), made))
 		})
 	}
 	left := w.register("cluster/ns/app/1", "ns/app")
