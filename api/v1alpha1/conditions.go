@@ -80,6 +80,12 @@ const (
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonOwnedElsewhere: the client belongs to somebody else.
 	ReasonOwnedElsewhere = "OwnedElsewhere"
+	// ReasonAdoptionRefused: the client that the annotation adopt-client-id names
+	// is not the app's to take over; the message says what would let it.
+	ReasonAdoptionRefused = "AdoptionRefused"
+	// ReasonClientNotFound: there is no client of the id that the annotation
+	// adopt-client-id names.
+	ReasonClientNotFound = "ClientNotFound"
 	// ReasonPublished: the Secret holds valid credentials.
 	ReasonPublished = "Published"
 	// ReasonWaitingForSecret: the ExistingSecret, or its key, is not there yet.

@@ -50,6 +50,13 @@ const (
 	// condition shows it.
 	AnnotationAcceptServer = "connectedapps.dev/accept-server"
 
+	// AnnotationAdoptClientID, on a ConnectedApp that has no client, names one on
+	// the token server that it takes over. Taking it off later changes nothing.
+	AnnotationAdoptClientID = "connectedapps.dev/adopt-client-id"
+	// LabelAdoption marks ConfigMaps in the manager's namespace that remember by
+	// which ConnectedApp a client was adopted: its value is that object's UID.
+	LabelAdoption = "connectedapps.dev/adopted-by"
+
 	// Finalizer keeps an object until what it made on a token server is gone.
 	Finalizer = "connectedapps.dev/finalizer"
 )

@@ -201,7 +201,21 @@ type AccessRule struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
 	DeletionPolicies []DeletionPolicy `json:"deletionPolicies,omitempty"`
+
+	// ClientIDs are clients on the server that apps may adopt, by the annotation
+	// connectedapps.dev/adopt-client-id: those made by other means, and those whose
+	// ConnectedApp in this cluster is gone. It is asked when a client is adopted,
+	// and not again. Omitted: none, but those whose credentials an app has.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	ClientIDs []ClientID `json:"clientIDs,omitempty"`
 }
+
+// ClientID is the id of a client on a token server.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+type ClientID string
 
 // RedirectHost is a host name, or one with a leading "*.".
 // +kubebuilder:validation:MinLength=1
@@ -323,12 +337,35 @@ type TokenServerStatus struct {
 	// +optional
 	RememberedClients int32 `json:"rememberedClients,omitempty"`
 
+	// OrphanedClients are clients that ConnectedApps of this cluster made, or
+	// adopted, and that no ConnectedApp has any more. Absent: not known, as on a
+	// server without the extension external_id.
+	// +optional
+	OrphanedClients *OrphanedClients `json:"orphanedClients,omitempty"`
+
 	// Conditions: Ready, Reconciling, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// MaxOrphanedClientIDs is the number of orphaned clients that a status names.
+const MaxOrphanedClientIDs = 20
+
+// OrphanedClients are clients without an object.
+type OrphanedClients struct {
+	// Count of them.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Count int32 `json:"count"`
+
+	// ClientIDs are the first of them, in the order of their ids.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	ClientIDs []ClientID `json:"clientIDs,omitempty"`
 }
 
 // TokenServerEndpoints are a server's public URLs.

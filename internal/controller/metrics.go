@@ -36,6 +36,7 @@ type collector struct {
 	// published and pending are of ConnectedApps.
 	published *prometheus.Desc
 	pending   *prometheus.Desc
+	orphans   *prometheus.Desc
 }
 
 func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
@@ -52,6 +53,8 @@ func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
 			"When the client secret that is in the Secret of a ConnectedApp was published.", []string{"namespace", "name"}, nil),
 		pending: prometheus.NewDesc("connectedapp_oldest_pending_timestamp_seconds",
 			"Since when the ConnectedApp that waits longest has waited to be worked on or to get through.", []string{"tokenserver"}, nil),
+		orphans: prometheus.NewDesc("connectedapp_orphaned_clients",
+			"Number of clients on a token server that ConnectedApps of this cluster made and that have none any more.", []string{"tokenserver"}, nil),
 	}
 	metrics.Registry.Unregister(c) // a process that runs a second manager, as tests do, reports of that one
 	if err := metrics.Registry.Register(c); err != nil {
@@ -66,6 +69,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.expires
 	ch <- c.published
 	ch <- c.pending
+	ch <- c.orphans
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
@@ -87,6 +91,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	count := map[[3]string]int{}
 	for i := range servers.Items {
 		count[state("TokenServer", &servers.Items[i])]++
+		if found := servers.Items[i].Status.OrphanedClients; found != nil {
+			ch <- prometheus.MustNewConstMetric(c.orphans, prometheus.GaugeValue, float64(found.Count), servers.Items[i].Name)
+		}
 	}
 	drifted := 0
 	oldest := map[string]time.Time{}

@@ -27,6 +27,7 @@ type API interface {
 	Secrets(ctx context.Context, clientID string) (*oauth.SecretList, error)
 	AddSecret(ctx context.Context, clientID string, overlap time.Duration) (*oauth.Secret, error)
 	DeleteSecret(ctx context.Context, clientID, secretID string) error
+	Authenticates(ctx context.Context, clientID, clientSecret string) (bool, error)
 }
 
 var _ API = (*registrar.Client)(nil)
@@ -45,6 +46,9 @@ type Options struct {
 	PageSize int
 	// Breaker guards the server; nil means one with defaults.
 	Breaker *Breaker
+	// Unclaimed returns, at the beginning of each list, a test for the external ids
+	// of its rows: those that pass are remembered for Inventory.Unclaimed. Nil: none.
+	Unclaimed func() func(externalID string) bool
 	// OnOpen is called when calls have failed so often that the breaker opens; it
 	// must not block. Nil: nobody is told.
 	OnOpen func()

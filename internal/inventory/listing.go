@@ -4,6 +4,7 @@ package inventory
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +19,8 @@ type listing struct {
 	// named are the ids by the app's name, on servers whose apps bear no mark of
 	// whom they were made for.
 	named map[string][]string
+	// unclaimed are the external ids by client id that passed the test of the options.
+	unclaimed map[string]string
 }
 
 // confirms tells whether an app that was read singly was still so when the list
@@ -95,6 +98,11 @@ func (i *Inventory) pages(ctx context.Context, made *listing) error {
 	if !i.options.ExternalID {
 		made.named = make(map[string][]string, i.pageRows)
 	}
+	isUnclaimed := func(string) bool { return false }
+	if i.options.Unclaimed != nil {
+		isUnclaimed = i.options.Unclaimed()
+	}
+	made.unclaimed = map[string]string{}
 	for offset := 0; ; {
 		page, err := guard(ctx, i, func() (*registrar.Page, error) { return i.api.List(ctx, offset, i.pageSize) })
 		if err != nil {
@@ -103,6 +111,9 @@ func (i *Inventory) pages(ctx context.Context, made *listing) error {
 		for n := range page.Apps {
 			row := &page.Apps[n]
 			made.revisions[row.ClientID] = row.Revision
+			if row.ExternalID != "" && isUnclaimed(row.ExternalID) {
+				made.unclaimed[row.ClientID] = row.ExternalID
+			}
 			if made.named != nil && !slices.Contains(made.named[row.ClientName], row.ClientID) {
 				made.named[row.ClientName] = append(made.named[row.ClientName], row.ClientID)
 			}
@@ -147,4 +158,29 @@ func (i *Inventory) Named(ctx context.Context, name string, maxAge time.Duration
 		delete(i.doubtful, name)
 	}
 	return slices.Clone(i.listing.named[name]), nil
+}
+
+// Unclaimed are the external ids, by client id, that passed the test of the
+// options in a list that is not older than maxAge. Apps that we wrote to since
+// are left out.
+func (i *Inventory) Unclaimed(ctx context.Context, maxAge time.Duration) (map[string]string, error) {
+	if err := i.list(ctx, maxAge, 0); err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	unclaimed := maps.Clone(i.listing.unclaimed)
+	maps.DeleteFunc(unclaimed, func(id, _ string) bool { return i.written[id] > i.listing.from })
+	return unclaimed, nil
+}
+
+// Lists tells whether the newest list has an app; false when there is no list.
+func (i *Inventory) Lists(clientID string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.listing == nil {
+		return false
+	}
+	_, ok := i.listing.revisions[clientID]
+	return ok
 }

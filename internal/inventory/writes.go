@@ -75,6 +75,12 @@ func (i *Inventory) AppByExternalID(ctx context.Context, externalID string) (*oa
 	return guard(ctx, i, func() (*oauth.ConnectedApp, error) { return i.api.AppByExternalID(ctx, externalID) })
 }
 
+// Authenticates is registrar.Client.Authenticates behind the limiter and the
+// breaker.
+func (i *Inventory) Authenticates(ctx context.Context, clientID, clientSecret string) (bool, error) {
+	return guard(ctx, i, func() (bool, error) { return i.api.Authenticates(ctx, clientID, clientSecret) })
+}
+
 // wrote makes everything that was read of the app so far void. It is called
 // after a failed write as well, since that may have reached the server.
 func (i *Inventory) wrote(clientID string) {

@@ -139,10 +139,13 @@ func keepValue(m map[string]v1alpha1.FieldDigest, key string, value v1alpha1.Fie
 }
 
 // isDrift tells whether a difference from want is of somebody else's making: the
-// client was given this value, or found with it.
+// client was given this value, or found with it, or was not made for the app.
 func isDrift(in Input, want Client, c Change) bool {
 	compared := in.App.Status.Compared
-	return compared != nil && compared.Fields[c.Field] != "" && compared.Fields[c.Field] == digest(want, c.Field)
+	if compared == nil {
+		return in.Live.Client.Adopted
+	}
+	return compared.Fields[c.Field] != "" && compared.Fields[c.Field] == digest(want, c.Field)
 }
 
 // notKept tells whether the difference from want is what the server is known to

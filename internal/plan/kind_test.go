@@ -85,7 +85,7 @@ var (
 	}
 	besideRule = map[string]string{
 		"name": "of the rule", "namespaceSelector": "whose apps", "redirectSchemes": "of redirect URIs without a host",
-		"deletionPolicies": "limits spec.deletionPolicy",
+		"deletionPolicies": "limits spec.deletionPolicy", "clientIDs": "limits the annotation adopt-client-id",
 	}
 )
 

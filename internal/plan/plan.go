@@ -29,6 +29,9 @@ type Input struct {
 	Server Server
 	// Live is what the server holds for the app; nil: it could not be asked.
 	Live *Live
+	// Adoption is the client that the app, which has none, is to take over; nil:
+	// none.
+	Adoption *Adoption
 	// Secret is the Secret that the app's credentials are published in.
 	Secret Secret
 	// Existing is what the Secret of type ExistingSecret holds; nil for other
@@ -86,6 +89,11 @@ type LiveClient struct {
 	// Unread: the server's list shows it as it was last compared, so that it was
 	// not read. Client and Secrets are not known.
 	Unread bool
+	// Adopted: it was not made for the app, which took it over. What was never
+	// compared is then of somebody else's making, and so are the client secrets in
+	// Kept, by their ids, which it had before.
+	Adopted bool
+	Kept    []string
 	// Client is its registration.
 	Client Client
 	// Secrets are its secrets. They count only with SecretsKnown.
@@ -144,6 +152,8 @@ const (
 	Restore Kind = "restore the client"
 	// Record notes that a client that was found is the app's.
 	Record Kind = "take the client that was registered for it"
+	// Adopt takes over a client that was not made for the app.
+	Adopt Kind = "adopt the client"
 	// DeleteClient deletes a client.
 	DeleteClient Kind = "delete the client"
 	// Update changes fields of the client.
@@ -157,6 +167,9 @@ const (
 	MakeSecret Kind = "make a client secret"
 	// ResetSecret makes a client secret on a server where a client has one only.
 	ResetSecret Kind = "reset the client secret"
+	// GiveBack gives the client the published secret that its server has forgotten,
+	// or makes another when the server does not take it.
+	GiveBack Kind = "give the published secret back"
 	// GiveSecret gives the client the secret that somebody else provides.
 	GiveSecret Kind = "give the client the secret of its Secret"
 	// Publish writes the Secret.
@@ -307,13 +320,16 @@ func firstHold(holds ...*Hold) *Hold {
 // presence is the plan for an app that is to be there.
 func presence(in Input, r Result) Result {
 	live := in.Live.Client
-	first := firstHold(ownedElsewhere(in), suspended(in), in.Hindrance)
-	secret := firstHold(in.SecretHindrance, foreignSecret(in))
-	r.Hold = firstHold(first, secret, r.Refusal)
 	// What was made and never recorded goes first, whatever else holds.
 	for _, id := range in.Live.Unclaimed {
 		r.Actions = append(r.Actions, Action{Kind: DeleteClient, ID: id})
 	}
+	if in.Adoption != nil {
+		return adoption(in, r)
+	}
+	first := firstHold(ownedElsewhere(in), suspended(in), in.Hindrance)
+	secret := firstHold(in.SecretHindrance, foreignSecret(in))
+	r.Hold = firstHold(first, secret, r.Refusal, hasAnother(in))
 	if in.Live.OwnedElsewhere {
 		return r
 	}
@@ -348,14 +364,7 @@ func absent(in Input, r Result) Result {
 		}
 		r.Hold = firstHold(r.Hold, in.Server.Lost)
 	}
-	if in.Server.Deleting {
-		r.Hold = firstHold(r.Hold, &Hold{
-			Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonTokenServerDeleting,
-			Message: fmt.Sprintf("TokenServer %s is being deleted, nothing new is registered on it; "+
-				"the platform team creates it again, or name another in a new ConnectedApp", in.Server.Name),
-		})
-	}
-	if r.Hold != nil {
+	if r.Hold = firstHold(r.Hold, serverDeleting(in)); r.Hold != nil {
 		return r
 	}
 	r.CarriesOut = true
@@ -388,6 +397,17 @@ func absent(in Input, r Result) Result {
 	}
 	r.Actions = append(r.Actions, Action{Kind: Publish})
 	return removeFormer(in, r)
+}
+
+func serverDeleting(in Input) *Hold {
+	if !in.Server.Deleting {
+		return nil
+	}
+	return &Hold{
+		Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonTokenServerDeleting,
+		Message: fmt.Sprintf("TokenServer %s is being deleted, nothing new is registered on it; "+
+			"the platform team creates it again, or name another in a new ConnectedApp", in.Server.Name),
+	}
 }
 
 // gone is the drift of a client that somebody deleted.

@@ -4,6 +4,7 @@ package plan_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,35 @@ func existing(in *plan.Input) {
 	in.Secret.SecretID = ""
 }
 
+// adopting is a new app that is to take over client c7, made by other means, which
+// the namespace may adopt.
+func adopting(in *plan.Input) {
+	unregistered(in)
+	in.App.Annotations = map[string]string{v1alpha1.AnnotationAdoptClientID: "c7"}
+	in.Policy.Rules[0].ClientIDs = []v1alpha1.ClientID{"c7"}
+	in.Adoption = &plan.Adoption{ID: "c7", Client: &plan.LiveClient{
+		ID: "c7", Client: plan.Desired(in.App, nil), SecretsKnown: true, Secrets: []plan.ClientSecret{{ID: "theirs"}}, Adopted: true, Kept: []string{"theirs"},
+	}}
+	in.Adoption.Client.Client.Name = "Made by hand"
+}
+
+// adopted is that app afterwards.
+func adopted(in *plan.Input) {
+	in.Live.Client.Adopted, in.Live.Client.Kept = true, []string{"theirs"}
+	in.Live.Client.Secrets = append(in.Live.Client.Secrets, plan.ClientSecret{ID: "theirs"})
+}
+
+// byCredentials lets the app adopt by a Secret that names the client, not by a rule.
+func byCredentials(in *plan.Input) {
+	in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsExistingSecret, Secret: &v1alpha1.CredentialsSecretSpec{Name: "vault"}}
+	in.Existing = &plan.ExistingSecret{Name: "vault", Version: "7", ClientID: "c7"}
+	in.Policy.Rules[0].ClientIDs, in.Adoption.Proven = nil, true
+}
+
+func adoption(change func(*plan.Adoption)) func(*plan.Input) {
+	return func(in *plan.Input) { change(in.Adoption) }
+}
+
 // tosNotKept is the record of a server that keeps no tosURI.
 func tosNotKept(in *plan.Input) map[string]v1alpha1.FieldDigest {
 	return map[string]v1alpha1.FieldDigest{plan.FieldTOSURI: plan.NotKept(client(), plan.Desired(in.App, nil), plan.FieldTOSURI)}
@@ -263,6 +293,82 @@ func TestMake(t *testing.T) {
 			in: all(func(in *plan.Input) { in.Live = &plan.Live{OwnedElsewhere: true} }), hold: v1alpha1.ReasonOwnedElsewhere,
 		},
 
+		"an adoption": {
+			in: all(adopting), want: []string{"adopt the client c7", "update the client clientName", "make a client secret", "publish the Secret"},
+		},
+		"an adoption by credentials": {
+			in:   all(adopting, byCredentials),
+			want: []string{"adopt the client c7", "update the client clientName", "give the client the secret of its Secret", "publish the Secret"},
+		},
+		"an adoption under driftPolicy Report": {
+			in: all(adopting, report), want: []string{"adopt the client c7", "make a client secret", "publish the Secret"},
+		},
+		"an adoption under driftPolicy Report, of a client that has more than access rules allow": {
+			in:   all(adopting, report, adoption(func(a *plan.Adoption) { a.Client.Client.GrantTypes = []string{"client_credentials", "urn:x"} })),
+			want: []string{"adopt the client c7", "update the client grantTypes", "make a client secret", "publish the Secret"},
+		},
+		"an adoption on a plain platform by credentials": {
+			in:   all(adopting, plain, byCredentials),
+			want: []string{"adopt the client c7", "update the client clientName", "give the client the secret of its Secret", "publish the Secret"},
+		},
+		"an adoption on a plain platform, whose client secret would end": {in: all(adopting, plain), hold: v1alpha1.ReasonAdoptionRefused},
+		"an adoption of what a status tells of, which is another's": {
+			in: all(adopting, func(in *plan.Input) {
+				in.App.Status.ClientID, in.App.Status.Compared = "c7", plan.Compared(nil, "r1", client(mallory), nil, nil)
+				in.Live.OwnedElsewhere = true
+			}),
+			want: []string{"adopt the client c7", "update the client clientName", "make a client secret", "publish the Secret"},
+		},
+		"an adoption that no rule and no Secret allows": {
+			in: all(adopting, func(in *plan.Input) { in.Policy.Rules[0].ClientIDs = nil }), hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption that the rule for another namespace allows": {
+			in: all(adopting, func(in *plan.Input) {
+				in.Policy.Rules[0].ClientIDs = nil
+				other := everything()
+				other.ClientIDs, other.NamespaceSelector.MatchLabels = []v1alpha1.ClientID{"c7"}, map[string]v1alpha1.LabelValue{"team": "other"}
+				in.Policy.Rules = append(in.Policy.Rules, other)
+			}),
+			hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption with a secret that is not the client's": {
+			in: all(adopting, byCredentials, adoption(func(a *plan.Adoption) { a.Proven = false })), hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption with the credentials of another client": {
+			in: all(adopting, byCredentials, func(in *plan.Input) { in.Existing.ClientID = "c8" }), hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption of a client that is another object's": {
+			in: all(adopting, adoption(func(a *plan.Adoption) { a.Taken = true })), hold: v1alpha1.ReasonOwnedElsewhere,
+		},
+		"an adoption of an orphan that a rule lists": {
+			in:   all(adopting, adoption(func(a *plan.Adoption) { a.Orphaned = true })),
+			want: []string{"adopt the client c7", "update the client clientName", "make a client secret", "publish the Secret"},
+		},
+		"an adoption of an orphan by credentials": {
+			in: all(adopting, byCredentials, adoption(func(a *plan.Adoption) { a.Orphaned = true })), hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption of a client that is not there": {
+			in: all(adopting, adoption(func(a *plan.Adoption) { a.Client = nil })), hold: v1alpha1.ReasonClientNotFound,
+		},
+		"an adoption by an app that access rules refuse": {
+			in: all(adopting, spec(func(s *v1alpha1.ConnectedAppSpec) { s.RedirectURIs = []v1alpha1.RedirectURI{"https://evil.example/"} })), hold: v1alpha1.ReasonNotAllowed,
+		},
+		"an adoption of what is no client id": {
+			in: all(adopting, adoption(func(a *plan.Adoption) { a.ID = strings.Repeat("c", 100_000) })), hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption by a suspended app": {in: all(adopting, suspended), hold: v1alpha1.ReasonSuspended},
+		"an adoption by an app that has a client": {
+			in:   all(live(mallory), func(in *plan.Input) { in.App.Annotations = map[string]string{v1alpha1.AnnotationAdoptClientID: "c7"} }),
+			want: []string{"update the client clientName"}, hold: v1alpha1.ReasonAdoptionRefused,
+		},
+		"an adoption that was cut off": {
+			in: all(adopted, live(mallory), func(in *plan.Input) {
+				in.App.Status, in.Secret = v1alpha1.ConnectedAppStatus{ClientID: "c1"}, plan.Secret{Name: "app-credentials"}
+			}),
+			want: []string{"update the client clientName", "delete a client secret s1", "make a client secret", "publish the Secret"},
+		},
+		"an adopted client": {in: all(adopted)},
+
 		"the server is away":                     {in: all(away)},
 		"the server is away, an edit waits":      {in: all(away, spec(func(s *v1alpha1.ConnectedAppSpec) { s.ClientName = "x" })), hold: v1alpha1.ReasonTokenServerUnavailable},
 		"the server is away, the Secret is gone": {in: all(away, func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }), hold: v1alpha1.ReasonTokenServerUnavailable},
@@ -274,7 +380,18 @@ func TestMake(t *testing.T) {
 		"nothing is known of the server":   {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
 
 		"the published secret is gone": {
-			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"make a client secret", "publish the Secret"},
+			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"give the published secret back s1", "publish the Secret"},
+		},
+		"the published secret is gone, and one is there that nobody knows": {
+			in: all(secrets(plan.ClientSecret{ID: "s2"})), want: []string{"delete a client secret s2", "give the published secret back s1", "publish the Secret"},
+		},
+		"the published secret of an adopted client is gone": {
+			in:   all(adopted, secrets(plan.ClientSecret{ID: "theirs"}), func(in *plan.Input) { in.Live.Client.Kept = []string{"theirs"} }),
+			want: []string{"make a client secret", "publish the Secret"},
+		},
+		"a secret is gone that was never published": {
+			in:   all(secrets(plan.ClientSecret{ID: "s2", Used: true}), func(in *plan.Input) { in.App.Status.Secrets = nil }),
+			want: []string{"make a client secret", "publish the Secret"},
 		},
 		"the published secret is about to end": {
 			in: all(secrets(plan.ClientSecret{ID: "s1", ExpiresAt: now.Add(time.Hour)})), want: []string{"make a client secret", "publish the Secret"},

@@ -58,10 +58,13 @@ type modelled struct {
 }
 
 type modelClient struct {
-	mark    string // whom it was made for: "ours", "theirs", or nobody
+	mark    string // whom it was made for: "ours", "theirs", or nobody ("")
+	adopted bool   // it is ours now, all the same
 	client  plan.Client
 	secrets []plan.ClientSecret
 }
+
+func (c *modelClient) isOurs() bool { return c.mark == "ours" || c.adopted }
 
 func (m *modelled) observe() {
 	in := &m.in
@@ -71,10 +74,13 @@ func (m *modelled) observe() {
 	live := &plan.Live{}
 	read := func(id string) {
 		c := m.clients[id]
-		live.Client = &plan.LiveClient{ID: id, Client: c.client, SecretsKnown: in.Server.Secrets, Secrets: slices.Clone(c.secrets)}
+		live.Client = &plan.LiveClient{ID: id, Client: c.client, SecretsKnown: in.Server.Secrets, Secrets: slices.Clone(c.secrets), Adopted: c.adopted}
+		if c.adopted {
+			live.Client.Kept = []string{"kept"}
+		}
 	}
 	if c := m.clients[id]; c != nil {
-		if in.Server.ExternalID && c.mark != "ours" {
+		if in.Server.ExternalID && !c.isOurs() {
 			live.OwnedElsewhere = true
 		} else {
 			read(id)
@@ -82,6 +88,9 @@ func (m *modelled) observe() {
 	}
 	for other, c := range m.clients {
 		switch {
+		case c.adopted && live.Client == nil:
+			read(other)
+			live.OwnedElsewhere = false
 		case c.mark != "ours" || other == id:
 		case !in.Server.ExternalID:
 			if c.client.Name == "temporary" {
@@ -90,6 +99,15 @@ func (m *modelled) observe() {
 		case live.Client == nil:
 			read(other)
 			live.OwnedElsewhere = false
+		}
+	}
+	in.Adoption = nil
+	if hand := m.clients["hand"]; in.App.Annotations != nil && live.Client == nil && (id == "" || live.OwnedElsewhere) {
+		in.Adoption = &plan.Adoption{ID: "hand"}
+		if hand != nil {
+			in.Adoption.Client = &plan.LiveClient{
+				ID: "hand", Client: hand.client, SecretsKnown: in.Server.Secrets, Secrets: slices.Clone(hand.secrets), Adopted: true, Kept: []string{"kept"},
+			}
 		}
 	}
 	in.Secret.SecretID = ""
@@ -144,14 +162,18 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 			}
 		case plan.Record:
 			status.ClientID = a.ID
+		case plan.Adopt:
+			m.clients[a.ID].adopted = true
+			id, *status = a.ID, plan.Unregistered(*status)
+			status.ClientID = a.ID
 		case plan.DeleteClient:
-			if m.clients[a.ID].mark != "ours" {
+			if !m.clients[a.ID].isOurs() {
 				t.Fatalf("deletes a client that was made for somebody else")
 			}
 			delete(m.clients, a.ID)
 		case plan.Update, plan.AssignScopes:
 			c := m.clients[id]
-			if c.mark != "ours" {
+			if !c.isOurs() {
 				t.Fatalf("changes a client that was made for somebody else")
 			}
 			scopes := c.client.Scopes
@@ -165,14 +187,17 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 				c.client.Scopes = r.Target.Scopes
 			}
 		case plan.DeleteSecret:
+			if a.ID == "kept" {
+				t.Fatalf("deletes a secret that the client had before it was adopted")
+			}
 			if a.ID == m.in.Secret.SecretID && slices.ContainsFunc(m.clients[id].secrets, func(s plan.ClientSecret) bool { return s.ID == a.ID && s.ExpiresAt.IsZero() }) {
 				t.Fatalf("deletes the published secret")
 			}
 			m.clients[id].secrets = slices.DeleteFunc(m.clients[id].secrets, func(s plan.ClientSecret) bool { return s.ID == a.ID })
-		case plan.MakeSecret, plan.ResetSecret:
+		case plan.MakeSecret, plan.ResetSecret, plan.GiveBack:
 			m.made++
 			secret = fmt.Sprint("secret-", m.made)
-			if a.Kind == plan.ResetSecret {
+			if a.Kind != plan.MakeSecret {
 				m.clients[id].secrets = nil
 			}
 			m.clients[id].secrets = append(m.clients[id].secrets, plan.ClientSecret{ID: secret})
@@ -259,6 +284,17 @@ func genModel(t *rapid.T) *modelled {
 			app.Status.ClientID = "" // nothing could tell it from ours
 		}
 	}
+	if coin("adopts") {
+		m.clients["hand"] = &modelClient{client: genClient(t, "hand"), secrets: []plan.ClientSecret{{ID: "kept"}}}
+		m.clients["hand"].client.AuthMethod = "client_secret_post" // or there would be none to publish under Report
+		app.Annotations = map[string]string{v1alpha1.AnnotationAdoptClientID: "hand"}
+		if rapid.IntRange(0, 3).Draw(t, "listed") > 0 && len(m.in.Policy.Rules) > 0 {
+			m.in.Policy.Rules[0].ClientIDs = []v1alpha1.ClientID{"hand"}
+		}
+		if rapid.IntRange(0, 7).Draw(t, "none such") == 0 {
+			delete(m.clients, "hand")
+		}
+	}
 	if rapid.IntRange(0, 3).Draw(t, "hindered") == 0 {
 		m.in.Hindrance = &plan.Hold{Reason: v1alpha1.ReasonInvalidPublicKey}
 	}
@@ -285,7 +321,7 @@ func (m *modelled) converge(t *rapid.T) plan.Result {
 func (m *modelled) ours() []string {
 	var ids []string
 	for id, c := range m.clients {
-		if c.mark == "ours" {
+		if c.isOurs() {
 			ids = append(ids, id)
 		}
 	}
@@ -312,6 +348,9 @@ func TestPlansConvergeFromWhateverIsThere(t *testing.T) {
 		require.LessOrEqual(t, len(ours), 1, "one client for one object")
 		for _, id := range ours {
 			require.Empty(t, m.forbidden(m.clients[id].client), "kept: %+v", m.clients[id].client)
+		}
+		if hand := m.clients["hand"]; hand != nil && !hand.adopted {
+			require.Equal(t, []plan.ClientSecret{{ID: "kept"}}, hand.secrets, "what is not adopted is left as it was")
 		}
 		if again.Hold != nil {
 			return

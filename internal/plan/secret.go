@@ -33,6 +33,8 @@ func secretActions(in Input, r Result) Result {
 	}
 	makes := ownSecret(in, r.Target) && !publishedIsValid(in)
 	switch {
+	case makes && wasForgotten(in):
+		r.Actions = append(append(r.Actions, unneeded(in)...), Action{Kind: GiveBack, ID: in.Secret.SecretID})
 	case makes && in.Server.Secrets:
 		r.Actions = append(r.Actions, unneeded(in)...)
 		r.Actions = append(r.Actions, Action{Kind: MakeSecret})
@@ -111,7 +113,7 @@ func unneeded(in Input) []Action {
 		switch {
 		case published:
 			replaced = append(replaced, s)
-		case !s.Used && s.ExpiresAt.IsZero() && s.ID != in.Secret.SecretID:
+		case !s.Used && s.ExpiresAt.IsZero() && s.ID != in.Secret.SecretID && !slices.Contains(in.Live.Client.Kept, s.ID):
 			remove = append(remove, s.ID)
 		}
 	}

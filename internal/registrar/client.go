@@ -94,6 +94,9 @@ func New(c Config) (*Client, error) {
 // Issuer is the name the server must have in its discovery document.
 func (c *Client) Issuer() string { return c.issuer }
 
+// IsOwn tells whether a client id is the one that c logs in with.
+func (c *Client) IsOwn(clientID string) bool { return clientID == c.session.clientID }
+
 // Close ends idle connections. Requests in flight go on.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -17,6 +17,7 @@ var labels = map[plan.Kind]string{
 	plan.Register:      "register",
 	plan.Restore:       "restore",
 	plan.Record:        "record",
+	plan.Adopt:         "adopt",
 	plan.DeleteClient:  "delete_client",
 	plan.Update:        "update",
 	plan.AssignScopes:  "assign_scopes",

@@ -21,11 +21,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
@@ -152,6 +154,7 @@ func process(t *testing.T, m *mortal, w *world) *connectedapp.Reconciler {
 	})
 	return &connectedapp.Reconciler{
 		Client: m.client(), Live: plane.Client, Connections: connections, Events: &events.FakeRecorder{},
+		Adoptions: &adoption.Records{Client: m.client(), Live: plane.Client, Namespace: testenv.SystemNamespace},
 		ClusterID: "cluster", ResyncInterval: time.Hour,
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/tombstone"
+	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
 )
 
@@ -51,16 +52,21 @@ func (r *Reconciler) withSecret(ctx context.Context, p *pass, action plan.Action
 }
 
 // client is what the app has on its token server, and what proves it.
-func (r *Reconciler) client(app *v1alpha1.ConnectedApp) tombstone.Client {
+func (r *Reconciler) client(ctx context.Context, app *v1alpha1.ConnectedApp) (tombstone.Client, error) {
+	adopted, err := r.hasAdopted(ctx, app)
 	return tombstone.Client{
 		TokenServer: app.TokenServerName(), ExternalID: externalID(r.ClusterID, app), ClientID: app.Status.ClientID,
-		ClientName: plan.Desired(app, nil).Name, UniqueName: temporaryName(r.ClusterID, app),
-	}
+		ClientName: plan.Desired(app, nil).Name, UniqueName: temporaryName(r.ClusterID, app), Adopted: adopted,
+	}, err
 }
 
 // remember makes a tombstone, so that the object can go before its client.
 func (r *Reconciler) remember(ctx context.Context, p *pass) error {
-	if err := r.Tombstones.Remember(ctx, p.app.UID, r.client(p.app)); err != nil {
+	remembered, err := r.client(ctx, p.app)
+	if err != nil {
+		return err
+	}
+	if err := r.Tombstones.Remember(ctx, p.app.UID, remembered); err != nil {
 		return err
 	}
 	r.event(p.app, corev1.EventTypeWarning, eventClientRemembered, actionDelete,
@@ -69,9 +75,12 @@ func (r *Reconciler) remember(ctx context.Context, p *pass) error {
 }
 
 // letGo removes the finalizer. Nothing is left to do for the object.
-func (r *Reconciler) letGo(ctx context.Context, app *v1alpha1.ConnectedApp) error {
-	r.registered.forget(client.ObjectKeyFromObject(app))
-	return object.WriteError("ConnectedApp "+app.Name, r.objects.RemoveFinalizer(ctx, app))
+func (r *Reconciler) letGo(ctx context.Context, p *pass) error {
+	if err := r.forgetAdoptions(ctx, p); err != nil {
+		return err
+	}
+	r.registered.forget(client.ObjectKeyFromObject(p.app))
+	return object.WriteError("ConnectedApp "+p.app.Name, r.objects.RemoveFinalizer(ctx, p.app))
 }
 
 // registered are the apps that have a client, as this process knows them: an
@@ -88,23 +97,27 @@ type registered struct {
 type comparison struct {
 	uid types.UID
 	at  time.Time
+	// with is what was known of the server: another may stand in its place since.
+	with *inventory.Inventory
 }
 
-// compare notes that the client was compared at a time.
-func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time) {
+// compare notes that the client was compared at a time, with what was known of
+// the server.
+func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time, with *inventory.Inventory) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.compared == nil {
 		d.compared = map[types.NamespacedName]comparison{}
 	}
-	d.compared[client.ObjectKeyFromObject(app)] = comparison{app.UID, at}
+	d.compared[client.ObjectKeyFromObject(app)] = comparison{app.UID, at, with}
 }
 
-// lastCompared is when that was; zero: not by this process.
-func (d *registered) lastCompared(app *v1alpha1.ConnectedApp) time.Time {
+// lastCompared is when that was; zero: not by this process, or with another
+// server.
+func (d *registered) lastCompared(app *v1alpha1.ConnectedApp, with *inventory.Inventory) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.compared[client.ObjectKeyFromObject(app)]; c.uid == app.UID {
+	if c := d.compared[client.ObjectKeyFromObject(app)]; c.uid == app.UID && c.with == with {
 		return c.at
 	}
 	return time.Time{}
@@ -156,7 +169,11 @@ func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedNam
 		return ctrl.Result{}, nil
 	}
 	if app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
-		if err := r.Tombstones.Remember(ctx, app.UID, r.client(app)); err != nil {
+		remembered, err := r.client(ctx, app)
+		if err == nil {
+			err = r.Tombstones.Remember(ctx, app.UID, remembered)
+		}
+		if err != nil {
 			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -118,7 +119,12 @@ func TestASecretThatWasRevokedOnTheServerIsReplaced(t *testing.T) {
 	w := start(t)
 	app := w.ready(w.app())
 	before := string(w.secret("app-credentials").Data["client-secret"])
-	w.tamper(app, func(a *storage.App) { a.Secrets = nil })
+	w.tamper(app, func(a *storage.App) {
+		a.Secrets = slices.Clone(a.Secrets)
+		for i := range a.Secrets {
+			a.Secrets[i].ExpiresAt = time.Now()
+		}
+	})
 	testenv.Eventually(t, func(c *require.Assertions) {
 		c.NotEqual(before, string(w.secret("app-credentials").Data["client-secret"]))
 	})
@@ -128,6 +134,25 @@ func TestASecretThatWasRevokedOnTheServerIsReplaced(t *testing.T) {
 		c.Equal(200, code)
 	})
 	w.ready(app)
+}
+
+// A server that was restored from a backup knows nothing of what came after it.
+func TestASecretThatTheServerForgotIsGivenBack(t *testing.T) {
+	w := start(t)
+	app := w.ready(w.app())
+	before := w.secret("app-credentials")
+	w.tamper(app, func(a *storage.App) { a.Secrets = nil })
+	testenv.Eventually(t, func(c *require.Assertions) {
+		code, _ := requestToken(t, string(before.Data["token-url"]), app.Status.ClientID, string(before.Data["client-secret"]))
+		c.Equal(200, code, "whoever holds the Secret reads nothing anew")
+	})
+	testenv.Eventually(t, func(c *require.Assertions) {
+		now := w.secret("app-credentials")
+		c.Equal(before.Data, now.Data)
+		c.NotEqual(before.Annotations[v1alpha1.AnnotationSecretID], now.Annotations[v1alpha1.AnnotationSecretID])
+	})
+	w.ready(app)
+	require.Len(t, w.registered(app).Secrets, 1)
 }
 
 // A server that does not know a field is told once, not at every comparison.

@@ -31,6 +31,7 @@ const (
 	eventFieldNotKept     = "FieldNotKept"
 	eventClientRemembered = "ClientRemembered"
 	eventNarrowed         = "Narrowed"
+	eventClientAdopted    = "ClientAdopted"
 )
 
 // report tells people what changed in this pass: nothing when nothing did.
@@ -44,6 +45,8 @@ func (r *Reconciler) report(ctx context.Context, p *pass) {
 	case result.Replaced != "" && p.app.Status.ClientID != "":
 		r.event(p.app, corev1.EventTypeWarning, eventClientReplaced, actionReconcile,
 			"client %s was gone from the token server; the app was registered anew as client %s", result.Replaced, p.app.Status.ClientID)
+	case p.tookOver:
+		r.event(p.app, corev1.EventTypeNormal, eventClientAdopted, actionReconcile, "%s", p.adoptedText())
 	case len(result.Drift) > 0:
 		r.reportDrift(p)
 	}
@@ -65,6 +68,18 @@ func (p *pass) narrowed() []plan.Change {
 	return slices.DeleteFunc(slices.Clone(p.result.Narrowed), func(c plan.Change) bool {
 		return slices.ContainsFunc(p.notKept, func(other plan.Change) bool { return other.Field == c.Field })
 	})
+}
+
+// adoptedText says what was adopted and what becomes of it.
+func (p *pass) adoptedText() string {
+	text := fmt.Sprintf("client %s, which was not made for this ConnectedApp, is adopted", p.app.Status.ClientID)
+	switch {
+	case len(p.result.Drift) == 0:
+		return text + "; it is as the spec says"
+	case p.result.Repaired:
+		return text + "; changed to what the spec says: " + describe(p.result.Drift)
+	}
+	return text + "; left as it is by spec.driftPolicy Report: " + describe(p.result.Drift)
 }
 
 // reportDrift tells of drift when it is news.

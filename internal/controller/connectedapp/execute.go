@@ -94,7 +94,7 @@ func (p *pass) formerHints() []string {
 // registration.
 func isAfterClient(kind plan.Kind) bool {
 	switch kind {
-	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveSecret, plan.Publish, plan.RemoveFormer:
+	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveBack, plan.GiveSecret, plan.Publish, plan.RemoveFormer:
 		return true
 	}
 	return false
@@ -110,12 +110,16 @@ func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error 
 		p.app.Status.ClientID = action.ID
 		p.app.Status.Issuer = p.connection.Issuer
 		return nil
+	case plan.Adopt:
+		return r.adopt(ctx, p, action.ID)
 	case plan.DeleteClient:
 		return p.failure(p.connection.Delete(ctx, action.ID))
 	case plan.Update, plan.AssignScopes:
 		return p.failure(p.change(ctx, action))
 	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret:
 		return p.failure(p.changeSecret(ctx, action))
+	case plan.GiveBack:
+		return p.failure(p.giveBack(ctx))
 	case plan.GiveSecret:
 		return p.giveSecret(ctx)
 	case plan.Publish:
@@ -125,7 +129,7 @@ func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error 
 	case plan.Remember:
 		return r.remember(ctx, p)
 	case plan.LetGo:
-		return r.letGo(ctx, p.app)
+		return r.letGo(ctx, p)
 	}
 	return fmt.Errorf("the plan has the unknown action %q", action.Kind)
 }
@@ -263,7 +267,11 @@ func (p *pass) changeSecret(ctx context.Context, action plan.Action) error {
 		}
 		return err
 	}
-	secret, err := p.connection.AddSecret(ctx, id, overlap)
+	lasts := overlap
+	if p.in.Live.Client.Adopted && len(p.app.Status.Secrets) == 0 {
+		lasts = keptOverlap
+	}
+	secret, err := p.connection.AddSecret(ctx, id, lasts)
 	if err == nil {
 		p.made = &clientSecret{id: secret.ID, value: secret.ClientSecret}
 	}
@@ -327,6 +335,7 @@ func (p *pass) recordComparison() {
 		return
 	}
 	want := p.result.Verdict.Client
+	p.tookOver = p.app.Status.Compared == nil && live.Client != nil && live.Client.Adopted
 	p.app.Status.Compared = plan.Compared(p.app.Status.Compared, p.revision, want, p.result.Drift, p.keptAs)
 	if p.app.Status.Issuer == "" {
 		p.app.Status.Issuer = p.connection.Issuer

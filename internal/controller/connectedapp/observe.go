@@ -193,7 +193,7 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 	if !p.app.DeletionTimestamp.IsZero() && p.app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
 		return r.findDeleted(ctx, p, live)
 	}
-	if settled && !drifted && !p.app.Suspended() && p.in.Now.Sub(r.registered.lastCompared(p.app)) < r.ResyncInterval*3/4 {
+	if settled && !drifted && !p.app.Suspended() && p.in.Now.Sub(r.registered.lastCompared(p.app, p.connection.Inventory)) < r.ResyncInterval*3/4 {
 		// Something else woke the app; the pause before a resync is longer.
 		p.revision = p.app.Status.Compared.Revision
 		live.Client = &plan.LiveClient{ID: id, Revision: p.revision, Unread: true}
@@ -222,6 +222,14 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 		}
 	}
 	if err := r.findClient(ctx, p, live, hadFinalizer); err != nil {
+		return err
+	}
+	if live.Client == nil && (hadFinalizer || id != "") {
+		if err := r.findAdopted(ctx, p, live); err != nil {
+			return err
+		}
+	}
+	if err := r.observeAdoption(ctx, p, live); err != nil {
 		return err
 	}
 	if id != "" && live.Client == nil && !live.OwnedElsewhere {
@@ -263,6 +271,11 @@ func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) 
 	} else if err := r.findClient(ctx, p, live, true); err != nil {
 		return err
 	}
+	if !p.in.Server.ExternalID || id == "" || id != p.app.Status.ClientID {
+		if err := r.findAdoptions(ctx, p, live, &id); err != nil {
+			return err
+		}
+	}
 	if id != "" {
 		live.Client = &plan.LiveClient{ID: id, Unread: true}
 	}
@@ -270,7 +283,27 @@ func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) 
 	return nil
 }
 
-// readClient reads one client: it is the app's when it bears its mark.
+// findAdoptions adds what the app took over to what there is to delete.
+func (r *Reconciler) findAdoptions(ctx context.Context, p *pass, live *plan.Live, id *string) error {
+	records, err := r.Adoptions.By(ctx, p.app.UID)
+	for _, record := range records {
+		if record.Owner != externalID(r.ClusterID, p.app) || record.TokenServer != p.in.Server.Name {
+			continue
+		}
+		p.adoption = record
+		switch *id {
+		case record.ClientID:
+		case "":
+			*id = record.ClientID
+		default:
+			live.Unclaimed = append(live.Unclaimed, record.ClientID)
+		}
+	}
+	return err
+}
+
+// readClient reads one client: it is the app's when it bears its mark, or was
+// adopted by it.
 func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, id string, maxAge time.Duration) error {
 	app, err := p.connection.App(ctx, id, maxAge)
 	if registrar.IsNotFound(err) {
@@ -279,12 +312,22 @@ func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, i
 	if err != nil {
 		return err
 	}
-	if p.in.Server.ExternalID && app.ExternalID != externalID(r.ClusterID, p.app) {
+	bearsMark := app.ExternalID == externalID(r.ClusterID, p.app)
+	if !bearsMark && (p.in.Server.ExternalID || p.app.Status.Compared == nil) {
+		if p.adoption, err = r.Adoptions.Of(ctx, p.in.Server.Name, p.connection.Issuer, id); err != nil {
+			return err
+		}
+	}
+	isAdopted := !bearsMark && p.adoption.Owner == externalID(r.ClusterID, p.app)
+	if !bearsMark && !isAdopted && (p.in.Server.ExternalID || p.adoption.Owner != "") {
 		live.OwnedElsewhere = true
 		return nil
 	}
 	live.OwnedElsewhere = false
 	live.Client = liveOf(app)
+	if isAdopted {
+		p.adopted(live.Client, p.adoption.Kept)
+	}
 	p.revision = app.Revision
 	return nil
 }

@@ -3,12 +3,11 @@
 package connectedapp
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
@@ -30,6 +29,9 @@ type pass struct {
 	secret *corev1.Secret
 	// former is the one that the spec called differently before; nil: none.
 	former *corev1.Secret
+	// adoption is who took over the client that was looked at, this app or another;
+	// zero: nobody, or nobody asked.
+	adoption adoption.Record
 	// existing is the value of the ExistingSecret; empty for other types.
 	existing string
 
@@ -39,6 +41,9 @@ type pass struct {
 	// there was nobody to ask.
 	unanswered *status.Error
 
+	// tookOver tells that the client was compared for the first time since it was
+	// adopted.
+	tookOver bool
 	// listed tells that the server's list shows the client as it was compared.
 	listed bool
 	// revision is the server's newest mark of the client that is known.
@@ -104,10 +109,9 @@ func (p *pass) condition(name string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// externalID names the object across clusters, and tells it from one of the same
-// name that was there before.
+// externalID is the mark of the object's client.
 func externalID(clusterID string, app *v1alpha1.ConnectedApp) string {
-	return strings.Join([]string{clusterID, app.Namespace, app.Name, string(app.UID)}, "/")
+	return adoption.OwnerOf(clusterID, app).String()
 }
 
 // temporaryName is the name under which a client is made on a server without

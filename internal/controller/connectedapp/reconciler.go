@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/lane"
 	"connectedapps.dev/operator/internal/controller/object"
@@ -45,6 +46,8 @@ type Reconciler struct {
 	Losses *tokenserver.Losses
 	// Tombstones remembers the clients of objects that did not wait for them.
 	Tombstones *tombstone.Store
+	// Adoptions remembers which clients were taken over by which object.
+	Adoptions *adoption.Records
 	// Namespaces are those that are served; empty: all.
 	Namespaces []string
 	// ResyncInterval is how often each client is compared with its spec.
@@ -106,7 +109,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
 		r.registered.note(p.app, p.result.Verdict != nil && p.result.Verdict.OrphanAllowed)
 		if live := p.in.Live; err == nil && live != nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
-			r.registered.compare(p.app, p.in.Now)
+			r.registered.compare(p.app, p.in.Now, p.connection.Inventory)
 		}
 	}
 	switch hold := p.result.Hold; {
@@ -122,7 +125,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 // settleFinalizer goes before whatever is made, so that it will also be deleted,
 // and comes back where somebody took it away.
 func (r *Reconciler) settleFinalizer(ctx context.Context, p *pass) error {
-	makes := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.Register || a.Kind == plan.Restore })
+	makes := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool {
+		return a.Kind == plan.Register || a.Kind == plan.Restore || a.Kind == plan.Adopt
+	})
 	if !p.app.DeletionTimestamp.IsZero() || !makes && p.app.Status.ClientID == "" {
 		return nil
 	}

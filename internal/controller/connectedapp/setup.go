@@ -58,7 +58,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	})
 	toApps := handler.EnqueueRequestsFromMapFunc
 	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
-		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved()))).
+		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved(), adoptionAsked()))).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
 		WatchesMetadata(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -122,6 +122,16 @@ func finalizerRemoved() predicate.Predicate {
 			return controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
 				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer) && e.ObjectNew.GetDeletionTimestamp().IsZero()
 		},
+	}
+}
+
+// adoptionAsked passes on that another client is to be adopted, or none.
+func adoptionAsked() predicate.Predicate {
+	asked := func(o client.Object) string { return o.GetAnnotations()[v1alpha1.AnnotationAdoptClientID] }
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc:  func(e event.UpdateEvent) bool { return asked(e.ObjectOld) != asked(e.ObjectNew) },
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 const (
 	eventClientsRemembered = "ClientsRemembered"
 	eventClientsDeleted    = "RememberedClientsDeleted"
+	eventClientsOrphaned   = "ClientsOrphaned"
+	eventNoneOrphaned      = "NoClientOrphaned"
 )
 
 const actionProbe = "Probe"
@@ -23,6 +25,7 @@ const actionProbe = "Probe"
 // report logs changes and makes Events of them. Repeated findings make none.
 func (r *Reconciler) report(ctx context.Context, original, server *v1alpha1.TokenServer) {
 	r.reportReady(ctx, original, server)
+	r.reportOrphans(original, server)
 	before, after := original.Status.RememberedClients, server.Status.RememberedClients
 	switch {
 	case before == 0 && after > 0:
@@ -31,6 +34,27 @@ func (r *Reconciler) report(ctx context.Context, original, server *v1alpha1.Toke
 	case before > 0 && after == 0:
 		r.Recorder.Eventf(server, nil, corev1.EventTypeNormal, eventClientsDeleted, actionProbe, "no client of a ConnectedApp that is gone is left on the server")
 	}
+}
+
+// reportOrphans tells that there are more or fewer clients without an object.
+func (r *Reconciler) reportOrphans(original, server *v1alpha1.TokenServer) {
+	before, after := orphaned(original), orphaned(server)
+	switch {
+	case before == after:
+	case after == 0:
+		r.Recorder.Eventf(server, nil, corev1.EventTypeNormal, eventNoneOrphaned, actionProbe, "every client that ConnectedApps of this cluster made has one")
+	default:
+		r.Recorder.Eventf(server, nil, corev1.EventTypeWarning, eventClientsOrphaned, actionProbe,
+			"%d clients that ConnectedApps of this cluster made have none any more (status.orphanedClients); nothing is done to them: delete them on the server, "+
+				"or list them in clientIDs of an access rule to have them adopted", after)
+	}
+}
+
+func orphaned(server *v1alpha1.TokenServer) int32 {
+	if server.Status.OrphanedClients == nil {
+		return 0
+	}
+	return server.Status.OrphanedClients.Count
 }
 
 func (r *Reconciler) reportReady(ctx context.Context, original, server *v1alpha1.TokenServer) {

@@ -82,6 +82,8 @@ func (r *Reconciler) askPerson(ctx context.Context, server *v1alpha1.TokenServer
 	answer := record.Ask(found.identity(), lost, r.now()).Answer()
 	if server.Annotations[v1alpha1.AnnotationAcceptServer] == answer {
 		record.Accept()
+		// Nothing that was read of it before is true any more.
+		r.memory.connected(server.Name, nil)
 		return r.settle(ctx, server, found, before, record, q.lost)
 	}
 	if err := r.remember(ctx, server.Name, before, record); err != nil {

@@ -146,6 +146,9 @@ func (r *Reconciler) inventory(name string, connection *inventory.Connection, fo
 		OnOpen:     func() { r.probeNow(name) },
 		OnCall:     func(took time.Duration, err error) { metrics.Call(name, took, err) },
 	}
+	if r.ClusterID != "" {
+		options.Unclaimed = r.unclaimed
+	}
 	// Only a server that tells its database is surely the same behind another
 	// address.
 	if last := r.memory.last(name); last != nil && found.discovery.InstallationID != "" && hasContents(last, found) {

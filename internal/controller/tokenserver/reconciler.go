@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/identity"
 	"connectedapps.dev/operator/internal/controller/metrics"
 	"connectedapps.dev/operator/internal/controller/object"
@@ -52,6 +53,16 @@ type Reconciler struct {
 	Losses *Losses
 	// Tombstones counts the clients that are still to be deleted.
 	Tombstones *tombstone.Store
+	// Adoptions remembers which clients were taken over by which object.
+	Adoptions *adoption.Records
+	// ClusterID tells this cluster's clients from those of others on the same
+	// server; empty: clients without an object are not looked for.
+	ClusterID string
+	// Namespaces are those that are served; empty: all.
+	Namespaces []string
+	// ResyncInterval is how old the list may be that tells which clients have no
+	// object.
+	ResyncInterval time.Duration
 	// Servers is made in SetupWithManager when it is nil.
 	Servers  *object.Store[*v1alpha1.TokenServer]
 	Recorder events.EventRecorder
@@ -107,6 +118,9 @@ func (r *Reconciler) reconcile(ctx context.Context, server *v1alpha1.TokenServer
 	problem := r.probe(ctx, server)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
+	}
+	if problem == nil {
+		r.noteOrphans(ctx, server)
 	}
 	problem = r.explain(server, problem)
 	if status.IsRace(problem) {

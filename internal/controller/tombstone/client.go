@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/identity"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
@@ -31,6 +32,9 @@ type Client struct {
 	// external ids, unique to its ConnectedApp: whatever has it is deleted. Empty:
 	// there is no such name.
 	UniqueName string
+	// Adopted: ClientID is a client that the ConnectedApp took over, as the manager
+	// remembers, so that neither mark nor name has to prove it.
+	Adopted bool
 }
 
 // ErrNotProven is the error about a client that may be somebody else's, which is
@@ -40,14 +44,15 @@ var ErrNotProven = errors.New("it cannot be told whose it is")
 // pageSize is the number of rows to ask for.
 const pageSize = 200
 
-// Delete deletes a client of ours, and is safe to repeat. One that is gone is no
-// error. The error is ErrNotProven when the client is left alone, otherwise one
-// of package registrar.
-func Delete(ctx context.Context, server *inventory.Connection, c Client) error {
+// deleteClient deletes a client of ours, and is safe to repeat. One that is gone
+// is no error, nor is one that another ConnectedApp adopted since: that has it
+// now. The error is ErrNotProven when the client is left alone, otherwise one of
+// package registrar or of the API server.
+func deleteClient(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, c Client) error {
 	if server.Discovery.Has(oauth.ExtensionExternalID) {
 		found, err := server.AppByExternalID(ctx, c.ExternalID)
 		if err == nil {
-			return server.Delete(ctx, found.ClientID)
+			return deleteUnlessAdopted(ctx, server, adoptions, found.ClientID, c)
 		}
 		if !registrar.IsNotFound(err) {
 			return fmt.Errorf("looking for client %s: %w", c.ClientID, err)
@@ -55,13 +60,27 @@ func Delete(ctx context.Context, server *inventory.Connection, c Client) error {
 	} else if err := deleteByName(ctx, server, c.UniqueName); err != nil {
 		return err
 	}
-	return deleteByID(ctx, server, c)
+	return deleteByID(ctx, server, adoptions, c)
+}
+
+func deleteUnlessAdopted(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, clientID string, c Client) error {
+	record, err := adoptions.Of(ctx, c.TokenServer, server.Issuer, clientID)
+	if err != nil {
+		return err
+	}
+	if record.Owner != "" && record.Owner != c.ExternalID {
+		return nil
+	}
+	return server.Delete(ctx, clientID)
 }
 
 // deleteByID is for what was registered without an external id.
-func deleteByID(ctx context.Context, server *inventory.Connection, c Client) error {
+func deleteByID(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, c Client) error {
 	if c.ClientID == "" {
 		return nil
+	}
+	if c.Adopted {
+		return deleteUnlessAdopted(ctx, server, adoptions, c.ClientID, c)
 	}
 	app, err := server.App(ctx, c.ClientID, 0)
 	switch {
@@ -74,7 +93,7 @@ func deleteByID(ctx context.Context, server *inventory.Connection, c Client) err
 	case app.ClientName == "" || app.ClientName != c.ClientName:
 		return fmt.Errorf("client %s has the name %q, expected %q: %w; it is left as it is", c.ClientID, app.ClientName, c.ClientName, ErrNotProven)
 	}
-	return server.Delete(ctx, c.ClientID)
+	return deleteUnlessAdopted(ctx, server, adoptions, c.ClientID, c)
 }
 
 // deleteByName deletes every client of a name that only we give.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/identity"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/registrar"
@@ -41,6 +42,8 @@ type Reconciler struct {
 	Store *Store
 	// Connections are the token servers that can be used.
 	Connections *inventory.Connections
+	// Adoptions tells which clients are another object's by now.
+	Adoptions *adoption.Records
 	// Events tells why a client cannot be deleted.
 	Events events.EventRecorder
 
@@ -79,7 +82,7 @@ func (r *Reconciler) delete(ctx context.Context, server *inventory.Connection, c
 	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	return Delete(ctx, server, c)
+	return deleteClient(ctx, server, r.Adoptions, c)
 }
 
 func identityOf(server *inventory.Connection) identity.Identity {

@@ -32,6 +32,7 @@ const (
 	keyClientID     = "clientID"
 	keyClientName   = "clientName"
 	keyUniqueName   = "uniqueName"
+	keyAdopted      = "adopted"
 )
 
 // namePrefix precedes the UID of the ConnectedApp.
@@ -124,6 +125,29 @@ func (s *Store) create(ctx context.Context, name string, c Client) (taken bool, 
 	return existing.Data[keyClientID] != c.ClientID, nil
 }
 
+// Remembers tells whether there is a tombstone for a client of the ConnectedApp
+// with this UID. It asks the API server.
+func (s *Store) Remembers(ctx context.Context, app types.UID) (bool, error) {
+	err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: namePrefix + string(app)}, &corev1.ConfigMap{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for a tombstone: %w", err)
+	}
+	return true, nil
+}
+
+// ExternalIDs are those of the clients that are remembered.
+func (s *Store) ExternalIDs(ctx context.Context) (map[string]bool, error) {
+	list, err := s.list(ctx)
+	ids := make(map[string]bool, len(list))
+	for i := range list {
+		ids[list[i].Data[keyExternalID]] = true
+	}
+	return ids, err
+}
+
 // Count returns how many clients of a TokenServer are remembered.
 func (s *Store) Count(ctx context.Context, tokenServer string) (int, error) {
 	list, err := s.list(ctx, client.MatchingFields{indexTokenServer: tokenServer})
@@ -165,6 +189,9 @@ func encode(c Client) map[string]string {
 			data[key] = value
 		}
 	}
+	if c.Adopted {
+		data[keyAdopted] = "true"
+	}
 	return data
 }
 
@@ -173,5 +200,6 @@ func decode(data map[string]string) Client {
 		TokenServer: data[keyTokenServer],
 		Server:      identity.Identity{Issuer: data[keyIssuer], OrganizationID: data[keyOrganization], InstallationID: data[keyInstallation]},
 		ExternalID:  data[keyExternalID], ClientID: data[keyClientID], ClientName: data[keyClientName], UniqueName: data[keyUniqueName],
+		Adopted: data[keyAdopted] == "true",
 	}
 }

@@ -3,6 +3,7 @@
 package tombstone_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
@@ -304,4 +306,35 @@ func TestAPlainPlatformForgetsWhatItsNamesProve(t *testing.T) {
 	for id, want := range map[string]bool{named: false, other: true, first: false, second: false, longer: true} {
 		require.Equal(t, want, w.exists(id))
 	}
+}
+
+// Whose a client is when its tombstone is carried out, adoptions say.
+func TestATombstoneAndAnAdoption(t *testing.T) {
+	w := newWorld(t, false)
+	plane.StartManager(t)
+	w.server = plane.TokenServer(t, w.instance)
+	w.ready()
+	adoptions := &adoption.Records{Client: plane.Client, Live: plane.Client, Namespace: testenv.SystemNamespace}
+	adopt := func(clientID, owner string) {
+		record := adoption.Record{TokenServer: w.server.Name, Issuer: w.instance.URL + oauth.IssuerPath, ClientID: clientID, Owner: owner}
+		require.NoError(t, adoptions.Claim(t.Context(), "uid", adoption.Record{}, record))
+		t.Cleanup(func() {
+			made, err := adoptions.Of(context.Background(), w.server.Name, record.Issuer, clientID)
+			require.NoError(t, err)
+			require.NoError(t, adoptions.Forget(context.Background(), made))
+		})
+	}
+	left := w.register("cluster/ns/app/1", "ns/app")
+	adopt(left, "cluster/ns/next/2")
+	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/1", "clientID": left}))
+	require.True(t, w.exists(left), "another object has it by now")
+
+	made := w.register("", "made by hand")
+	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/3", "clientID": made, "adopted": "true"}))
+	require.False(t, w.exists(made), "it was the object's, whatever its name")
+
+	other := w.register("", "ns/app")
+	adopt(other, "cluster/ns/next/4")
+	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/5", "clientID": other, "clientName": "ns/app"}))
+	require.True(t, w.exists(other), "a status that names it, and its name, take it from nobody")
 }

@@ -55,10 +55,12 @@ func wireApp(app *storage.App) oauth.ConnectedApp {
 	return wire
 }
 
-// revision also holds the time of creation: an app that was deleted and
-// restored under its id counts anew.
+// revision also holds the times of creation and of the change: an app that was
+// deleted and restored under its id counts anew, and a database that was put back
+// from a copy counts again from where that was made.
 func revision(app *storage.App) string {
-	return strconv.FormatInt(app.CreatedAt.UnixMicro(), 36) + "." + strconv.FormatInt(app.Revision, 36)
+	return strconv.FormatInt(app.CreatedAt.UnixMicro(), 36) + "." + strconv.FormatInt(app.Revision, 36) + "." +
+		strconv.FormatInt(app.UpdatedAt.UnixMicro(), 36)
 }
 
 func wireScopes(list []storage.ContextScope) []oauth.ContextScope {

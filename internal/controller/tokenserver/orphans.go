@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserver
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/adoption"
+	"connectedapps.dev/operator/internal/inventory"
+	"connectedapps.dev/operator/internal/oauth"
+)
+
+// noteOrphans writes into the status which clients of this cluster have no object
+// any more: left by deletionPolicy Orphan, or by an object that went while no
+// manager ran, or back on a server that was restored. They are told, and nothing
+// is done to them. It looks at the list that the apps' comparison makes; when it
+// cannot, what the status says stays.
+func (r *Reconciler) noteOrphans(ctx context.Context, server *v1alpha1.TokenServer) {
+	connection, ok := r.Connections.Get(server.Name)
+	if !ok || r.ClusterID == "" {
+		return
+	}
+	if !connection.Discovery.Has(oauth.ExtensionExternalID) {
+		server.Status.OrphanedClients = nil // nothing tells there whose a client is
+		return
+	}
+	ids, err := r.orphans(ctx, server.Name, connection)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("clients without a ConnectedApp are not known", "cause", err.Error())
+		return
+	}
+	found := &v1alpha1.OrphanedClients{Count: int32(len(ids))}
+	for _, id := range ids[:min(len(ids), v1alpha1.MaxOrphanedClientIDs)] {
+		found.ClientIDs = append(found.ClientIDs, v1alpha1.ClientID(id))
+	}
+	server.Status.OrphanedClients = found
+}
+
+// orphans are the ids of clients without an object, in order.
+func (r *Reconciler) orphans(ctx context.Context, name string, connection *inventory.Connection) ([]string, error) {
+	unclaimed, err := connection.Unclaimed(ctx, r.ResyncInterval)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := r.objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := r.Tombstones.ExternalIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records, err := r.Adoptions.On(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	orphans := map[string]bool{}
+	for id, externalID := range unclaimed {
+		orphans[id] = !waiting[externalID] && r.isOrphan(externalID, objects)
+	}
+	for _, record := range records {
+		switch {
+		case !r.isOrphan(record.Owner, objects):
+			delete(orphans, record.ClientID)
+		case connection.Lists(record.ClientID):
+			orphans[record.ClientID] = !waiting[record.Owner]
+		default:
+			if err := r.forgetAdoption(ctx, record); err != nil {
+				return nil, err
+			}
+		}
+	}
+	maps.DeleteFunc(orphans, func(_ string, is bool) bool { return !is })
+	return slices.Sorted(maps.Keys(orphans)), nil
+}
+
+// forgetAdoption ends the adoption of a client that is gone by an object that is.
+func (r *Reconciler) forgetAdoption(ctx context.Context, record adoption.Record) error {
+	owner, _ := adoption.ParseOwner(record.Owner)
+	app := &v1alpha1.ConnectedApp{}
+	err := r.Live.Get(ctx, owner.Key, app)
+	if err == nil && app.UID == owner.UID {
+		return nil
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	return r.Adoptions.Forget(ctx, record)
+}
+
+// unclaimed returns a test for external ids of this cluster whose object is not
+// there, by the objects that are there now.
+func (r *Reconciler) unclaimed() func(externalID string) bool {
+	objects, err := r.objects(context.Background()) // from the cache
+	if err != nil {
+		return func(string) bool { return false }
+	}
+	return func(externalID string) bool { return r.isOrphan(externalID, objects) }
+}
+
+// isOrphan tells whether an external id names an object of this cluster, in a
+// namespace that is served, which is not among those that are there.
+func (r *Reconciler) isOrphan(externalID string, objects map[types.UID]bool) bool {
+	owner, ok := adoption.ParseOwner(externalID)
+	return ok && owner.Cluster == r.ClusterID && !objects[owner.UID] &&
+		(len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, owner.Key.Namespace))
+}
+
+// objects are the UIDs of the ConnectedApps that are there, whatever TokenServer
+// they name. The cache is filled before the controller starts.
+func (r *Reconciler) objects(ctx context.Context) (map[types.UID]bool, error) {
+	var list v1alpha1.ConnectedAppList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	uids := make(map[types.UID]bool, len(list.Items))
+	for i := range list.Items {
+		uids[list.Items[i].UID] = true
+	}
+	return uids, nil
+}
