@@ -115,7 +115,9 @@ func redirectRequests() []Request {
 		after := native("http://localhost/")
 		after.PostLogoutRedirectURIs = spec.RedirectURIs
 		local := *own.DeepCopy()
-		local.RedirectHosts = append(local.RedirectHosts, "localhost", "127.0.0.1")
+		if row.Host != "localhost" {
+			local.RedirectHosts = append(local.RedirectHosts, "localhost")
+		}
 		all = append(all,
 			Request{Name: row.Name + ", under its own entry", Spec: spec, Rules: []v1alpha1.AccessRule{own}, Allowed: true},
 			Request{Name: row.Name + ", after signing out", Spec: after, Rules: []v1alpha1.AccessRule{local}, Allowed: true},
