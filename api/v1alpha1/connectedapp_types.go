@@ -252,7 +252,7 @@ type SigningAlg string
 // RedirectURI is where an authorization response may be sent. The rules name all
 // that may stand between "://" and the path, so that no user name passes for a
 // host; internal/plan reads redirect URIs by the same rules, and a fuzz target
-// there looks for one that the two read differently.
+// of test/schema looks for one that the two read differently.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2000
 // +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]*$') && !self.contains('#') && !self.contains('\\\\')",message="must have no fragment, and neither spaces, backslashes nor characters beyond ASCII; percent-encode them"

@@ -16,7 +16,7 @@ install_kinds() {
   kubectl create namespace "$system" >/dev/null
   kubectl apply --server-side -k config/crd >/dev/null
   kubectl apply --server-side -k config/rbac >/dev/null
-  kubectl apply --server-side -k config/policy >/dev/null
+  kubectl apply --server-side -k config/admission >/dev/null
   kubectl create serviceaccount -n "$system" connectedapps-manager >/dev/null
   kubectl wait --for=condition=Established --timeout=30s crd \
     {tokenservers,connectedapps,accesstokens}.connectedapps.dev >/dev/null

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan_test
+package schema
 
 import (
 	"strings"
@@ -8,10 +8,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/plan/plantest"
 )
 
+// publicApp is the spec of a public client with one redirect URI.
 func publicApp(uri string) map[string]any {
 	return map[string]any{"clientType": "Public", "grantTypes": []any{"authorization_code"}, "redirectURIs": []any{uri}}
 }
@@ -39,7 +41,8 @@ func FuzzTheCRDAndThePlanAgreeAboutRedirectURIs(f *testing.F) {
 		if len(uri) > 2000 {
 			return // the schema's own maximum
 		}
-		verdict := plan.Judge(native(uri), plan.Namespace{}, redirectsTo(nil), "own")
+		client := plan.Client{GrantTypes: []string{"authorization_code"}, RedirectURIs: []string{uri}, Audience: "internal", Enabled: true, AuthMethod: "none"}
+		verdict := plan.Judge(client, plan.Namespace{}, []v1alpha1.AccessRule{plantest.Rule("a")}, plantest.OrganizationID)
 		couldBeAllowed := strings.Contains(verdict.Message(), "(redirectHosts has no ") || strings.Contains(verdict.Message(), "(redirectSchemes has no ")
 		require.Equal(t, couldBeAllowed, len(check(t, publicApp(uri))) == 0, "%q: %s", uri, verdict.Message())
 	})
