@@ -222,15 +222,48 @@ func (c *campaign) drift() {
 	c.ignoreTrouble(err)
 }
 
+// mostGone is how many clients may be gone at once: more look like another server,
+// and a person would have to say that it is not.
+const mostGone = 9
+
 // takeClientAway deletes a client on the server.
 func (c *campaign) takeClientAway() {
 	s := c.any(func(s *subject) bool { return s.clientID != "" && !s.taken })
-	if s == nil {
+	if s == nil || c.gone() >= mostGone {
 		return
 	}
 	c.ignoreTrouble(c.admin.Delete(c.Context(), s.clientID))
 	s.taken = true
 	c.taken++
+}
+
+// gone is how many recorded clients the server does not have; mostGone when it is
+// down.
+func (c *campaign) gone() int {
+	there := map[string]bool{}
+	for offset := 0; ; {
+		page, err := c.admin.List(c.Context(), offset, 200)
+		c.ignoreTrouble(err)
+		if err != nil {
+			return mostGone
+		}
+		for _, app := range page.Apps {
+			there[app.ClientID] = true
+		}
+		offset += len(page.Apps)
+		if len(page.Apps) == 0 || offset >= page.Total {
+			break
+		}
+	}
+	var apps v1alpha1.ConnectedAppList
+	require.NoError(c, plane.Client.List(c.Context(), &apps, client.InNamespace(c.namespace)))
+	gone := 0
+	for i := range apps.Items {
+		if id := apps.Items[i].Status.ClientID; id != "" && !there[id] {
+			gone++
+		}
+	}
+	return gone
 }
 
 // replace deletes an app and makes another.
