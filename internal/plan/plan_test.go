@@ -274,7 +274,7 @@ func TestMake(t *testing.T) {
 		"nothing is known of the server":   {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
 
 		"the published secret is gone": {
-			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"make a client secret", "publish the Secret"},
+			in: all(secrets(plan.ClientSecret{ID: "s2", LastUsed: now})), want: []string{"make a client secret", "publish the Secret"},
 		},
 		"the published secret is about to end": {
 			in: all(secrets(plan.ClientSecret{ID: "s1", ExpiresAt: now.Add(time.Hour)})), want: []string{"make a client secret", "publish the Secret"},
@@ -434,7 +434,11 @@ func TestReplacedSecretsDoNotPileUp(t *testing.T) {
 	in.Live.Client.Secrets, in.App.Status.Secrets = nil, nil
 	for i := range 12 {
 		id := string(rune('a' + i))
-		in.Live.Client.Secrets = append(in.Live.Client.Secrets, plan.ClientSecret{ID: id, Used: i%2 == 0, ExpiresAt: now.Add(time.Hour)})
+		secret := plan.ClientSecret{ID: id, ExpiresAt: now.Add(time.Hour)}
+		if i%2 == 0 {
+			secret.LastUsed = now
+		}
+		in.Live.Client.Secrets = append(in.Live.Client.Secrets, secret)
 		in.App.Status.Secrets = append(in.App.Status.Secrets, v1alpha1.ClientSecretStatus{ID: id})
 	}
 	require.Equal(t, []string{
