@@ -129,6 +129,17 @@ func formers(app *v1alpha1.ConnectedApp) []v1alpha1.ClientSecretStatus {
 	return slices.DeleteFunc(slices.Clone(app.Status.Secrets), func(s v1alpha1.ClientSecretStatus) bool { return s.ReplacedAt == nil })
 }
 
+// NotOver are the client secrets on record without those that were replaced and
+// have come to their end, by the status alone. A Public client has none.
+func NotOver(app *v1alpha1.ConnectedApp, now time.Time) []v1alpha1.ClientSecretStatus {
+	if app.CredentialsType() == v1alpha1.CredentialsNone {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(app.Status.Secrets), func(s v1alpha1.ClientSecretStatus) bool {
+		return s.ReplacedAt != nil && s.ExpiresAt != nil && !now.Before(s.ExpiresAt.Time)
+	})
+}
+
 // liveSecret is what the server tells of a client secret; nil: nothing.
 func liveSecret(in Input, id string) *ClientSecret {
 	if in.Live == nil || in.Live.Client == nil || !in.Live.Client.SecretsKnown {
@@ -272,6 +283,9 @@ func isHeld(in Input, former v1alpha1.ClientSecretStatus) *Hold {
 	names := former.SecretNames
 	if len(names) == 0 {
 		names = []string{in.Secret.Name}
+	}
+	if len(names) >= maxSecretNames {
+		return because(v1alpha1.ReasonOverlap, "it was in so many Secrets that nobody knows which Pods may hold it")
 	}
 	var pods []string
 	for _, h := range in.Holders.Pods {
@@ -437,9 +451,6 @@ func NextLook(app *v1alpha1.ConnectedApp, now time.Time) time.Duration {
 		if left := at.Sub(now); left > 0 && (next == 0 || left < next) {
 			next = left
 		}
-	}
-	if app.CredentialsType() != v1alpha1.CredentialsSecret {
-		return 0
 	}
 	for _, s := range app.Status.Secrets {
 		switch {

@@ -29,6 +29,8 @@ const (
 	eventFieldNotKept     = "FieldNotKept"
 	eventClientRemembered = "ClientRemembered"
 	eventNarrowed         = "Narrowed"
+	eventRotated          = "Rotated"
+	eventSecretRetired    = "SecretRetired"
 )
 
 // report tells people what changed in this pass: nothing when nothing did.
@@ -53,6 +55,7 @@ func (r *Reconciler) report(ctx context.Context, p *pass) {
 	if result.Repairs && p.written {
 		r.event(p.app, corev1.EventTypeWarning, eventSecretRestored, actionReconcile, "%s", p.restored())
 	}
+	r.reportRotation(p)
 }
 
 // reportDrift tells of drift when it is news.

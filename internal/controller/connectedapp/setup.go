@@ -56,7 +56,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	})
 	toApps := handler.EnqueueRequestsFromMapFunc
 	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
-		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved()))).
+		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved(), rotationRequested()))).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
 		WatchesMetadata(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -115,6 +115,18 @@ func finalizerRemoved() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
 				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer) && e.ObjectNew.GetDeletionTimestamp().IsZero()
+		},
+	}
+}
+
+// rotationRequested passes on that somebody asks for another client secret.
+func rotationRequested() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			asked := e.ObjectNew.GetAnnotations()[v1alpha1.AnnotationRotateRequestedAt]
+			return asked != "" && asked != e.ObjectOld.GetAnnotations()[v1alpha1.AnnotationRotateRequestedAt]
 		},
 	}
 }
