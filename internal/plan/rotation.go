@@ -183,7 +183,10 @@ func rotates(in Input, r Result) bool {
 		return isRequested(in.App)
 	}
 	made := liveSecret(in, in.Secret.SecretID)
-	return made != nil && len(acceptedOnRecord(in)) < maxReplaced && (isRequested(in.App) || onSchedule(in, made.CreatedAt))
+	if made == nil || len(acceptedOnRecord(in)) >= maxReplaced {
+		return false
+	}
+	return isRequested(in.App) || made.CreatedAt.After(in.Now) || onSchedule(in, made.CreatedAt) // after now: a clock was set back
 }
 
 // acceptedOnRecord are the client secrets that were published and that the server
