@@ -251,7 +251,8 @@ func isNeeded(in Input, former v1alpha1.ClientSecretStatus) *Hold {
 	case leavesSecrets(in):
 		return because(v1alpha1.ReasonOverlap, "it is left to its end")
 	case since < retireAfter:
-		return because(v1alpha1.ReasonOverlap, "it is retired earlier, but not before %s, when nobody needs it any more", timeText(former.ReplacedAt.Add(retireAfter)))
+		return because(v1alpha1.ReasonOverlap, "it is retired earlier, but not before %s, when nobody needs it any more",
+			timeText(former.ReplacedAt.Add(retireAfter)))
 	case live == nil || in.Secret.SecretID == "" || !publishedIsValid(in):
 		return because(v1alpha1.ReasonOverlap, "it is not known yet whether somebody needs it")
 	}

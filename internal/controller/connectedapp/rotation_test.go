@@ -428,7 +428,7 @@ func TestMissedSchedulesCauseOneRotation(t *testing.T) {
 				w.advance(testInterval)
 				w.pass()
 			}
-			require.Equal(w, 1, len(w.registered(w.app).Secrets), "nothing is done meanwhile")
+			require.Len(w, w.registered(w.app).Secrets, 1, "nothing is done meanwhile")
 			w.update(w.app, func() { w.app.Spec.Suspend = nil })
 		},
 	} {
@@ -636,14 +636,14 @@ func onPlatform(t *testing.T, c *clock, change ...func(*v1alpha1.ConnectedApp)) 
 		T: t, namespace: plane.Namespace(t, nil),
 		instance: &tokenservertest.Instance{URL: double.URL, AdminClientID: platform.AdminClientID, AdminClientSecret: double.AdminClientSecret, OrgID: platform.OrgID},
 	}}
-	w.world.server = plane.TokenServer(t, w.instance)
+	w.server = plane.TokenServer(t, w.instance)
 	w.app = w.world.app(change...)
 	api, err := registrar.New(registrar.Config{URL: double.URL, ClientID: platform.AdminClientID, ClientSecret: double.AdminClientSecret, RequestsPerSecond: 10000})
 	require.NoError(t, err)
 	discovery, err := api.Discover(t.Context())
 	require.NoError(t, err)
 	connections := &inventory.Connections{}
-	connections.Set(w.world.server.Name, &inventory.Connection{
+	connections.Set(w.server.Name, &inventory.Connection{
 		Inventory: inventory.New(api, inventory.Options{}), Issuer: discovery.Issuer, OrganizationID: platform.OrgID,
 		Discovery: *discovery, URL: double.URL, Client: api,
 	})
