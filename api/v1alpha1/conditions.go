@@ -29,6 +29,10 @@ const (
 	// on the server and driftPolicy is Report; False, with what it was, after a
 	// repair; absent when nothing ever drifted.
 	ConditionDrifted = "Drifted"
+	// ConditionRotating, on a ConnectedApp: True while the server accepts client
+	// secrets that were replaced beside the one in the Secret; False when a
+	// rotation was asked for that is not carried out; absent otherwise.
+	ConditionRotating = "Rotating"
 
 	// ConditionTokenFresh, on an AccessToken: True while the token in the Secret
 	// is valid.
@@ -111,6 +115,17 @@ const (
 	ReasonDriftRepaired = "DriftRepaired"
 	// ReasonNoDrift: an earlier difference is gone.
 	ReasonNoDrift = "NoDrift"
+	// ReasonOverlap: a client secret that was replaced is accepted until its
+	// overlap ends, or until it is known that nobody needs it.
+	ReasonOverlap = "Overlap"
+	// ReasonFormerSecretUsed: a client secret was used after it was replaced.
+	ReasonFormerSecretUsed = "FormerSecretUsed"
+	// ReasonFormerSecretHeld: Pods took a client secret when they started, before
+	// it was replaced; the message names them.
+	ReasonFormerSecretHeld = "FormerSecretHeld"
+	// ReasonRotationNotPossible: a rotation was asked for that is not carried out;
+	// the message says why.
+	ReasonRotationNotPossible = "RotationNotPossible"
 )
 
 // Reasons of a TokenServer.

@@ -332,6 +332,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="self.type != 'ExistingSecret' || (has(self.secret) && has(self.secret.name))",message="type ExistingSecret needs secret.name: the Secret to read",fieldPath=".secret.name"
 // +kubebuilder:validation:XValidation:rule="self.type != 'ExistingSecret' || !has(self.secret) || !has(self.secret.metadata)",message="the manager does not write a Secret of type ExistingSecret; set its metadata where it is made",fieldPath=".secret.metadata"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Secret' || !has(self.rotation)",message="rotation is for type Secret, whose client secret the manager makes; rotate an ExistingSecret where it is made, and leave rotation out",fieldPath=".rotation"
 type Credentials struct {
 	// Type is Secret: the manager makes a Secret with id, secret and endpoints;
 	// ExistingSecret: the manager takes the client secret from a Secret made by
@@ -344,6 +345,31 @@ type Credentials struct {
 	// Secret says what the Secret is called and what its keys are.
 	// +optional
 	Secret *CredentialsSecretSpec `json:"secret,omitempty"`
+
+	// Rotation says when the client secret is replaced by another. Omitted: only
+	// when the annotation connectedapps.dev/rotate-requested-at asks for it.
+	// +optional
+	Rotation *Rotation `json:"rotation,omitempty"`
+}
+
+// Rotation says when a client secret is replaced, and how long the replaced one
+// is accepted beside the new one.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || duration(self.overlap) <= duration(self.interval)",message="must be at most the interval: secrets would pile up that nobody needs",fieldPath=".overlap"
+type Rotation struct {
+	// Interval is the time from one rotation to the next; up to a tenth of it may
+	// be missing, so that apps made together do not all rotate at once. Omitted: no
+	// schedule, rotation happens on request.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration from 1h to 8760h, such as 720h"
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// Overlap is how long a client secret that was replaced is accepted at the
+	// longest: whoever read it has that time to read again. Omitted: 24h, or the
+	// interval when that is shorter.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be a duration from 10m to 8760h, such as 24h"
+	Overlap *metav1.Duration `json:"overlap,omitempty"`
 }
 
 // CredentialsSecretSpec says what a credentials Secret is called and what its
@@ -446,13 +472,21 @@ type ConnectedAppStatus struct {
 	// +optional
 	Compared *ComparedClient `json:"compared,omitempty"`
 
-	// Secrets are the client's secrets that were published, by their ids on the
-	// token server, the youngest last. The values are in the Secret alone.
+	// Secrets are the client's secrets that were published and that the token
+	// server still accepts, by their ids there, the youngest last. The values are in
+	// the Secret alone.
 	// +optional
 	// +listType=map
 	// +listMapKey=id
 	// +kubebuilder:validation:MaxItems=100
 	Secrets []ClientSecretStatus `json:"secrets,omitempty"`
+
+	// LastHandledRotateAt repeats the annotation
+	// connectedapps.dev/rotate-requested-at once it was followed: the digest of a
+	// value of more than 64 characters.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledRotateAt string `json:"lastHandledRotateAt,omitempty"`
 
 	// ReferencedSecretVersion is the version of the ExistingSecret whose value
 	// the client was last given.
@@ -471,7 +505,7 @@ type ConnectedAppStatus struct {
 	Binding *SecretBinding `json:"binding,omitempty"`
 
 	// Conditions: Ready, Reconciling, Stalled, PolicyAccepted, Registered,
-	// SecretPublished, Drifted.
+	// SecretPublished, Drifted, Rotating.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -527,6 +561,27 @@ type ClientSecretStatus struct {
 	// CreatedAt is when it was published.
 	// +optional
 	CreatedAt *metav1.Time `json:"createdAt,omitempty"`
+
+	// SecretNames are the Secrets that it was published in.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	SecretNames []string `json:"secretNames,omitempty"`
+
+	// ReplacedAt is when another was published in its place. Omitted: none was.
+	// +optional
+	ReplacedAt *metav1.Time `json:"replacedAt,omitempty"`
+
+	// ExpiresAt is when the token server stops accepting it, if it is not retired
+	// before. Omitted: it is not known to end.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// LastUsedAt is when the token server last saw it used, as of the last
+	// decision about its end, and to the hour. Omitted: not known to be used.
+	// +optional
+	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
 }
 
 // SecretBinding names a Secret.

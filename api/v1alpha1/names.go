@@ -44,6 +44,10 @@ const (
 	// does, the time by habit. status.lastHandledRefreshAt repeats it when it
 	// was done.
 	AnnotationRefreshRequestedAt = "connectedapps.dev/refresh-requested-at"
+	// AnnotationRotateRequestedAt, on a ConnectedApp, asks for another client
+	// secret now; any new value does, the time by habit.
+	// status.lastHandledRotateAt repeats it when it was done.
+	AnnotationRotateRequestedAt = "connectedapps.dev/rotate-requested-at"
 	// AnnotationAcceptServer, on a TokenServer, accepts a server that took the
 	// place of the one that apps are registered on, or lost many of their clients:
 	// its installation id (or issuer), "@" and the time of the finding, as the

@@ -50,25 +50,28 @@ const (
 
 func TestConnectedAppManifestsThatAreAccepted(t *testing.T) {
 	for name, spec := range map[string]string{
-		"the least possible":                   `grantTypes: [client_credentials]`,
-		"an app for users":                     `{grantTypes: [authorization_code, refresh_token], redirectURIs: ["https://example.com/"], scopes: [{scope: profile}, {scope: offline_access}]}`,
-		"a redirect to the caller's machine":   `{grantTypes: [authorization_code], redirectURIs: ["http://localhost:8080/cb", "http://127.0.0.1/cb", "http://[::1]:99/cb"]}`,
-		"a redirect with a query":              `{grantTypes: [authorization_code], redirectURIs: ["https://example.com:8443/cb?a=b%20c"]}`,
-		"a public client":                      `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"]}`,
-		"a public client that says so twice":   `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"], credentials: {type: None}}`,
-		"a native app":                         `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["com.example.app:/callback", "http://127.0.0.1/cb"]}`,
-		"the vendor's JWT bearer example":      fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}], redirectURIs: ["https://example.com/"], scopes: [{scope: profile}, {scope: offline_access}]}`, jwtBearer, publicKey),
-		"a redirect of an app with passwords":  `{grantTypes: [password], redirectURIs: ["https://example.com/"]}`,
-		"scopes with contexts":                 `{grantTypes: [client_credentials], scopes: [{scope: "view:environment", organizationID: o, environmentID: e}]}`,
-		"the same scope in two contexts":       `{grantTypes: [client_credentials], scopes: [{scope: a, organizationID: o}, {scope: a, organizationID: p}]}`,
-		"a thousand scopes":                    `{grantTypes: [client_credentials], scopes: [` + strings.Repeat(`{scope: a},`, 1000) + `]}`,
-		"a public key":                         fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}]}`, jwtBearer, publicKey),
-		"a public key in a ConfigMap":          fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{configMapRef: {name: keys, key: key.pem}}]}`, jwtBearer),
-		"keys renamed":                         `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {keys: {client-id: ID, client-secret: SECRET, ca.crt: tls.ca}}}}`,
-		"keys that change places":              `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {keys: {client-id: client-secret, client-secret: client-id}}}}`,
-		"labels and annotations on the Secret": `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {metadata: {labels: {team: a, example.com/x: ""}, annotations: {reloader.stakater.com/match: "true"}}}}}`,
-		"a Secret made by somebody else":       `{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}}}`,
-		"a ClientName in any language":         `{grantTypes: [client_credentials], clientName: "Grüße, 世界"}`,
+		"the least possible":                     `grantTypes: [client_credentials]`,
+		"an app for users":                       `{grantTypes: [authorization_code, refresh_token], redirectURIs: ["https://example.com/"], scopes: [{scope: profile}, {scope: offline_access}]}`,
+		"a redirect to the caller's machine":     `{grantTypes: [authorization_code], redirectURIs: ["http://localhost:8080/cb", "http://127.0.0.1/cb", "http://[::1]:99/cb"]}`,
+		"a redirect with a query":                `{grantTypes: [authorization_code], redirectURIs: ["https://example.com:8443/cb?a=b%20c"]}`,
+		"a public client":                        `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"]}`,
+		"a public client that says so twice":     `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://example.com/"], credentials: {type: None}}`,
+		"a native app":                           `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["com.example.app:/callback", "http://127.0.0.1/cb"]}`,
+		"the vendor's JWT bearer example":        fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}], redirectURIs: ["https://example.com/"], scopes: [{scope: profile}, {scope: offline_access}]}`, jwtBearer, publicKey),
+		"a redirect of an app with passwords":    `{grantTypes: [password], redirectURIs: ["https://example.com/"]}`,
+		"scopes with contexts":                   `{grantTypes: [client_credentials], scopes: [{scope: "view:environment", organizationID: o, environmentID: e}]}`,
+		"the same scope in two contexts":         `{grantTypes: [client_credentials], scopes: [{scope: a, organizationID: o}, {scope: a, organizationID: p}]}`,
+		"a thousand scopes":                      `{grantTypes: [client_credentials], scopes: [` + strings.Repeat(`{scope: a},`, 1000) + `]}`,
+		"a public key":                           fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}]}`, jwtBearer, publicKey),
+		"a public key in a ConfigMap":            fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{configMapRef: {name: keys, key: key.pem}}]}`, jwtBearer),
+		"keys renamed":                           `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {keys: {client-id: ID, client-secret: SECRET, ca.crt: tls.ca}}}}`,
+		"keys that change places":                `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {keys: {client-id: client-secret, client-secret: client-id}}}}`,
+		"labels and annotations on the Secret":   `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {metadata: {labels: {team: a, example.com/x: ""}, annotations: {reloader.stakater.com/match: "true"}}}}}`,
+		"a rotation":                             `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {interval: 720h, overlap: 24h}}}`,
+		"a rotation by request, with an overlap": `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {overlap: 10m}}}`,
+		"the quickest rotation":                  `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {interval: 1h}}}`,
+		"a Secret made by somebody else":         `{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}}}`,
+		"a ClientName in any language":           `{grantTypes: [client_credentials], clientName: "Grüße, 世界"}`,
 		"all that a web app may say": `{grantTypes: [authorization_code, refresh_token], redirectURIs: ["https://example.com/"], postLogoutRedirectURIs: ["https://example.com/bye"],
 			skipUserConsent: true, tokenEndpointAuthMethod: client_secret_basic, accessTokenFormat: opaque, accessTokenSigningAlg: RS256, idTokenSigningAlg: ES256, refreshGraceSeconds: 3600}`,
 		"all that an app with assertions may say": fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}], identityProviders: [corp], assertionsWithoutExpiry: true}`, jwtBearer, publicKey),
@@ -86,10 +89,19 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 	secret := func(rest string) string {
 		return `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {` + rest + `}}}`
 	}
+	rotation := func(rest string) string {
+		return `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {` + rest + `}}}`
+	}
 	redirect := func(uri string) string {
 		return fmt.Sprintf(`{grantTypes: [authorization_code], redirectURIs: [%q]}`, uri)
 	}
 	for name, row := range map[string]struct{ spec, field, says string }{
+		"a rotation too often":                    {rotation("interval: 59m"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
+		"a rotation too rarely":                   {rotation("interval: 8761h"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
+		"a rotation that is no duration":          {rotation("interval: 30d"), "spec.credentials.rotation.interval", "must be"},
+		"an overlap in which nobody can read":     {rotation("overlap: 0s"), "spec.credentials.rotation.overlap", "must be a duration from 10m to 8760h"},
+		"an overlap longer than the interval":     {rotation("interval: 2h, overlap: 3h"), "spec.credentials.rotation.overlap", "must be at most the interval"},
+		"a rotation of an ExistingSecret":         {`{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}, rotation: {interval: 720h}}}`, "spec.credentials.rotation", "rotate an ExistingSecret where it is made"},
 		"an unknown field":                        {`{grantTypes: [client_credentials], grantType: x}`, "spec.grantType", "unknown field"},
 		"a wrong type":                            {`{grantTypes: client_credentials}`, "spec.grantTypes", "must be of type array"},
 		"a number for a boolean":                  {`{grantTypes: [client_credentials], enabled: 1}`, "spec.enabled", "must be of type boolean"},

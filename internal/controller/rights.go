@@ -17,13 +17,15 @@ package controller
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 //
 // In each namespace it serves, which are all or those of --namespaces, and its
-// own: apps and tokens, their Secrets, and ConfigMaps with public keys. The name
-// tenant stands for the namespace.
+// own: apps and tokens, their Secrets, ConfigMaps with public keys, and the Pods
+// that may hold a client secret which was replaced. The name tenant stands for the
+// namespace.
 //
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps;accesstokens,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps/status;accesstokens/status,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=create;patch
 //
 // In its own namespace, beside these: to be the leader and say so, in an Event

@@ -2,21 +2,22 @@
 
 package plan
 
-import (
-	"slices"
-
-	"connectedapps.dev/operator/api/v1alpha1"
-)
+import "slices"
 
 // wasForgotten tells whether the server does not know the published client secret
 // at all, neither as valid nor as about to end: as one does that was restored from
 // a backup which is older than the secret. Whoever holds the Secret goes on
 // unnoticing when the server gets it back, as the only one. One that was revoked, a
-// server refuses. Secrets that a client had before it was adopted are not to end
-// for it.
+// server refuses; one that has ended because the rotation that replaced it was cut
+// off has a younger one beside it. Secrets that a client had before it was adopted
+// are not to end for it.
 func wasForgotten(in Input) bool {
-	hasKept := slices.ContainsFunc(in.Live.Client.Secrets, func(s ClientSecret) bool { return slices.Contains(in.Live.Client.Kept, s.ID) })
-	return !hasKept && in.Secret.SecretID != "" && in.Live.Client.SecretsKnown &&
-		slices.ContainsFunc(in.App.Status.Secrets, func(p v1alpha1.ClientSecretStatus) bool { return p.ID == in.Secret.SecretID }) &&
-		!slices.ContainsFunc(in.Live.Client.Secrets, func(s ClientSecret) bool { return s.ID == in.Secret.SecretID })
+	published := record(in.App, in.Secret.SecretID)
+	if in.Secret.SecretID == "" || published == nil || !in.Live.Client.SecretsKnown {
+		return false
+	}
+	return !slices.ContainsFunc(in.Live.Client.Secrets, func(s ClientSecret) bool {
+		isYounger := published.CreatedAt != nil && s.CreatedAt.After(published.CreatedAt.Time)
+		return s.ID == in.Secret.SecretID || isYounger || slices.Contains(in.Live.Client.Kept, s.ID)
+	})
 }

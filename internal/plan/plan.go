@@ -37,6 +37,9 @@ type Input struct {
 	// Existing is what the Secret of type ExistingSecret holds; nil for other
 	// types, and while that Secret is not there.
 	Existing *ExistingSecret
+	// Holders are the Pods that may hold a client secret that was replaced; nil:
+	// nobody looked, which is right unless AsksForHolders.
+	Holders *Holders
 }
 
 // Policy is what a platform team allows in a namespace.
@@ -99,15 +102,20 @@ type LiveClient struct {
 	// Secrets are its secrets. They count only with SecretsKnown.
 	Secrets      []ClientSecret
 	SecretsKnown bool
+	// CompleteUntil is up to when the server knows of all uses of the secrets;
+	// zero: it does not tell.
+	CompleteUntil time.Time
 }
 
 // ClientSecret is a client secret as the server lists it.
 type ClientSecret struct {
 	ID string
+	// CreatedAt is when it was made.
+	CreatedAt time.Time
 	// ExpiresAt is when it ends; zero: never.
 	ExpiresAt time.Time
-	// Used tells whether a token request ever used it.
-	Used bool
+	// LastUsed is when a token request used it last; zero: none ever did.
+	LastUsed time.Time
 }
 
 // Secret is a Secret of ours, as it was found.
@@ -234,6 +242,9 @@ type Result struct {
 	// Repairs tells that the Secret is written because somebody else changed or
 	// removed it.
 	Repairs bool
+	// Rotates tells that the actions replace the client secret in the Secret though
+	// it is valid.
+	Rotates bool
 	// Refusal is what access rules do not allow; nil: nothing.
 	Refusal *Hold
 	// Hold is why the spec is not carried out, or not wholly; nil when it is. It is

@@ -166,6 +166,44 @@ func adoption(change func(*plan.Adoption)) func(*plan.Input) {
 	return func(in *plan.Input) { change(in.Adoption) }
 }
 
+// rotating is an app that rotates each 30 days, and whose client secret was
+// published some time ago.
+func rotating(ago time.Duration) func(*plan.Input) {
+	return func(in *plan.Input) {
+		in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsSecret, Rotation: &v1alpha1.Rotation{
+			Interval: &metav1.Duration{Duration: 30 * 24 * time.Hour},
+		}}
+		at := metav1.NewTime(now.Add(-ago))
+		in.App.Status.Secrets[0].CreatedAt = &at
+		in.Live.Client.Secrets[0].CreatedAt = at.Time
+	}
+}
+
+// asking is an app that asks for rotations, and of which the request a was
+// followed.
+func asking(request string) func(*plan.Input) {
+	return func(in *plan.Input) {
+		in.App.Annotations = map[string]string{v1alpha1.AnnotationRotateRequestedAt: request}
+		in.App.Status.LastHandledRotateAt = "a"
+	}
+}
+
+// replaced is an app whose client secret s1 took the place of s0 some time ago;
+// s0 was published under two names, and is not used any more.
+func replaced(ago time.Duration, pods ...plan.Holder) func(*plan.Input) {
+	return func(in *plan.Input) {
+		at := metav1.NewTime(now.Add(-ago))
+		in.App.Status.Secrets = []v1alpha1.ClientSecretStatus{
+			{ID: "s0", SecretNames: []string{"before", "app-credentials"}, ReplacedAt: &at}, {ID: "s1", CreatedAt: &at},
+		}
+		in.Live.Client.Secrets = []plan.ClientSecret{
+			{ID: "s0", ExpiresAt: now.Add(23 * time.Hour), LastUsed: at.Add(-time.Millisecond)}, {ID: "s1", CreatedAt: at.Time, LastUsed: now},
+		}
+		in.Live.Client.CompleteUntil = now.Add(-10 * time.Second)
+		in.Holders = &plan.Holders{Pods: pods}
+	}
+}
+
 // tosNotKept is the record of a server that keeps no tosURI.
 func tosNotKept(in *plan.Input) map[string]v1alpha1.FieldDigest {
 	return map[string]v1alpha1.FieldDigest{plan.FieldTOSURI: plan.NotKept(client(), plan.Desired(in.App, nil), plan.FieldTOSURI)}
@@ -380,7 +418,7 @@ func TestMake(t *testing.T) {
 		"nothing is known of the server":   {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
 
 		"the published secret is gone": {
-			in: all(secrets(plan.ClientSecret{ID: "s2", Used: true})), want: []string{"give the published secret back s1", "publish the Secret"},
+			in: all(secrets(plan.ClientSecret{ID: "s2", LastUsed: now})), want: []string{"give the published secret back s1", "publish the Secret"},
 		},
 		"the published secret is gone, and one is there that nobody knows": {
 			in: all(secrets(plan.ClientSecret{ID: "s2"})), want: []string{"delete a client secret s2", "give the published secret back s1", "publish the Secret"},
@@ -390,7 +428,7 @@ func TestMake(t *testing.T) {
 			want: []string{"make a client secret", "publish the Secret"},
 		},
 		"a secret is gone that was never published": {
-			in:   all(secrets(plan.ClientSecret{ID: "s2", Used: true}), func(in *plan.Input) { in.App.Status.Secrets = nil }),
+			in:   all(secrets(plan.ClientSecret{ID: "s2", LastUsed: now}), func(in *plan.Input) { in.App.Status.Secrets = nil }),
 			want: []string{"make a client secret", "publish the Secret"},
 		},
 		"the published secret is about to end": {
@@ -403,9 +441,72 @@ func TestMake(t *testing.T) {
 		"the Secret was overwritten in what is the future, by a clock that was set back": {
 			in: all(lost, repaired(1, -6*time.Hour)), want: []string{"make a client secret", "publish the Secret"},
 		},
-		"the Secret is overwritten all day":     {in: all(lost, repaired(30, 59*time.Minute)), hold: v1alpha1.ReasonSecretContested},
-		"the Secret is overwritten every hour":  {in: all(lost, repaired(30, 61*time.Minute)), want: []string{"make a client secret", "publish the Secret"}},
-		"the Secret is deleted again and again": {in: all(func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }, repaired(5, time.Second)), hold: v1alpha1.ReasonSecretContested},
+		"the Secret is overwritten all day":        {in: all(lost, repaired(30, 59*time.Minute)), hold: v1alpha1.ReasonSecretContested},
+		"the Secret is overwritten every hour":     {in: all(lost, repaired(30, 61*time.Minute)), want: []string{"make a client secret", "publish the Secret"}},
+		"the Secret is deleted again and again":    {in: all(func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }, repaired(5, time.Second)), hold: v1alpha1.ReasonSecretContested},
+		"a rotation is due":                        {in: all(rotating(30 * 24 * time.Hour)), want: []string{"make a client secret", "publish the Secret"}},
+		"a rotation is not due yet":                {in: all(rotating(26 * 24 * time.Hour))},
+		"a rotation is asked for":                  {in: all(rotating(0), asking("b")), want: []string{"make a client secret", "publish the Secret"}},
+		"a rotation was asked for and done":        {in: all(rotating(0), asking("a"))},
+		"a rotation is due, and the app suspended": {in: all(rotating(30*24*time.Hour), asking("b"), suspended), hold: v1alpha1.ReasonSuspended},
+		"a rotation is due, and the Secret was edited": {
+			in: all(rotating(30*24*time.Hour), asking("b"), func(in *plan.Input) {
+				in.Secret.Foreign, in.Secret.Differs = "kubectl", func(plan.Client) bool { return true }
+			}),
+			want: []string{"publish the Secret"},
+		},
+		"a rotation is due, and the Secret contested": {
+			in:   all(rotating(30*24*time.Hour), asking("b"), func(in *plan.Input) { in.Secret.Foreign = "kubectl" }, repaired(5, time.Second)),
+			hold: v1alpha1.ReasonSecretContested,
+		},
+		"a rotation is due, and the Secret's name is taken": {
+			in:   all(rotating(30*24*time.Hour), func(in *plan.Input) { in.SecretHindrance = &plan.Hold{Reason: v1alpha1.ReasonSecretNameTaken} }),
+			hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"a rotation is due, and keys cannot be read": {
+			in:   all(rotating(30*24*time.Hour), func(in *plan.Input) { in.Hindrance = &plan.Hold{Reason: v1alpha1.ReasonInvalidPublicKey} }),
+			hold: v1alpha1.ReasonInvalidPublicKey,
+		},
+		"a rotation is due, and drift only reported": {
+			in: all(rotating(30*24*time.Hour), report, live(mallory)), want: []string{"make a client secret", "publish the Secret"},
+		},
+		"a rotation is due, and the server away":           {in: all(rotating(30*24*time.Hour), asking("b"), away)},
+		"a rotation is due, and the client was not read":   {in: all(rotating(30*24*time.Hour), func(in *plan.Input) { in.Live.Client.Unread, in.Live.Client.SecretsKnown = true, false })},
+		"a rotation is due by an edited status":            {in: all(rotating(30*24*time.Hour), func(in *plan.Input) { in.Live.Client.Secrets[0].CreatedAt = now.Add(-time.Hour) })},
+		"a rotation is due where there is one secret only": {in: all(rotating(30*24*time.Hour), plain)},
+		"a rotation is asked for where there is one secret only": {
+			in: all(rotating(0), asking("b"), plain), want: []string{"reset the client secret", "publish the Secret"},
+		},
+		"a rotation of an ExistingSecret is asked for": {in: all(existing, asking("b"))},
+		"a rotation that was cut off before it was published": {
+			in:   all(rotating(0), asking("b"), secrets(plan.ClientSecret{ID: "s1", ExpiresAt: now.Add(time.Hour)}, plan.ClientSecret{ID: "s2", CreatedAt: now})),
+			want: []string{"delete a client secret s2", "make a client secret", "publish the Secret"},
+		},
+		"a rotation that was cut off before it was recorded": {
+			in: all(rotating(0), asking("b"), secrets(plan.ClientSecret{ID: "s1", ExpiresAt: now.Add(time.Hour)}, plan.ClientSecret{ID: "s2", CreatedAt: now}),
+				func(in *plan.Input) { in.Secret.SecretID = "s2" }),
+		},
+		"a replaced secret that nobody needs": {in: all(replaced(time.Hour)), want: []string{"delete a client secret s0"}},
+		"a replaced secret that Pods held that do not count": {
+			in: all(replaced(time.Hour, plan.Holder{Pod: "later", Secret: "app-credentials", Since: now.Add(-50 * time.Minute)},
+				plan.Holder{Pod: "other", Secret: "other", Since: now.Add(-2 * time.Hour)})),
+			want: []string{"delete a client secret s0"},
+		},
+		"a replaced secret, a moment ago":       {in: all(replaced(9 * time.Minute))},
+		"a replaced secret that was used since": {in: all(replaced(time.Hour), func(in *plan.Input) { in.Live.Client.Secrets[0].LastUsed = now.Add(-time.Hour) })},
+		"a replaced secret that a Pod holds":    {in: all(replaced(time.Hour, plan.Holder{Pod: "p", Secret: "app-credentials", Since: now.Add(-59 * time.Minute)}))},
+		"a replaced secret that a Pod holds from a Secret of another name": {
+			in: all(replaced(time.Hour, plan.Holder{Pod: "p", Secret: "before", Since: now.Add(-2 * time.Hour)})),
+		},
+		"a replaced secret, and Pods cannot be listed": {in: all(replaced(time.Hour), func(in *plan.Input) { in.Holders = &plan.Holders{Unknown: true} })},
+		"a replaced secret of which the server knows too little": {
+			in: all(replaced(time.Hour), func(in *plan.Input) { in.Live.Client.CompleteUntil = now.Add(-51 * time.Minute) }),
+		},
+		"a replaced secret whose successor is gone": {in: all(replaced(time.Hour), func(in *plan.Input) { in.App.Status.Secrets[1].CreatedAt = nil })},
+		"a replaced secret of a suspended app":      {in: all(replaced(time.Hour), suspended), hold: v1alpha1.ReasonSuspended},
+		"a replaced secret, and another rotation is due": {
+			in: all(replaced(time.Hour), asking("b")), want: []string{"make a client secret", "publish the Secret"},
+		},
 		"a secret is reset where there is one only": {
 			in: all(plain, lost), want: []string{"reset the client secret", "publish the Secret"},
 		},
@@ -551,7 +652,11 @@ func TestReplacedSecretsDoNotPileUp(t *testing.T) {
 	in.Live.Client.Secrets, in.App.Status.Secrets = nil, nil
 	for i := range 12 {
 		id := string(rune('a' + i))
-		in.Live.Client.Secrets = append(in.Live.Client.Secrets, plan.ClientSecret{ID: id, Used: i%2 == 0, ExpiresAt: now.Add(time.Hour)})
+		secret := plan.ClientSecret{ID: id, ExpiresAt: now.Add(time.Hour)}
+		if i%2 == 0 {
+			secret.LastUsed = now
+		}
+		in.Live.Client.Secrets = append(in.Live.Client.Secrets, secret)
 		in.App.Status.Secrets = append(in.App.Status.Secrets, v1alpha1.ClientSecretStatus{ID: id})
 	}
 	require.Equal(t, []string{

@@ -31,7 +31,8 @@ func secretActions(in Input, r Result) Result {
 		r.Hold = firstHold(r.Hold, hold)
 		return r
 	}
-	makes := ownSecret(in, r.Target) && !publishedIsValid(in)
+	r.Rotates = rotates(in, r)
+	makes := r.Rotates || ownSecret(in, r.Target) && !publishedIsValid(in)
 	switch {
 	case makes && wasForgotten(in):
 		r.Actions = append(append(r.Actions, unneeded(in)...), Action{Kind: GiveBack, ID: in.Secret.SecretID})
@@ -42,6 +43,8 @@ func secretActions(in Input, r Result) Result {
 		r.Actions = append(r.Actions, Action{Kind: ResetSecret})
 	case in.Existing != nil && r.Target.HasSecret() && !existingIsGiven(in):
 		r.Actions = append(r.Actions, Action{Kind: GiveSecret})
+	default:
+		r.Actions = append(r.Actions, retirements(in)...)
 	}
 	if makes || in.Live.Client.ID != in.App.Status.ClientID || in.Secret.Differs != nil && in.Secret.Differs(r.Target) {
 		r.Actions = append(r.Actions, Action{Kind: Publish})
@@ -113,7 +116,7 @@ func unneeded(in Input) []Action {
 		switch {
 		case published:
 			replaced = append(replaced, s)
-		case !s.Used && s.ExpiresAt.IsZero() && s.ID != in.Secret.SecretID && !slices.Contains(in.Live.Client.Kept, s.ID):
+		case s.LastUsed.IsZero() && s.ExpiresAt.IsZero() && s.ID != in.Secret.SecretID && !slices.Contains(in.Live.Client.Kept, s.ID):
 			remove = append(remove, s.ID)
 		}
 	}
@@ -121,8 +124,8 @@ func unneeded(in Input) []Action {
 		return slices.IndexFunc(in.App.Status.Secrets, func(p v1alpha1.ClientSecretStatus) bool { return p.ID == s.ID })
 	}
 	slices.SortStableFunc(replaced, func(a, b ClientSecret) int {
-		if a.Used != b.Used {
-			return map[bool]int{false: -1, true: 1}[a.Used]
+		if a.LastUsed.IsZero() != b.LastUsed.IsZero() {
+			return map[bool]int{true: -1, false: 1}[a.LastUsed.IsZero()]
 		}
 		return cmp.Compare(age(a), age(b))
 	})

@@ -84,14 +84,18 @@ func (s *Server) Run(ctx context.Context) {
 		loops.Go(func() { s.every(ctx, maintainEvery, "measuring the database", s.measureDatabase) })
 		s.follower.Run(ctx)
 	})
-	loops.Go(func() { s.every(ctx, clients.FlushEvery, "writing last uses", s.usage.Flush) })
+	loops.Go(func() { s.every(ctx, clients.FlushEvery, "writing last uses", s.FlushUses) })
 	loops.Go(func() { s.every(ctx, maintainEvery, "keeping signing keys", s.config.Keyring.Maintain) })
 	loops.Wait()
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	s.report(ctx, "writing last uses", s.usage.Flush(ctx))
+	s.report(ctx, "writing last uses", s.FlushUses(ctx))
 }
+
+// FlushUses writes the last uses of client secrets, which Run does again and
+// again.
+func (s *Server) FlushUses(ctx context.Context) error { return s.usage.Flush(ctx) }
 
 func (s *Server) loadUntilDone(ctx context.Context) {
 	for {

@@ -7,8 +7,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -39,7 +42,9 @@ type life struct {
 	after int64
 
 	// away makes the token server answer nobody.
-	away   atomic.Bool
+	away atomic.Bool
+	// aged makes its client secrets an hour older.
+	aged   atomic.Bool
 	server *v1alpha1.TokenServer
 }
 
@@ -118,6 +123,10 @@ func (l *life) begin() {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if l.away.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			if l.aged.Load() && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/secrets") {
+				makeOlder(next, w, r)
 				return
 			}
 			next.ServeHTTP(w, r)
@@ -207,6 +216,8 @@ func (l *life) live() {
 	l.secret(l.namespace, "renamed", exists)
 	l.ready(app, token)
 
+	l.retire(app)
+
 	// An app, with a key from a ConfigMap, of which nobody can tell the token server that it is gone.
 	other := l.app(func(app *v1alpha1.ConnectedApp) {
 		app.Name = "other"
@@ -228,6 +239,55 @@ func (l *life) live() {
 
 	l.delete(token)
 	l.delete(app)
+}
+
+// retire lets a client secret be replaced, and everybody believe that this was an
+// hour ago: the manager looks who may need the former one still, of whom Pods are
+// one kind.
+func (l *life) retire(app *v1alpha1.ConnectedApp) {
+	l.edit(app, func() { metav1.SetMetaDataAnnotation(&app.ObjectMeta, v1alpha1.AnnotationRotateRequestedAt, "now") })
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(app), app))
+		c.Equal("now", app.Status.LastHandledRotateAt)
+	})
+	l.aged.Store(true)
+	before := metav1.NewTime(time.Now().Add(-age).Truncate(time.Second))
+	n := 0
+	eventually(l.T, func(c *require.Assertions) {
+		n++
+		l.edit(app, func() { app.Spec.ClientName = fmt.Sprint("look again ", n) })
+		for i := range app.Status.Secrets {
+			if s := &app.Status.Secrets[i]; s.ReplacedAt != nil {
+				s.ReplacedAt = &before
+			} else {
+				s.CreatedAt = &before
+			}
+		}
+		c.NoError(l.client.Status().Update(l.Context(), app))
+		c.True(l.did("list", "pods"))
+	})
+	l.aged.Store(false)
+}
+
+// age is how long ago the client secrets of an aged server were made.
+const age = time.Hour
+
+// makeOlder is a list of client secrets as a server shows it an hour after it was
+// made, in which nobody used any.
+func makeOlder(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, r)
+	var list oauth.SecretList
+	if err := json.Unmarshal(recorder.Body.Bytes(), &list); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	for i := range list.Data {
+		list.Data[i].CreatedAt = list.Data[i].CreatedAt.Add(-age)
+	}
+	list.CompleteUntil = time.Now()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(list)
 }
 
 // end takes the TokenServer away.

@@ -18,6 +18,7 @@ var labels = map[plan.Kind]string{
 	plan.Restore:       "restore",
 	plan.Record:        "record",
 	plan.Adopt:         "adopt",
+	plan.GiveBack:      "give_back",
 	plan.DeleteClient:  "delete_client",
 	plan.Update:        "update",
 	plan.AssignScopes:  "assign_scopes",

@@ -20,6 +20,7 @@ func (p *pass) summarise(err error) {
 		return
 	}
 	p.sayDrift()
+	p.sayRotating()
 	failure := p.sayFailure(err)
 	if p.result.CarriesOut && failure != v1alpha1.ConditionRegistered && p.app.Status.ClientID != "" {
 		status.True(p.app, v1alpha1.ConditionRegistered, p.registeredReason(), p.registeredMessage())

@@ -32,6 +32,8 @@ const (
 	eventClientRemembered = "ClientRemembered"
 	eventNarrowed         = "Narrowed"
 	eventClientAdopted    = "ClientAdopted"
+	eventRotated          = "Rotated"
+	eventSecretRetired    = "SecretRetired"
 )
 
 // report tells people what changed in this pass: nothing when nothing did.
@@ -61,6 +63,7 @@ func (r *Reconciler) report(ctx context.Context, p *pass) {
 	if result.Repairs && p.written {
 		r.event(p.app, corev1.EventTypeWarning, eventSecretRestored, actionReconcile, "%s", p.restored())
 	}
+	r.reportRotation(p)
 }
 
 // narrowed are the changes that the server kept.

@@ -23,10 +23,6 @@ import (
 	"connectedapps.dev/operator/internal/registrar"
 )
 
-// overlap is how long earlier client secrets stay valid when another is made,
-// so that whoever read one has time to read again.
-const overlap = 24 * time.Hour
-
 // maxSecrets bounds the list in the status.
 const maxSecrets = 100
 
@@ -44,8 +40,12 @@ func (r *Reconciler) execute(ctx context.Context, p *pass) error {
 		if err != nil {
 			p.secretFailed = isAfterClient(action.Kind)
 			p.forgetComparison(action.Changes)
+			if p.published {
+				p.recordSecrets()
+			}
 			return err
 		}
+		p.published = p.published || action.Kind == plan.Publish
 	}
 	if !compared {
 		p.recordComparison()
@@ -203,11 +203,12 @@ func (p *pass) registered(app *oauth.ConnectedApp) {
 	p.learn(app, plan.Diff(plan.Client{}, p.result.Target))
 }
 
-// secretID is the id of the secret in an answer, or a word in its place on
-// servers that know only one secret.
+// secretID is the id of the secret in an answer, or one of our own on servers that
+// know only one secret: with it the next pass tells a secret that was published
+// from the one before, whatever became of the status.
 func secretID(app *oauth.ConnectedApp) string {
 	if app.ClientSecretID == "" {
-		return "current"
+		return "only-" + rand.Text()[:10]
 	}
 	return app.ClientSecretID
 }
@@ -267,7 +268,7 @@ func (p *pass) changeSecret(ctx context.Context, action plan.Action) error {
 		}
 		return err
 	}
-	lasts := overlap
+	lasts := plan.Overlap(p.app)
 	if p.in.Live.Client.Adopted && len(p.app.Status.Secrets) == 0 {
 		lasts = keptOverlap
 	}
@@ -367,32 +368,37 @@ func (p *pass) forgetComparison(changes []plan.Change) {
 // recordSecrets keeps the list of published secrets: this one, and earlier ones
 // that the server still accepts.
 func (p *pass) recordSecrets() {
-	if p.app.CredentialsType() != v1alpha1.CredentialsSecret || p.secret == nil {
+	if p.app.CredentialsType() != v1alpha1.CredentialsSecret {
+		p.app.Status.Secrets = plan.NotOver(p.app, p.in.Now)
+		return
+	}
+	if p.secret == nil {
 		return
 	}
 	id := ""
 	if stored := p.stored(); stored != nil {
 		id = stored.id
 	}
-	var list []v1alpha1.ClientSecretStatus
-	known := false
-	for _, former := range p.app.Status.Secrets {
-		known = known || former.ID == id
-		if former.ID == id || p.stillAccepts(former.ID) {
-			list = append(list, former)
-		}
-	}
-	if id != "" && !known {
-		list = append(list, publishedSecret(id, p.in.Now)...)
-	}
-	p.app.Status.Secrets = list[max(0, len(list)-maxSecrets):]
+	before := p.app.Status.Secrets
+	handled := plan.Handled(p.in, id)
+	list := plan.Published(p.in, id, p.made != nil, p.isEnded)
+	p.app.Status.Secrets, p.app.Status.LastHandledRotateAt = list[max(0, len(list)-maxSecrets):], handled
+	p.noteRotation(before)
 }
 
-// stillAccepts tells whether the server accepts a secret, as far as it tells.
-func (p *pass) stillAccepts(id string) bool {
-	if p.in.Live == nil || p.in.Live.Client == nil || !p.in.Live.Client.SecretsKnown {
+// isEnded tells whether the server does not accept a client secret any more, as
+// far as it tells.
+func (p *pass) isEnded(id string) bool {
+	switch live := p.in.Live; {
+	case slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.DeleteSecret && a.ID == id }):
 		return true
+	case live == nil:
+		return false
+	case !p.in.Server.Secrets:
+		return true // it has one only
+	case live.Client == nil || !live.Client.SecretsKnown:
+		return !slices.ContainsFunc(plan.NotOver(p.app, p.in.Now), func(s v1alpha1.ClientSecretStatus) bool { return s.ID == id })
+	default:
+		return !slices.ContainsFunc(live.Client.Secrets, func(s plan.ClientSecret) bool { return s.ID == id })
 	}
-	isDeleted := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.DeleteSecret && a.ID == id })
-	return !isDeleted && slices.ContainsFunc(p.in.Live.Client.Secrets, func(s plan.ClientSecret) bool { return s.ID == id })
 }

@@ -54,9 +54,13 @@ type pass struct {
 	// made of them.
 	notKept []plan.Change
 	keptAs  map[string]v1alpha1.FieldDigest
-	// written tells that the Secret was written, secretFailed that it was what
-	// failed.
-	written, secretFailed bool
+	// written tells that the Secret was written, published that it is as planned,
+	// secretFailed that it was what failed.
+	written, published, secretFailed bool
+	// rotated is the client secret that another took the place of in this pass;
+	// empty: none. retired are those that came to their end.
+	rotated string
+	retired []string
 	// unfinished tells that an action of the plan failed.
 	unfinished bool
 	// hints are what people might want to know of an app that is as its spec says.

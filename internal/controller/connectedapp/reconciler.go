@@ -100,6 +100,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	if err := r.observe(ctx, p, hadFinalizer); err != nil {
 		return r.after(ctx, err)
 	}
+	if err := r.observeRotation(ctx, p); err != nil {
+		return r.after(ctx, err)
+	}
 	p.result = plan.Make(p.in)
 	if err := r.settleFinalizer(ctx, p); err != nil {
 		return r.after(ctx, object.WriteError("ConnectedApp "+p.app.Name, err))
@@ -119,7 +122,8 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	default:
 		err = errorOf(hold)
 	}
-	return r.conclude(ctx, p, err)
+	result, err := r.conclude(ctx, p, err)
+	return r.sooner(p, result, err)
 }
 
 // settleFinalizer goes before whatever is made, so that it will also be deleted,

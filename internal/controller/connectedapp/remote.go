@@ -25,6 +25,7 @@ func liveOf(app *inventory.App) *plan.LiveClient {
 	if app.SecretList != nil {
 		live.SecretsKnown = true
 		live.Secrets = secretsOf(app.SecretList)
+		live.CompleteUntil = app.SecretList.CompleteUntil
 	}
 	return live
 }
@@ -32,7 +33,10 @@ func liveOf(app *inventory.App) *plan.LiveClient {
 func secretsOf(list *oauth.SecretList) []plan.ClientSecret {
 	secrets := make([]plan.ClientSecret, len(list.Data))
 	for i, s := range list.Data {
-		secrets[i] = plan.ClientSecret{ID: s.ID, Used: s.LastUsedAt != nil}
+		secrets[i] = plan.ClientSecret{ID: s.ID, CreatedAt: s.CreatedAt}
+		if s.LastUsedAt != nil {
+			secrets[i].LastUsed = *s.LastUsedAt
+		}
 		if s.ExpiresAt != nil {
 			secrets[i].ExpiresAt = *s.ExpiresAt
 		}

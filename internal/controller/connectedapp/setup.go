@@ -58,7 +58,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	})
 	toApps := handler.EnqueueRequestsFromMapFunc
 	err := ctrl.NewControllerManagedBy(mgr).Named("connectedapp").
-		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved(), adoptionAsked()))).
+		For(&v1alpha1.ConnectedApp{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved(), adoptionAsked(), rotationRequested()))).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
 		WatchesMetadata(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -132,6 +132,18 @@ func adoptionAsked() predicate.Predicate {
 		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc:  func(e event.UpdateEvent) bool { return asked(e.ObjectOld) != asked(e.ObjectNew) },
+	}
+}
+
+// rotationRequested passes on that somebody asks for another client secret.
+func rotationRequested() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			asked := e.ObjectNew.GetAnnotations()[v1alpha1.AnnotationRotateRequestedAt]
+			return asked != "" && asked != e.ObjectOld.GetAnnotations()[v1alpha1.AnnotationRotateRequestedAt]
+		},
 	}
 }
 

@@ -19,20 +19,22 @@ const maxOverlap = 365 * 24 * time.Hour
 
 // listSecrets answers the secrets that are accepted now, without their values.
 func (e *Endpoint) listSecrets(ctx context.Context, c *call) error {
+	reply := oauth.SecretList{Data: []oauth.Secret{}}
+	if e.CompleteUntil != nil {
+		// Asked for before the app is read: a use that is written in between is in a
+		// later answer, and must not count as known in this one.
+		reply.CompleteUntil = e.CompleteUntil().UTC()
+	}
 	app, err := e.app(ctx, c)
 	if err != nil {
 		return err
 	}
-	reply := oauth.SecretList{Data: []oauth.Secret{}}
 	for _, s := range app.Secrets {
 		if s.Live(c.now) {
 			reply.Data = append(reply.Data, wireSecret(s))
 		}
 	}
 	reply.Total = len(reply.Data)
-	if e.CompleteUntil != nil {
-		reply.CompleteUntil = e.CompleteUntil().UTC()
-	}
 	httpx.JSON(c.w, http.StatusOK, reply)
 	return nil
 }
