@@ -45,6 +45,8 @@ type step struct {
 	server, app, token seen
 	// waits are what else kubectl waits for, and finds.
 	waits []wait
+	// suspended is what Argo CD calls the app and the token.
+	suspended bool
 }
 
 // wait is "kubectl wait --for=CONDITION OBJECT".
@@ -141,7 +143,8 @@ var steps = []step{
 			l.apply()
 		},
 		server: current, app: current, token: current,
-		waits: []wait{{`jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Suspended`, "capp/app"}},
+		waits:     []wait{{`jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Suspended`, "capp/app"}},
+		suspended: true,
 	}, {
 		name: "drift is reported",
 		do: func(l *life) {
@@ -254,6 +257,7 @@ func (l *life) goThrough(s step) {
 	before := l.generations()
 	s.do(l)
 	l.reach(s.server, s.app, s.token)
+	l.isHealthy(s)
 	var ready []string
 	for i, o := range l.objects() {
 		want := []seen{s.server, s.app, s.token}[i]
@@ -303,6 +307,19 @@ func (l *life) reach(want ...seen) {
 			c.Equal(want[i].status, testenv.KStatus(l, live), "%s: %+v", reference(o), live)
 		}
 	})
+}
+
+// isHealthy compares what Argo CD would show.
+func (l *life) isHealthy(s step) {
+	for i, o := range l.objects() {
+		want := healths[[]seen{s.server, s.app, s.token}[i].status]
+		if s.suspended && o != client.Object(l.server) {
+			want = "Suspended"
+		}
+		live, _ := o.DeepCopyObject().(client.Object)
+		require.NoError(l, plane.Client.Get(l.Context(), client.ObjectKeyFromObject(o), live))
+		require.Equal(l, want, argoHealth(l.T, live), reference(o))
+	}
 }
 
 func (l *life) objects() []client.Object { return []client.Object{l.server, l.app, l.token} }
