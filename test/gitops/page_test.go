@@ -62,7 +62,7 @@ func waits(t *testing.T) [][]string {
 	page, err := os.ReadFile(filepath.Join(root, "docs", "gitops.md"))
 	require.NoError(t, err)
 	var commands [][]string
-	for _, line := range regexp.MustCompile(`(?m)^kubectl (wait [^&…\n]+)$`).FindAllStringSubmatch(string(page), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^kubectl (wait .+)$`).FindAllStringSubmatch(string(page), -1) {
 		commands = append(commands, strings.Fields(strings.ReplaceAll(line[1], "'", "")))
 	}
 	require.Greater(t, len(commands), 5)
