@@ -34,6 +34,8 @@ var (
 	inProgress  = seen{kstatus.InProgressStatus, false}
 	failed      = seen{kstatus.FailedStatus, false}
 	terminating = seen{kstatus.TerminatingStatus, false}
+	// nobodyKnows whether it will be ready: nobody is to wait for it.
+	nobodyKnows = seen{kstatus.CurrentStatus, false}
 )
 
 // step is one of a life.
@@ -57,12 +59,20 @@ var steps = []step{
 		name: "created, and no manager runs", do: (*life).apply,
 		server: inProgress, app: inProgress, token: inProgress,
 	}, {
+		name: "suspended before they ever were ready",
+		do: func(l *life) {
+			l.suspend(new(true))
+			l.start()
+		},
+		server: current, app: nobodyKnows, token: nobodyKnows,
+		suspended: true,
+	}, {
 		name: "the app is being registered",
 		do: func(l *life) {
 			l.gate.hold(func(r *http.Request) bool {
 				return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/connectedApplications")
 			})
-			l.start()
+			l.suspend(nil)
 		},
 		server: current, app: inProgress, token: inProgress,
 	}, {
@@ -137,20 +147,15 @@ var steps = []step{
 		name: "the token server is back", do: func(l *life) { l.gate.leave(false) },
 		server: current, app: current, token: current,
 	}, {
-		name: "suspended",
-		do: func(l *life) {
-			l.app.Spec.Suspend, l.token.Spec.Suspend = new(true), new(true)
-			l.apply()
-		},
+		name: "suspended", do: func(l *life) { l.suspend(new(true)) },
 		server: current, app: current, token: current,
 		waits:     []wait{{`jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Suspended`, "capp/app"}},
 		suspended: true,
 	}, {
 		name: "drift is reported",
 		do: func(l *life) {
-			l.app.Spec.Suspend, l.token.Spec.Suspend = nil, nil
 			l.app.Spec.DriftPolicy = v1alpha1.DriftReport
-			l.apply()
+			l.suspend(nil)
 			l.reach(current, current, current)
 			l.renameClient("changed by hand")
 			l.waits("condition=Drifted", "capp/app")
@@ -329,6 +334,12 @@ func (l *life) manifests() string { return manifests(l, l.objects()...) }
 func (l *life) apply() {
 	l.Helper()
 	l.kubectl.Run(l, l.manifests(), append([]string{"apply", "-f", "-"}, l.flags...)...)
+}
+
+func (l *life) suspend(suspend *bool) {
+	l.Helper()
+	l.app.Spec.Suspend, l.token.Spec.Suspend = suspend, suspend
+	l.apply()
 }
 
 func (l *life) start() {
