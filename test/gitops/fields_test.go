@@ -44,9 +44,6 @@ func newTeam(t *testing.T, change ...func(*v1alpha1.ConnectedApp, *v1alpha1.Acce
 		f(s.app, s.token)
 	}
 	s.kubectl.Run(t, manifests(t, s.app, s.token), "apply", "--server-side", "-f", "-")
-	t.Cleanup(func() { // with the finalizers, before the server goes
-		_, _, _ = s.kubectl.Try(t, "", "delete", "capp,accesstoken", "--all", "-n", s.namespace)
-	})
 	s.read()
 	return s
 }

@@ -141,7 +141,6 @@ func TestANamespaceOnATokenServerIsHarmless(t *testing.T) {
 	kubectl, namespace := plane.Kubectl(t), plane.Namespace(t, nil)
 	b := shop(t, "namePrefix: "+namespace+"-\nnamespace: "+namespace)
 	manifests := b.manifests
-	t.Cleanup(func() { _, _, _ = kubectl.Try(t, manifests, "delete", "-f", "-", "--wait=false") })
 	kubectl.Run(t, manifests, "apply", "--server-side", "-f", "-")
 	require.Empty(t, kubectl.Run(t, manifests, "diff", "--server-side", "-f", "-"))
 	requireUnchanged(t, kubectl, manifests, []string{"--server-side"}, find(b, "TokenServer", namespace+"-corporate", &v1alpha1.TokenServer{}))
