@@ -100,6 +100,10 @@ unit: ## Run all tests with the race detector; TEST='./internal/plan -run X' nar
 campaign: $(ASSETS) ## Kill manager and token server 500 times over 200 apps; CAMPAIGN_SEED repeats a run.
 	@CAMPAIGN_KILLS=$${CAMPAIGN_KILLS:-500} CAMPAIGN_APPS=$${CAMPAIGN_APPS:-200} go test ./test/campaign -run Kills -v -count 1 -timeout 60m
 
+.PHONY: deletion
+deletion: $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Delete 1,000 apps in every way and state; nothing may stay behind.
+	@DELETION_APPS=$${DELETION_APPS:-1000} go test ./test/deletion -v -count 1 -timeout 30m
+
 .PHONY: bench-operator
 bench-operator: $(ASSETS) ## Measure ConnectedApps from apply to Ready, at rest and through restarts, and compare with the budgets.
 	@go test ./test/campaign -run '^$$' -bench 'Operator|Scale' -benchtime 1x -timeout 120m
@@ -141,6 +145,9 @@ control-plane-programs: $(ASSETS)
 
 .PHONY: kubectl
 kubectl: $(KUBECTL)
+
+.PHONY: kube-controller-manager
+kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
 
 .PHONY: client-tools
 client-tools: $(BIN)/clients/node_modules/.package-lock.json

@@ -19,6 +19,7 @@ func TestABareTreeBuildsWhatItsTestsNeed(t *testing.T) {
 	const build = "hack/build.sh \"etcd and kube-apiserver\""
 	require.Contains(t, plan(t, "TEST=./internal/controller/tombstone"), build)
 	require.NotContains(t, plan(t, "TEST=./internal/atomicfile"), build)
+	require.Contains(t, plan(t, "TEST=./test/deletion"), "hack/build.sh \"kube-controller-manager\"", "it needs more")
 	require.NotContains(t, plan(t, "TEST=./internal/controller/tombstone", "KUBEBUILDER_ASSETS="+t.TempDir()), build,
 		"programs that somebody else built")
 }

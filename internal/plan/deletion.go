@@ -3,7 +3,10 @@
 package plan
 
 import (
+	"slices"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 )
@@ -18,8 +21,14 @@ func deletion(in Input, r Result) Result {
 	if in.App.Spec.DeletionPolicy == v1alpha1.DeletionOrphan && r.Verdict != nil && r.Verdict.OrphanAllowed {
 		return orphan(in, r)
 	}
+	secret := Action{Kind: RemoveSecret}
+	if slices.Contains(in.App.Finalizers, metav1.FinalizerOrphanDependents) {
+		// Who deletes with --cascade=orphan wants what belongs to the object to stay.
+		// The garbage collector makes it nobody's, maybe after this.
+		secret.Kind = ReleaseSecret
+	}
 	if in.Live == nil {
-		return unanswered(in, r, Action{Kind: RemoveSecret})
+		return unanswered(in, r, secret)
 	}
 	if in.Live.Client != nil {
 		r.Actions = append(r.Actions, Action{Kind: DeleteClient, ID: in.Live.Client.ID})
@@ -27,7 +36,7 @@ func deletion(in Input, r Result) Result {
 	for _, id := range in.Live.Unclaimed {
 		r.Actions = append(r.Actions, Action{Kind: DeleteClient, ID: id})
 	}
-	r.Actions = append(r.Actions, Action{Kind: RemoveSecret}, Action{Kind: LetGo})
+	r.Actions = append(r.Actions, secret, Action{Kind: LetGo})
 	return r
 }
 
@@ -51,9 +60,13 @@ func orphan(in Input, r Result) Result {
 	return r
 }
 
-// unanswered waits for the server, and no longer than the TokenServer says.
+// unanswered waits for the server, and no longer than the TokenServer says: not at
+// all when there is none, unless the client was to stay.
 func unanswered(in Input, r Result, secret Action) Result {
 	left := in.Server.DeletionTimeout - in.Now.Sub(in.App.DeletionTimestamp.Time)
+	if !in.Server.Exists && in.App.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
+		left = 0
+	}
 	if left > 0 {
 		away := Hold{Message: "the token server cannot be asked to delete the client, trying again"}
 		if in.Server.Away != nil {

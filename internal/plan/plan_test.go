@@ -53,7 +53,7 @@ func input(change ...func(*plan.Input)) plan.Input {
 	in := plan.Input{
 		Now: now, App: object(),
 		Policy: &plan.Policy{Rules: []v1alpha1.AccessRule{everything()}, OrganizationID: "org"},
-		Server: plan.Server{Name: "default", ExternalID: true, Secrets: true, Restore: true, DeletionTimeout: 10 * time.Minute},
+		Server: plan.Server{Name: "default", Exists: true, ExternalID: true, Secrets: true, Restore: true, DeletionTimeout: 10 * time.Minute},
 		Secret: plan.Secret{Name: "app-credentials", Exists: true, SecretID: "s1"},
 	}
 	want := plan.Desired(in.App, nil)
@@ -114,7 +114,11 @@ func report(in *plan.Input)    { in.App.Spec.DriftPolicy = v1alpha1.DriftReport 
 func suspended(in *plan.Input) { in.App.Spec.Suspend = new(true) }
 func deleting(in *plan.Input)  { in.App.DeletionTimestamp = &metav1.Time{Time: now.Add(-time.Minute)} }
 func orphaning(in *plan.Input) { in.App.Spec.DeletionPolicy = v1alpha1.DeletionOrphan; deleting(in) }
-func gone(in *plan.Input)      { in.Live = &plan.Live{} }
+func cascadingOrphan(in *plan.Input) {
+	in.App.Finalizers = []string{metav1.FinalizerOrphanDependents}
+	deleting(in)
+}
+func gone(in *plan.Input) { in.Live = &plan.Live{} }
 
 func mallory(c *plan.Client) { c.Name = "Mallory" }
 
@@ -412,9 +416,9 @@ func TestMake(t *testing.T) {
 		"the server is away, the Secret is gone": {in: all(away, func(in *plan.Input) { in.Secret = plan.Secret{Name: "app-credentials"} }), hold: v1alpha1.ReasonTokenServerUnavailable},
 		"the server is away, a suspended app":    {in: all(away, suspended), hold: v1alpha1.ReasonSuspended},
 		"nothing is known of the server, a TokenServer that was made anew": {
-			in: all(away, func(in *plan.Input) { in.Policy, in.Server.Exists = nil, true }),
+			in: all(away, func(in *plan.Input) { in.Policy = nil }),
 		},
-		"there is no TokenServer any more": {in: all(away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
+		"there is no TokenServer any more": {in: all(away, func(in *plan.Input) { in.Policy, in.Server.Exists = nil, false }), hold: v1alpha1.ReasonTokenServerUnavailable},
 		"nothing is known of the server":   {in: all(unregistered, away, func(in *plan.Input) { in.Policy = nil }), hold: v1alpha1.ReasonTokenServerUnavailable},
 
 		"the published secret is gone": {
@@ -551,6 +555,18 @@ func TestMake(t *testing.T) {
 		"a deletion while the server stays away": {
 			in:   all(away, func(in *plan.Input) { deleting(in); in.Server.DeletionTimeout = time.Minute }),
 			want: []string{"remember the client, to delete it when the server is back", "delete the Secret", "let the object go"},
+		},
+		"a deletion after that of the TokenServer": {
+			in:   all(away, deleting, func(in *plan.Input) { in.Policy, in.Server.Exists = nil, false }),
+			want: []string{"remember the client, to delete it when the server is back", "delete the Secret", "let the object go"},
+		},
+		"a deletion that leaves what it is not known to be allowed, after that of the TokenServer": {
+			in: all(away, orphaning, func(in *plan.Input) { in.Policy, in.Server.Exists = nil, false }), hold: v1alpha1.ReasonDeleting,
+		},
+		"a deletion with --cascade=orphan": {in: all(cascadingOrphan), want: []string{"delete the client c1", "release the Secret", "let the object go"}},
+		"a deletion with --cascade=orphan while the server stays away": {
+			in:   all(away, cascadingOrphan, func(in *plan.Input) { in.Server.DeletionTimeout = time.Minute }),
+			want: []string{"remember the client, to delete it when the server is back", "release the Secret", "let the object go"},
 		},
 		"a deletion of a suspended app": {in: all(suspended, deleting), want: []string{"delete the client c1", "delete the Secret", "let the object go"}},
 		"a deletion that leaves it":     {in: all(orphaning), want: []string{"release the Secret", "let the object go"}},

@@ -43,7 +43,8 @@ type ControlPlane struct {
 
 	environment *envtest.Environment
 	stop        func() error
-	shared      shared
+	// managers and collectors run while tests use them.
+	managers, collectors shared
 }
 
 // Run starts a control plane, runs the tests of the package with it and ends

@@ -41,8 +41,8 @@ func WithClient(newClient client.NewClientFunc) ManagerOption {
 // with the last of them. Only the first one's options count.
 func (p *ControlPlane) ShareManager(t testing.TB, options ...ManagerOption) {
 	t.Helper()
-	t.Cleanup(func() { require.NoError(t, p.shared.release()) })
-	require.NoError(t, p.shared.use(func(ctx context.Context) (<-chan error, error) { return p.run(ctx, options) }))
+	t.Cleanup(func() { require.NoError(t, p.managers.release()) })
+	require.NoError(t, p.managers.use(func(ctx context.Context) (<-chan error, error) { return p.run(ctx, options) }))
 }
 
 // shared is something that runs while at least one test uses it.

@@ -20,6 +20,10 @@ import (
 // take on a busy machine.
 const patience = 30 * time.Second
 
+// shortest is the pause between two looks at first. It grows with the time that is
+// waited, so that looking does not slow down what is waited for.
+const shortest = 20 * time.Millisecond
+
 // Eventually waits until check passes and fails the test with the last reason
 // when it does not.
 func Eventually(t testing.TB, check func(c *require.Assertions)) {
@@ -31,8 +35,7 @@ func Eventually(t testing.TB, check func(c *require.Assertions)) {
 func EventuallyWithin(t testing.TB, limit time.Duration, check func(c *require.Assertions)) {
 	t.Helper()
 	var last attempt
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	began := time.Now()
 	deadline := time.After(limit)
 	for {
 		last = attempt{}
@@ -44,7 +47,7 @@ func EventuallyWithin(t testing.TB, limit time.Duration, check func(c *require.A
 			require.FailNow(t, "did not happen within "+limit.String(), last.message)
 		case <-t.Context().Done():
 			require.FailNow(t, "the test ended", last.message)
-		case <-tick.C:
+		case <-time.After(max(shortest, time.Since(began)/20)):
 		}
 	}
 }

@@ -51,6 +51,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Objects == nil {
 		r.Objects = &object.Store[*v1alpha1.AccessToken]{
 			Client: r.Client, Live: r.Live, New: func() *v1alpha1.AccessToken { return &v1alpha1.AccessToken{} },
+			FieldManager: apply.ManagerAccessToken,
 		}
 	}
 	if r.Recorder == nil {

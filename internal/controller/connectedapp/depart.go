@@ -69,8 +69,11 @@ func (r *Reconciler) remember(ctx context.Context, p *pass) error {
 	if err := r.Tombstones.Remember(ctx, p.app.UID, remembered); err != nil {
 		return err
 	}
-	r.event(p.app, corev1.EventTypeWarning, eventClientRemembered, actionDelete,
-		"TokenServer %s could not be asked within %s; client %s is deleted when it is back", p.in.Server.Name, p.in.Server.DeletionTimeout, p.app.Status.ClientID)
+	cause := fmt.Sprintf("TokenServer %s could not be asked within %s", p.in.Server.Name, p.in.Server.DeletionTimeout)
+	if !p.in.Server.Exists {
+		cause = "there is no TokenServer " + p.in.Server.Name
+	}
+	r.event(p.app, corev1.EventTypeWarning, eventClientRemembered, actionDelete, "%s; client %s is deleted when it is back", cause, p.app.Status.ClientID)
 	return nil
 }
 

@@ -64,7 +64,7 @@ type Reconciler struct {
 // Reconcile does what is pending for one ConnectedApp.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	r.prepare.Do(func() {
-		r.objects.Client, r.objects.Live = r.Client, r.Live
+		r.objects.Client, r.objects.Live, r.objects.FieldManager = r.Client, r.Live, apply.ManagerConnectedApp
 		r.objects.New = func() *v1alpha1.ConnectedApp { return &v1alpha1.ConnectedApp{} }
 	})
 	defer r.lanes.Done(request)

@@ -29,6 +29,9 @@ type Store[T status.Object] struct {
 	Live client.Reader
 	// New makes an empty object.
 	New func() T
+	// FieldManager owns what is written, finalizers and statuses, and is what people
+	// see in a conflict; empty: the name of the program.
+	FieldManager string
 
 	mu      sync.Mutex
 	written map[types.NamespacedName]string // newest resource version by us
@@ -59,7 +62,7 @@ func (s *Store[T]) Get(ctx context.Context, key client.ObjectKey) (T, error) {
 // becomes changed. It tells whether anything was written. An object that is gone
 // is no error.
 func (s *Store[T]) WriteStatus(ctx context.Context, original, changed T) (bool, error) {
-	written, err := status.Patch(ctx, s.Client, original, changed)
+	written, err := status.Patch(ctx, s.Client, s.FieldManager, original, changed)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
@@ -104,7 +107,7 @@ func (s *Store[T]) patchFinalizers(ctx context.Context, object T, change func(cl
 	}
 	before, _ := object.DeepCopyObject().(T)
 	change(changed)
-	if err := s.Client.Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := s.Client.Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(s.FieldManager)); err != nil {
 		return err
 	}
 	s.wrote(changed)

@@ -11,14 +11,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Patch writes the status of changed where it differs from original, and
-// reports whether it did: nothing is sent when nothing changed. changed becomes
+// Patch writes the status of changed where it differs from original, as
+// fieldManager, and reports whether it did: nothing is sent when nothing changed. changed becomes
 // what the API server answered. The patch carries the object's UID, so that a
 // status never lands on another object that took the name.
 //
 // It is a merge patch: each kind's status has one controller as its only
 // writer, and the list of conditions is replaced whole.
-func Patch(ctx context.Context, c client.Client, original, changed client.Object) (bool, error) {
+func Patch(ctx context.Context, c client.Client, fieldManager string, original, changed client.Object) (bool, error) {
 	data, err := client.MergeFrom(original).Data(changed)
 	if err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
@@ -36,7 +36,7 @@ func Patch(ctx context.Context, c client.Client, original, changed client.Object
 	if err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
 	}
-	if err := c.Status().Patch(ctx, changed, client.RawPatch(types.MergePatchType, data)); err != nil {
+	if err := c.Status().Patch(ctx, changed, client.RawPatch(types.MergePatchType, data), client.FieldOwner(fieldManager)); err != nil {
 		return false, fmt.Errorf("writing the status: %w", err)
 	}
 	return true, nil

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
 )
 
@@ -32,11 +33,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		r.Live = mgr.GetAPIReader()
 	}
 	if r.Recorder == nil {
-		r.Recorder = mgr.GetEventRecorder("connectedapps-tokenserver")
+		r.Recorder = mgr.GetEventRecorder(apply.ManagerTokenServer)
 	}
 	if r.Servers == nil {
 		r.Servers = &object.Store[*v1alpha1.TokenServer]{
 			Client: r.Client, Live: r.Live, New: func() *v1alpha1.TokenServer { return &v1alpha1.TokenServer{} },
+			FieldManager: apply.ManagerTokenServer,
 		}
 	}
 	r.wake = make(chan event.GenericEvent, 64)

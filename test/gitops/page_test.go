@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitops
+
+import (
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+)
+
+// TestTheSamplesAndThePageOfGitOps applies config/samples, waits as docs/gitops.md
+// does, and applies them again.
+func TestTheSamplesAndThePageOfGitOps(t *testing.T) {
+	t.Parallel()
+	plane.ShareManager(t)
+	plane.ShareCollector(t)
+	kubectl := plane.Kubectl(t)
+	instance := tokenservertest.Start(t, tokenservertest.WithTLS())
+	// Their TokenServer is the one that config/default installs.
+	plane.Create(t, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: "tokenserver-admin"},
+		StringData: map[string]string{"client-id": instance.AdminClientID, "client-secret": instance.AdminClientSecret},
+	})
+	plane.Create(t, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: "tokenserver-ca"},
+		Data:       map[string]string{"ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: instance.HTTP.Certificate().Raw}))},
+	})
+	samples := kubectl.Run(t, "", "kustomize", config("samples"))
+	require.Contains(t, samples, "https://tokenserver.connectedapps-system.svc")
+	samples = strings.ReplaceAll(samples, "https://tokenserver.connectedapps-system.svc", instance.URL)
+	server, app, token := &v1alpha1.TokenServer{}, &v1alpha1.ConnectedApp{}, &v1alpha1.AccessToken{}
+	server.Name = "default"
+	for _, o := range []client.Object{app, token} {
+		o.SetNamespace("payments")
+		o.SetName("gitproxy")
+	}
+	for _, flags := range [][]string{nil, {"--server-side"}} {
+		kubectl.Run(t, samples, append([]string{"apply", "-f", "-"}, flags...)...)
+		for _, command := range waits(t) {
+			kubectl.Run(t, "", command...)
+		}
+		requireUnchanged(t, kubectl, samples, flags, server, app, token)
+		kubectl.Run(t, samples, "delete", "-f", "-", "--timeout=2m")
+	}
+}
+
+// waits are the commands of the page that are complete.
+func waits(t *testing.T) [][]string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "gitops.md"))
+	require.NoError(t, err)
+	var commands [][]string
+	for _, line := range regexp.MustCompile(`(?m)^kubectl (wait .+)$`).FindAllStringSubmatch(string(page), -1) {
+		commands = append(commands, strings.Fields(strings.ReplaceAll(line[1], "'", "")))
+	}
+	require.Greater(t, len(commands), 5)
+	return commands
+}
