@@ -55,6 +55,9 @@ main() {
   file_rotates
   edit_reaches_server
   deleted_secret_returns
+  rotation
+  drift
+  policy
   vendor_examples
   app_goes
   end_of_steps

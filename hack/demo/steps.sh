@@ -29,7 +29,7 @@ manager() {
   kubectl create token -n "$system" connectedapps-manager --duration=24h >"$work/manager.token"
   sed "s|^users:.*|users: [{name: admin, user: {tokenFile: $work/manager.token}}]|" "$KUBECONFIG" >"$work/manager.kubeconfig"
   start manager "$root/bin/manager" --kubeconfig "$work/manager.kubeconfig" --namespace "$system" \
-    --minimum-token-lifetime 5s --health-probe-bind-address 127.0.0.1:0 --metrics-bind-address 0
+    --minimum-token-lifetime 5s --resync-interval 10s --health-probe-bind-address 127.0.0.1:0 --metrics-bind-address 0
   for name in tokenserver-admin tokenserver-keys tokenserver-tls; do
     eventually 30 "the Secret $name" kubectl get secret -n "$system" "$name"
   done
@@ -248,6 +248,71 @@ deleted_secret_returns() {
   request_token "$client_id" "$(secret $namespace gitproxy-credentials client-secret)" >/dev/null ||
     fail "the new credentials are refused"
   ok "it came back within $((SECONDS - SECONDS_AT_STEP + 1))s, and its credentials work"
+}
+
+# rotation has a client ask for tokens all the time, with what the Secret holds at
+# that moment.
+rotation() {
+  step "Rotation"
+  local before after asked refused
+  before=$(secret $namespace gitproxy-credentials client-secret)
+  : >"$work/asked"
+  start caller "$root/hack/demo/caller.sh" "$work" "$url" $namespace gitproxy-credentials "$work/asked"
+  eventually 15 "the first tokens" asked_at_least 5
+  kubectl annotate connectedapp -n $namespace gitproxy "connectedapps.dev/rotate-requested-at=$(date -u +%FT%TZ)" >/dev/null
+  eventually 30 "another client secret" differs "$before"
+  after=$(secret $namespace gitproxy-credentials client-secret)
+  eventually 15 "more tokens" asked_at_least $(($(wc -l <"$work/asked") + 5))
+  end caller
+  request_token "$client_id" "$after" >/dev/null || fail "the new client secret is refused"
+  request_token "$client_id" "$before" >/dev/null || fail "the former client secret is refused at once"
+  asked=$(wc -l <"$work/asked")
+  refused=$(grep -c refused "$work/asked" || true)
+  ((refused == 0)) || fail "$refused of $asked requests were refused"
+  ok "another client secret; a client asked $asked times meanwhile and was never refused"
+  kubectl get connectedapp -n $namespace gitproxy -o 'jsonpath={.status.conditions[?(@.type=="Rotating")].message}' | fold -sw 96 | sed 's/^/     /'
+  echo
+}
+
+asked_at_least() { (($(wc -l <"$work/asked") >= $1)); }
+
+differs() { [[ $(secret $namespace gitproxy-credentials client-secret) != "$1" ]]; }
+
+# drift has an administrator change the client on the server.
+drift() {
+  step "Drift"
+  local admin status
+  admin=$(request_token connectedapps-manager "$(<"$work/files/admin/client-secret")" | member access_token)
+  status=$(api -o /dev/null -w '%{http_code}' -X PATCH -H 'Content-Type: application/json' -H @- \
+    --data '{"client_name":"Mallory"}' "$url/accounts/api/connectedApplications/$client_id" <<<"Authorization: Bearer $admin")
+  [[ $status == 200 ]] || fail "PATCH of the client was answered with $status"
+  eventually 60 "the repair" server_says '"client_name" *: *"GitProxy EU"'
+  eventually 15 "the word about it" drift_told
+  ok "somebody renamed the client on the server; the manager named it and undid it"
+  kubectl get connectedapp -n $namespace gitproxy -o 'jsonpath={.status.conditions[?(@.type=="Drifted")].message}' | sed 's/^/     /'
+  echo
+}
+
+drift_told() {
+  [[ $(kubectl get connectedapp -n $namespace gitproxy -o 'jsonpath={.status.conditions[?(@.type=="Drifted")].reason}') == DriftRepaired ]]
+}
+
+# policy asks for what no access rule allows.
+policy() {
+  step "Policy"
+  local answer
+  if answer=$(kubectl apply --server-side -f - 2>&1 <<APP
+apiVersion: connectedapps.dev/v1alpha1
+kind: ConnectedApp
+metadata: {name: greedy, namespace: $namespace}
+spec: {grantTypes: [client_credentials], scopes: [{scope: full}]}
+APP
+  ); then
+    fail "an app with scope full was admitted"
+  fi
+  [[ $answer == *"does not allow scope full"* ]] || fail "refused for another reason: $answer"
+  ok "an app that asks for scope full is refused, with the rule that comes nearest"
+  sed 's/.*denied request: //' <<<"$answer" | fold -sw 96 | sed 's/^/     /'
 }
 
 app_goes() {

@@ -29,6 +29,7 @@ const maxSecrets = 100
 // execute carries out the plan up to the first action that fails, and records
 // what was reached.
 func (r *Reconciler) execute(ctx context.Context, p *pass) error {
+	defer p.recordRevision()
 	compared := false
 	for _, action := range p.result.Actions {
 		if !compared && isAfterClient(action.Kind) {
@@ -213,11 +214,17 @@ func secretID(app *oauth.ConnectedApp) string {
 	return app.ClientSecretID
 }
 
+// unknownRevision is recorded after a write whose answer does not tell the
+// revision. The one from before must not be: a server that is put back from a
+// copy would have it again, and seem to be as this write left it.
+const unknownRevision = ""
+
 // change makes the client as the plan says.
 func (p *pass) change(ctx context.Context, action plan.Action) error {
 	id, target := p.app.Status.ClientID, p.result.Target
 	if action.Kind == plan.AssignScopes {
-		return p.connection.PutScopes(ctx, id, contextScopes(target)) // the answer has no body
+		p.revision = unknownRevision
+		return p.connection.PutScopes(ctx, id, contextScopes(target))
 	}
 	otherKind := false
 	if live := p.in.Live.Client; live != nil {
@@ -259,6 +266,7 @@ func (p *pass) changeSecret(ctx context.Context, action plan.Action) error {
 	id := p.app.Status.ClientID
 	switch action.Kind {
 	case plan.DeleteSecret:
+		p.revision = unknownRevision
 		return p.connection.DeleteSecret(ctx, id, action.ID)
 	case plan.ResetSecret:
 		app, err := p.connection.ResetSecret(ctx, id)
@@ -272,6 +280,7 @@ func (p *pass) changeSecret(ctx context.Context, action plan.Action) error {
 	if p.in.Live.Client.Adopted && len(p.app.Status.Secrets) == 0 {
 		lasts = keptOverlap
 	}
+	p.revision = unknownRevision
 	secret, err := p.connection.AddSecret(ctx, id, lasts)
 	if err == nil {
 		p.made = &clientSecret{id: secret.ID, value: secret.ClientSecret}
@@ -338,8 +347,17 @@ func (p *pass) recordComparison() {
 	want := p.result.Verdict.Client
 	p.tookOver = p.app.Status.Compared == nil && live.Client != nil && live.Client.Adopted
 	p.app.Status.Compared = plan.Compared(p.app.Status.Compared, p.revision, want, p.result.Drift, p.keptAs)
+	p.compared = true
 	if p.app.Status.Issuer == "" {
 		p.app.Status.Issuer = p.connection.Issuer
+	}
+}
+
+// recordRevision brings the record up to what came after the comparison: client
+// secrets count in a revision.
+func (p *pass) recordRevision() {
+	if p.compared {
+		p.app.Status.Compared.Revision = p.revision
 	}
 }
 

@@ -61,6 +61,8 @@ type pass struct {
 	// empty: none. retired are those that came to their end.
 	rotated string
 	retired []string
+	// compared tells that the comparison was recorded.
+	compared bool
 	// unfinished tells that an action of the plan failed.
 	unfinished bool
 	// hints are what people might want to know of an app that is as its spec says.

@@ -148,7 +148,7 @@ func (d *disaster) healed(apps []*v1alpha1.ConnectedApp, held map[string]*corev1
 			c.Equal(held[app.Name].Data, d.secret(app).Data)
 			registered, err := d.server.Store.App(d.Context(), app.Status.ClientID)
 			c.NoError(err)
-			c.Len(registered.ContextScopes, len(app.Spec.Scopes), "app %s", app.Name)
+			c.Len(registered.ContextScopes, len(app.Spec.Scopes), "app %s: revision %d of %s, compared %+v, status %+v", app.Name, registered.Revision, registered.UpdatedAt, app.Status.Compared, app.Status)
 		})
 		d.appReady(app)
 	}
