@@ -136,6 +136,7 @@ apiVersion: connectedapps.dev/v1alpha1
 kind: ConnectedApp
 metadata: {name: ` + name + `, namespace: ` + namespace + `, finalizers: [connectedapps.dev/test]}
 spec:
+  tokenServerRef: {name: none} # whose access rules would refuse it first
   grantTypes: [client_credentials]
   credentials: {type: Secret, secret: {name: ` + secret + `}}
 `

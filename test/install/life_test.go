@@ -258,7 +258,7 @@ func (l *life) retire(app *v1alpha1.ConnectedApp) {
 		l.edit(app, func() { app.Spec.ClientName = fmt.Sprint("look again ", n) })
 		for i := range app.Status.Secrets {
 			if s := &app.Status.Secrets[i]; s.ReplacedAt != nil {
-				s.ReplacedAt = &before
+				s.ReplacedAt, s.LastUsedAt = &before, nil
 			} else {
 				s.CreatedAt = &before
 			}
@@ -273,7 +273,7 @@ func (l *life) retire(app *v1alpha1.ConnectedApp) {
 const age = time.Hour
 
 // makeOlder is a list of client secrets as a server shows it an hour after it was
-// made, in which nobody used any.
+// made.
 func makeOlder(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	recorder := httptest.NewRecorder()
 	next.ServeHTTP(recorder, r)
@@ -284,6 +284,9 @@ func makeOlder(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	}
 	for i := range list.Data {
 		list.Data[i].CreatedAt = list.Data[i].CreatedAt.Add(-age)
+		if used := list.Data[i].LastUsedAt; used != nil {
+			list.Data[i].LastUsedAt = new(used.Add(-age))
+		}
 	}
 	list.CompleteUntil = time.Now()
 	w.Header().Set("Content-Type", "application/json")

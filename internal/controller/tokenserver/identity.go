@@ -58,7 +58,8 @@ func (r *Reconciler) checkServer(ctx context.Context, server *v1alpha1.TokenServ
 func (r *Reconciler) losses(
 	ctx context.Context, name string, connection *inventory.Connection, found *findings, users []v1alpha1.ConnectedApp, record identity.Record, changed bool,
 ) (*loss, error) {
-	due := changed || r.memory.dropped(name, found.total) || connection.Inventory == nil || record.Question != nil || record.AcceptedLosses > 0
+	due := changed || found.total < len(recorded(users)) || r.memory.dropped(name, found.total) ||
+		connection.Inventory == nil || record.Question != nil || record.AcceptedLosses > 0
 	if !due || len(users) == 0 {
 		return nil, nil //nolint:nilnil // nothing to report
 	}
