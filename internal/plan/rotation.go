@@ -416,8 +416,10 @@ func published(in Input, s v1alpha1.ClientSecretStatus) v1alpha1.ClientSecretSta
 }
 
 // replaced is the record of a client secret that is not in the Secret any more.
+// One that came back into it, from a copy that somebody applied, was replaced anew:
+// it may have been read meanwhile.
 func replaced(in Input, s v1alpha1.ClientSecretStatus, made bool) v1alpha1.ClientSecretStatus {
-	if s.ReplacedAt == nil {
+	if s.ReplacedAt == nil || s.ID == in.Secret.SecretID {
 		s.ReplacedAt = atSecond(in.Now)
 	}
 	if live := liveSecret(in, s.ID); live != nil {
