@@ -349,3 +349,22 @@ func TestASecretThatCameBackIsReplacedAnew(t *testing.T) {
 	in.Holders.Pods = nil
 	require.Equal(t, []string{"delete a client secret s0"}, steps(plan.Make(in)))
 }
+
+// Who asks for another client secret may have revoked the one in the Secret, and the
+// server may have forgotten that.
+func TestASecretThatIsToBeReplacedIsNotGivenBack(t *testing.T) {
+	forgotten := secrets()
+	require.Equal(t, []string{"give the published secret back s1", "publish the Secret"}, steps(plan.Make(input(rotating(time.Hour), forgotten))))
+	require.Equal(t, []string{"give the published secret back s1", "publish the Secret"}, steps(plan.Make(input(rotating(time.Hour), asking("a"), forgotten))))
+	require.Equal(t, []string{"make a client secret", "publish the Secret"}, steps(plan.Make(input(rotating(time.Hour), asking("b"), forgotten))))
+}
+
+// A status can be edited: what it says of the client secret that is in the Secret
+// does not end that.
+func TestTheSecretThatIsPublishedIsNotRetired(t *testing.T) {
+	in := input(replaced(time.Hour))
+	at := *in.App.Status.Secrets[0].ReplacedAt
+	in.App.Status.Secrets = []v1alpha1.ClientSecretStatus{{ID: "s1", ReplacedAt: &at}, {ID: "s0", CreatedAt: &at}}
+	in.Live.Client.Secrets = []plan.ClientSecret{{ID: "s0", CreatedAt: at.Time}, {ID: "s1", CreatedAt: at.Add(-time.Hour), LastUsed: at.Add(-time.Minute)}}
+	require.Empty(t, steps(plan.Make(in)))
+}
