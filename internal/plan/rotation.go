@@ -250,6 +250,8 @@ func isNeeded(in Input, former v1alpha1.ClientSecretStatus) *Hold {
 		return because(v1alpha1.ReasonOverlap, "spec.suspend is true, so that it is not retired earlier")
 	case leavesSecrets(in):
 		return because(v1alpha1.ReasonOverlap, "it is left to its end")
+	case former.ID == in.Secret.SecretID:
+		return because(v1alpha1.ReasonOverlap, "it is the one in the Secret")
 	case since < retireAfter:
 		return because(v1alpha1.ReasonOverlap, "it is retired earlier, but not before %s, when nobody needs it any more",
 			timeText(former.ReplacedAt.Add(retireAfter)))
