@@ -96,6 +96,27 @@ func TestAServerThatAsksForTimeGetsIt(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// throttling has had enough of attempts to authenticate as one client.
+type throttling struct{ *server }
+
+func (throttling) Authenticates(context.Context, string, string) (bool, error) {
+	return false, &registrar.Error{Op: "authenticating as the client", Reason: registrar.ReasonRateLimited, RetryAfter: 10 * time.Minute}
+}
+
+// Whoever has a namespace chooses which client an app tries to authenticate as, and
+// how often: what the server says to that is not said to all others.
+func TestAServerThatThrottlesOneClientIsAskedAboutOthers(t *testing.T) {
+	i := inventory.New(throttling{newServer("a")}, inventory.Options{})
+	for range 10 {
+		_, err := i.Authenticates(t.Context(), "victim", "guess")
+		require.Equal(t, registrar.ReasonRateLimited, registrar.ReasonOf(err))
+		require.Equal(t, 10*time.Minute, registrar.RetryAfter(err))
+	}
+	_, err := i.App(t.Context(), "a", 0)
+	require.NoError(t, err)
+	require.NoError(t, i.Trouble())
+}
+
 func TestAProbeOpensAndClosesTheBreaker(t *testing.T) {
 	s := newServer("a")
 	i := inventory.New(s, inventory.Options{})

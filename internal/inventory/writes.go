@@ -76,9 +76,21 @@ func (i *Inventory) AppByExternalID(ctx context.Context, externalID string) (*oa
 }
 
 // Authenticates is registrar.Client.Authenticates behind the limiter and the
-// breaker.
+// breaker. An answer that asks for time is about the client, which a tenant chose,
+// and opens no breaker.
 func (i *Inventory) Authenticates(ctx context.Context, clientID, clientSecret string) (bool, error) {
-	return guard(ctx, i, func() (bool, error) { return i.api.Authenticates(ctx, clientID, clientSecret) })
+	var throttled error
+	accepted, err := guard(ctx, i, func() (bool, error) {
+		accepted, err := i.api.Authenticates(ctx, clientID, clientSecret)
+		if registrar.ReasonOf(err) == registrar.ReasonRateLimited {
+			throttled, err = err, nil
+		}
+		return accepted, err
+	})
+	if throttled != nil {
+		return false, throttled
+	}
+	return accepted, err
 }
 
 // wrote makes everything that was read of the app so far void. It is called

@@ -10,10 +10,11 @@ import "slices"
 // unnoticing when the server gets it back, as the only one. One that was revoked, a
 // server refuses; one that has ended because the rotation that replaced it was cut
 // off has a younger one beside it. Secrets that a client had before it was adopted
-// are not to end for it.
+// are not to end for it. One that somebody asks to be replaced may be known to
+// others, and revoked for that.
 func wasForgotten(in Input) bool {
 	published := record(in.App, in.Secret.SecretID)
-	if in.Secret.SecretID == "" || published == nil || !in.Live.Client.SecretsKnown {
+	if in.Secret.SecretID == "" || published == nil || !in.Live.Client.SecretsKnown || isRequested(in.App) {
 		return false
 	}
 	return !slices.ContainsFunc(in.Live.Client.Secrets, func(s ClientSecret) bool {

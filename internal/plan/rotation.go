@@ -250,6 +250,8 @@ func isNeeded(in Input, former v1alpha1.ClientSecretStatus) *Hold {
 		return because(v1alpha1.ReasonOverlap, "spec.suspend is true, so that it is not retired earlier")
 	case leavesSecrets(in):
 		return because(v1alpha1.ReasonOverlap, "it is left to its end")
+	case former.ID == in.Secret.SecretID:
+		return because(v1alpha1.ReasonOverlap, "it is the one in the Secret")
 	case since < retireAfter:
 		return because(v1alpha1.ReasonOverlap, "it is retired earlier, but not before %s, when nobody needs it any more",
 			timeText(former.ReplacedAt.Add(retireAfter)))
@@ -416,8 +418,10 @@ func published(in Input, s v1alpha1.ClientSecretStatus) v1alpha1.ClientSecretSta
 }
 
 // replaced is the record of a client secret that is not in the Secret any more.
+// One that came back into it, from a copy that somebody applied, was replaced anew:
+// it may have been read meanwhile.
 func replaced(in Input, s v1alpha1.ClientSecretStatus, made bool) v1alpha1.ClientSecretStatus {
-	if s.ReplacedAt == nil {
+	if s.ReplacedAt == nil || s.ID == in.Secret.SecretID {
 		s.ReplacedAt = atSecond(in.Now)
 	}
 	if live := liveSecret(in, s.ID); live != nil {

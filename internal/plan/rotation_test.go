@@ -328,3 +328,43 @@ func TestAConsumerThatReadsAgainIsNeverRefused(t *testing.T) {
 		require.Zero(t, plan.NextLook(w.in.App, w.in.Now))
 	})
 }
+
+// Somebody applies an old copy of the Secret, whose client secret was replaced an
+// hour before. Who reads it then has as much time as after any rotation.
+func TestASecretThatCameBackIsReplacedAnew(t *testing.T) {
+	in := input(replaced(time.Hour))
+	in.Secret.SecretID = "s0"
+	require.Equal(t, []string{"make a client secret", "publish the Secret"}, steps(plan.Make(in)))
+	in.App.Status.Secrets = plan.Published(in, "s2", true, func(string) bool { return false })
+	in.Secret.SecretID = "s2"
+	in.Live.Client.Secrets[1].ExpiresAt = now.Add(24 * time.Hour)
+	in.Live.Client.Secrets = append(in.Live.Client.Secrets, plan.ClientSecret{ID: "s2", CreatedAt: now})
+
+	in.Now, in.Live.Client.CompleteUntil = now.Add(time.Minute), now.Add(time.Minute)
+	require.Empty(t, steps(plan.Make(in)), "a reader of files has not read again yet")
+
+	in.Now, in.Live.Client.CompleteUntil = now.Add(15*time.Minute), now.Add(15*time.Minute)
+	in.Holders.Pods = []plan.Holder{{Pod: "p", Secret: "app-credentials", Since: now.Add(-time.Minute)}}
+	require.Empty(t, steps(plan.Make(in)), "a Pod started with it")
+	in.Holders.Pods = nil
+	require.Equal(t, []string{"delete a client secret s0"}, steps(plan.Make(in)))
+}
+
+// Who asks for another client secret may have revoked the one in the Secret, and the
+// server may have forgotten that.
+func TestASecretThatIsToBeReplacedIsNotGivenBack(t *testing.T) {
+	forgotten := secrets()
+	require.Equal(t, []string{"give the published secret back s1", "publish the Secret"}, steps(plan.Make(input(rotating(time.Hour), forgotten))))
+	require.Equal(t, []string{"give the published secret back s1", "publish the Secret"}, steps(plan.Make(input(rotating(time.Hour), asking("a"), forgotten))))
+	require.Equal(t, []string{"make a client secret", "publish the Secret"}, steps(plan.Make(input(rotating(time.Hour), asking("b"), forgotten))))
+}
+
+// A status can be edited: what it says of the client secret that is in the Secret
+// does not end that.
+func TestTheSecretThatIsPublishedIsNotRetired(t *testing.T) {
+	in := input(replaced(time.Hour))
+	at := *in.App.Status.Secrets[0].ReplacedAt
+	in.App.Status.Secrets = []v1alpha1.ClientSecretStatus{{ID: "s1", ReplacedAt: &at}, {ID: "s0", CreatedAt: &at}}
+	in.Live.Client.Secrets = []plan.ClientSecret{{ID: "s0", CreatedAt: at.Time}, {ID: "s1", CreatedAt: at.Add(-time.Hour), LastUsed: at.Add(-time.Minute)}}
+	require.Empty(t, steps(plan.Make(in)))
+}

@@ -40,7 +40,11 @@ func (p *pass) account(ctx context.Context, action plan.Action, err error) {
 	if status.IsRace(err) {
 		return
 	}
-	metrics.Action(p.in.Server.Name, labels[action.Kind], err)
+	counted := p.in.Server.Name
+	if !p.in.Server.Exists {
+		counted = "" // the name is whatever somebody wrote, and a series would stay for each
+	}
+	metrics.Action(counted, labels[action.Kind], err)
 	values := []any{"tokenserver", p.in.Server.Name, "client", p.clientID()}
 	if action.ID != "" && action.ID != p.clientID() {
 		values = append(values, "of", action.ID)

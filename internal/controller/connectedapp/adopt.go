@@ -180,7 +180,8 @@ func (r *Reconciler) hasAdopted(ctx context.Context, app *v1alpha1.ConnectedApp)
 // finds it as it was before the app took it over.
 func (r *Reconciler) forgetAdoptions(ctx context.Context, p *pass) error {
 	records := []adoption.Record{p.adoption}
-	if p.in.Live == nil {
+	// Where no client bears a mark, nobody asked whose an app's own is.
+	if p.in.Live == nil || !p.in.Server.ExternalID && p.app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
 		var err error
 		if records, err = r.Adoptions.By(ctx, p.app.UID); err != nil {
 			return err

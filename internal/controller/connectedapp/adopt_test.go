@@ -454,3 +454,16 @@ func withoutExtensions(next http.Handler) http.Handler {
 		_ = json.NewEncoder(rw).Encode(document)
 	})
 }
+
+// Where no client bears a mark, a client that its object left is nobody's as well.
+func TestOrphanGivesAnAdoptedClientBackOnAPlainPlatform(t *testing.T) {
+	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	made := w.handmade("")
+	w.allow()
+	w.vault("vault", made.ClientID, made.ClientSecret)
+	app := w.ready(w.app(adopts(made.ClientID), fromVault("vault"), func(a *v1alpha1.ConnectedApp) { a.Spec.DeletionPolicy = v1alpha1.DeletionOrphan }))
+	w.deleted(app)
+	require.Zero(t, w.adoptions(app))
+	next := w.ready(w.app(adopts(made.ClientID), fromVault("vault"), func(a *v1alpha1.ConnectedApp) { a.Name = "next" }))
+	require.Equal(t, made.ClientID, next.Status.ClientID)
+}

@@ -69,6 +69,9 @@ func (r *Reconciler) remember(ctx context.Context, p *pass) error {
 	if err := r.Tombstones.Remember(ctx, p.app.UID, remembered); err != nil {
 		return err
 	}
+	if p.app.Status.ClientID == "" {
+		return nil // at most one that nobody has heard of
+	}
 	cause := fmt.Sprintf("TokenServer %s could not be asked within %s", p.in.Server.Name, p.in.Server.DeletionTimeout)
 	if !p.in.Server.Exists {
 		cause = "there is no TokenServer " + p.in.Server.Name

@@ -291,7 +291,7 @@ func (p *pass) changeSecret(ctx context.Context, action plan.Action) error {
 // giveSecret gives the client the secret that somebody else provides.
 func (p *pass) giveSecret(ctx context.Context) error {
 	answer, err := p.connection.Update(ctx, p.app.Status.ClientID, registrar.Fields{ClientSecret: &p.existing})
-	if registrar.IsInvalid(err) {
+	if registrar.IsInvalid(err) || err == nil && p.isEnding(answer.Revision) {
 		return status.StalledError(v1alpha1.ReasonInvalidSecret,
 			"the token server does not accept the client secret in secret %s; one that was replaced before cannot come back, put a new one there", p.in.Existing.Name)
 	}
@@ -302,6 +302,21 @@ func (p *pass) giveSecret(ctx context.Context) error {
 	p.app.Status.ReferencedSecretVersion = p.in.Existing.Version
 	p.app.Status.Secrets = publishedSecret(answer.ClientSecretID, p.in.Now)
 	return nil
+}
+
+// isEnding tells whether the secret of the ExistingSecret, which the client had
+// already, since giving it made no other revision, is one that was replaced: it is
+// accepted for the rest of its overlap only.
+func (p *pass) isEnding(revision string) bool {
+	live := p.in.Live.Client
+	if live == nil || !live.SecretsKnown || revision == "" || revision != p.revision {
+		return false
+	}
+	can := slices.Clone(live.Secrets)
+	if stored := p.stored(); stored != nil && stored.value != p.existing {
+		can = slices.DeleteFunc(can, func(s plan.ClientSecret) bool { return s.ID == stored.id })
+	}
+	return len(can) > 0 && !slices.ContainsFunc(can, func(s plan.ClientSecret) bool { return s.ExpiresAt.IsZero() })
 }
 
 func publishedSecret(id string, now time.Time) []v1alpha1.ClientSecretStatus {
@@ -386,6 +401,9 @@ func (p *pass) forgetComparison(changes []plan.Change) {
 // recordSecrets keeps the list of published secrets: this one, and earlier ones
 // that the server still accepts.
 func (p *pass) recordSecrets() {
+	if !p.isExisting() {
+		p.app.Status.ReferencedSecretVersion = "" // when it is named again, the client may not have what it holds
+	}
 	if p.app.CredentialsType() != v1alpha1.CredentialsSecret {
 		p.app.Status.Secrets = plan.NotOver(p.app, p.in.Now)
 		return

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
@@ -275,4 +276,28 @@ func TestOneEventTellsThatAnAppIsReady(t *testing.T) {
 	})
 	require.Len(t, notes, 1, "%s", strings.Join(notes, "\n"))
 	require.Equal(t, "Normal Ready registered as client "+app.Status.ClientID+", credentials are in secret app-credentials", notes[0])
+}
+
+// Whoever has a namespace can name TokenServers that will never be, one after
+// another, with finalizer and all: no tombstone stays of it, and no series.
+func TestANameThatIsNoTokenServerLeavesNothingBehind(t *testing.T) {
+	w := start(t)
+	app := w.app(func(a *v1alpha1.ConnectedApp) {
+		a.Finalizers = []string{v1alpha1.Finalizer}
+		a.Spec.TokenServerRef.Name = w.server.Name + "-never"
+	})
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonTokenServerNotFound)
+	w.deleted(app)
+	var tombstones corev1.ConfigMapList
+	require.NoError(t, plane.Client.List(t.Context(), &tombstones, client.InNamespace(testenv.SystemNamespace), client.HasLabels{v1alpha1.LabelTombstone}))
+	for i := range tombstones.Items {
+		require.NotContains(t, tombstones.Items[i].Name, string(app.UID))
+	}
+	families, err := metrics.Registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		for _, series := range family.Metric {
+			require.NotContains(t, series.String(), app.Spec.TokenServerRef.Name, family.GetName())
+		}
+	}
 }

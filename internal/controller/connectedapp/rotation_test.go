@@ -685,3 +685,29 @@ func TestAPlainPlatformIsRotatedOnRequestAlone(t *testing.T) {
 	w.settle()
 	require.Equal(t, after.Data, w.credentials().Data)
 }
+
+// An app returns to the Secret that somebody else made for it: the client secret
+// there was replaced meanwhile, which is said at once and not when it ends.
+func TestAnExistingSecretThatIsNamedAgainIsLookedAtAgain(t *testing.T) {
+	w := newRotating(t)
+	plane.Create(t, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "vault", Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced}},
+		StringData: map[string]string{"client-secret": "chosen-by-somebody-else-1"},
+	})
+	w.update(w.app, func() { existing("vault")(w.app) })
+	w.settle()
+	require.True(t, status.IsReady(w.app))
+	w.update(w.app, func() { withRotation(0, time.Hour)(w.app) })
+	w.settle()
+	require.True(t, w.accepts(w.credentials()))
+
+	w.update(w.app, func() { existing("vault")(w.app) })
+	w.settle()
+	ready := testenv.Condition(w.app.Status.Conditions, v1alpha1.ConditionReady)
+	require.Equal(t, v1alpha1.ReasonInvalidSecret, ready.Reason, ready.Message)
+	require.Contains(t, ready.Message, "secret vault; one that was replaced before cannot come back")
+
+	w.wait(2 * time.Hour)
+	w.settle()
+	require.Equal(t, v1alpha1.ReasonInvalidSecret, testenv.Condition(w.app.Status.Conditions, v1alpha1.ConditionReady).Reason)
+}

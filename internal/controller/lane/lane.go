@@ -67,30 +67,37 @@ func (l *Lanes) Enter(server string, request reconcile.Request) bool {
 // Done ends the work on a request, and gives its place to the next.
 func (l *Lanes) Done(request reconcile.Request) {
 	l.mu.Lock()
-	at := l.inside[request]
+	at, kept := l.inside[request], l.called[request]
 	delete(l.inside, request)
-	if kept := l.called[request]; kept != nil && at == nil {
-		at = kept // it had no need of the place
+	var next []reconcile.Request
+	if at != nil {
+		next = l.leave(at, next)
+	}
+	if kept != nil && kept != at {
+		// It has no need of that place: the object is gone, or names another server.
 		delete(l.called, request)
+		next = l.leave(kept, next)
 	}
-	if at == nil {
-		l.mu.Unlock()
-		return
+	l.mu.Unlock()
+	for _, request := range next {
+		l.Wake(request)
 	}
+}
+
+// leave gives a place to who waits for it, and appends that one to next.
+func (l *Lanes) leave(at *lane, next []reconcile.Request) []reconcile.Request {
 	if len(at.waiting) == 0 {
 		at.busy--
 		if at.busy == 0 {
 			l.drop(at)
 		}
-		l.mu.Unlock()
-		return
+		return next
 	}
-	next := at.waiting[0]
+	first := at.waiting[0]
 	at.waiting = at.waiting[1:]
-	delete(at.queued, next)
-	l.called[next] = at
-	l.mu.Unlock()
-	l.Wake(next)
+	delete(at.queued, first)
+	l.called[first] = at
+	return append(next, first)
 }
 
 // drop forgets a lane that nobody is in.

@@ -92,6 +92,32 @@ func TestATurnThatIsNotTakenIsPassedOn(t *testing.T) {
 	require.Equal(t, []reconcile.Request{request("server", lane.Width+1)}, q.pending)
 }
 
+// An object that waited, was deleted and made again for another token server has no
+// need of its turn: a lane that keeps it is narrower for all others, for good.
+func TestATurnInTheLaneOfAnotherServerIsPassedOn(t *testing.T) {
+	q := newQueue()
+	for n := range lane.Width + 2 {
+		q.add(request("full", n))
+	}
+	for len(q.pending) > 0 {
+		q.take()
+	}
+	moved, next := request("full", lane.Width), request("full", lane.Width+1)
+	q.finish(0)
+	require.Equal(t, []reconcile.Request{moved}, q.pending)
+	q.pending = nil
+	require.True(t, q.lanes.Enter("other", moved))
+	q.lanes.Done(moved)
+	require.Equal(t, []reconcile.Request{next}, q.pending)
+	q.take()
+	for len(q.working) > 0 {
+		q.finish(0)
+	}
+	for n := range lane.Width {
+		require.True(t, q.lanes.Enter("full", request("full", 1000+n)), "a place was lost")
+	}
+}
+
 // Whatever comes and ends in whatever order, each request is worked on, no lane
 // is wider than it may be, and in the end all places are free.
 func TestNobodyWaitsForEver(t *testing.T) {

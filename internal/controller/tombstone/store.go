@@ -86,14 +86,19 @@ func (c runningCache) GetCache() cache.Cache { return c.Cache }
 
 // Remember makes a tombstone for a client of the ConnectedApp with this UID, so
 // that the object can go before it. It is safe to repeat. A Server that is not
-// set is the one that the TokenServer is known to stand for.
+// set is the one that the TokenServer is known to stand for; when it never stood for
+// one, nothing was registered there, and nothing is remembered of an app that no
+// client was recorded for: any number of such apps can name TokenServers that will
+// never be.
 func (s *Store) Remember(ctx context.Context, app types.UID, c Client) error {
 	if c.Server == (identity.Identity{}) {
 		record, err := s.identities.Get(ctx, c.TokenServer)
 		if err != nil {
 			return err
 		}
-		c.Server = record.Identity
+		if c.Server = record.Identity; c.Server == (identity.Identity{}) && c.ClientID == "" {
+			return nil
+		}
 	}
 	name := namePrefix + string(app)
 	taken, err := s.create(ctx, name, c)
