@@ -361,14 +361,14 @@ type Rotation struct {
 	// be missing, so that apps made together do not all rotate at once. Omitted: no
 	// schedule, rotation happens on request.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration from 1h to 8760h, such as 720h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration from 1h to 8760h, such as 720h for 30 days: the largest unit is the hour"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// Overlap is how long a client secret that was replaced is accepted at the
 	// longest: whoever read it has that time to read again. Omitted: 24h, or the
 	// interval when that is shorter.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be a duration from 10m to 8760h, such as 24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be a duration from 10m to 8760h, such as 24h: the largest unit is the hour"
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
 }
 

@@ -98,7 +98,8 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 	for name, row := range map[string]struct{ spec, field, says string }{
 		"a rotation too often":                    {rotation("interval: 59m"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
 		"a rotation too rarely":                   {rotation("interval: 8761h"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
-		"a rotation that is no duration":          {rotation("interval: 30d"), "spec.credentials.rotation.interval", "must be"},
+		"a rotation that is no duration":          {rotation("interval: 30d"), "spec.credentials.rotation.interval", `Invalid value: "30d": must be a duration from 1h to 8760h`},
+		"a rotation and an overlap in days":       {rotation("interval: 30d, overlap: 1d"), "spec.credentials.rotation.overlap", `Invalid value: "1d": must be a duration from 10m to 8760h`},
 		"an overlap in which nobody can read":     {rotation("overlap: 0s"), "spec.credentials.rotation.overlap", "must be a duration from 10m to 8760h"},
 		"an overlap longer than the interval":     {rotation("interval: 2h, overlap: 3h"), "spec.credentials.rotation.overlap", "must be at most the interval"},
 		"a rotation of an ExistingSecret":         {`{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}, rotation: {interval: 720h}}}`, "spec.credentials.rotation", "rotate an ExistingSecret where it is made"},
