@@ -355,7 +355,7 @@ type Credentials struct {
 // Rotation says when a client secret is replaced, and how long the replaced one
 // is accepted beside the new one.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || duration(self.overlap) <= duration(self.interval)",message="must be at most the interval: secrets would pile up that nobody needs",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || ![self.interval, self.overlap].all(d, d.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$')) || duration(self.overlap) <= duration(self.interval)",message="must be at most the interval: secrets would pile up that nobody needs",fieldPath=".overlap"
 type Rotation struct {
 	// Interval is the time from one rotation to the next; up to a tenth of it may
 	// be missing, so that apps made together do not all rotate at once. Omitted: no

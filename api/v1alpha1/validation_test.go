@@ -182,6 +182,7 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 			err := create(t, manifest(t, "ConnectedApp", "app", row.spec))
 			require.ErrorContains(t, err, row.field)
 			require.ErrorContains(t, err, row.says)
+			require.NotContains(t, err.Error(), "conversion error", "it is a sentence of ours")
 		})
 	}
 }
@@ -252,7 +253,7 @@ func TestTokenServerManifests(t *testing.T) {
 		"no credentials":                {`{url: "https://a.example"}`, "spec.credentials", "Required"},
 		"credentials without a Secret":  {`{url: "https://a.example", credentials: {type: Secret}}`, "spec.credentials", "type Secret needs secretRef"},
 		"no requests at all":            {`{url: "https://a.example", requestsPerSecond: 0, ` + rest + `}`, "spec.requestsPerSecond", "greater than or equal to 1"},
-		"a timeout that is no duration": {`{url: "https://a.example", deletionTimeout: soon, ` + rest + `}`, "spec.deletionTimeout", ""},
+		"a timeout that is no duration": {`{url: "https://a.example", deletionTimeout: 7d, ` + rest + `}`, "spec.deletionTimeout", `Invalid value: "7d": must be a duration from 0s to 168h`},
 		"a timeout below zero":          {`{url: "https://a.example", deletionTimeout: -1s, ` + rest + `}`, "spec.deletionTimeout", "from 0s to 168h"},
 		"a wildcard within a scope":     {rule(`scopes: [{scope: "view:*:x"}]`), "scopes[0].scope", "should match"},
 		"a wildcard within a host":      {rule(`redirectHosts: ["a.*.example.com"]`), "redirectHosts", "only as a leading"},
