@@ -355,20 +355,20 @@ type Credentials struct {
 // Rotation says when a client secret is replaced, and how long the replaced one
 // is accepted beside the new one.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || duration(self.overlap) <= duration(self.interval)",message="must be at most the interval: secrets would pile up that nobody needs",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || ![self.interval, self.overlap].all(d, d.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$')) || duration(self.overlap) <= duration(self.interval)",message="must be at most the interval: secrets would pile up that nobody needs",fieldPath=".overlap"
 type Rotation struct {
 	// Interval is the time from one rotation to the next; up to a tenth of it may
 	// be missing, so that apps made together do not all rotate at once. Omitted: no
 	// schedule, rotation happens on request.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration from 1h to 8760h, such as 720h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration from 1h to 8760h, such as 720h for 30 days: the largest unit is the hour"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// Overlap is how long a client secret that was replaced is accepted at the
 	// longest: whoever read it has that time to read again. Omitted: 24h, or the
 	// interval when that is shorter.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be a duration from 10m to 8760h, such as 24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be a duration from 10m to 8760h, such as 24h: the largest unit is the hour"
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
 }
 

@@ -81,7 +81,7 @@ type TokenServerSpec struct {
 	// a server that does not answer. After it the object goes and the client is
 	// remembered, to be deleted when the server is back. Omitted: 10m.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be a duration from 0s to 168h, such as 10m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be a duration from 0s to 168h, such as 10m: the largest unit is the hour"
 	DeletionTimeout *metav1.Duration `json:"deletionTimeout,omitempty"`
 
 	// Access are the rules that say which namespace may have which apps. An app

@@ -98,7 +98,8 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 	for name, row := range map[string]struct{ spec, field, says string }{
 		"a rotation too often":                    {rotation("interval: 59m"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
 		"a rotation too rarely":                   {rotation("interval: 8761h"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
-		"a rotation that is no duration":          {rotation("interval: 30d"), "spec.credentials.rotation.interval", "must be"},
+		"a rotation that is no duration":          {rotation("interval: 30d"), "spec.credentials.rotation.interval", `Invalid value: "30d": must be a duration from 1h to 8760h`},
+		"a rotation and an overlap in days":       {rotation("interval: 30d, overlap: 1d"), "spec.credentials.rotation.overlap", `Invalid value: "1d": must be a duration from 10m to 8760h`},
 		"an overlap in which nobody can read":     {rotation("overlap: 0s"), "spec.credentials.rotation.overlap", "must be a duration from 10m to 8760h"},
 		"an overlap longer than the interval":     {rotation("interval: 2h, overlap: 3h"), "spec.credentials.rotation.overlap", "must be at most the interval"},
 		"a rotation of an ExistingSecret":         {`{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}, rotation: {interval: 720h}}}`, "spec.credentials.rotation", "rotate an ExistingSecret where it is made"},
@@ -181,6 +182,7 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 			err := create(t, manifest(t, "ConnectedApp", "app", row.spec))
 			require.ErrorContains(t, err, row.field)
 			require.ErrorContains(t, err, row.says)
+			require.NotContains(t, err.Error(), "conversion error", "it is a sentence of ours")
 		})
 	}
 }
@@ -251,7 +253,7 @@ func TestTokenServerManifests(t *testing.T) {
 		"no credentials":                {`{url: "https://a.example"}`, "spec.credentials", "Required"},
 		"credentials without a Secret":  {`{url: "https://a.example", credentials: {type: Secret}}`, "spec.credentials", "type Secret needs secretRef"},
 		"no requests at all":            {`{url: "https://a.example", requestsPerSecond: 0, ` + rest + `}`, "spec.requestsPerSecond", "greater than or equal to 1"},
-		"a timeout that is no duration": {`{url: "https://a.example", deletionTimeout: soon, ` + rest + `}`, "spec.deletionTimeout", ""},
+		"a timeout that is no duration": {`{url: "https://a.example", deletionTimeout: 7d, ` + rest + `}`, "spec.deletionTimeout", `Invalid value: "7d": must be a duration from 0s to 168h`},
 		"a timeout below zero":          {`{url: "https://a.example", deletionTimeout: -1s, ` + rest + `}`, "spec.deletionTimeout", "from 0s to 168h"},
 		"a wildcard within a scope":     {rule(`scopes: [{scope: "view:*:x"}]`), "scopes[0].scope", "should match"},
 		"a wildcard within a host":      {rule(`redirectHosts: ["a.*.example.com"]`), "redirectHosts", "only as a leading"},

@@ -87,7 +87,8 @@ func notPermitted(in Input) *Hold {
 	id, existing := in.Adoption.ID, in.App.CredentialsType() == v1alpha1.CredentialsExistingSecret
 	switch {
 	case len(id) > maxClientID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return adoptionRefused("the value of the annotation %s is no client id", v1alpha1.AnnotationAdoptClientID)
+		return adoptionRefused("the value of the annotation %s is no client id; correct it, or take it off to have a new client registered",
+			v1alpha1.AnnotationAdoptClientID)
 	case !existing && !listed(in):
 		return adoptionRefused("the app may not adopt client %s: an access rule of TokenServer %s for %s has to list it in clientIDs, "+
 			"or credentials of type ExistingSecret have to name a Secret with that client's id and secret", id, in.Server.Name, in.Policy.Namespace)
@@ -97,9 +98,11 @@ func notPermitted(in Input) *Hold {
 		return adoptionRefused("the app may not adopt client %s: secret %s does not say whose secret it holds; put that client's id beside it, "+
 			"or have an access rule of TokenServer %s for %s list it in clientIDs", id, in.Existing.Name, in.Server.Name, in.Policy.Namespace)
 	case in.Existing.ClientID != "" && in.Existing.ClientID != id:
-		return adoptionRefused("the app may not adopt client %s: secret %s says that it holds the credentials of another client", id, in.Existing.Name)
+		return adoptionRefused("the app may not adopt client %s: secret %s says that it holds the credentials of another client; "+
+			"name that client's Secret in spec.credentials.secret, or correct the annotation %s", id, in.Existing.Name, v1alpha1.AnnotationAdoptClientID)
 	case !in.Adoption.Proven:
-		return adoptionRefused("the app may not adopt client %s: the token server does not accept the secret in secret %s as that client's", id, in.Existing.Name)
+		return adoptionRefused("the app may not adopt client %s: the token server does not accept the secret in secret %s as that client's; "+
+			"put one there that it accepts", id, in.Existing.Name)
 	}
 	return nil
 }
@@ -114,8 +117,8 @@ func notAdoptable(in Input, target Client) *Hold {
 		hold.Reason, hold.Stalled = v1alpha1.ReasonClientNotFound, false
 		return hold
 	case a.Taken:
-		hold := adoptionRefused("client %s belongs to another object, in this cluster or another; it was left as it is, "+
-			"and can be adopted when that one has let it go", a.ID)
+		hold := adoptionRefused("client %s belongs to another object, in this cluster or another, or to the manager itself; it was left as it is. "+
+			"One of another object can be adopted when that one has let it go", a.ID)
 		hold.Reason = v1alpha1.ReasonOwnedElsewhere
 		return hold
 	case a.Orphaned && !listed(in):

@@ -253,7 +253,7 @@ func isNeeded(in Input, former v1alpha1.ClientSecretStatus) *Hold {
 	case former.ID == in.Secret.SecretID:
 		return because(v1alpha1.ReasonOverlap, "it is the one in the Secret")
 	case since < retireAfter:
-		return because(v1alpha1.ReasonOverlap, "it is retired earlier, but not before %s, when nobody needs it any more",
+		return because(v1alpha1.ReasonOverlap, "from %s on it is retired as soon as nobody needs it any more",
 			timeText(former.ReplacedAt.Add(retireAfter)))
 	case live == nil || in.Secret.SecretID == "" || !publishedIsValid(in):
 		return because(v1alpha1.ReasonOverlap, "it is not known yet whether somebody needs it")
@@ -366,7 +366,7 @@ func notPossible(in Input) *Hold {
 		return because(reason, "annotation %s asks for a rotation, but the client secret is made by somebody else: put a new one into secret %s",
 			v1alpha1.AnnotationRotateRequestedAt, in.App.CredentialsSecretName())
 	case kind == v1alpha1.CredentialsNone && isRequested(in.App):
-		return because(reason, "annotation %s asks for a rotation, but a Public client has no secret", v1alpha1.AnnotationRotateRequestedAt)
+		return because(reason, "annotation %s asks for a rotation, but a Public client has no secret; take it off", v1alpha1.AnnotationRotateRequestedAt)
 	case kind == v1alpha1.CredentialsSecret && interval(in.App) > 0 && !in.Server.Secrets:
 		return because(reason, "spec.credentials.rotation.interval is not followed: TokenServer %s accepts one secret of a client at a time, "+
 			"so that each rotation is an outage until everybody has read the Secret again; ask for one when that does no harm, with the annotation %s",

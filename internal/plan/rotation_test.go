@@ -89,7 +89,7 @@ func TestRotatingTellsWhatIsAwaited(t *testing.T) {
 		"no rotation": {},
 		"a moment ago": {
 			in:     []func(*plan.Input){replaced(time.Minute), ends},
-			reason: v1alpha1.ReasonOverlap, message: s0 + "it is retired earlier, but not before 2026-01-01T12:09:00Z, when nobody needs it any more",
+			reason: v1alpha1.ReasonOverlap, message: s0 + "from 2026-01-01T12:09:00Z on it is retired as soon as nobody needs it any more",
 		},
 		"used since": {
 			in:     []func(*plan.Input){replaced(time.Hour), ends, func(in *plan.Input) { in.Live.Client.Secrets[0].LastUsed = now }},

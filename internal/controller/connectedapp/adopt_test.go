@@ -136,9 +136,11 @@ func TestAClientThatARuleListsIsAdopted(t *testing.T) {
 func TestAClientIsAdoptedByItsCredentials(t *testing.T) {
 	w := start(t)
 	made, other := w.handmade(""), w.handmade("")
+	app := w.condition(w.app(adopts(made.ClientID), fromVault("wrong")), v1alpha1.ConditionReady, v1alpha1.ReasonWaitingForSecret)
 	w.vault("wrong", made.ClientID, other.ClientSecret)
-	app := w.condition(w.app(adopts(made.ClientID), fromVault("wrong")), v1alpha1.ConditionReady, v1alpha1.ReasonAdoptionRefused)
-	require.Equal(t, "the app may not adopt client "+made.ClientID+": the token server does not accept the secret in secret wrong as that client's",
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonAdoptionRefused)
+	require.Empty(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionSecretPublished), "it does not wait for a Secret that is there")
+	require.Equal(t, "the app may not adopt client "+made.ClientID+": the token server does not accept the secret in secret wrong as that client's; put one there that it accepts",
 		testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message)
 	require.Empty(t, app.Status.ClientID)
 	require.Equal(t, "Made by hand", w.stored(made.ClientID).Name)
@@ -182,7 +184,7 @@ func TestWhatIsNotTheAppsToAdopt(t *testing.T) {
 		"another-app":                    {id: theirs.Status.ClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "belongs to another object"},
 		"another-cluster":                {id: foreign.ClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "belongs to another object"},
 		"another-cluster-by-credentials": {id: foreign.ClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "belongs to another object", change: fromVault("foreign")},
-		"the-manager":                    {id: w.instance.AdminClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "belongs to another object"},
+		"the-manager":                    {id: w.instance.AdminClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "or to the manager itself"},
 		"no-such-client":                 {id: "00000000000000000000000000000000", reason: v1alpha1.ReasonClientNotFound, message: "there is no client"},
 		"neither-allowed-nor-there":      {id: "11111111111111111111111111111111", reason: v1alpha1.ReasonAdoptionRefused, message: "has to list it in clientIDs"},
 	} {

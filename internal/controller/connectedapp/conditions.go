@@ -67,7 +67,22 @@ func (p *pass) sayFailure(err error) string {
 	if condition != "" && condition != v1alpha1.ConditionPolicyAccepted {
 		status.False(p.app, condition, e.Reason, e.Message)
 	}
+	if condition != v1alpha1.ConditionSecretPublished {
+		p.endWaiting()
+	}
 	return condition
+}
+
+// endWaiting takes back that an ExistingSecret is waited for that is there: what
+// stands in the way now is something else.
+func (p *pass) endWaiting() {
+	said := status.Get(p.app, v1alpha1.ConditionSecretPublished)
+	if p.in.Existing == nil || said == nil {
+		return
+	}
+	if said.Reason == v1alpha1.ReasonWaitingForSecret || said.Reason == v1alpha1.ReasonSecretNotShared {
+		status.Remove(p.app, v1alpha1.ConditionSecretPublished)
+	}
 }
 
 // sayDrift keeps the condition Drifted. Nothing is known of drift when the

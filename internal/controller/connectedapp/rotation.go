@@ -179,7 +179,7 @@ func (r *Reconciler) reportRotation(p *pass) {
 	}
 	if len(p.retired) > 0 {
 		r.event(p.app, corev1.EventTypeNormal, eventSecretRetired, actionReconcile,
-			"not accepted by the token server any more: client secret %s, which was replaced before", strings.Join(p.retired, ", "))
+			"not accepted by the token server any more, since replaced: client secret %s", strings.Join(p.retired, ", "))
 	}
 }
 
@@ -197,8 +197,14 @@ func rotatedText(list []v1alpha1.ClientSecretStatus, old, name string) string {
 
 // sooner lets a pass come back when a client secret is next to be looked at.
 func (r *Reconciler) sooner(p *pass, result ctrl.Result, err error) (ctrl.Result, error) {
-	if next := plan.NextLook(p.app, r.now()); err == nil && next > 0 && p.app.DeletionTimestamp.IsZero() {
+	if err != nil || !p.app.DeletionTimestamp.IsZero() {
+		return result, err
+	}
+	if next := plan.NextLook(p.app, r.now()); next > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, next+time.Second) // a status counts whole seconds
 	}
-	return result, err
+	if len(p.retired) > 0 && plan.RotationDue(p.in) { // it may have waited for one of them to end
+		result.RequeueAfter = min(result.RequeueAfter, time.Second)
+	}
+	return result, nil
 }

@@ -501,6 +501,22 @@ func TestRequestsWithoutEndAreBounded(t *testing.T) {
 	require.Equal(t, "29", w.app.Status.LastHandledRotateAt, "it is made up for")
 }
 
+func TestARequestThatWaitedIsFollowedWhenThereIsRoom(t *testing.T) {
+	w := newRotating(t, withRotation(0, testOverlap))
+	w.slow()
+	for n := range 12 {
+		w.request(fmt.Sprint(n))
+		w.advance(time.Second)
+		w.settle()
+	}
+	require.Contains(t, w.rotatingCondition().Message, "another rotation waits until one of them ends")
+	require.NotEqual(t, "11", w.app.Status.LastHandledRotateAt)
+	for end := w.Now().Add(15 * time.Minute); w.Now().Add(w.next).Before(end); { // no pass but those it asks for
+		w.wait(w.next)
+	}
+	require.Equal(t, "11", w.app.Status.LastHandledRotateAt, "nobody needs the former ones")
+}
+
 func TestWhatIsNotRotated(t *testing.T) {
 	t.Run("a suspended app", func(t *testing.T) {
 		w := newRotating(t)

@@ -32,6 +32,12 @@ var (
 	}, []string{"tokenserver", "outcome"})
 )
 
+// What was done about a client that somebody changed.
+const (
+	driftRepaired = "repaired"
+	driftLeft     = "left"
+)
+
 // Counters are all that this package counts.
 func Counters() []prometheus.Collector { return []prometheus.Collector{calls, actions, drift} }
 
@@ -57,6 +63,9 @@ func Call(tokenServer string, took time.Duration, err error) {
 		}
 	}
 	calls.WithLabelValues(tokenServer, outcome).Observe(took.Seconds())
+	// From zero, or the increase to the first change of a client would be none.
+	drift.WithLabelValues(tokenServer, driftRepaired)
+	drift.WithLabelValues(tokenServer, driftLeft)
 }
 
 // Action counts something that was done, or tried, for a ConnectedApp.
@@ -70,9 +79,9 @@ func Action(tokenServer, action string, err error) {
 
 // Drift counts a client that was found changed.
 func Drift(tokenServer string, repaired bool) {
-	outcome := "left"
+	outcome := driftLeft
 	if repaired {
-		outcome = "repaired"
+		outcome = driftRepaired
 	}
 	drift.WithLabelValues(tokenServer, outcome).Inc()
 }

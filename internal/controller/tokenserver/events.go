@@ -45,8 +45,8 @@ func (r *Reconciler) reportOrphans(original, server *v1alpha1.TokenServer) {
 		r.Recorder.Eventf(server, nil, corev1.EventTypeNormal, eventNoneOrphaned, actionProbe, "every client that ConnectedApps of this cluster made has one")
 	default:
 		r.Recorder.Eventf(server, nil, corev1.EventTypeWarning, eventClientsOrphaned, actionProbe,
-			"%d clients that ConnectedApps of this cluster made have none any more (status.orphanedClients); nothing is done to them: delete them on the server, "+
-				"or list them in clientIDs of an access rule to have them adopted", after)
+			"clients that ConnectedApps of this cluster made and that have none any more: %d (status.orphanedClients); nothing is done to them: "+
+				"delete them on the server, or list them in clientIDs of an access rule to have them adopted", after)
 	}
 }
 

@@ -102,8 +102,8 @@ func TestClientsWithoutAnObjectAreToldAndLeft(t *testing.T) {
 	w.orphaned(server, left.Status.ClientID, forgotten.Status.ClientID)
 	testenv.Eventually(t, func(c *require.Assertions) {
 		events := strings.Join(w.events(server.UID), "\n")
-		c.Contains(events, "ClientsOrphaned: 1 clients that ConnectedApps of this cluster made have none any more (status.orphanedClients)")
-		c.Contains(events, "ClientsOrphaned: 2 clients")
+		c.Contains(events, "ClientsOrphaned: clients that ConnectedApps of this cluster made and that have none any more: 1 (status.orphanedClients)")
+		c.Contains(events, "any more: 2 (status.orphanedClients)")
 	})
 	for _, app := range []*v1alpha1.ConnectedApp{left, forgotten} {
 		_, err := w.server.Store.App(t.Context(), app.Status.ClientID)
