@@ -265,7 +265,7 @@ func (l *life) retire(app *v1alpha1.ConnectedApp) {
 		}
 		c.NoError(l.client.Status().Update(l.Context(), app))
 		rotating := testenv.Condition(app.Status.Conditions, v1alpha1.ConditionRotating)
-		c.True(l.did("list", "pods"), "%s: %s", rotating.Reason, rotating.Message)
+		c.True(l.did("list", "/pods"), "%s: %s", rotating.Reason, rotating.Message)
 	})
 	l.aged.Store(false)
 }

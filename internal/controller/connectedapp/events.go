@@ -40,7 +40,7 @@ const (
 func (r *Reconciler) report(ctx context.Context, p *pass) {
 	r.reportReady(ctx, p)
 	result := p.result
-	if len(result.Drift) > 0 && p.driftIsNews() && !(result.Repaired && p.unfinished) {
+	if len(result.Drift) > 0 && p.driftIsNews() && (!result.Repaired || !p.unfinished) {
 		metrics.Drift(p.in.Server.Name, result.Repaired)
 	}
 	switch {

@@ -138,10 +138,10 @@ func TestAServerThatKeepsWhatIsForbiddenIsToldOnce(t *testing.T) {
 			calls.Add(1)
 			if r.Method == http.MethodPatch {
 				patches.Add(1)
-				body, err := io.ReadAll(r.Body)
-				require.NoError(t, err)
-				body = bytes.ReplaceAll(body, []byte(`"redirect_uris"`), []byte(`"unknown"`))
-				r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+				if body, err := io.ReadAll(r.Body); err == nil {
+					body = bytes.ReplaceAll(body, []byte(`"redirect_uris"`), []byte(`"unknown"`))
+					r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+				}
 			}
 			next.ServeHTTP(rw, r)
 		})

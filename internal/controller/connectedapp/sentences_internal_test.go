@@ -194,7 +194,6 @@ func TestSentences(t *testing.T) {
 				change(s)
 			}
 			require.Equal(t, want[name], strings.Join(s.run(), "\n"))
-
 		})
 	}
 }

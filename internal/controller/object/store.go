@@ -107,7 +107,8 @@ func (s *Store[T]) patchFinalizers(ctx context.Context, object T, change func(cl
 	}
 	before, _ := object.DeepCopyObject().(T)
 	change(changed)
-	if err := s.Client.Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(s.FieldManager)); err != nil {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := s.Client.Patch(ctx, changed, patch, client.FieldOwner(s.FieldManager)); err != nil {
 		return err
 	}
 	s.wrote(changed)

@@ -58,7 +58,7 @@ func controllerManager() (string, error) {
 		}
 		program = filepath.Join(assets, "kube-controller-manager")
 	}
-	if _, err := os.Stat(program); err != nil {
+	if _, err := os.Stat(program); err != nil { //nolint:gosec // the folder is the developer's own choice
 		return "", fmt.Errorf("no %s: run `make kube-controller-manager`, or set KUBE_CONTROLLER_MANAGER", program)
 	}
 	return filepath.Abs(program)
