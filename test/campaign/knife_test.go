@@ -75,6 +75,15 @@ func (k *knife) strike() {
 	}
 }
 
+// sheathe ends its use and tells whether it struck: a request that is on its way
+// still must not strike when nobody looks any more.
+func (k *knife) sheathe() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kill = func() {}
+	return k.isCut()
+}
+
 func (k *knife) isCut() bool {
 	select {
 	case <-k.cut:

@@ -82,7 +82,7 @@ func (c *campaign) follow(manager *process, managerKnife, serverKnife *knife) {
 			steps = now
 		}
 	}
-	if serverKnife.isCut() {
+	if serverKnife.sheathe() {
 		c.revive()
 	}
 }
