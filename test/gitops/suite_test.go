@@ -3,7 +3,6 @@
 package gitops
 
 import (
-	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/internal/testenv"
 )
@@ -40,7 +40,7 @@ func manifests(t testing.TB, objects ...client.Object) string {
 		require.NoError(t, err)
 		content["apiVersion"], content["kind"] = kind.ToAPIVersionAndKind()
 		delete(content, "status")
-		data, err := json.Marshal(content)
+		data, err := yaml.Marshal(content)
 		require.NoError(t, err)
 		documents = append(documents, string(data))
 	}
@@ -51,9 +51,13 @@ func manifests(t testing.TB, objects ...client.Object) string {
 // and kubectl finds no difference.
 func requireUnchanged(t testing.TB, kubectl *testenv.Kubectl, manifests string, flags []string, objects ...client.Object) {
 	t.Helper()
-	stdout, stderr, err := kubectl.Try(t, manifests, append([]string{"diff", "-f", "-"}, flags...)...)
-	require.NoError(t, err, "kubectl diff: %s%s", stdout, stderr)
-	require.Empty(t, stdout)
+	// A status may change between the two reads of a diff, and at the moment of an
+	// apply; what kubectl itself would write it shows and writes every time.
+	testenv.Eventually(t, func(c *require.Assertions) {
+		stdout, stderr, err := kubectl.Try(t, manifests, append([]string{"diff", "-f", "-"}, flags...)...)
+		c.NoError(err, "kubectl diff: %s%s", stdout, stderr)
+		c.Empty(stdout)
+	})
 	versions := func(c *require.Assertions) []string {
 		var list []string
 		for _, o := range objects {
@@ -63,8 +67,6 @@ func requireUnchanged(t testing.TB, kubectl *testenv.Kubectl, manifests string, 
 		}
 		return list
 	}
-	// A status may change at the same moment; what kubectl would write it writes
-	// every time.
 	testenv.Eventually(t, func(c *require.Assertions) {
 		before := versions(c)
 		applied := kubectl.Run(t, manifests, append([]string{"apply", "-f", "-"}, flags...)...)
