@@ -103,8 +103,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		if status.IsTrue(app, v1alpha1.ConditionDrifted) {
 			drifted++
 		}
-		if n := len(app.Status.Secrets); n > 0 && app.Status.Secrets[n-1].CreatedAt != nil {
-			ch <- prometheus.MustNewConstMetric(c.published, prometheus.GaugeValue, float64(app.Status.Secrets[n-1].CreatedAt.Unix()), app.Namespace, app.Name)
+		// The others were replaced, in whatever order: one can come back.
+		for _, s := range app.Status.Secrets {
+			if s.ReplacedAt == nil && s.CreatedAt != nil {
+				ch <- prometheus.MustNewConstMetric(c.published, prometheus.GaugeValue, float64(s.CreatedAt.Unix()), app.Namespace, app.Name)
+				break
+			}
 		}
 		if since := pendingSince(app); !since.IsZero() {
 			if known, ok := oldest[app.TokenServerName()]; !ok || since.Before(known) {
