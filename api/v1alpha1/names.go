@@ -57,9 +57,11 @@ const (
 	// AnnotationAdoptClientID, on a ConnectedApp that has no client, names one on
 	// the token server that it takes over. Taking it off later changes nothing.
 	AnnotationAdoptClientID = "connectedapps.dev/adopt-client-id"
-	// LabelAdoption marks ConfigMaps in the manager's namespace that remember by
-	// which ConnectedApp a client was adopted: its value is that object's UID.
-	LabelAdoption = "connectedapps.dev/adopted-by"
+	// LabelClientOwner marks ConfigMaps in the manager's namespace that remember
+	// whose a client is where the token server does not tell: its value is the UID of
+	// that ConnectedApp. LabelClient stands for the client id, which can be anything.
+	LabelClientOwner = "connectedapps.dev/client-owner"
+	LabelClient      = "connectedapps.dev/client"
 
 	// Finalizer keeps an object until what it made on a token server is gone.
 	Finalizer = "connectedapps.dev/finalizer"

@@ -338,8 +338,7 @@ type TokenServerStatus struct {
 	RememberedClients int32 `json:"rememberedClients,omitempty"`
 
 	// OrphanedClients are clients that ConnectedApps of this cluster made, or
-	// adopted, and that no ConnectedApp has any more. Absent: not known, as on a
-	// server without the extension external_id.
+	// adopted, and that no ConnectedApp has any more. Absent: not known.
 	// +optional
 	OrphanedClients *OrphanedClients `json:"orphanedClients,omitempty"`
 

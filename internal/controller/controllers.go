@@ -24,10 +24,10 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/accesstoken"
-	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
 	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/secretcache"
 	"connectedapps.dev/operator/internal/controller/tokenserver"
 	"connectedapps.dev/operator/internal/controller/tombstone"
@@ -122,7 +122,7 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	connections := &inventory.Connections{}
 	identities := &identity.Records{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
-	adoptions := &adoption.Records{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
+	owners := &ownership.Records{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
 	losses := &tokenserver.Losses{Reader: mgr.GetClient(), Connections: connections}
 	tombstones, err := tombstone.NewStore(ctx, mgr, o.Namespace, identities)
 	if err != nil {
@@ -131,14 +131,14 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
 			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
-			Adoptions: adoptions, ClusterID: string(cluster), Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
+			Owners: owners, ClusterID: string(cluster), Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 			ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},
-		&tombstone.Reconciler{Store: tombstones, Connections: connections, Adoptions: adoptions},
+		&tombstone.Reconciler{Store: tombstones, Connections: connections, Owners: owners},
 		&connectedapp.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
 			Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
-			ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, Adoptions: adoptions,
+			ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, Owners: owners,
 			Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 		},
 		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime},

@@ -516,9 +516,14 @@ func ownedElsewhere(in Input) *Hold {
 	if !in.Live.OwnedElsewhere {
 		return nil
 	}
+	message := "client %s on the token server was registered for another object than this one; it was left as it is"
+	if !in.Server.ExternalID {
+		message = "client %s on the token server is another object's, or nothing proves that it is this one's: its Secret does not hold that client's " +
+			"credentials; it was left as it is. The annotation " + v1alpha1.AnnotationAdoptClientID + " takes it over"
+	}
 	return &Hold{
 		Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonOwnedElsewhere, Stalled: true,
-		Message: fmt.Sprintf("client %s on the token server was registered for another object than this one; it was left as it is", in.App.Status.ClientID),
+		Message: fmt.Sprintf(message, in.App.Status.ClientID),
 	}
 }
 

@@ -6,8 +6,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -111,7 +116,7 @@ func (v *vault) keepSecrets(t testing.TB) {
 		for key, value := range s.Data {
 			switch {
 			case strings.HasSuffix(key, ".key"):
-				v.keepKey(s.Name+"/"+key, value)
+				v.keepKey(t, s.Name+"/"+key, value)
 			case strings.Contains(key, "client-secret"), strings.Contains(key, "password"), strings.Contains(key, "encryption"), key == "access-token":
 				v.keep(s.Name+"/"+key, string(value))
 			}
@@ -119,14 +124,33 @@ func (v *vault) keepSecrets(t testing.TB) {
 	}
 }
 
-// keepKey adds the lines of a key in PEM.
-func (v *vault) keepKey(what string, pem []byte) {
-	for line := range strings.Lines(string(pem)) {
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") && len(line) >= 40 {
-			v.keep(what, line)
+// keepKey adds the private part of a key in PEM, line by line. The rest of the
+// file is the public key, which stands in certificates as well.
+func (v *vault) keepKey(t testing.TB, what string, text []byte) {
+	t.Helper()
+	block, _ := pem.Decode(text)
+	require.NotNil(t, block, what)
+	key, err := x509.ParseECPrivateKey(block.Bytes)
+	if err != nil {
+		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		require.NoError(t, err, what)
+		key = parsed.(*ecdsa.PrivateKey)
+	}
+	private, err := key.Bytes()
+	require.NoError(t, err, what)
+	from := bytes.Index(block.Bytes, private)
+	require.NotEqual(t, -1, from, what)
+	to := from + len(private)
+	for line := 0; line < to; line += pemLine {
+		first, last := (max(from, line)+2)/3*3, min(to, line+pemLine)/3*3
+		if first < last {
+			v.keep(what, base64.StdEncoding.EncodeToString(block.Bytes[first:last]))
 		}
 	}
 }
+
+// pemLine is how many bytes a line of PEM holds.
+const pemLine = 48
 
 // requireNoSecretIn looks through all that was left behind.
 func (c *campaign) requireNoSecretIn() {
@@ -150,6 +174,26 @@ func TestADisclosedSecretIsFound(t *testing.T) {
 	require.Contains(t, v.disclosed([]byte("a part, cas_0123456789abcdefg, is enough")), "client_secret")
 	require.Contains(t, v.disclosed([]byte("token eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2lnbmF0dXJlc2lnbmF0dXJl")), "access_token")
 	require.Contains(t, v.disclosed([]byte(`data: `+base64.StdEncoding.EncodeToString([]byte("cas_0123456789abcdefghij")))), "client_secret, in base64")
+}
+
+func TestTheDisclosedPrivatePartOfAKeyIsFound(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
+	sec1, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	for _, block := range []*pem.Block{{Type: "EC PRIVATE KEY", Bytes: sec1}, {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		v := newVault()
+		text := pem.EncodeToMemory(block)
+		v.keepKey(t, "tls.key", text)
+		require.Contains(t, v.disclosed(text), "tls.key")
+		for shift := range 3 { // the point may stand anywhere in a certificate
+			require.Empty(t, v.disclosed(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: append(make([]byte, shift), public...)})))
+		}
+	}
 }
 
 // watchEverything has the traces of the cluster written down.

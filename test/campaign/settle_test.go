@@ -3,6 +3,7 @@
 package campaign
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -27,8 +28,8 @@ func (c *campaign) settle() {
 	defer manager.terminate()
 	defer c.scrape(manager)
 	testenv.EventuallyWithin(c, patience, c.requireAllReady)
+	testenv.EventuallyWithin(c, patience, c.requireNoTombstone) // one that stays tells why its client does
 	testenv.EventuallyWithin(c, patience, c.requireOneClientEach)
-	testenv.EventuallyWithin(c, patience, c.requireNoTombstone)
 	for _, s := range c.subjects {
 		c.requireAccepted(s)
 	}
@@ -115,7 +116,7 @@ func (c *campaign) requireNoTombstone(r *require.Assertions) {
 	r.NoError(err)
 	var left []string
 	for i := range tombstones.Items {
-		left = append(left, tombstones.Items[i].Name)
+		left = append(left, fmt.Sprint(tombstones.Items[i].Data))
 	}
 	r.Empty(left, "tombstones")
 }

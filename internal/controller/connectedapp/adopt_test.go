@@ -26,12 +26,14 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
+const madeByHand = "Made by hand"
+
 // handmade registers a client by other means, under an external id or without.
 func (w *world) handmade(externalID string) *oauth.ConnectedApp {
 	w.Helper()
 	api, err := registrar.New(registrar.Config{URL: w.instance.URL, ClientID: w.instance.AdminClientID, ClientSecret: w.instance.AdminClientSecret})
 	require.NoError(w, err)
-	name, audience := "Made by hand", "internal"
+	name, audience := madeByHand, "internal"
 	answer, err := api.Register(w.Context(), externalID, registrar.Fields{
 		ClientName: &name, GrantTypes: &[]string{oauth.GrantClientCredentials}, Audience: &audience,
 		RedirectURIs: &[]string{}, PublicKeys: &[]string{}, Scopes: &[]string{},
@@ -76,11 +78,11 @@ func fromVault(name string) func(*v1alpha1.ConnectedApp) {
 	}
 }
 
-// adoptions are the ConfigMaps that remember what an object adopted.
-func (w *world) adoptions(app *v1alpha1.ConnectedApp) int {
+// remembered counts the ConfigMaps that remember what is an object's.
+func (w *world) remembered(app *v1alpha1.ConnectedApp) int {
 	w.Helper()
 	var list corev1.ConfigMapList
-	require.NoError(w, plane.Client.List(w.Context(), &list, client.InNamespace(testenv.SystemNamespace), client.MatchingLabels{v1alpha1.LabelAdoption: string(app.UID)}))
+	require.NoError(w, plane.Client.List(w.Context(), &list, client.InNamespace(testenv.SystemNamespace), client.MatchingLabels{v1alpha1.LabelClientOwner: string(app.UID)}))
 	return len(list.Items)
 }
 
@@ -125,12 +127,12 @@ func TestAClientThatARuleListsIsAdopted(t *testing.T) {
 	})
 	w.ready(app)
 	require.Empty(t, w.clients(), "none was made")
-	require.Equal(t, 1, w.adoptions(app))
+	require.Equal(t, 1, w.remembered(app))
 
 	w.deleted(app)
 	_, err := w.instance.Store.App(t.Context(), made.ClientID)
 	require.ErrorIs(t, err, storage.ErrNotFound)
-	require.Zero(t, w.adoptions(app))
+	require.Zero(t, w.remembered(app))
 }
 
 func TestAClientIsAdoptedByItsCredentials(t *testing.T) {
@@ -143,7 +145,7 @@ func TestAClientIsAdoptedByItsCredentials(t *testing.T) {
 	require.Equal(t, "the app may not adopt client "+made.ClientID+": the token server does not accept the secret in secret wrong as that client's; put one there that it accepts",
 		testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message)
 	require.Empty(t, app.Status.ClientID)
-	require.Equal(t, "Made by hand", w.stored(made.ClientID).Name)
+	require.Equal(t, madeByHand, w.stored(made.ClientID).Name)
 
 	w.vault("right", made.ClientID, made.ClientSecret)
 	w.update(app, func() { fromVault("right")(app) })
@@ -151,7 +153,7 @@ func TestAClientIsAdoptedByItsCredentials(t *testing.T) {
 	require.Equal(t, made.ClientID, app.Status.ClientID)
 	require.Equal(t, w.namespace+"/app", w.registered(app).Name)
 	requireToken(t, w.instance.URL+oauth.PathToken, made.ClientID, made.ClientSecret)
-	require.Equal(t, "Made by hand", w.stored(other.ClientID).Name)
+	require.Equal(t, madeByHand, w.stored(other.ClientID).Name)
 	require.NotContains(t, strings.Join(w.events(), "\n"), made.ClientSecret)
 }
 
@@ -161,7 +163,7 @@ func TestWhatIsAdoptedUnderReportIsLeftAsItIs(t *testing.T) {
 	w.allow(made.ClientID)
 	app := w.ready(w.app(adopts(made.ClientID), func(a *v1alpha1.ConnectedApp) { a.Spec.DriftPolicy = v1alpha1.DriftReport }))
 	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected)
-	require.Equal(t, "Made by hand", w.registered(app).Name)
+	require.Equal(t, madeByHand, w.registered(app).Name)
 	require.Contains(t, strings.Join(w.events(), "\n"), "is adopted; left as it is by spec.driftPolicy Report: clientName: Made by hand")
 	w.requireWorks(w.secret("app-credentials"))
 	w.update(app, func() { app.Spec.DriftPolicy = v1alpha1.DriftRepair })
@@ -208,7 +210,7 @@ func TestWhatIsNotTheAppsToAdopt(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, "Made by hand", w.stored(foreign.ClientID).Name)
+	require.Equal(t, madeByHand, w.stored(foreign.ClientID).Name)
 }
 
 func TestAnAppWithAClientAdoptsNoOther(t *testing.T) {
@@ -227,7 +229,7 @@ func TestAnAppWithAClientAdoptsNoOther(t *testing.T) {
 	w.update(app, func() { app.Annotations = nil })
 	w.ready(app)
 	require.Equal(t, own, app.Status.ClientID)
-	require.Equal(t, "Made by hand", w.stored(made.ClientID).Name)
+	require.Equal(t, madeByHand, w.stored(made.ClientID).Name)
 }
 
 func TestOneOfTwoAppsAdoptsAClient(t *testing.T) {
@@ -265,7 +267,7 @@ func TestOneOfTwoAppsAdoptsAClient(t *testing.T) {
 	})
 	w.deleted(loser)
 	require.Equal(t, worlds[winner].namespace+"/app", w.stored(made.ClientID).Name)
-	require.Equal(t, 1, w.adoptions(apps[winner]))
+	require.Equal(t, 1, w.remembered(apps[winner]))
 }
 
 // An orphan is for whom the platform team lists it, not for whoever kept its
@@ -296,7 +298,7 @@ func TestOrphanGivesAnAdoptedClientBack(t *testing.T) {
 	app := w.ready(w.app(adopts(made.ClientID), func(a *v1alpha1.ConnectedApp) { a.Spec.DeletionPolicy = v1alpha1.DeletionOrphan }))
 	w.deleted(app)
 	require.Equal(t, w.namespace+"/app", w.stored(made.ClientID).Name)
-	require.Zero(t, w.adoptions(app))
+	require.Zero(t, w.remembered(app))
 	requireToken(t, w.instance.URL+oauth.PathToken, made.ClientID, made.ClientSecret)
 	next := w.ready(w.app(adopts(made.ClientID), func(a *v1alpha1.ConnectedApp) { a.Name = "next" }))
 	require.Equal(t, made.ClientID, next.Status.ClientID)
@@ -370,7 +372,7 @@ func TestAStatusIsNoProofOfAnAdoption(t *testing.T) {
 
 func TestACrashDuringAnAdoptionLosesNothing(t *testing.T) {
 	var made *oauth.ConnectedApp
-	crash(t, func(w *world, app *v1alpha1.ConnectedApp) {
+	crash(t, false, func(w *world, app *v1alpha1.ConnectedApp) {
 		made = w.handmade("")
 		w.allow(made.ClientID)
 		w.update(app, func() { adopts(made.ClientID)(app) })
@@ -393,7 +395,7 @@ func TestAnAdoptionOutlivesAMoveOfItsServer(t *testing.T) {
 	w.allow(made.ClientID)
 	app := w.ready(w.app(adopts(made.ClientID)))
 	var list corev1.ConfigMapList
-	require.NoError(t, plane.Client.List(t.Context(), &list, client.InNamespace(testenv.SystemNamespace), client.MatchingLabels{v1alpha1.LabelAdoption: string(app.UID)}))
+	require.NoError(t, plane.Client.List(t.Context(), &list, client.InNamespace(testenv.SystemNamespace), client.MatchingLabels{v1alpha1.LabelClientOwner: string(app.UID)}))
 	require.Len(t, list.Items, 1)
 	before := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: "adoption-of-" + w.namespace, Labels: list.Items[0].Labels}, Data: list.Items[0].Data,
@@ -411,7 +413,7 @@ func TestAnAdoptionOutlivesAMoveOfItsServer(t *testing.T) {
 	w.deleted(app)
 	_, err := w.instance.Store.App(t.Context(), made.ClientID)
 	require.ErrorIs(t, err, storage.ErrNotFound)
-	require.Zero(t, w.adoptions(app))
+	require.Zero(t, w.remembered(app))
 }
 
 // Without marks and further secrets a client is adopted by its credentials alone.
@@ -432,7 +434,7 @@ func TestAnAdoptionOnAPlainPlatform(t *testing.T) {
 	w.deleted(other)
 	requireToken(t, w.instance.URL+oauth.PathToken, made.ClientID, made.ClientSecret)
 	w.deleted(app)
-	require.Zero(t, w.adoptions(app))
+	require.Zero(t, w.remembered(app))
 	_, err := w.instance.Store.App(t.Context(), made.ClientID)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
@@ -465,7 +467,7 @@ func TestOrphanGivesAnAdoptedClientBackOnAPlainPlatform(t *testing.T) {
 	w.vault("vault", made.ClientID, made.ClientSecret)
 	app := w.ready(w.app(adopts(made.ClientID), fromVault("vault"), func(a *v1alpha1.ConnectedApp) { a.Spec.DeletionPolicy = v1alpha1.DeletionOrphan }))
 	w.deleted(app)
-	require.Zero(t, w.adoptions(app))
+	require.Zero(t, w.remembered(app))
 	next := w.ready(w.app(adopts(made.ClientID), fromVault("vault"), func(a *v1alpha1.ConnectedApp) { a.Name = "next" }))
 	require.Equal(t, made.ClientID, next.Status.ClientID)
 }

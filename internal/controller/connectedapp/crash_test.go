@@ -21,8 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
@@ -149,12 +149,12 @@ func process(t *testing.T, m *mortal, w *world) *connectedapp.Reconciler {
 	require.NoError(t, err)
 	connections := &inventory.Connections{}
 	connections.Set(w.server.Name, &inventory.Connection{
-		Inventory: inventory.New(api, inventory.Options{Revision: true, Secrets: true, Breaker: &inventory.Breaker{Failures: 1 << 30}}),
+		Inventory: inventory.New(api, inventory.Options{Revision: !w.plain, Secrets: !w.plain, Breaker: &inventory.Breaker{Failures: 1 << 30}}),
 		Issuer:    discovery.Issuer, OrganizationID: w.instance.OrgID, Discovery: *discovery, URL: w.instance.URL, Client: api,
 	})
 	return &connectedapp.Reconciler{
 		Client: m.client(), Live: plane.Client, Connections: connections, Events: &events.FakeRecorder{},
-		Adoptions: &adoption.Records{Client: m.client(), Live: plane.Client, Namespace: testenv.SystemNamespace},
+		Owners:    &ownership.Records{Client: m.client(), Live: plane.Client, Namespace: testenv.SystemNamespace},
 		ClusterID: "cluster", ResyncInterval: time.Hour,
 	}
 }
@@ -176,13 +176,25 @@ func runUntil(t *testing.T, r *connectedapp.Reconciler, m *mortal, app *v1alpha1
 	return false
 }
 
+// crashAnywhere is crash on either kind of server.
+func crashAnywhere(t *testing.T, prepare func(w *world, app *v1alpha1.ConnectedApp), done func(w *world, app *v1alpha1.ConnectedApp) bool, check func(w *world, app *v1alpha1.ConnectedApp)) {
+	t.Helper()
+	for name, plain := range map[string]bool{"our server": false, "a plain platform": true} {
+		t.Run(name, func(t *testing.T) { crash(t, plain, prepare, done, check) })
+	}
+}
+
 // crash runs a story many times. Each time the process dies one write later
 // than the time before; another takes over and must end where one that lives
 // ends.
-func crash(t *testing.T, prepare func(w *world, app *v1alpha1.ConnectedApp), done func(w *world, app *v1alpha1.ConnectedApp) bool, check func(w *world, app *v1alpha1.ConnectedApp)) {
+func crash(t *testing.T, plain bool, prepare func(w *world, app *v1alpha1.ConnectedApp), done func(w *world, app *v1alpha1.ConnectedApp) bool, check func(w *world, app *v1alpha1.ConnectedApp)) {
 	t.Helper()
 	m := &mortal{}
-	w := &world{T: t, instance: tokenservertest.Start(t, tokenservertest.WithMiddleware(m.middleware))}
+	middleware := m.middleware
+	if plain {
+		middleware = func(next http.Handler) http.Handler { return m.middleware(withoutExtensions(next)) }
+	}
+	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, tokenservertest.WithMiddleware(middleware))}
 	w.server = plane.TokenServer(t, w.instance)
 	w.server.Status.OrganizationID = w.instance.OrgID
 	for writes := 1; ; writes++ {
@@ -212,6 +224,7 @@ func crash(t *testing.T, prepare func(w *world, app *v1alpha1.ConnectedApp), don
 		m.reborn(-1)
 		runUntil(t, process(t, m, w), m, app, func() bool { return gone(w, app) })
 		require.Empty(t, w.clients(), "nothing is left behind")
+		require.Zero(t, w.remembered(app), "nor remembered")
 	}
 }
 
@@ -243,11 +256,11 @@ func checkOneValidClient(w *world, app *v1alpha1.ConnectedApp) {
 }
 
 func TestACrashDuringRegistrationLosesNothing(t *testing.T) {
-	crash(t, func(*world, *v1alpha1.ConnectedApp) {}, isReady, checkOneValidClient)
+	crashAnywhere(t, func(*world, *v1alpha1.ConnectedApp) {}, isReady, checkOneValidClient)
 }
 
 func TestACrashDuringAnEditLosesNothing(t *testing.T) {
-	crash(t, func(w *world, app *v1alpha1.ConnectedApp) {
+	crashAnywhere(t, func(w *world, app *v1alpha1.ConnectedApp) {
 		settle(w, app)
 		w.update(app, func() {
 			app.Spec.ClientName = "edited"
@@ -263,7 +276,7 @@ func TestACrashDuringAnEditLosesNothing(t *testing.T) {
 }
 
 func TestACrashWhileASecretIsRestoredLosesNothing(t *testing.T) {
-	crash(t, func(w *world, app *v1alpha1.ConnectedApp) {
+	crashAnywhere(t, func(w *world, app *v1alpha1.ConnectedApp) {
 		settle(w, app)
 		require.NoError(w, plane.Client.Delete(w.Context(), w.secret("app-credentials")))
 	}, func(w *world, app *v1alpha1.ConnectedApp) bool {
@@ -273,7 +286,7 @@ func TestACrashWhileASecretIsRestoredLosesNothing(t *testing.T) {
 }
 
 func TestACrashDuringADeletionLeavesNothingBehind(t *testing.T) {
-	crash(t, func(w *world, app *v1alpha1.ConnectedApp) {
+	crashAnywhere(t, func(w *world, app *v1alpha1.ConnectedApp) {
 		settle(w, app)
 		require.NoError(w, plane.Client.Delete(w.Context(), app))
 	}, gone, func(w *world, app *v1alpha1.ConnectedApp) {

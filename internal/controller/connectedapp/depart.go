@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
@@ -51,22 +53,9 @@ func (r *Reconciler) withSecret(ctx context.Context, p *pass, action plan.Action
 	return nil
 }
 
-// client is what the app has on its token server, and what proves it.
-func (r *Reconciler) client(ctx context.Context, app *v1alpha1.ConnectedApp) (tombstone.Client, error) {
-	adopted, err := r.hasAdopted(ctx, app)
-	return tombstone.Client{
-		TokenServer: app.TokenServerName(), ExternalID: externalID(r.ClusterID, app), ClientID: app.Status.ClientID,
-		ClientName: plan.Desired(app, nil).Name, UniqueName: temporaryName(r.ClusterID, app), Adopted: adopted,
-	}, err
-}
-
-// remember makes a tombstone, so that the object can go before its client.
+// remember makes tombstones, so that the object can go before its client.
 func (r *Reconciler) remember(ctx context.Context, p *pass) error {
-	remembered, err := r.client(ctx, p.app)
-	if err != nil {
-		return err
-	}
-	if err := r.Tombstones.Remember(ctx, p.app.UID, remembered); err != nil {
+	if err := r.bury(ctx, p.app); err != nil {
 		return err
 	}
 	if p.app.Status.ClientID == "" {
@@ -80,9 +69,34 @@ func (r *Reconciler) remember(ctx context.Context, p *pass) error {
 	return nil
 }
 
+// bury makes a tombstone of each client that the app may have on its token server,
+// with what proves it.
+func (r *Reconciler) bury(ctx context.Context, app *v1alpha1.ConnectedApp) error {
+	remembered := tombstone.Client{
+		TokenServer: app.TokenServerName(), ExternalID: externalID(r.ClusterID, app), ClientID: app.Status.ClientID,
+		UniqueName: temporaryName(r.ClusterID, app),
+	}
+	owned, err := r.ownedBy(ctx, app)
+	if err != nil {
+		return err
+	}
+	isOwned := func(record ownership.Record) bool { return record.ClientID == app.Status.ClientID }
+	remembered.Owned = slices.ContainsFunc(owned, isOwned)
+	if err := r.Tombstones.Remember(ctx, app.UID, remembered); err != nil {
+		return err
+	}
+	for _, record := range slices.DeleteFunc(owned, isOwned) {
+		remembered.ClientID, remembered.Owned = record.ClientID, true
+		if err := r.Tombstones.Remember(ctx, app.UID, remembered); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // letGo removes the finalizer. Nothing is left to do for the object.
 func (r *Reconciler) letGo(ctx context.Context, p *pass) error {
-	if err := r.forgetAdoptions(ctx, p); err != nil {
+	if err := r.disown(ctx, p); err != nil {
 		return err
 	}
 	r.registered.forget(client.ObjectKeyFromObject(p.app))
@@ -138,7 +152,6 @@ func (d *registered) note(app *v1alpha1.ConnectedApp, mayOutlive bool) {
 	if mayOutlive {
 		known.Spec.DeletionPolicy = app.Spec.DeletionPolicy
 	}
-	known.Spec.ClientName = app.Spec.ClientName
 	known.Status.ClientID = app.Status.ClientID
 	known.Status.Issuer = app.Status.Issuer
 	d.mu.Lock()
@@ -175,11 +188,7 @@ func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedNam
 		return ctrl.Result{}, nil
 	}
 	if app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
-		remembered, err := r.client(ctx, app)
-		if err == nil {
-			err = r.Tombstones.Remember(ctx, app.UID, remembered)
-		}
-		if err != nil {
+		if err := r.bury(ctx, app); err != nil {
 			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
 		}
 	}

@@ -136,14 +136,14 @@ func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error 
 }
 
 // register creates the client. On a server without external ids it gets a name
-// that only this object can have, and is recorded before anything else is done.
+// that only this object can have, until the manager remembers whose it is.
 func (r *Reconciler) register(ctx context.Context, p *pass) error {
 	fields := allFields(p.result.Target)
-	name := temporaryName(r.ClusterID, p.app)
+	mark, name := externalID(r.ClusterID, p.app), temporaryName(r.ClusterID, p.app)
 	if !p.in.Server.ExternalID {
-		fields.ClientName = &name
+		mark, fields.ClientName = "", &name
 	}
-	answer, err := p.connection.Register(ctx, externalID(r.ClusterID, p.app), fields)
+	answer, err := p.connection.Register(ctx, mark, fields)
 	if err != nil {
 		return p.failure(err)
 	}
@@ -152,14 +152,13 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 		// at first; the secret in this answer is one more that nobody knows of.
 		return &status.Error{Kind: status.Race, Reason: v1alpha1.ReasonProgressing, Message: "the client was registered before", After: time.Second}
 	}
+	if !p.in.Server.ExternalID {
+		if err := r.own(ctx, p, answer.App.ClientID); err != nil {
+			p.connection.Doubt(name) // an older list does not have it
+			return err
+		}
+	}
 	p.registered(&answer.App)
-	if p.in.Server.ExternalID {
-		return nil
-	}
-	if err := r.writeStatus(ctx, p); err != nil {
-		p.connection.Doubt(name) // an older list does not have it
-		return err
-	}
 	return nil
 }
 

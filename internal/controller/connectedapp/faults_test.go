@@ -182,6 +182,8 @@ func TestAnAppWithoutATokenServerWaitsForIt(t *testing.T) {
 	w := start(t)
 	app := plane.CreateApp(t, testenv.App(w.namespace, "not-there"))
 	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonTokenServerNotFound)
+	require.Equal(t, "there is no TokenServer not-there; the platform team makes it. "+
+		"To use another, delete this object and apply it with another spec.tokenServerRef", testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message)
 	require.NoError(t, plane.Client.Delete(t.Context(), app))
 	testenv.Eventually(t, func(c *require.Assertions) { c.True(apierrors.IsNotFound(w.read(app))) })
 }

@@ -67,7 +67,7 @@ func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 	if apierrors.IsNotFound(err) {
 		p.in.Server.Away = &plan.Hold{
 			Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonTokenServerNotFound, After: recheck,
-			Message: fmt.Sprintf("there is no TokenServer %s; the platform team makes it, or name another in spec.tokenServerRef", name),
+			Message: fmt.Sprintf("there is no TokenServer %s; the platform team makes it. To use another, delete this object and apply it with another spec.tokenServerRef", name),
 		}
 		return nil
 	}
@@ -221,11 +221,18 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 			return err
 		}
 	}
-	if err := r.findClient(ctx, p, live, hadFinalizer); err != nil {
-		return err
+	if p.in.Server.ExternalID && live.Client == nil && (hadFinalizer || id != "") {
+		if err := r.findMarked(ctx, p, live); err != nil {
+			return err
+		}
 	}
 	if live.Client == nil && (hadFinalizer || id != "") {
-		if err := r.findAdopted(ctx, p, live); err != nil {
+		if err := r.findRemembered(ctx, p, live); err != nil {
+			return err
+		}
+	}
+	if !p.in.Server.ExternalID {
+		if err := r.findNamed(ctx, p, live); err != nil {
 			return err
 		}
 	}
@@ -255,42 +262,51 @@ func (r *Reconciler) judgeLoss(ctx context.Context, p *pass, clientID string) er
 	return err
 }
 
-// findDeleted finds what there is to delete, without looking at what it is like.
+// findDeleted finds what there is to delete, without looking at what it is like. An
+// id in a status is no proof that the client is ours.
 func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) error {
-	id := p.app.Status.ClientID
+	recorded, id := p.app.Status.ClientID, ""
 	if p.in.Server.ExternalID {
-		// An id in a status is no proof that the client is ours.
 		found, err := p.connection.AppByExternalID(ctx, externalID(r.ClusterID, p.app))
 		if err != nil && !registrar.IsNotFound(err) {
 			return err
 		}
-		id = ""
 		if err == nil {
 			id = found.ClientID
 		}
-	} else if err := r.findClient(ctx, p, live, true); err != nil {
-		return err
 	}
-	if !p.in.Server.ExternalID || id == "" || id != p.app.Status.ClientID {
-		if err := r.findAdoptions(ctx, p, live, &id); err != nil {
+	if id == "" || id != recorded {
+		if err := r.findOwned(ctx, p, live, &id); err != nil {
 			return err
+		}
+	}
+	if !p.in.Server.ExternalID && id == "" && recorded != "" {
+		isOurs, err := r.isOurs(ctx, p, recorded)
+		if err != nil {
+			return err
+		}
+		if isOurs {
+			id = recorded
 		}
 	}
 	if id != "" {
 		live.Client = &plan.LiveClient{ID: id, Unread: true}
 	}
 	p.in.Live = live
-	return nil
+	if p.in.Server.ExternalID {
+		return nil
+	}
+	return r.findNamed(ctx, p, live)
 }
 
-// findAdoptions adds what the app took over to what there is to delete.
-func (r *Reconciler) findAdoptions(ctx context.Context, p *pass, live *plan.Live, id *string) error {
-	records, err := r.Adoptions.By(ctx, p.app.UID)
-	for _, record := range records {
-		if record.Owner != externalID(r.ClusterID, p.app) || record.TokenServer != p.in.Server.Name {
-			continue
-		}
-		p.adoption = record
+// findOwned adds what the manager remembers to be the app's to what there is to
+// delete.
+func (r *Reconciler) findOwned(ctx context.Context, p *pass, live *plan.Live, id *string) error {
+	var err error
+	if p.owned, err = r.ownedBy(ctx, p.app); err != nil {
+		return err
+	}
+	for _, record := range p.owned {
 		switch *id {
 		case record.ClientID:
 		case "":
@@ -299,11 +315,11 @@ func (r *Reconciler) findAdoptions(ctx context.Context, p *pass, live *plan.Live
 			live.Unclaimed = append(live.Unclaimed, record.ClientID)
 		}
 	}
-	return err
+	return nil
 }
 
-// readClient reads one client: it is the app's when it bears its mark, or was
-// adopted by it.
+// readClient reads one client: it is the app's when it bears its mark, or when the
+// manager remembers so.
 func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, id string, maxAge time.Duration) error {
 	app, err := p.connection.App(ctx, id, maxAge)
 	if registrar.IsNotFound(err) {
@@ -312,36 +328,27 @@ func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, i
 	if err != nil {
 		return err
 	}
-	bearsMark := app.ExternalID == externalID(r.ClusterID, p.app)
-	if !bearsMark && (p.in.Server.ExternalID || p.app.Status.Compared == nil) {
-		if p.adoption, err = r.Adoptions.Of(ctx, p.in.Server.Name, p.connection.Issuer, id); err != nil {
+	if app.ExternalID != externalID(r.ClusterID, p.app) {
+		isOurs, err := r.isOurs(ctx, p, id)
+		if err != nil {
 			return err
 		}
-	}
-	isAdopted := !bearsMark && p.adoption.Owner == externalID(r.ClusterID, p.app)
-	if !bearsMark && !isAdopted && (p.in.Server.ExternalID || p.adoption.Owner != "") {
-		live.OwnedElsewhere = true
-		return nil
+		if !isOurs {
+			live.OwnedElsewhere = true
+			return nil
+		}
 	}
 	live.OwnedElsewhere = false
 	live.Client = liveOf(app)
-	if isAdopted {
-		p.adopted(live.Client, p.adoption.Kept)
+	if p.owner.Owner != "" && !p.owner.Made {
+		p.adopted(live.Client, p.owner.Kept)
 	}
 	p.revision = app.Revision
 	return nil
 }
 
-// findClient looks for what was made for the app and is not what was recorded.
-func (r *Reconciler) findClient(ctx context.Context, p *pass, live *plan.Live, hadFinalizer bool) error {
-	if !p.in.Server.ExternalID {
-		named, err := p.connection.Named(ctx, temporaryName(r.ClusterID, p.app), r.ResyncInterval/2)
-		live.Unclaimed = slices.DeleteFunc(named, func(id string) bool { return id == p.app.Status.ClientID })
-		return err
-	}
-	if live.Client != nil || !hadFinalizer && p.app.Status.ClientID == "" {
-		return nil
-	}
+// findMarked looks for the client that bears the app's mark.
+func (r *Reconciler) findMarked(ctx context.Context, p *pass, live *plan.Live) error {
 	found, err := p.connection.AppByExternalID(ctx, externalID(r.ClusterID, p.app))
 	if registrar.IsNotFound(err) {
 		return nil
@@ -350,4 +357,17 @@ func (r *Reconciler) findClient(ctx context.Context, p *pass, live *plan.Live, h
 		return err
 	}
 	return r.readClient(ctx, p, live, found.ClientID, 0)
+}
+
+// findNamed looks for what was made under the app's temporary name, on a server
+// where no client bears a mark, and did not come so far as to be remembered.
+func (r *Reconciler) findNamed(ctx context.Context, p *pass, live *plan.Live) error {
+	named, err := p.connection.Named(ctx, temporaryName(r.ClusterID, p.app), r.ResyncInterval/2)
+	for _, id := range named {
+		if live.Client != nil && live.Client.ID == id || slices.Contains(live.Unclaimed, id) {
+			continue
+		}
+		live.Unclaimed = append(live.Unclaimed, id)
+	}
+	return err
 }

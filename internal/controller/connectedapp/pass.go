@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/adoption"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
@@ -29,9 +29,13 @@ type pass struct {
 	secret *corev1.Secret
 	// former is the one that the spec called differently before; nil: none.
 	former *corev1.Secret
-	// adoption is who took over the client that was looked at, this app or another;
-	// zero: nobody, or nobody asked.
-	adoption adoption.Record
+	// owner is whose the client is that was looked at, this app's or another's, as the
+	// manager remembers; zero: it does not, or nobody asked.
+	owner ownership.Record
+	// owned is all that the manager remembers to be the app's; read where it counts.
+	owned []ownership.Record
+	// claim is to be remembered before anything is done to the client; nil: it is.
+	claim *ownership.Record
 	// existing is the value of the ExistingSecret; empty for other types.
 	existing string
 
@@ -117,7 +121,7 @@ func (p *pass) condition(name string) metav1.Condition {
 
 // externalID is the mark of the object's client.
 func externalID(clusterID string, app *v1alpha1.ConnectedApp) string {
-	return adoption.OwnerOf(clusterID, app).String()
+	return ownership.OwnerOf(clusterID, app).String()
 }
 
 // temporaryName is the name under which a client is made on a server without

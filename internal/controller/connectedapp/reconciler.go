@@ -18,10 +18,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/lane"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/controller/tokenserver"
 	"connectedapps.dev/operator/internal/controller/tombstone"
@@ -46,8 +46,8 @@ type Reconciler struct {
 	Losses *tokenserver.Losses
 	// Tombstones remembers the clients of objects that did not wait for them.
 	Tombstones *tombstone.Store
-	// Adoptions remembers which clients were taken over by which object.
-	Adoptions *adoption.Records
+	// Owners remembers whose a client is where no mark on its server tells.
+	Owners *ownership.Records
 	// Namespaces are those that are served; empty: all.
 	Namespaces []string
 	// ResyncInterval is how often each client is compared with its spec.
@@ -106,6 +106,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	p.result = plan.Make(p.in)
 	if err := r.settleFinalizer(ctx, p); err != nil {
 		return r.after(ctx, object.WriteError("ConnectedApp "+p.app.Name, err))
+	}
+	if err := r.settleOwner(ctx, p); err != nil {
+		return r.after(ctx, err)
 	}
 	err := r.execute(ctx, p)
 	p.unfinished = err != nil

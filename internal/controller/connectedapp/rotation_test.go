@@ -23,6 +23,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/registrar"
@@ -607,7 +608,7 @@ func TestAClockThatIsSetBackCausesNoRotation(t *testing.T) {
 
 func TestACrashDuringARotationLosesNothing(t *testing.T) {
 	before := map[string]*corev1.Secret{}
-	crash(t, func(w *world, app *v1alpha1.ConnectedApp) {
+	crash(t, false, func(w *world, app *v1alpha1.ConnectedApp) {
 		settle(w, app)
 		before[w.namespace] = w.secret("app-credentials")
 		w.update(app, func() { metav1.SetMetaDataAnnotation(&app.ObjectMeta, v1alpha1.AnnotationRotateRequestedAt, "now") })
@@ -665,6 +666,7 @@ func onPlatform(t *testing.T, c *clock, change ...func(*v1alpha1.ConnectedApp)) 
 	})
 	w.r = &connectedapp.Reconciler{
 		Client: w.mortal.client(), Live: plane.Client, Connections: connections, Events: w.events,
+		Owners:    &ownership.Records{Client: w.mortal.client(), Live: plane.Client, Namespace: testenv.SystemNamespace},
 		ClusterID: "cluster", ResyncInterval: 10 * time.Minute, Now: c.Now,
 	}
 	w.settle()

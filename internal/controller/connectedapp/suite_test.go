@@ -30,6 +30,8 @@ type world struct {
 	instance  *tokenservertest.Instance
 	server    *v1alpha1.TokenServer
 	namespace string
+	// plain: the server was started withoutExtensions.
+	plain bool
 }
 
 // start starts a world, in parallel with those of other tests. Every client is
@@ -114,7 +116,7 @@ func (w *world) clients() []storage.App {
 	list, _, err := w.instance.Store.Apps(w.Context(), storage.AppQuery{OrgID: w.instance.OrgID, Limit: 1000})
 	require.NoError(w, err)
 	for _, app := range list {
-		if app.ExternalID != "" {
+		if !w.plain && app.ExternalID != "" || w.plain && app.ClientID != w.instance.AdminClientID && app.Name != madeByHand {
 			made = append(made, app)
 		}
 	}

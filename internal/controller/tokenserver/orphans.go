@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/adoption"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/inventory"
-	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/registrar"
 )
 
 // noteOrphans writes into the status which clients of this cluster have no object
@@ -26,10 +26,6 @@ import (
 func (r *Reconciler) noteOrphans(ctx context.Context, server *v1alpha1.TokenServer) {
 	connection, ok := r.Connections.Get(server.Name)
 	if !ok || r.ClusterID == "" {
-		return
-	}
-	if !connection.Discovery.Has(oauth.ExtensionExternalID) {
-		server.Status.OrphanedClients = nil // nothing tells there whose a client is
 		return
 	}
 	ids, err := r.orphans(ctx, server.Name, connection)
@@ -58,7 +54,7 @@ func (r *Reconciler) orphans(ctx context.Context, name string, connection *inven
 	if err != nil {
 		return nil, err
 	}
-	records, err := r.Adoptions.On(ctx, name)
+	records, err := r.Owners.On(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +69,7 @@ func (r *Reconciler) orphans(ctx context.Context, name string, connection *inven
 		case connection.Lists(record.ClientID):
 			orphans[record.ClientID] = !waiting[record.Owner]
 		default:
-			if err := r.forgetAdoption(ctx, record); err != nil {
+			if err := r.forgetOwner(ctx, connection, record); err != nil {
 				return nil, err
 			}
 		}
@@ -82,9 +78,13 @@ func (r *Reconciler) orphans(ctx context.Context, name string, connection *inven
 	return slices.Sorted(maps.Keys(orphans)), nil
 }
 
-// forgetAdoption ends the adoption of a client that is gone by an object that is.
-func (r *Reconciler) forgetAdoption(ctx context.Context, record adoption.Record) error {
-	owner, _ := adoption.ParseOwner(record.Owner)
+// forgetOwner ends the memory of a client that is gone, and was an object's that is. A
+// list whose pages shifted while it was read may lack one that is there.
+func (r *Reconciler) forgetOwner(ctx context.Context, connection *inventory.Connection, record ownership.Record) error {
+	if _, err := connection.App(ctx, record.ClientID, 0); !registrar.IsNotFound(err) {
+		return err
+	}
+	owner, _ := ownership.ParseOwner(record.Owner)
 	app := &v1alpha1.ConnectedApp{}
 	err := r.Live.Get(ctx, owner.Key, app)
 	if err == nil && app.UID == owner.UID {
@@ -93,7 +93,7 @@ func (r *Reconciler) forgetAdoption(ctx context.Context, record adoption.Record)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	return r.Adoptions.Forget(ctx, record)
+	return r.Owners.Forget(ctx, record)
 }
 
 // unclaimed returns a test for external ids of this cluster whose object is not
@@ -109,7 +109,7 @@ func (r *Reconciler) unclaimed() func(externalID string) bool {
 // isOrphan tells whether an external id names an object of this cluster, in a
 // namespace that is served, which is not among those that are there.
 func (r *Reconciler) isOrphan(externalID string, objects map[types.UID]bool) bool {
-	owner, ok := adoption.ParseOwner(externalID)
+	owner, ok := ownership.ParseOwner(externalID)
 	return ok && owner.Cluster == r.ClusterID && !objects[owner.UID] &&
 		(len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, owner.Key.Namespace))
 }

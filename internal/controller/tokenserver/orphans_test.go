@@ -133,7 +133,7 @@ func TestClientsWithoutAnObjectAreToldAndLeft(t *testing.T) {
 		c.Contains(strings.Join(w.events(server.UID), "\n"), "NoClientOrphaned: every client that ConnectedApps of this cluster made has one")
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(configMaps)
-		c.NoError(plane.Client.List(t.Context(), list, client.MatchingLabels{v1alpha1.LabelAdoption: string(next.UID)}))
+		c.NoError(plane.Client.List(t.Context(), list, client.MatchingLabels{v1alpha1.LabelClientOwner: string(next.UID)}))
 		c.Empty(list.Items)
 	})
 }
@@ -163,13 +163,32 @@ func TestOfManyOrphansAFewAreNamed(t *testing.T) {
 	w.orphaned(w.tokenServer(), ids...)
 }
 
-func TestAPlainPlatformTellsOfNoOrphans(t *testing.T) {
+// Where no client bears a mark, the manager remembers whose it is. A list whose
+// pages shifted while it was read does not make it forget.
+func TestOrphansOfAPlainPlatformAreToldAndLeft(t *testing.T) {
 	w := newWorld(t, often)
 	w.isPlain()
 	w.create(w.credentials(w.server.AdminClientSecret))
 	server := w.tokenServer()
-	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.probed(3)
-	require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server))
-	require.Nil(t, server.Status.OrphanedClients)
+	apps := w.connectedApps(2)
+	w.register("")
+	w.orphaned(server)
+	w.stop()
+	w.vanish(apps[0])
+	w.stop = plane.StartManager(t, often)
+	w.orphaned(server, apps[0].Status.ClientID)
+
+	w.isPlainAndHides(apps[0].Status.ClientID)
+	w.orphaned(server)
+	w.isPlain()
+	w.orphaned(server, apps[0].Status.ClientID)
+
+	w.lose(apps[:1])
+	w.orphaned(server)
+	testenv.Eventually(t, func(c *require.Assertions) {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(configMaps)
+		c.NoError(plane.Client.List(t.Context(), list, client.MatchingLabels{v1alpha1.LabelClientOwner: string(apps[0].UID)}))
+		c.Empty(list.Items)
+	})
 }

@@ -18,10 +18,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/identity"
 	"connectedapps.dev/operator/internal/controller/metrics"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
@@ -53,8 +53,8 @@ type Reconciler struct {
 	Losses *Losses
 	// Tombstones counts the clients that are still to be deleted.
 	Tombstones *tombstone.Store
-	// Adoptions remembers which clients were taken over by which object.
-	Adoptions *adoption.Records
+	// Owners remembers whose a client is where no mark on its server tells.
+	Owners *ownership.Records
 	// ClusterID tells this cluster's clients from those of others on the same
 	// server; empty: clients without an object are not looked for.
 	ClusterID string

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -98,6 +100,29 @@ func (w *world) isPlain() {
 	w.rewrite(func(document map[string]any) {
 		delete(document, "connectedapps_installation_id")
 		delete(document, "connectedapps_extensions")
+	})
+}
+
+// isPlainAndHides lets such a platform's list lack a client that is there.
+func (w *world) isPlainAndHides(clientID string) {
+	w.isPlain()
+	plain := *w.fault.Load()
+	w.setFault(func(rw http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/connectedApplications") || r.Method != http.MethodGet {
+			plain(rw, r)
+			return
+		}
+		var page struct {
+			Data  []map[string]any `json:"data"`
+			Total int              `json:"total"`
+		}
+		if err := json.Unmarshal(w.recorded(r).Body.Bytes(), &page); err != nil {
+			panic(err)
+		}
+		page.Data = slices.DeleteFunc(page.Data, func(row map[string]any) bool { return row["client_id"] == clientID })
+		page.Total--
+		rw.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(rw).Encode(page)
 	})
 }
 

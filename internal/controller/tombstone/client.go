@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
@@ -25,16 +25,13 @@ type Client struct {
 	// ClientID is what the status of the app says, which others may have written:
 	// it is no proof by itself. Empty: none was recorded.
 	ClientID string
-	// ClientName is the name it was last given. On a server without external ids
-	// the client with ClientID is deleted only when it has this name still.
-	ClientName string
 	// UniqueName is the name that a client gets first on a server without
 	// external ids, unique to its ConnectedApp: whatever has it is deleted. Empty:
 	// there is no such name.
 	UniqueName string
-	// Adopted: ClientID is a client that the ConnectedApp took over, as the manager
-	// remembers, so that neither mark nor name has to prove it.
-	Adopted bool
+	// Owned: the manager remembers that ClientID is the ConnectedApp's, where no mark
+	// on the server tells.
+	Owned bool
 }
 
 // ErrNotProven is the error about a client that may be somebody else's, which is
@@ -45,14 +42,13 @@ var ErrNotProven = errors.New("it cannot be told whose it is")
 const pageSize = 200
 
 // deleteClient deletes a client of ours, and is safe to repeat. One that is gone
-// is no error, nor is one that another ConnectedApp adopted since: that has it
-// now. The error is ErrNotProven when the client is left alone, otherwise one of
-// package registrar or of the API server.
-func deleteClient(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, c Client) error {
+// is no error, nor is one that another ConnectedApp took over since: that has it
+// now. The error is one of package registrar or of the API server.
+func deleteClient(ctx context.Context, server *inventory.Connection, owners *ownership.Records, c Client) error {
 	if server.Discovery.Has(oauth.ExtensionExternalID) {
 		found, err := server.AppByExternalID(ctx, c.ExternalID)
 		if err == nil {
-			return deleteUnlessAdopted(ctx, server, adoptions, found.ClientID, c)
+			return deleteByID(ctx, server, owners, found.ClientID, c)
 		}
 		if !registrar.IsNotFound(err) {
 			return fmt.Errorf("looking for client %s: %w", c.ClientID, err)
@@ -60,40 +56,25 @@ func deleteClient(ctx context.Context, server *inventory.Connection, adoptions *
 	} else if err := deleteByName(ctx, server, c.UniqueName); err != nil {
 		return err
 	}
-	return deleteByID(ctx, server, adoptions, c)
+	if !c.Owned {
+		return nil // what a status says is no proof
+	}
+	return deleteByID(ctx, server, owners, c.ClientID, c)
 }
 
-func deleteUnlessAdopted(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, clientID string, c Client) error {
-	record, err := adoptions.Of(ctx, c.TokenServer, server.Issuer, clientID)
+// deleteByID deletes a client, and the memory of whose it was.
+func deleteByID(ctx context.Context, server *inventory.Connection, owners *ownership.Records, clientID string, c Client) error {
+	record, err := owners.Of(ctx, c.TokenServer, server.Issuer, clientID)
 	if err != nil {
 		return err
 	}
 	if record.Owner != "" && record.Owner != c.ExternalID {
 		return nil
 	}
-	return server.Delete(ctx, clientID)
-}
-
-// deleteByID is for what was registered without an external id.
-func deleteByID(ctx context.Context, server *inventory.Connection, adoptions *adoption.Records, c Client) error {
-	if c.ClientID == "" {
-		return nil
+	if err := server.Delete(ctx, clientID); err != nil {
+		return err
 	}
-	if c.Adopted {
-		return deleteUnlessAdopted(ctx, server, adoptions, c.ClientID, c)
-	}
-	app, err := server.App(ctx, c.ClientID, 0)
-	switch {
-	case registrar.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("looking for client %s: %w", c.ClientID, err)
-	case app.ExternalID != "":
-		return nil // somebody else's, or what is ours would have been found by it
-	case app.ClientName == "" || app.ClientName != c.ClientName:
-		return fmt.Errorf("client %s has the name %q, expected %q: %w; it is left as it is", c.ClientID, app.ClientName, c.ClientName, ErrNotProven)
-	}
-	return deleteUnlessAdopted(ctx, server, adoptions, c.ClientID, c)
+	return owners.Forget(ctx, record)
 }
 
 // deleteByName deletes every client of a name that only we give.

@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"connectedapps.dev/operator/internal/controller/adoption"
 	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/registrar"
 )
@@ -42,8 +42,8 @@ type Reconciler struct {
 	Store *Store
 	// Connections are the token servers that can be used.
 	Connections *inventory.Connections
-	// Adoptions tells which clients are another object's by now.
-	Adoptions *adoption.Records
+	// Owners tells which clients are another object's by now.
+	Owners *ownership.Records
 	// Events tells why a client cannot be deleted.
 	Events events.EventRecorder
 
@@ -82,7 +82,7 @@ func (r *Reconciler) delete(ctx context.Context, server *inventory.Connection, c
 	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	return deleteClient(ctx, server, r.Adoptions, c)
+	return deleteClient(ctx, server, r.Owners, c)
 }
 
 func identityOf(server *inventory.Connection) identity.Identity {

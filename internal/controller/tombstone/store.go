@@ -30,9 +30,8 @@ const (
 	keyInstallation = "installationID"
 	keyExternalID   = "externalID"
 	keyClientID     = "clientID"
-	keyClientName   = "clientName"
 	keyUniqueName   = "uniqueName"
-	keyAdopted      = "adopted"
+	keyOwned        = "owned"
 )
 
 // namePrefix precedes the UID of the ConnectedApp.
@@ -188,14 +187,14 @@ func encode(c Client) map[string]string {
 	data := map[string]string{}
 	for key, value := range map[string]string{
 		keyTokenServer: c.TokenServer, keyIssuer: c.Server.Issuer, keyOrganization: c.Server.OrganizationID, keyInstallation: c.Server.InstallationID,
-		keyExternalID: c.ExternalID, keyClientID: c.ClientID, keyClientName: c.ClientName, keyUniqueName: c.UniqueName,
+		keyExternalID: c.ExternalID, keyClientID: c.ClientID, keyUniqueName: c.UniqueName,
 	} {
 		if value != "" {
 			data[key] = value
 		}
 	}
-	if c.Adopted {
-		data[keyAdopted] = "true"
+	if c.Owned {
+		data[keyOwned] = "true"
 	}
 	return data
 }
@@ -204,7 +203,7 @@ func decode(data map[string]string) Client {
 	return Client{
 		TokenServer: data[keyTokenServer],
 		Server:      identity.Identity{Issuer: data[keyIssuer], OrganizationID: data[keyOrganization], InstallationID: data[keyInstallation]},
-		ExternalID:  data[keyExternalID], ClientID: data[keyClientID], ClientName: data[keyClientName], UniqueName: data[keyUniqueName],
-		Adopted: data[keyAdopted] == "true",
+		ExternalID:  data[keyExternalID], ClientID: data[keyClientID], UniqueName: data[keyUniqueName],
+		Owned: data[keyOwned] == "true",
 	}
 }

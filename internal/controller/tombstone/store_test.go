@@ -33,7 +33,7 @@ func TestRememberIsSafeToRepeatAndKeepsEveryClient(t *testing.T) {
 		_ = plane.Client.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: identity.ConfigMapName(server)}})
 	})
 
-	first := tombstone.Client{TokenServer: server, ExternalID: "cluster/ns/app/uid", ClientID: "one", ClientName: "ns/app", UniqueName: "connectedapp-cluster-uid"}
+	first := tombstone.Client{TokenServer: server, ExternalID: "cluster/ns/app/uid", ClientID: "one", UniqueName: "connectedapp-cluster-uid"}
 	second := first
 	second.ClientID = "two"
 	for range 2 {
@@ -52,6 +52,6 @@ func TestRememberIsSafeToRepeatAndKeepsEveryClient(t *testing.T) {
 	require.Len(t, clients, 2)
 	require.Equal(t, map[string]string{
 		"tokenServer": server, "issuer": "https://id.example.com", "organizationID": "org", "installationID": "database",
-		"externalID": "cluster/ns/app/uid", "clientID": "one", "clientName": "ns/app", "uniqueName": "connectedapp-cluster-uid",
+		"externalID": "cluster/ns/app/uid", "clientID": "one", "uniqueName": "connectedapp-cluster-uid",
 	}, clients["one"], "the server is the one that is known")
 }

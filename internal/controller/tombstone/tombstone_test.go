@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/controller/adoption"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
@@ -277,51 +277,48 @@ func TestAClientIDAloneDeletesNothing(t *testing.T) {
 			plane.StartManager(t)
 			w.server = plane.TokenServer(t, w.instance)
 			w.ready()
-			foreign := w.register("", "foreign")
-			tombstone := w.remember(w.server.Name, map[string]string{"externalID": "ours", "clientID": foreign, "clientName": "ours"})
-			toldOf(t, tombstone, `client `+foreign+` has the name "foreign", expected "ours": it cannot be told whose it is; it is left as it is`)
-			require.True(t, w.exists(foreign))
-
-			owned := w.register("somebody's", "ours")
-			if plain {
-				return
+			foreign, named := w.register("", "foreign"), w.register("", "ours")
+			for _, id := range []string{foreign, named} {
+				w.drained(w.remember(w.server.Name, map[string]string{"externalID": "ours", "clientID": id, "clientName": "ours"}))
+				require.True(t, w.exists(id))
 			}
-			w.drained(w.remember(w.server.Name, map[string]string{"externalID": "ours", "clientID": owned, "clientName": "ours"}))
+			owned := w.register("somebody's", "ours")
+			w.drained(w.remember(w.server.Name, map[string]string{"externalID": "ours", "clientID": owned}))
 			require.True(t, w.exists(owned), "it is somebody's, whatever its name")
 		})
 	}
 }
 
-func TestAPlainPlatformForgetsWhatItsNamesProve(t *testing.T) {
+func TestAPlainPlatformForgetsWhatIsOurs(t *testing.T) {
 	w := newWorld(t, true)
 	plane.StartManager(t)
 	w.server = plane.TokenServer(t, w.instance)
 	w.ready()
-	named, other := w.register("", "ns/app"), w.register("", "ns/app")
+	owned, other := w.register("", "ns/app"), w.register("", "ns/app")
 	first, second := w.register("", "connectedapp-cluster-uid"), w.register("", "connectedapp-cluster-uid")
 	longer := w.register("", "connectedapp-cluster-uid2")
 	w.drained(w.remember(w.server.Name, map[string]string{
-		"externalID": "cluster/ns/app/uid", "clientID": named, "clientName": "ns/app", "uniqueName": "connectedapp-cluster-uid",
+		"externalID": "cluster/ns/app/uid", "clientID": owned, "owned": "true", "uniqueName": "connectedapp-cluster-uid",
 	}))
-	for id, want := range map[string]bool{named: false, other: true, first: false, second: false, longer: true} {
+	for id, want := range map[string]bool{owned: false, other: true, first: false, second: false, longer: true} {
 		require.Equal(t, want, w.exists(id))
 	}
 }
 
-// Whose a client is when its tombstone is carried out, adoptions say.
-func TestATombstoneAndAnAdoption(t *testing.T) {
+// Whose a client is when its tombstone is carried out, the manager remembers.
+func TestATombstoneOfAClientThatAnotherHasNow(t *testing.T) {
 	w := newWorld(t, false)
 	plane.StartManager(t)
 	w.server = plane.TokenServer(t, w.instance)
 	w.ready()
-	adoptions := &adoption.Records{Client: plane.Client, Live: plane.Client, Namespace: testenv.SystemNamespace}
+	owners := &ownership.Records{Client: plane.Client, Live: plane.Client, Namespace: testenv.SystemNamespace}
 	adopt := func(clientID, owner string) {
-		record := adoption.Record{TokenServer: w.server.Name, Issuer: w.instance.URL + oauth.IssuerPath, ClientID: clientID, Owner: owner}
-		require.NoError(t, adoptions.Claim(t.Context(), "uid", adoption.Record{}, record))
+		record := ownership.Record{TokenServer: w.server.Name, Issuer: w.instance.URL + oauth.IssuerPath, ClientID: clientID, Owner: owner}
+		require.NoError(t, owners.Claim(t.Context(), "uid", ownership.Record{}, record))
 		t.Cleanup(func() {
-			made, err := adoptions.Of(context.Background(), w.server.Name, record.Issuer, clientID)
+			made, err := owners.Of(context.Background(), w.server.Name, record.Issuer, clientID)
 			require.NoError(t, err)
-			require.NoError(t, adoptions.Forget(context.Background(), made))
+			require.NoError(t, owners.Forget(context.Background(), made))
 		})
 	}
 	left := w.register("cluster/ns/app/1", "ns/app")
@@ -330,11 +327,11 @@ func TestATombstoneAndAnAdoption(t *testing.T) {
 	require.True(t, w.exists(left), "another object has it by now")
 
 	made := w.register("", "made by hand")
-	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/3", "clientID": made, "adopted": "true"}))
+	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/3", "clientID": made, "owned": "true"}))
 	require.False(t, w.exists(made), "it was the object's, whatever its name")
 
 	other := w.register("", "ns/app")
 	adopt(other, "cluster/ns/next/4")
-	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/5", "clientID": other, "clientName": "ns/app"}))
-	require.True(t, w.exists(other), "a status that names it, and its name, take it from nobody")
+	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/5", "clientID": other, "owned": "true"}))
+	require.True(t, w.exists(other), "another object took it over since")
 }
