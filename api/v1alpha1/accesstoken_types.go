@@ -161,6 +161,9 @@ type AccessTokenStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
+// GetStatus returns the whole status.
+func (t *AccessToken) GetStatus() any { return &t.Status }
+
 // GetConditions returns the conditions of the status.
 func (t *AccessToken) GetConditions() *[]metav1.Condition { return &t.Status.Conditions }
 

@@ -592,6 +592,9 @@ type SecretBinding struct {
 	Name string `json:"name"`
 }
 
+// GetStatus returns the whole status.
+func (a *ConnectedApp) GetStatus() any { return &a.Status }
+
 // GetConditions returns the conditions of the status.
 func (a *ConnectedApp) GetConditions() *[]metav1.Condition { return &a.Status.Conditions }
 

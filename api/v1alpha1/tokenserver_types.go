@@ -400,6 +400,9 @@ type TokenServerEndpoints struct {
 	Revocation string `json:"revocation,omitempty"`
 }
 
+// GetStatus returns the whole status.
+func (s *TokenServer) GetStatus() any { return &s.Status }
+
 // GetConditions returns the conditions of the status.
 func (s *TokenServer) GetConditions() *[]metav1.Condition { return &s.Status.Conditions }
 

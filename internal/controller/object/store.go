@@ -7,6 +7,7 @@ package object
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -97,18 +98,22 @@ func (s *Store[T]) RemoveFinalizer(ctx context.Context, object T) error {
 	return nil
 }
 
-// patchFinalizers leaves all but the metadata of object as it is in memory. The
-// lock is there because a merge patch replaces the whole list: two writers must
-// not remove each other's entries.
+// patchFinalizers leaves all but the metadata of object as it is in memory. A merge
+// patch replaces the whole list: with the version in it two writers do not remove
+// each other's entries.
 func (s *Store[T]) patchFinalizers(ctx context.Context, object T, change func(client.Object)) error {
 	changed, ok := object.DeepCopyObject().(T)
 	if !ok {
 		return fmt.Errorf("copying %s: not the same kind", object.GetName())
 	}
-	before, _ := object.DeepCopyObject().(T)
 	change(changed)
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := s.Client.Patch(ctx, changed, patch, client.FieldOwner(s.FieldManager)); err != nil {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": object.GetResourceVersion(), "uid": object.GetUID(), "finalizers": changed.GetFinalizers(),
+	}})
+	if err != nil {
+		return fmt.Errorf("writing the finalizers down: %w", err)
+	}
+	if err := s.Client.Patch(ctx, changed, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(s.FieldManager)); err != nil {
 		return err
 	}
 	s.wrote(changed)

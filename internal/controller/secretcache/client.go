@@ -77,3 +77,13 @@ func (c *Client) Get(ctx context.Context, key client.ObjectKey, o client.Object,
 	c.kept.put(key, secret)
 	return nil
 }
+
+// Create implements client.Writer, and keeps what was made: it is looked at again
+// as soon as the watch shows it.
+func (c *Client) Create(ctx context.Context, o client.Object, options ...client.CreateOption) error {
+	err := c.Client.Create(ctx, o, options...)
+	if secret, ok := o.(*corev1.Secret); ok && err == nil {
+		c.kept.put(client.ObjectKeyFromObject(secret), secret)
+	}
+	return err
+}

@@ -3,6 +3,7 @@
 package secretcache
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,4 +123,36 @@ func TestTrimmedMetadataIsSmall(t *testing.T) {
 		require.Empty(t, trimmed.(*metav1.PartialObjectMetadata).Annotations, name)
 		require.Equal(t, "7", trimmed.(*metav1.PartialObjectMetadata).ResourceVersion, name)
 	}
+}
+
+// maker makes Secrets, and has none to read.
+type maker struct{ client.Client }
+
+func (maker) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
+	o.SetUID("uid")
+	o.SetResourceVersion("1")
+	return nil
+}
+
+// watched is what the watch shows.
+type watched struct {
+	client.Reader
+	version string
+}
+
+func (w watched) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	o.SetUID("uid")
+	o.SetResourceVersion(w.version)
+	return nil
+}
+
+func TestWhatWasMadeIsNotReadAgain(t *testing.T) {
+	c := &Client{Client: maker{}, seen: watched{version: "1"}, kept: kept{limit: 10_000, largest: 1_000}}
+	made := secret("a", "", 100)
+	require.NoError(t, c.Create(t.Context(), made))
+	read := &corev1.Secret{}
+	require.NoError(t, c.Get(t.Context(), client.ObjectKeyFromObject(made), read))
+	require.Equal(t, made, read)
+	c.seen = watched{version: "2"}
+	require.Panics(t, func() { _ = c.Get(t.Context(), client.ObjectKeyFromObject(made), read) }, "another version is read")
 }

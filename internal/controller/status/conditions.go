@@ -16,6 +16,7 @@ import (
 // Object is an object of ours with a status.
 type Object interface {
 	client.Object
+	GetStatus() any
 	GetConditions() *[]metav1.Condition
 	GetObservedGeneration() *int64
 }
@@ -70,11 +71,13 @@ func IsReady(o Object) bool {
 
 // MarkProgressing is the first status of a new generation, to be written before
 // anything else is done for it: Ready is not True for a generation that nobody
-// has worked on. It reports false when the generation is not new.
+// has worked on. It reports false when the generation is not new, and for an object
+// that is new itself: what that says already is true.
 func MarkProgressing(o Object) bool {
 	ready := Get(o, v1alpha1.ConditionReady)
 	isSuspended := ready == nil && *o.GetObservedGeneration() == o.GetGeneration()
-	if isSuspended || ready != nil && ready.ObservedGeneration == o.GetGeneration() {
+	isNew := ready == nil && *o.GetObservedGeneration() < 0 // the default
+	if isNew || isSuspended || ready != nil && ready.ObservedGeneration == o.GetGeneration() {
 		return false
 	}
 	Unknown(o, v1alpha1.ConditionReady, v1alpha1.ReasonProgressing, "working on a change")

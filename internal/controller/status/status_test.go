@@ -86,15 +86,15 @@ func TestSummarise(t *testing.T) {
 
 func TestProgressIsMarkedOncePerGeneration(t *testing.T) {
 	a := app(1)
-	require.True(t, ours.MarkProgressing(a))
+	require.False(t, ours.MarkProgressing(a), "as the API server makes it, it says so already")
 	require.Equal(t, "InProgress", kstatus(t, a))
-	require.False(t, ours.MarkProgressing(a))
 	ours.Summarise(a, nil, "well")
 	require.True(t, ours.IsReady(a))
 	a.Generation = 2
 	require.False(t, ours.IsReady(a), "Ready speaks of the generation before")
 	require.True(t, ours.MarkProgressing(a))
 	require.Equal(t, "InProgress", kstatus(t, a))
+	require.False(t, ours.MarkProgressing(a))
 }
 
 func TestNobodyWaitsForASuspendedObject(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -18,21 +20,18 @@ import (
 //
 // It is a merge patch: each kind's status has one controller as its only
 // writer, and the list of conditions is replaced whole.
-func Patch(ctx context.Context, c client.Client, fieldManager string, original, changed client.Object) (bool, error) {
-	data, err := client.MergeFrom(original).Data(changed)
+func Patch(ctx context.Context, c client.Client, fieldManager string, original, changed Object) (bool, error) {
+	if equality.Semantic.DeepEqual(original.GetStatus(), changed.GetStatus()) {
+		return false, nil
+	}
+	diff, err := difference(original.GetStatus(), changed.GetStatus())
 	if err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
 	}
-	var diff struct {
-		Status map[string]any `json:"status"`
+	if string(diff) == "{}" {
+		return false, nil // times that differ by less than is written
 	}
-	if err := json.Unmarshal(data, &diff); err != nil {
-		return false, fmt.Errorf("comparing the status: %w", err)
-	}
-	if len(diff.Status) == 0 {
-		return false, nil
-	}
-	data, err = json.Marshal(map[string]any{"metadata": map[string]any{"uid": changed.GetUID()}, "status": diff.Status})
+	data, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": changed.GetUID()}, "status": json.RawMessage(diff)})
 	if err != nil {
 		return false, fmt.Errorf("comparing the status: %w", err)
 	}
@@ -40,4 +39,17 @@ func Patch(ctx context.Context, c client.Client, fieldManager string, original, 
 		return false, fmt.Errorf("writing the status: %w", err)
 	}
 	return true, nil
+}
+
+// difference is the merge patch from one status to another.
+func difference(original, changed any) ([]byte, error) {
+	before, err := json.Marshal(original)
+	if err != nil {
+		return nil, err
+	}
+	after, err := json.Marshal(changed)
+	if err != nil {
+		return nil, err
+	}
+	return jsonpatch.CreateMergePatch(before, after)
 }
