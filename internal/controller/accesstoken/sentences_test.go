@@ -231,8 +231,8 @@ func secretSentences() map[string]sentence {
 		return func(b *bench) {
 			b.withCredentials()
 			b.before = func() error {
-				// The first status, the finalizer, the Secret, the status; the Secret.
-				if b.writes == 3 || b.writes == 5 {
+				// The finalizer, the Secret, the status; the Secret.
+				if b.writes == 2 || b.writes == 4 {
 					return err
 				}
 				return nil

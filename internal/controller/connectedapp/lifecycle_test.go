@@ -97,8 +97,7 @@ func TestStatusIsHonestFromTheFirstWriteOn(t *testing.T) {
 			statuses[seen.Generation][string(ready.Status)+" "+ready.Reason] = true
 		}
 	}
-	want := map[string]bool{"Unknown Progressing": true, "True Ready": true}
-	require.Equal(t, map[int64]map[string]bool{1: want, 2: want}, statuses)
+	require.Equal(t, map[int64]map[string]bool{1: {"True Ready": true}, 2: {"Unknown Progressing": true, "True Ready": true}}, statuses)
 }
 
 func TestAResyncOfWhatIsInOrderWritesNothing(t *testing.T) {
