@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -326,6 +327,11 @@ func (l *life) mended(before []byte) {
 		l.secret(systemNamespace, name, func(s *corev1.Secret) bool { return s.Labels["app.kubernetes.io/name"] != "" })
 	}
 	l.secret(systemNamespace, "tokenserver-tls", func(s *corev1.Secret) bool { return string(s.Data["ca.crt"]) != string(before) })
+}
+
+// leads tells whether a manager is the one that works.
+func leads(metrics string) bool {
+	return regexp.MustCompile(`(?m)^leader_election_master_status{.*} 1$`).MatchString(metrics)
 }
 
 // counts tells whether a manager exports anything about objects.

@@ -156,6 +156,7 @@ func liveWithAPair(t *testing.T, l *life, c *cluster) (used, refused map[right]b
 	scraper := reader(t)
 	first := c.start(t)
 	authority := l.secret(systemNamespace, "tokenserver-tls", exists).Data["ca.crt"]
+	eventually(t, func(c *require.Assertions) { c.True(leads(first.scrape(t, scraper))) })
 	second := c.start(t, withLists)
 	l.begin()
 	l.hurry()
@@ -168,6 +169,7 @@ func liveWithAPair(t *testing.T, l *life, c *cluster) (used, refused map[right]b
 	eventually(t, func(c *require.Assertions) {
 		waiting := second.scrape(t, scraper)
 		c.Contains(waiting, "leader_election_master_status")
+		c.False(leads(waiting))
 		c.False(counts(waiting), "the other does not")
 	})
 	first.stop(t)

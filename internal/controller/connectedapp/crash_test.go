@@ -295,3 +295,33 @@ func TestACrashDuringADeletionLeavesNothingBehind(t *testing.T) {
 		require.True(w, apierrors.IsNotFound(err))
 	})
 }
+
+// An object that was let go is in the cache for a while.
+func TestADeletionIsNotRepeatedByAnOlderCache(t *testing.T) {
+	w := &world{T: t, instance: tokenservertest.Start(t), namespace: plane.Namespace(t, nil)}
+	w.server = plane.TokenServer(t, w.instance)
+	app := w.app()
+	settle(w, app)
+	require.NoError(t, plane.Client.Delete(t.Context(), app))
+	require.NoError(t, w.read(app))
+	m := &mortal{left: -1}
+	r := process(t, m, w)
+	r.Client = interceptor.NewClient(m.client().(client.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if cached, ok := o.(*v1alpha1.ConnectedApp); ok {
+				app.DeepCopyInto(cached)
+				return nil
+			}
+			return c.Get(ctx, key, o, options...)
+		},
+	})
+	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(app)}
+	_, err := r.Reconcile(t.Context(), request)
+	require.NoError(t, err)
+	require.True(t, apierrors.IsNotFound(plane.Client.Get(t.Context(), request.NamespacedName, &v1alpha1.ConnectedApp{})))
+	done := len(m.steps)
+	require.NotZero(t, done)
+	_, err = r.Reconcile(t.Context(), request)
+	require.NoError(t, err)
+	require.Len(t, m.steps, done)
+}

@@ -36,6 +36,9 @@ type Store[T status.Object] struct {
 
 	mu      sync.Mutex
 	written map[types.NamespacedName]string // newest resource version by us
+	// released are the objects that we let go: the API server answers to that with
+	// the version from before.
+	released map[types.NamespacedName]types.UID
 }
 
 // Get reads an object, from the API server when the cache has not yet seen what
@@ -95,6 +98,12 @@ func (s *Store[T]) RemoveFinalizer(ctx context.Context, object T) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released == nil {
+		s.released = map[types.NamespacedName]types.UID{}
+	}
+	s.released[client.ObjectKeyFromObject(object)] = object.GetUID()
 	return nil
 }
 
@@ -135,14 +144,19 @@ func (s *Store[T]) forget(key client.ObjectKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.written, key)
+	delete(s.released, key)
 }
 
 // isBehind compares versions across objects of one name as well: they are counted
 // for the whole kind.
 func (s *Store[T]) isBehind(object T) bool {
+	key := client.ObjectKeyFromObject(object)
 	s.mu.Lock()
-	written := s.written[client.ObjectKeyFromObject(object)]
+	written, released := s.written[key], s.released[key]
 	s.mu.Unlock()
+	if released != "" && released == object.GetUID() {
+		return true
+	}
 	if written == "" {
 		return false
 	}
