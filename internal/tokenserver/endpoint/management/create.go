@@ -15,11 +15,6 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
-// maxApps is the number of apps one organization may have. Two requests at the
-// same moment may both pass the check; the limit guards against loops, not
-// against the last app.
-const maxApps = 100_000
-
 var clientIDForm = regexp.MustCompile("^[0-9a-f]{32}$")
 
 // create registers an app: 201, or 200 with an additional secret when the
@@ -149,7 +144,7 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 	if err := e.checkReferences(c, &app, body, scopesOf(&app)); err != nil {
 		return app, madeSecret{}, err
 	}
-	if err := e.checkRoom(ctx, c.org); err != nil {
+	if err := e.checkRoom(ctx, c.org, c.now); err != nil {
 		return app, madeSecret{}, err
 	}
 	if !hasSecret(&app) {
@@ -160,17 +155,6 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 		return app, secret, err
 	}
 	return app, secret, addSecret(&app, secret.record, c.now)
-}
-
-func (e *Endpoint) checkRoom(ctx context.Context, org string) error {
-	n, err := e.Apps.CountApps(ctx, org)
-	if err != nil {
-		return fmt.Errorf("counting apps: %w", err)
-	}
-	if n >= maxApps {
-		return httpx.BadRequest("the organization has %d apps, the most possible; delete those that are not used", n)
-	}
-	return nil
 }
 
 // restores tells whether the caller may choose id and secret, to bring back an

@@ -57,6 +57,8 @@ type Endpoint struct {
 	Audit         *audit.Log
 	Now           func() time.Time
 	Logger        *slog.Logger
+
+	room room
 }
 
 // Mount adds every path to mux. Methods are told apart here, not in the mux,

@@ -118,6 +118,7 @@ func TestLimits(t *testing.T) {
 		require.JSONEq(t, `{"data":[],"total":1001}`, s.call("admin", http.MethodGet, one+"?offset=5000", "").body)
 	})
 	t.Run("a hundred thousand apps and no more", func(t *testing.T) {
+		s := start(t)
 		s.endpoint.Apps = full{s.endpoint.Apps}
 		s.call("admin", http.MethodPost, bareApps, userApp).
 			refused(t, http.StatusBadRequest, "the organization has 100000 apps, the most possible; delete those that are not used")
