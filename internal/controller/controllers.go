@@ -10,6 +10,7 @@ import (
 	"maps"
 	"strings"
 	"time"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -106,8 +107,29 @@ func trimOurs(o any) (any, error) {
 		object.SetLabels(nil)
 		object.SetAnnotations(ownAnnotations(object.GetAnnotations()))
 	}
+	if app, ok := o.(*v1alpha1.ConnectedApp); ok {
+		shareTexts(&app.Status)
+	}
 	return o, nil
 }
+
+// shareTexts lets thousands of statuses that say the same share its memory.
+func shareTexts(status *v1alpha1.ConnectedAppStatus) {
+	for i := range status.Conditions {
+		c := &status.Conditions[i]
+		c.Type, c.Reason, c.Status = shared(c.Type), shared(c.Reason), shared(c.Status)
+	}
+	if status.Compared == nil {
+		return
+	}
+	fields := make(map[string]v1alpha1.FieldDigest, len(status.Compared.Fields))
+	for name, digest := range status.Compared.Fields {
+		fields[shared(name)] = shared(digest)
+	}
+	status.Compared.Fields = fields
+}
+
+func shared[T ~string](text T) T { return unique.Make(text).Value() }
 
 func ownAnnotations(annotations map[string]string) map[string]string {
 	maps.DeleteFunc(annotations, func(name, _ string) bool { return !strings.HasPrefix(name, v1alpha1.GroupVersion.Group+"/") })

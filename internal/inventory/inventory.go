@@ -42,7 +42,7 @@ type Options struct {
 	Secrets bool
 	// Calls bounds the calls at a time; 0 means 16.
 	Calls int
-	// PageSize is the number of rows to ask for; 0 means 200.
+	// PageSize is the number of rows to ask for; 0 means 500.
 	PageSize int
 	// Breaker guards the server; nil means one with defaults.
 	Breaker *Breaker
@@ -113,7 +113,7 @@ func New(api API, options Options) *Inventory {
 		breaker:  cmp.Or(options.Breaker, &Breaker{}),
 		calls:    make(chan struct{}, cmp.Or(options.Calls, 16)),
 		now:      options.Now,
-		pageSize: cmp.Or(options.PageSize, 200),
+		pageSize: cmp.Or(options.PageSize, 500),
 		contents: &contents{
 			apps: map[string]seenApp{}, written: map[string]uint64{}, doubtful: map[string]uint64{},
 			catalogue: catalogue{turn: make(chan struct{}, 1)},

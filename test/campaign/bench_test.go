@@ -188,9 +188,12 @@ func (w *world) watch(done chan<- struct{}) {
 	}
 }
 
-// deleteAll deletes the apps and returns how many clients outlive them.
+// deleteAll deletes the apps and returns how many clients outlive them. The API
+// server gives up on a deletion of thousands after a minute.
 func (w *world) deleteAll() float64 {
-	require.NoError(w, plane.Client.DeleteAllOf(w.Context(), &v1alpha1.ConnectedApp{}, client.InNamespace(w.namespace)))
+	testenv.EventuallyWithin(w, w.patience(), func(r *require.Assertions) {
+		r.NoError(plane.Client.DeleteAllOf(w.Context(), &v1alpha1.ConnectedApp{}, client.InNamespace(w.namespace)))
+	})
 	testenv.EventuallyWithin(w, w.patience(), func(r *require.Assertions) {
 		var apps v1alpha1.ConnectedAppList
 		r.NoError(plane.Client.List(w.Context(), &apps, client.InNamespace(w.namespace)))

@@ -27,11 +27,15 @@ type process struct {
 	metrics string        // the URL of its metrics
 }
 
+// environment is what config/manager/manager.yaml sets.
+var environment = map[string][]string{"manager": {"GOGC=50", "GOMEMLIMIT=256000000B"}}
+
 // launch starts a binary that does not outlive this one.
 func launch(t testing.TB, log io.Writer, name string, args ...string) *process {
 	t.Helper()
 	command := exec.Command(filepath.Join(binaries, name), args...)
 	command.Stdout, command.Stderr = log, log
+	command.Env = append(os.Environ(), environment[name]...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, command.Start())
 	p := &process{command: command, done: make(chan struct{})}

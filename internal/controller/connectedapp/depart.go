@@ -109,9 +109,26 @@ func (r *Reconciler) letGo(ctx context.Context, p *pass) error {
 // zero value is empty.
 type registered struct {
 	mu   sync.Mutex
-	apps map[types.NamespacedName]*v1alpha1.ConnectedApp
+	apps map[types.NamespacedName]knownApp
 	// compared is when the app was last found, or made, as it should be.
 	compared map[types.NamespacedName]comparison
+}
+
+// knownApp is what is needed of an app once it is gone.
+type knownApp struct {
+	uid                   types.UID
+	tokenServer, clientID string
+	// stays: its client was to outlive it.
+	stays bool
+}
+
+// object is the app, as far as it is known.
+func (k knownApp) object(key types.NamespacedName) *v1alpha1.ConnectedApp {
+	app := &v1alpha1.ConnectedApp{}
+	app.Namespace, app.Name, app.UID = key.Namespace, key.Name, k.uid
+	app.Spec.TokenServerRef = &v1alpha1.TokenServerReference{Name: k.tokenServer}
+	app.Status.ClientID = k.clientID
+	return app
 }
 
 type comparison struct {
@@ -146,20 +163,15 @@ func (d *registered) lastCompared(app *v1alpha1.ConnectedApp, with *inventory.In
 // note remembers an app. mayOutlive tells whether access rules let its client stay
 // without it, should its deletionPolicy say so.
 func (d *registered) note(app *v1alpha1.ConnectedApp, mayOutlive bool) {
-	known := &v1alpha1.ConnectedApp{}
-	known.Namespace, known.Name, known.UID = app.Namespace, app.Name, app.UID
-	known.Spec.TokenServerRef = app.Spec.TokenServerRef
-	if mayOutlive {
-		known.Spec.DeletionPolicy = app.Spec.DeletionPolicy
-	}
-	known.Status.ClientID = app.Status.ClientID
-	known.Status.Issuer = app.Status.Issuer
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.apps == nil {
-		d.apps = map[types.NamespacedName]*v1alpha1.ConnectedApp{}
+		d.apps = map[types.NamespacedName]knownApp{}
 	}
-	d.apps[client.ObjectKeyFromObject(app)] = known
+	d.apps[client.ObjectKeyFromObject(app)] = knownApp{
+		uid: app.UID, tokenServer: app.TokenServerName(), clientID: app.Status.ClientID,
+		stays: mayOutlive && app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan,
+	}
 }
 
 func (d *registered) forget(key types.NamespacedName) {
@@ -170,25 +182,23 @@ func (d *registered) forget(key types.NamespacedName) {
 }
 
 // other returns the app of that name that had a client and another UID, or any
-// when uid is empty; nil: none.
-func (d *registered) other(key types.NamespacedName, uid types.UID) *v1alpha1.ConnectedApp {
+// when uid is empty; false: none.
+func (d *registered) other(key types.NamespacedName, uid types.UID) (knownApp, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if app := d.apps[key]; app != nil && app.UID != uid {
-		return app
-	}
-	return nil
+	app, ok := d.apps[key]
+	return app, ok && app.uid != uid
 }
 
 // settleDeparted remembers the client of an app that went without its
 // finalizer.
 func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedName, present types.UID) (ctrl.Result, error) {
-	app := r.registered.other(key, present)
-	if app == nil {
+	app, ok := r.registered.other(key, present)
+	if !ok {
 		return ctrl.Result{}, nil
 	}
-	if app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
-		if err := r.bury(ctx, app); err != nil {
+	if !app.stays {
+		if err := r.bury(ctx, app.object(key)); err != nil {
 			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
 		}
 	}

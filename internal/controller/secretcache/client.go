@@ -24,10 +24,10 @@ import (
 const (
 	// keptBytes bounds what is kept of all Secrets together; beyond it some are
 	// read again at each look. 10,000 apps and their tokens need about as much.
-	keptBytes = 64 << 20
+	keptBytes = 32 << 20
 	// largestKept is the size of the largest Secret that is kept. What the
 	// manager writes is a tenth of it; somebody may have added to it.
-	largestKept = 64 << 10
+	largestKept = 32 << 10
 )
 
 // Client is a client whose Get of a Secret answers with what the watch of

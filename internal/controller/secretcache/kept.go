@@ -3,10 +3,14 @@
 package secretcache
 
 import (
+	"bytes"
+	"compress/flate"
+	"io"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -14,30 +18,79 @@ import (
 type kept struct {
 	limit, largest int
 
-	mu    sync.Mutex
-	bytes int
-	// secrets are never changed, only replaced.
-	secrets map[client.ObjectKey]*corev1.Secret
+	mu      sync.Mutex
+	bytes   int
+	secrets map[client.ObjectKey]packed
+}
+
+// packed is a Secret, compressed: thousands of them differ in little, and are
+// looked at once in a resync.
+type packed struct {
+	uid     types.UID
+	version string
+	content []byte
+}
+
+var (
+	writers = sync.Pool{New: func() any {
+		w, err := flate.NewWriter(io.Discard, flate.BestSpeed)
+		if err != nil {
+			panic(err) // the level is a constant
+		}
+		return w
+	}}
+	readers = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
+)
+
+func pack(secret *corev1.Secret) (packed, error) {
+	content, err := secret.Marshal()
+	if err != nil {
+		return packed{}, err
+	}
+	var compressed bytes.Buffer
+	w := writers.Get().(*flate.Writer)
+	defer writers.Put(w)
+	w.Reset(&compressed)
+	if _, err := w.Write(content); err != nil {
+		return packed{}, err
+	}
+	if err := w.Close(); err != nil {
+		return packed{}, err
+	}
+	return packed{secret.UID, secret.ResourceVersion, bytes.Clone(compressed.Bytes())}, nil
+}
+
+func (p packed) unpack(secret *corev1.Secret) error {
+	r := readers.Get().(io.ReadCloser)
+	defer readers.Put(r)
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(p.content), nil); err != nil {
+		return err
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return secret.Unmarshal(content)
 }
 
 // get copies the Secret into secret when it is the version that was seen.
 func (k *kept) get(key client.ObjectKey, seen *metav1.PartialObjectMetadata, secret *corev1.Secret) bool {
 	k.mu.Lock()
-	found := k.secrets[key]
+	found, ok := k.secrets[key]
 	k.mu.Unlock()
-	if found == nil || found.UID != seen.UID || found.ResourceVersion != seen.ResourceVersion {
+	if !ok || found.uid != seen.UID || found.version != seen.ResourceVersion {
 		return false
 	}
-	found.DeepCopyInto(secret)
-	return true
+	return found.unpack(secret) == nil // otherwise it is read
 }
 
 func (k *kept) put(key client.ObjectKey, secret *corev1.Secret) {
+	made, err := pack(secret)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.remove(key)
-	size := secret.Size()
-	if size > k.largest {
+	size := len(made.content)
+	if err != nil || size > k.largest {
 		return
 	}
 	// Any will do: a resync comes by all of them in turn, so that the one that
@@ -49,9 +102,9 @@ func (k *kept) put(key client.ObjectKey, secret *corev1.Secret) {
 		k.remove(other)
 	}
 	if k.secrets == nil {
-		k.secrets = map[client.ObjectKey]*corev1.Secret{}
+		k.secrets = map[client.ObjectKey]packed{}
 	}
-	k.secrets[key] = secret.DeepCopy()
+	k.secrets[key] = made
 	k.bytes += size
 }
 
@@ -63,7 +116,7 @@ func (k *kept) drop(key client.ObjectKey) {
 
 func (k *kept) remove(key client.ObjectKey) {
 	if secret, ok := k.secrets[key]; ok {
-		k.bytes -= secret.Size()
+		k.bytes -= len(secret.content)
 		delete(k.secrets, key)
 	}
 }
