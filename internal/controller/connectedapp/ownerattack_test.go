@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connectedapp_test
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+)
+
+// byHand starts a world for tests that run the reconciler themselves: no manager
+// does anything between two of their steps.
+func byHand(t *testing.T, plain bool) *world {
+	t.Helper()
+	var options []tokenservertest.Option
+	if plain {
+		options = append(options, tokenservertest.WithMiddleware(withoutExtensions))
+	}
+	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, options...)}
+	w.server, w.namespace = plane.TokenServer(t, w.instance), plane.Namespace(t, nil)
+	w.server.Status.OrganizationID = w.instance.OrgID
+	return w
+}
+
+// forget loses what the manager remembers to be an object's.
+func (w *world) forget(app *v1alpha1.ConnectedApp) {
+	w.Helper()
+	require.Equal(w, 1, w.remembered(app))
+	require.NoError(w, plane.Client.DeleteAllOf(w.Context(), &corev1.ConfigMap{}, client.InNamespace(testenv.SystemNamespace),
+		client.MatchingLabels{v1alpha1.LabelClientOwner: string(app.UID)}))
+}
+
+// The credentials prove whose a client is also to a deletion that comes before
+// anything else after the memory was lost.
+func TestAClientWhoseMemoryIsLostGoesWithItsApp(t *testing.T) {
+	w := byHand(t, true)
+	w.vault("vault", "", "chosen-by-somebody-else-1")
+	own, theirs := w.app(named("own")), w.app(named("theirs"), fromVault("vault"))
+	for _, app := range []*v1alpha1.ConnectedApp{own, theirs} {
+		settle(w, app)
+		w.forget(app)
+		require.NoError(t, plane.Client.Delete(t.Context(), app))
+		m := &mortal{left: -1}
+		runUntil(t, process(t, m, w), m, app, func() bool { return gone(w, app) })
+		require.Empty(t, w.clients(), app.Name)
+	}
+}
+
+// What the manager remembers of another's client that an edited status names says
+// nothing of the app's own.
+func TestAStatusThatNamesAnAdoptedClientMakesNoneOfTheOwn(t *testing.T) {
+	w := byHand(t, false)
+	made := w.handmade("")
+	w.allow(made.ClientID)
+	adopter := w.app(named("adopter"), adopts(made.ClientID))
+	settle(w, adopter)
+	app := w.app(func(a *v1alpha1.ConnectedApp) { a.Spec.DriftPolicy = v1alpha1.DriftReport })
+	settle(w, app)
+	id := app.Status.ClientID
+	w.update(app, func() { app.Spec.ClientName = "edited" })
+	app.Status.ClientID, app.Status.Compared = made.ClientID, nil
+	require.NoError(t, plane.Client.Status().Update(t.Context(), app))
+	settle(w, app)
+	require.Equal(t, id, app.Status.ClientID)
+	require.Equal(t, "edited", w.registered(app).Name, "the edit of the spec is no drift")
+}
+
+// Whoever kept the credentials of a client does not keep it from its deletion.
+func TestAClientThatWaitsForItsDeletionIsNobodysToTakeOver(t *testing.T) {
+	faults, stays := &trouble{}, &atomic.Bool{}
+	w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return faults.middleware(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if stays.Load() && r.Method == http.MethodDelete {
+				say(409, "application/json", `{"status":409,"message":"not now"}`)(rw, r)
+				return
+			}
+			withoutExtensions(next).ServeHTTP(rw, r)
+		}))
+	}))
+	w.plain = true
+	w.update(w.server, func() { w.server.Spec.DeletionTimeout = &metav1.Duration{Duration: time.Second} })
+	app := w.ready(w.app())
+	id, kept := app.Status.ClientID, w.secret("app-credentials")
+	w.vault("kept", id, string(kept.Data["client-secret"]))
+
+	stays.Store(true)
+	faults.begin(say(503, "application/json", `{"status":503,"message":"away"}`))
+	w.deleted(app)
+	faults.end()
+	next := w.app(named("next"), adopts(id), fromVault("kept"))
+	w.condition(next, v1alpha1.ConditionStalled, v1alpha1.ReasonOwnedElsewhere)
+	stays.Store(false)
+	testenv.Eventually(t, func(c *require.Assertions) { c.Empty(w.clients()) })
+	testenv.Eventually(t, func(c *require.Assertions) { c.Zero(w.remembered(app)) })
+}
