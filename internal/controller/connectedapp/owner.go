@@ -114,8 +114,12 @@ func (r *Reconciler) ownedBy(ctx context.Context, app *v1alpha1.ConnectedApp) ([
 }
 
 // disown comes before the object's end. Whoever is to have the client then finds it
-// as if the app had not been.
+// as if the app had not been. One that is yet to be deleted stays the app's, or
+// somebody could take it over before; its tombstone forgets it.
 func (r *Reconciler) disown(ctx context.Context, p *pass) error {
+	if slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.Remember }) {
+		return nil
+	}
 	records := p.owned
 	if p.in.Live == nil || !p.in.Server.ExternalID && records == nil {
 		var err error
