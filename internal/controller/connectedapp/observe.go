@@ -281,6 +281,9 @@ func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) 
 		}
 	}
 	if !p.in.Server.ExternalID && id == "" && recorded != "" {
+		if err := r.recallExisting(ctx, p); err != nil {
+			return err
+		}
 		isOurs, err := r.isOurs(ctx, p, recorded)
 		if err != nil {
 			return err
@@ -297,6 +300,19 @@ func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) 
 		return nil
 	}
 	return r.findNamed(ctx, p, live)
+}
+
+// recallExisting reads what may prove whose a client is, and is not looked at for a
+// deletion otherwise. What is wrong with it is nobody's concern any more.
+func (r *Reconciler) recallExisting(ctx context.Context, p *pass) error {
+	if !p.isExisting() {
+		return nil
+	}
+	err := r.readExisting(ctx, p)
+	if _, ok := errors.AsType[*status.Error](err); ok {
+		return nil
+	}
+	return err
 }
 
 // findOwned adds what the manager remembers to be the app's to what there is to
