@@ -16,6 +16,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
@@ -344,6 +345,7 @@ func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, i
 	if err != nil {
 		return err
 	}
+	p.owner = ownership.Record{} // what is remembered of a client that was looked at before
 	if app.ExternalID != externalID(r.ClusterID, p.app) {
 		isOurs, err := r.isOurs(ctx, p, id)
 		if err != nil {
