@@ -11,20 +11,21 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
 // byHand starts a world for tests that run the reconciler themselves: no manager
 // does anything between two of their steps.
-func byHand(t *testing.T, plain bool) *world {
+func byHand(t *testing.T, plain bool, options ...tokenservertest.Option) *world {
 	t.Helper()
-	var options []tokenservertest.Option
 	if plain {
-		options = append(options, tokenservertest.WithMiddleware(withoutExtensions))
+		options = append([]tokenservertest.Option{tokenservertest.WithMiddleware(withoutExtensions)}, options...)
 	}
 	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, options...)}
 	w.server, w.namespace = plane.TokenServer(t, w.instance), plane.Namespace(t, nil)
@@ -102,4 +103,32 @@ func TestAClientThatWaitsForItsDeletionIsNobodysToTakeOver(t *testing.T) {
 	stays.Store(false)
 	testenv.Eventually(t, func(c *require.Assertions) { c.Empty(w.clients()) })
 	testenv.Eventually(t, func(c *require.Assertions) { c.Zero(w.remembered(app)) })
+}
+
+// A server that fails between the registration of a client in the place of one
+// that is gone, and the client's getting the secret of its Secret.
+func TestAClientMadeAnewGetsItsExistingSecretAfterAFailure(t *testing.T) {
+	fails := &atomic.Bool{}
+	w := byHand(t, true, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if fails.Load() && r.Method == http.MethodPatch {
+				say(503, "application/json", `{"status":503,"message":"away"}`)(rw, r)
+				return
+			}
+			withoutExtensions(next).ServeHTTP(rw, r)
+		})
+	}))
+	w.vault("vault", "", "chosen-by-somebody-else-1")
+	app := w.app(fromVault("vault"))
+	settle(w, app)
+	id := app.Status.ClientID
+	_, err := w.instance.Store.DeleteApp(t.Context(), id, time.Now())
+	require.NoError(t, err)
+	fails.Store(true)
+	_, err = process(t, &mortal{left: -1}, w).Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(app)})
+	require.Error(t, err)
+	fails.Store(false)
+	settle(w, app)
+	require.NotEqual(t, id, app.Status.ClientID)
+	requireToken(t, w.instance.URL+oauth.PathToken, app.Status.ClientID, "chosen-by-somebody-else-1")
 }
