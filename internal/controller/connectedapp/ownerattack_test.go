@@ -3,6 +3,7 @@
 package connectedapp_test
 
 import (
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -131,4 +132,60 @@ func TestAClientMadeAnewGetsItsExistingSecretAfterAFailure(t *testing.T) {
 	settle(w, app)
 	require.NotEqual(t, id, app.Status.ClientID)
 	requireToken(t, w.instance.URL+oauth.PathToken, app.Status.ClientID, "chosen-by-somebody-else-1")
+}
+
+// A server that was moved has another issuer and the same clients, whether they
+// bear a mark or not. Of a move that was cut off nothing is left either.
+func TestAMoveOfAServerLeavesEveryClientItsApps(t *testing.T) {
+	for name, plain := range map[string]bool{"our server": false, "a plain platform": true} {
+		t.Run(name, func(t *testing.T) {
+			w := byHand(t, plain)
+			moves := func(change ...func(*v1alpha1.ConnectedApp)) (*v1alpha1.ConnectedApp, string) {
+				made := w.handmade("")
+				w.vault("of-"+made.ClientID[:8], made.ClientID, made.ClientSecret)
+				app := w.app(append(change, named("app-"+made.ClientID[:8]), fromVault("of-"+made.ClientID[:8]), adopts(made.ClientID))...)
+				settle(w, app)
+				w.moved(app)
+				return app, made.ClientID
+			}
+			for policy, stays := range map[v1alpha1.DeletionPolicy]bool{v1alpha1.DeletionDelete: false, v1alpha1.DeletionOrphan: true} {
+				app, id := moves(func(a *v1alpha1.ConnectedApp) { a.Spec.DeletionPolicy = policy })
+				w.update(app, func() { app.Spec.ClientName = "edited" })
+				settle(w, app)
+				require.Equal(t, id, app.Status.ClientID)
+				require.Equal(t, "edited", w.registered(app).Name)
+				require.Equal(t, 1, w.remembered(app))
+
+				again := w.moved(app)
+				w.remember(again)
+				require.NoError(t, plane.Client.Delete(t.Context(), app))
+				m := &mortal{left: -1}
+				runUntil(t, process(t, m, w), m, app, func() bool { return gone(w, app) })
+				require.Zero(t, w.remembered(app), "nothing says that it is somebody's")
+				_, err := w.instance.Store.App(t.Context(), id)
+				require.Equal(t, stays, err == nil)
+			}
+		})
+	}
+}
+
+// moved lets the memory of an app's client be of another issuer than that of now,
+// which it returns.
+func (w *world) moved(app *v1alpha1.ConnectedApp) *corev1.ConfigMap {
+	w.Helper()
+	var list corev1.ConfigMapList
+	require.NoError(w, plane.Client.List(w.Context(), &list, client.InNamespace(testenv.SystemNamespace), client.MatchingLabels{v1alpha1.LabelClientOwner: string(app.UID)}))
+	require.Len(w, list.Items, 1)
+	now := &list.Items[0]
+	before := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: now.Namespace, Name: "before-" + string(app.UID), Labels: now.Labels}, Data: maps.Clone(now.Data)}
+	before.Data["issuer"] = "https://before.example.com"
+	plane.Create(w, before)
+	require.NoError(w, plane.Client.Delete(w.Context(), now))
+	return now
+}
+
+// remember brings a memory back.
+func (w *world) remember(now *corev1.ConfigMap) {
+	w.Helper()
+	plane.Create(w, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: now.Namespace, Name: now.Name, Labels: now.Labels}, Data: now.Data})
 }
