@@ -121,13 +121,12 @@ func (r *Reconciler) disown(ctx context.Context, p *pass) error {
 		return nil
 	}
 	records := p.owned
-	if p.in.Live == nil || !p.in.Server.ExternalID && records == nil {
+	mayOwn := p.in.Live == nil || !p.in.Server.ExternalID || p.owner.Owner == externalID(r.ClusterID, p.app)
+	if records == nil && mayOwn {
 		var err error
 		if records, err = r.ownedBy(ctx, p.app); err != nil {
 			return err
 		}
-	} else if p.owner.Owner == externalID(r.ClusterID, p.app) {
-		records = append(records, p.owner)
 	}
 	for _, record := range records {
 		if err := r.Owners.Forget(ctx, record); err != nil {
