@@ -106,6 +106,19 @@ func TestAClientThatWaitsForItsDeletionIsNobodysToTakeOver(t *testing.T) {
 	testenv.Eventually(t, func(c *require.Assertions) { c.Zero(w.remembered(app)) })
 }
 
+// With Orphan a client that was adopted goes back to whoever had it, also when the
+// object goes without its finalizer.
+func TestOrphanLeavesNoMemoryOfAnAppWithoutItsFinalizer(t *testing.T) {
+	w := start(t)
+	made := w.handmade("")
+	w.allow(made.ClientID)
+	app := w.ready(w.app(adopts(made.ClientID), func(a *v1alpha1.ConnectedApp) { a.Spec.DeletionPolicy = v1alpha1.DeletionOrphan }))
+	w.update(app, func() { app.Finalizers = nil })
+	require.NoError(t, plane.Client.Delete(t.Context(), app))
+	testenv.Eventually(t, func(c *require.Assertions) { c.Zero(w.remembered(app)) })
+	w.stored(made.ClientID)
+}
+
 // A server that fails between the registration of a client in the place of one
 // that is gone, and the client's getting the secret of its Secret.
 func TestAClientMadeAnewGetsItsExistingSecretAfterAFailure(t *testing.T) {
