@@ -187,10 +187,12 @@ func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedNam
 	if app == nil {
 		return ctrl.Result{}, nil
 	}
-	if app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
-		if err := r.bury(ctx, app); err != nil {
-			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
-		}
+	settle := r.bury
+	if app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
+		settle = r.abandon
+	}
+	if err := settle(ctx, app); err != nil {
+		return ctrl.Result{}, fmt.Errorf("settling the client of an app that went without its finalizer: %w", err)
 	}
 	r.registered.forget(key)
 	return ctrl.Result{}, nil

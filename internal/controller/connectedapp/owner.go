@@ -120,14 +120,23 @@ func (r *Reconciler) disown(ctx context.Context, p *pass) error {
 	if slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.Remember }) {
 		return nil
 	}
-	records := p.owned
 	mayOwn := p.in.Live == nil || !p.in.Server.ExternalID || p.owner.Owner == externalID(r.ClusterID, p.app)
-	if records == nil && mayOwn {
-		var err error
-		if records, err = r.ownedBy(ctx, p.app); err != nil {
-			return err
-		}
+	if p.owned == nil && mayOwn {
+		return r.abandon(ctx, p.app)
 	}
+	return r.forgetAll(ctx, p.owned)
+}
+
+// abandon forgets all that is the app's.
+func (r *Reconciler) abandon(ctx context.Context, app *v1alpha1.ConnectedApp) error {
+	records, err := r.ownedBy(ctx, app)
+	if err != nil {
+		return err
+	}
+	return r.forgetAll(ctx, records)
+}
+
+func (r *Reconciler) forgetAll(ctx context.Context, records []ownership.Record) error {
 	for _, record := range records {
 		if err := r.Owners.Forget(ctx, record); err != nil {
 			return err
