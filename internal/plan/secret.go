@@ -91,9 +91,9 @@ func publishedIsValid(in Input) bool {
 }
 
 // existingIsGiven tells whether the client was given what the ExistingSecret
-// holds, and still has it.
+// holds, and still has it. What is recorded of another client says nothing of this.
 func existingIsGiven(in Input) bool {
-	if in.Existing.Version != in.App.Status.ReferencedSecretVersion {
+	if in.Live.Client.ID != in.App.Status.ClientID || in.Existing.Version != in.App.Status.ReferencedSecretVersion {
 		return false
 	}
 	given := in.App.Status.Secrets

@@ -24,6 +24,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/connectedapp"
 	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/controller/tokenserver"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
@@ -155,8 +156,16 @@ func process(t *testing.T, m *mortal, w *world) *connectedapp.Reconciler {
 	return &connectedapp.Reconciler{
 		Client: m.client(), Live: plane.Client, Connections: connections, Events: &events.FakeRecorder{},
 		Owners:    &ownership.Records{Client: m.client(), Live: plane.Client, Namespace: testenv.SystemNamespace},
+		Losses:    &tokenserver.Losses{Reader: unindexed{plane.Client}, Connections: connections},
 		ClusterID: "cluster", ResyncInterval: time.Hour,
 	}
+}
+
+// unindexed lists from the API server, which has no index of ConnectedApps.
+type unindexed struct{ client.Reader }
+
+func (u unindexed) List(ctx context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	return u.Reader.List(ctx, list)
 }
 
 // runUntil reconciles until done, the process is dead, or it is clear that
@@ -324,4 +333,30 @@ func TestADeletionIsNotRepeatedByAnOlderCache(t *testing.T) {
 	_, err = r.Reconcile(t.Context(), request)
 	require.NoError(t, err)
 	require.Len(t, m.steps, done)
+}
+
+func TestACrashWhileAClientIsMadeAnewLosesNothing(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.ConnectedApp){
+		"with a secret of ours": func(*v1alpha1.ConnectedApp) {}, "with an existing secret": fromVault("vault"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			crashAnywhere(t, func(w *world, app *v1alpha1.ConnectedApp) {
+				w.vault("vault", "", "chosen-by-somebody-else-1")
+				w.update(app, func() { change(app) })
+				settle(w, app)
+				_, err := w.instance.Store.DeleteApp(t.Context(), app.Status.ClientID, time.Now())
+				require.NoError(w, err)
+			}, func(w *world, app *v1alpha1.ConnectedApp) bool { return isReady(w, app) && len(w.clients()) == 1 }, func(w *world, app *v1alpha1.ConnectedApp) {
+				clients := w.clients()
+				require.Len(w, clients, 1, "one client for one object")
+				require.Equal(w, app.Status.ClientID, clients[0].ClientID)
+				require.Equal(w, w.namespace+"/app", clients[0].Name)
+				secret := "chosen-by-somebody-else-1"
+				if app.CredentialsType() == v1alpha1.CredentialsSecret {
+					secret = string(w.secret("app-credentials").Data["client-secret"])
+				}
+				requireToken(w, w.instance.URL+oauth.PathToken, app.Status.ClientID, secret)
+			})
+		})
+	}
 }

@@ -197,10 +197,12 @@ func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedNam
 	if !ok {
 		return ctrl.Result{}, nil
 	}
-	if !app.stays {
-		if err := r.bury(ctx, app.object(key)); err != nil {
-			return ctrl.Result{}, fmt.Errorf("remembering the client of an app that went without its finalizer: %w", err)
-		}
+	settle := r.bury
+	if app.stays {
+		settle = r.abandon
+	}
+	if err := settle(ctx, app.object(key)); err != nil {
+		return ctrl.Result{}, fmt.Errorf("settling the client of an app that went without its finalizer: %w", err)
 	}
 	r.registered.forget(key)
 	return ctrl.Result{}, nil

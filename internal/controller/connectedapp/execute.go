@@ -159,6 +159,7 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 		}
 	}
 	p.registered(&answer.App)
+	p.app.Status.ReferencedSecretVersion = "" // it is yet to be given
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
@@ -281,6 +282,9 @@ func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) 
 		}
 	}
 	if !p.in.Server.ExternalID && id == "" && recorded != "" {
+		if err := r.recallExisting(ctx, p); err != nil {
+			return err
+		}
 		isOurs, err := r.isOurs(ctx, p, recorded)
 		if err != nil {
 			return err
@@ -297,6 +301,19 @@ func (r *Reconciler) findDeleted(ctx context.Context, p *pass, live *plan.Live) 
 		return nil
 	}
 	return r.findNamed(ctx, p, live)
+}
+
+// recallExisting reads what may prove whose a client is, and is not looked at for a
+// deletion otherwise. What is wrong with it is nobody's concern any more.
+func (r *Reconciler) recallExisting(ctx context.Context, p *pass) error {
+	if !p.isExisting() {
+		return nil
+	}
+	err := r.readExisting(ctx, p)
+	if _, ok := errors.AsType[*status.Error](err); ok {
+		return nil
+	}
+	return err
 }
 
 // findOwned adds what the manager remembers to be the app's to what there is to
@@ -328,6 +345,7 @@ func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, i
 	if err != nil {
 		return err
 	}
+	p.owner = ownership.Record{} // what is remembered of a client that was looked at before
 	if app.ExternalID != externalID(r.ClusterID, p.app) {
 		isOurs, err := r.isOurs(ctx, p, id)
 		if err != nil {

@@ -114,17 +114,29 @@ func (r *Reconciler) ownedBy(ctx context.Context, app *v1alpha1.ConnectedApp) ([
 }
 
 // disown comes before the object's end. Whoever is to have the client then finds it
-// as if the app had not been.
+// as if the app had not been. One that is yet to be deleted stays the app's, or
+// somebody could take it over before; its tombstone forgets it.
 func (r *Reconciler) disown(ctx context.Context, p *pass) error {
-	records := p.owned
-	if p.in.Live == nil || !p.in.Server.ExternalID && records == nil {
-		var err error
-		if records, err = r.ownedBy(ctx, p.app); err != nil {
-			return err
-		}
-	} else if p.owner.Owner == externalID(r.ClusterID, p.app) {
-		records = append(records, p.owner)
+	if slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool { return a.Kind == plan.Remember }) {
+		return nil
 	}
+	mayOwn := p.in.Live == nil || !p.in.Server.ExternalID || p.owner.Owner == externalID(r.ClusterID, p.app)
+	if p.owned == nil && mayOwn {
+		return r.abandon(ctx, p.app)
+	}
+	return r.forgetAll(ctx, p.owned)
+}
+
+// abandon forgets all that is the app's.
+func (r *Reconciler) abandon(ctx context.Context, app *v1alpha1.ConnectedApp) error {
+	records, err := r.ownedBy(ctx, app)
+	if err != nil {
+		return err
+	}
+	return r.forgetAll(ctx, records)
+}
+
+func (r *Reconciler) forgetAll(ctx context.Context, records []ownership.Record) error {
 	for _, record := range records {
 		if err := r.Owners.Forget(ctx, record); err != nil {
 			return err

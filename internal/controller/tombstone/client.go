@@ -47,11 +47,13 @@ const pageSize = 200
 func deleteClient(ctx context.Context, server *inventory.Connection, owners *ownership.Records, c Client) error {
 	if server.Discovery.Has(oauth.ExtensionExternalID) {
 		found, err := server.AppByExternalID(ctx, c.ExternalID)
-		if err == nil {
-			return deleteByID(ctx, server, owners, found.ClientID, c)
-		}
-		if !registrar.IsNotFound(err) {
+		if err != nil && !registrar.IsNotFound(err) {
 			return fmt.Errorf("looking for client %s: %w", c.ClientID, err)
+		}
+		if err == nil {
+			if err := deleteByID(ctx, server, owners, found.ClientID, c); err != nil {
+				return err
+			}
 		}
 	} else if err := deleteByName(ctx, server, c.UniqueName); err != nil {
 		return err

@@ -335,3 +335,16 @@ func TestATombstoneOfAClientThatAnotherHasNow(t *testing.T) {
 	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/5", "clientID": other, "owned": "true"}))
 	require.True(t, w.exists(other), "another object took it over since")
 }
+
+// An app may have taken a client over and have one of its own beside it, when the
+// former was gone and came back with a copy of the server.
+func TestATombstoneOfAClientBesideOneThatBearsTheMark(t *testing.T) {
+	w := newWorld(t, false)
+	plane.StartManager(t)
+	w.server = plane.TokenServer(t, w.instance)
+	w.ready()
+	marked, owned := w.register("cluster/ns/app/6", "ns/app"), w.register("", "made by hand")
+	w.drained(w.remember(w.server.Name, map[string]string{"externalID": "cluster/ns/app/6", "clientID": owned, "owned": "true"}))
+	require.False(t, w.exists(marked))
+	require.False(t, w.exists(owned))
+}
