@@ -28,6 +28,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/connectedapp"
 	"connectedapps.dev/operator/internal/controller/identity"
+	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/secretcache"
 	"connectedapps.dev/operator/internal/controller/tokenserver"
@@ -140,6 +141,9 @@ func ownAnnotations(annotations map[string]string) map[string]string {
 func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	cluster, err := clusterID(ctx, mgr.GetAPIReader())
 	if err != nil {
+		return err
+	}
+	if err := object.IndexAppsBySecret(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	connections := &inventory.Connections{}

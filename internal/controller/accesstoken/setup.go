@@ -5,7 +5,6 @@ package accesstoken
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,14 +25,8 @@ import (
 	"connectedapps.dev/operator/internal/controller/object"
 )
 
-// Indexes of the cache.
-const (
-	// appIndex finds AccessTokens by the name of their app.
-	appIndex = "accesstoken.app"
-	// credentialsIndex finds ConnectedApps by the names of the Secrets with their
-	// credentials.
-	credentialsIndex = "accesstoken.credentials"
-)
+// appIndex finds AccessTokens by the name of their app.
+const appIndex = "accesstoken.app"
 
 // SetupWithManager watches AccessTokens, their Secrets, the ConnectedApps they
 // belong to and the Secrets of those. Unset dependencies are taken from the manager. The queue is
@@ -103,13 +96,6 @@ func addIndexes(indexer client.FieldIndexer) error {
 	if err != nil {
 		return fmt.Errorf("indexing AccessTokens by app: %w", err)
 	}
-	err = indexer.IndexField(ctx, &v1alpha1.ConnectedApp{}, credentialsIndex, func(o client.Object) []string {
-		app := o.(*v1alpha1.ConnectedApp) //nolint:forcetypeassert // as above
-		return slices.Compact([]string{app.CredentialsSecretName(), app.PublishedSecretName()})
-	})
-	if err != nil {
-		return fmt.Errorf("indexing ConnectedApps by Secret: %w", err)
-	}
 	return nil
 }
 
@@ -122,15 +108,15 @@ func (r *Reconciler) tokensOf(ctx context.Context, o client.Object) []reconcile.
 // tokensOfCredentials maps a Secret with credentials to the AccessTokens of the
 // apps that have them.
 func (r *Reconciler) tokensOfCredentials(ctx context.Context, secret client.Object) []reconcile.Request {
-	apps := &v1alpha1.ConnectedAppList{}
-	err := r.Client.List(ctx, apps, client.InNamespace(secret.GetNamespace()), client.MatchingFields{credentialsIndex: secret.GetName()},
-		client.UnsafeDisableDeepCopy)
+	apps, err := object.AppsBySecret(ctx, r.Client, client.ObjectKeyFromObject(secret))
 	if err != nil {
 		return nil // as below
 	}
 	var requests []reconcile.Request
-	for i := range apps.Items {
-		requests = append(requests, r.tokensOf(ctx, &apps.Items[i])...)
+	for _, key := range apps {
+		app := &v1alpha1.ConnectedApp{}
+		app.Namespace, app.Name = key.Namespace, key.Name
+		requests = append(requests, r.tokensOf(ctx, app)...)
 	}
 	return requests
 }

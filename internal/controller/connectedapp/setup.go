@@ -25,12 +25,12 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/lane"
+	"connectedapps.dev/operator/internal/controller/object"
 )
 
 // Indexes of ConnectedApps.
 const (
 	indexTokenServer = "tokenServer"
-	indexSecret      = "secret"
 	indexConfigMap   = "publicKeyConfigMap"
 )
 
@@ -85,10 +85,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 func addIndexes(indexer client.FieldIndexer) error {
 	for name, values := range map[string]func(*v1alpha1.ConnectedApp) []string{
 		indexTokenServer: func(app *v1alpha1.ConnectedApp) []string { return []string{app.TokenServerName()} },
-		indexSecret: func(app *v1alpha1.ConnectedApp) []string {
-			return slices.Compact([]string{app.CredentialsSecretName(), app.PublishedSecretName()})
-		},
-		indexConfigMap: configMapNames,
+		indexConfigMap:   configMapNames,
 	} {
 		extract := func(o client.Object) []string { return values(o.(*v1alpha1.ConnectedApp)) }
 		if err := indexer.IndexField(context.Background(), &v1alpha1.ConnectedApp{}, name, extract); err != nil {
@@ -162,7 +159,15 @@ func readOrReleased() predicate.Predicate {
 }
 
 func (r *Reconciler) appsNamingSecret(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.apps(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{indexSecret: o.GetName()})
+	keys, err := object.AppsBySecret(ctx, r.Client, client.ObjectKeyFromObject(o))
+	if err != nil {
+		log.FromContext(ctx).Error(err, "looking for ConnectedApps of a Secret")
+	}
+	requests := make([]reconcile.Request, len(keys))
+	for i, key := range keys {
+		requests[i].NamespacedName = key
+	}
+	return requests
 }
 
 func (r *Reconciler) appsReadingConfigMap(ctx context.Context, o client.Object) []reconcile.Request {
