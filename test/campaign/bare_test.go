@@ -41,7 +41,7 @@ func (w *world) imitate() (took time.Duration, cpu float64) {
 	w.each(func(app *v1alpha1.ConnectedApp) error { return w.bring(server, app) })
 	took, cpu = time.Since(began), ownCPU()-before-creating
 	w.forget()
-	for page, err := server.List(w.Context(), 0, w.n); ; page, err = server.List(w.Context(), 0, w.n) {
+	for page, err := server.List(w.Context(), 0, 500); ; page, err = server.List(w.Context(), 0, 500) {
 		require.NoError(w, err)
 		if w.unregister(server, page.Apps) == 0 {
 			return took, cpu
