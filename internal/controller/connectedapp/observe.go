@@ -68,7 +68,8 @@ func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 	if apierrors.IsNotFound(err) {
 		p.in.Server.Away = &plan.Hold{
 			Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonTokenServerNotFound, After: recheck,
-			Message: fmt.Sprintf("there is no TokenServer %s; the platform team makes it. To use another, delete this object and apply it with another spec.tokenServerRef", name),
+			Message: fmt.Sprintf("there is no TokenServer %s; the platform team makes it. "+
+				"To use another, delete this object and apply it with another spec.tokenServerRef", name),
 		}
 		return nil
 	}

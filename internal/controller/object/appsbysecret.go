@@ -50,9 +50,9 @@ func AppsBySecret(ctx context.Context, c client.Reader, secret client.ObjectKey)
 	if err != nil {
 		return nil, fmt.Errorf("listing ConnectedApps: %w", err)
 	}
-	keys := make([]client.ObjectKey, len(list.Items))
+	var keys []client.ObjectKey
 	for i := range list.Items {
-		keys[i] = client.ObjectKeyFromObject(&list.Items[i])
+		keys = append(keys, client.ObjectKeyFromObject(&list.Items[i]))
 	}
 	name, ok := strings.CutSuffix(secret.Name, defaultSecret)
 	if !ok || name == "" {

@@ -64,7 +64,7 @@ func TestWhatIsKeptIsWhatWasRead(t *testing.T) {
 	whole.CreationTimestamp, whole.Immutable = at, new(true)
 	whole.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "p", UID: "u", Controller: new(true)}}
 	whole.ManagedFields = []metav1.ManagedFieldsEntry{{
-		Manager: "m", Operation: metav1.ManagedFieldsOperationApply, Time: &at, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:data":{}}`)},
+		Manager: "m", Operation: metav1.ManagedFieldsOperationApply, Time: &at, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:data":{}}`),
 	}}
 	k.put(client.ObjectKeyFromObject(whole), whole)
 	read := &corev1.Secret{}
