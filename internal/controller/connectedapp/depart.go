@@ -190,8 +190,8 @@ func (d *registered) other(key types.NamespacedName, uid types.UID) (knownApp, b
 	return app, ok && app.uid != uid
 }
 
-// settleDeparted remembers the client of an app that went without its
-// finalizer.
+// settleDeparted remembers the client of an app that went without its finalizer,
+// or forgets it where that was to stay.
 func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedName, present types.UID) (ctrl.Result, error) {
 	app, ok := r.registered.other(key, present)
 	if !ok {
