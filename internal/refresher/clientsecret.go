@@ -43,6 +43,15 @@ type ClientSecretSource struct {
 
 var _ Source = (*ClientSecretSource)(nil)
 
+// Purpose implements Source.
+func (s *ClientSecretSource) Purpose(ctx context.Context) (Purpose, error) {
+	c, err := s.Credentials(ctx)
+	if err != nil {
+		return "", asCredentialsError(err)
+	}
+	return NewPurpose([]string{c.TokenURL, c.ClientID, s.Scope}, []string{c.ClientSecret}), nil
+}
+
 // Token implements Source.
 func (s *ClientSecretSource) Token(ctx context.Context) (*Token, error) {
 	credentials, err := s.Credentials(ctx)

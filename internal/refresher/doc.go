@@ -9,7 +9,7 @@
 //	           Health
 //
 // The engine serves the sidecar, whose output is a directory of files. The
-// parts it is made of (Source, RefreshAt, Backoff, Files) serve the AccessToken
+// parts it is made of (Source, Decide, Backoff, Files) serve the AccessToken
 // controller too, which has a queue instead of a loop and a Secret instead of a
 // directory, so that both deliver the same token under the same names at the
 // same times.

@@ -9,70 +9,76 @@ import (
 	"time"
 )
 
-const (
-	// shortestWait keeps a server that issues tokens of almost no life from
-	// being asked without pause.
-	shortestWait = time.Second
-	// longestSleep is how long the engine sleeps without looking at the
-	// clock: a timer stands still while a machine is suspended, and a
-	// token's life does not.
-	longestSleep = 5 * time.Minute
-)
+// longestSleep is how long the engine sleeps without looking at the clock: a
+// timer stands still while a machine is suspended, and a token's life does not.
+const longestSleep = 5 * time.Minute
 
 // Output is where the engine publishes tokens.
 type Output interface {
 	// Load returns what is published, as an earlier process left it; an
 	// error when that is nothing or cannot be used.
-	Load() (*Token, error)
-	// Publish replaces what is published as a whole. After an error the
-	// token before is still there.
-	Publish(t *Token) error
+	Load() (*Held, error)
+	// Publish replaces what is published as a whole: the token, nil for none,
+	// and problem, why there is no newer one, nil for none. After an error what
+	// was published before is still there.
+	Publish(token *Held, problem error) error
 }
 
-// Engine keeps the output's token fresh. Its loop asks the source at once and
-// then at the time RefreshAt gives; after a failure it asks again with backoff,
-// for as long as it runs, and the published token stays as it is:
+// Engine keeps the output's token fresh. Its loop carries out what Decide says:
 //
-//	           ┌── token ──► publish ──► wait until 0.55-0.75 of its life ──┐
-//	ask source ┤                                                            ├──► ask source
-//	           └── failure ───────────► wait by backoff ────────────────────┘
+//	           ┌── Keep ──► sleep ◄──────────────────────────────┐
+//	Decide ────┼── Wait ──► sleep ──► Decide                     │
+//	  ▲        └── Ask ──► source ──┬── token ──► publish ───────┤
+//	  │                             └── failure: told beside ────┘
+//	  └── Wake, or the time that Decide gave
 //
-// An expired or malformed token is never published. One that expires because
-// the source has no successor stays readable, its expiry beside it, and Status
-// says that it is not valid.
+// An expired or malformed token is never published, and one that expires because
+// the source has no successor is withdrawn.
 type Engine struct {
 	Source  Source
 	Output  Output
 	Backoff Backoff
+	// Wake makes the engine decide anew at once: the credentials may have
+	// changed. Nil: it looks at them when a token is due.
+	Wake <-chan struct{}
 	// Logger gets one line per attempt; it must not be nil.
 	Logger *slog.Logger
 
+	// held is the published token; nil: there is none.
+	held *Held
+	// unpublished is a token that the output did not take; nil: there is none.
+	unpublished *Held
+	// problem is why the last attempt failed, told whether readers were told.
+	problem  error
+	told     bool
+	failures Failures
+
 	mu     sync.Mutex
 	status Status
-	random func() float64
 }
 
 // Run refreshes until ctx ends, which is the only way it ends.
 func (e *Engine) Run(ctx context.Context) {
-	e.restore()
+	e.restore(ctx)
 	for ctx.Err() == nil {
-		next := e.attempt(ctx)
-		sleepUntil(ctx, next)
+		e.sleepUntil(ctx, e.step(ctx))
 	}
 }
 
 // Once tries until one token is published or ctx ends, and returns the last
 // attempt's error in the latter case.
 func (e *Engine) Once(ctx context.Context) error {
+	e.restore(ctx)
 	var last error
 	for ctx.Err() == nil {
-		next := e.attempt(ctx)
-		if err := e.Status().LastError; err == nil && e.Status().Refreshes > 0 {
+		next := e.step(ctx)
+		if e.held.Valid(time.Now()) && e.problem == nil {
 			return nil
-		} else if ctx.Err() == nil {
-			last = err
 		}
-		sleepUntil(ctx, next)
+		if ctx.Err() == nil {
+			last = e.problem
+		}
+		e.sleepUntil(ctx, next)
 	}
 	if last == nil {
 		last = ctx.Err()
@@ -81,94 +87,148 @@ func (e *Engine) Once(ctx context.Context) error {
 }
 
 // restore takes up the token that an earlier process published, so that a
-// restart during an outage does not make a valid token count as missing.
-func (e *Engine) restore() {
-	token, err := e.Output.Load()
-	if err != nil || token.Validate(time.Now()) != nil {
+// restart neither asks for another nor makes it count as missing. One that
+// expired meanwhile is withdrawn.
+func (e *Engine) restore(ctx context.Context) {
+	found, err := e.Output.Load()
+	if err != nil {
 		return
 	}
-	e.update(func(s *Status) { s.ExpiresAt = token.ExpiresAt })
-	e.Logger.Info("found a valid token", "expires_at", token.ExpiresAt)
-}
-
-// attempt asks for and publishes one token and returns when the next attempt
-// is due.
-func (e *Engine) attempt(ctx context.Context) (next time.Time) {
-	token, err := e.refresh(ctx)
-	if ctx.Err() != nil && err != nil {
-		return time.Now() // stopped, not failed
-	}
-	if err != nil {
-		return e.failed(err)
-	}
-	return e.succeeded(token)
-}
-
-func (e *Engine) refresh(ctx context.Context) (*Token, error) {
-	token, err := e.Source.Token(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := token.Validate(time.Now()); err != nil {
-		return nil, &Error{Reason: ReasonResponseInvalid, Err: err}
-	}
-	if err := e.Output.Publish(token); err != nil {
-		return nil, &Error{Reason: ReasonOutputFailed, Err: err}
-	}
-	return token, nil
-}
-
-func (e *Engine) succeeded(token *Token) time.Time {
-	next := RefreshAt(token.IssuedAt, token.ExpiresAt, e.random)
-	if soonest := time.Now().Add(shortestWait); next.Before(soonest) {
-		next = soonest
-	}
-	e.update(func(s *Status) {
-		s.ExpiresAt = token.ExpiresAt
-		s.Refreshes++
-		s.FailuresInRow = 0
-		s.LastError = nil
-		s.NextAttempt = next
-	})
-	e.Logger.Info("published a token", "expires_at", token.ExpiresAt, "scope", token.Scope, "next_refresh", next)
-	return next
-}
-
-func (e *Engine) failed(err error) time.Time {
 	now := time.Now()
-	var next time.Time
-	var expires time.Time
-	e.update(func(s *Status) {
-		s.FailuresInRow++
-		s.countFailure(ReasonOf(err))
-		s.LastError = err
-		next = now.Add(e.Backoff.Delay(s.FailuresInRow, RetryAfter(err), e.random))
-		s.NextAttempt = next
-		expires = s.ExpiresAt
-	})
-	log := e.Logger.With("reason", ReasonOf(err), "error", err, "next_attempt", next)
-	switch {
-	case expires.IsZero():
-		log.Error("no token yet")
-	case expires.After(now):
-		log.Warn("keeping the token published before", "expires_at", expires)
-	default:
-		log.Error("the published token has expired", "expired_at", expires)
+	e.held = found.Anchored(now)
+	if !e.held.Valid(now) {
+		return
 	}
+	if purpose, err := e.Source.Purpose(ctx); err == nil && purpose.Identity() == Purpose(e.held.Purpose).Identity() {
+		e.held.Purpose = string(purpose)
+	}
+	e.update(func(s *Status) { s.ExpiresAt = found.ExpiresAt })
+	e.Logger.Info("found a valid token", "expires_at", found.ExpiresAt)
+}
+
+// step does what is to be done now and returns when to look again.
+func (e *Engine) step(ctx context.Context) (next time.Time) {
+	// Why the purpose is not known, asking tells.
+	purpose, _ := e.Source.Purpose(ctx)
+	decision := Decide(e.held, string(purpose), e.failures, time.Now())
+	if decision.Action == Ask {
+		problem := e.ask(ctx, string(purpose))
+		if problem != nil && ctx.Err() != nil {
+			return time.Now() // stopped, not failed
+		}
+		e.count(problem, string(purpose))
+		decision = Decide(e.held, string(purpose), e.failures, time.Now())
+		e.log(decision.Until)
+	}
+	e.withdraw()
+	e.tell()
+	next = decision.Until
+	if e.held != nil && withdrawal(e.held).Before(next) {
+		next = withdrawal(e.held)
+	}
+	e.update(func(s *Status) { s.NextAttempt = next })
 	return next
+}
+
+// ask gets a token and publishes it, or one that the output did not take before.
+func (e *Engine) ask(ctx context.Context, purpose string) error {
+	next := e.unpublished
+	if !next.Serves(purpose, time.Now()) {
+		token, err := e.Source.Token(ctx)
+		if err != nil {
+			return err
+		}
+		if err := token.Validate(time.Now()); err != nil {
+			return &Error{Reason: ReasonResponseInvalid, Err: err}
+		}
+		next = &Held{Token: token, Purpose: purpose}
+	}
+	e.unpublished = next
+	if err := e.Output.Publish(next, nil); err != nil {
+		return &Error{Reason: ReasonOutputFailed, Err: err}
+	}
+	e.held, e.unpublished, e.told = next, nil, true
+	return nil
+}
+
+// count records how an attempt ended.
+func (e *Engine) count(problem error, purpose string) {
+	if problem == nil {
+		e.failures = Failures{}
+	} else {
+		e.failures = e.failures.Add(problem, purpose, time.Now(), e.Backoff)
+		e.told = e.told && e.problem != nil && e.problem.Error() == problem.Error()
+	}
+	e.problem = problem
+	e.update(func(s *Status) {
+		s.FailuresInRow, s.LastError = e.failures.Count, problem
+		if problem != nil {
+			s.countFailure(ReasonOf(problem))
+			return
+		}
+		s.Refreshes++
+		s.ExpiresAt = e.held.ExpiresAt
+	})
+}
+
+func (e *Engine) log(next time.Time) {
+	if e.problem == nil {
+		e.Logger.Info("published a token", "expires_at", e.held.ExpiresAt, "scope", e.held.Scope, "next_refresh", next)
+		return
+	}
+	log := e.Logger.With("reason", ReasonOf(e.problem), "error", e.problem, "next_attempt", next)
+	switch {
+	case e.held.Valid(time.Now()):
+		log.Warn("keeping the token published before", "expires_at", e.held.ExpiresAt)
+	case e.Status().HasToken():
+		log.Error("the published token has expired", "expired_at", e.Status().ExpiresAt)
+	default:
+		log.Error("no token yet")
+	}
+}
+
+// withdraw takes a token away from readers that has come to its end, or of which
+// nobody knows when that is.
+func (e *Engine) withdraw() {
+	now := time.Now()
+	if e.held == nil || e.held.Valid(now) && before(now, withdrawal(e.held)) {
+		return
+	}
+	if err := e.Output.Publish(nil, e.problem); err != nil {
+		e.Logger.Error("the token has expired and cannot be withdrawn", "error", err)
+		return
+	}
+	e.held, e.told = nil, true
+}
+
+// withdrawal is when a token is taken away: a moment before it ends, so that
+// nobody reads it in its last instant.
+func withdrawal(h *Held) time.Time {
+	return h.ExpiresAt.Add(-min(time.Second, h.ExpiresAt.Sub(h.IssuedAt)/10))
+}
+
+// tell publishes why there is no newer token, once.
+func (e *Engine) tell() {
+	if e.told || e.problem == nil {
+		return
+	}
+	if err := e.Output.Publish(e.held, e.problem); err != nil {
+		return // the log has it, and what the output lacks is tried again
+	}
+	e.told = true
 }
 
 // sleepUntil returns when at has come by the wall clock or by the monotonic
-// one, whichever says so first, or when ctx ends.
-func sleepUntil(ctx context.Context, at time.Time) {
-	for {
+// one, whichever says so first, when something woke the engine, or when ctx ends.
+func (e *Engine) sleepUntil(ctx context.Context, at time.Time) {
+	for before(time.Now(), at) {
 		wait := min(time.Until(at), time.Until(at.Round(0)))
-		if wait <= 0 {
-			return
-		}
 		timer := time.NewTimer(min(wait, longestSleep))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-e.Wake:
 			timer.Stop()
 			return
 		case <-timer.C:

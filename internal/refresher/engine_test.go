@@ -4,6 +4,7 @@ package refresher
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,10 @@ type sourceFunc func(ctx context.Context) (*Token, error)
 
 func (f sourceFunc) Token(ctx context.Context) (*Token, error) { return f(ctx) }
 
+func (f sourceFunc) Purpose(context.Context) (Purpose, error) { return appPurpose, nil }
+
+var appPurpose = NewPurpose([]string{"app"}, []string{"secret"})
+
 var errAway = &Error{Reason: ReasonServerUnavailable, Err: errors.New("connection refused")}
 
 // server remembers its calls and is up or away.
@@ -39,6 +44,8 @@ type server struct {
 
 	mu    sync.Mutex
 	times []time.Time
+	// client and secret are what the credentials say.
+	client, secret string
 }
 
 func newServer(life time.Duration, away bool) *server {
@@ -55,6 +62,18 @@ func (s *server) Token(context.Context) (*Token, error) {
 		return nil, errAway
 	}
 	return testToken(fmt.Sprintf("token-%d", len(s.times)), s.life), nil
+}
+
+func (s *server) Purpose(context.Context) (Purpose, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return NewPurpose([]string{"app" + s.client}, []string{"secret" + s.secret}), nil
+}
+
+func (s *server) set(client, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client, s.secret = client, secret
 }
 
 func (s *server) calls() []time.Time {
@@ -83,6 +102,15 @@ func published(t *testing.T, dir string) string {
 	content, err := os.ReadFile(filepath.Join(dir, KeyAccessToken))
 	require.NoError(t, err)
 	return string(content)
+}
+
+func reported(t *testing.T, dir string) Report {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, FileStatus))
+	require.NoError(t, err)
+	var report Report
+	require.NoError(t, json.Unmarshal(content, &report))
+	return report
 }
 
 func get(t *testing.T, e *Engine, path string) (status int, body string) {
@@ -131,12 +159,11 @@ func TestEngineSitsOutAnOutageOfAQuarterOfTheLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(time.Hour, false)
 		e, dir := newEngine(t, s)
-		e.random = func() float64 { return 0.9999 } // the latest refresh
 		go e.Run(t.Context())
 		synctest.Wait()
 		require.Equal(t, "token-1", published(t, dir))
 
-		time.Sleep(44 * time.Minute)
+		time.Sleep(time.Until(e.Status().NextAttempt) - time.Second)
 		s.away.Store(true)
 		time.Sleep(15 * time.Minute)
 		synctest.Wait()
@@ -161,7 +188,8 @@ func TestEngineOutlivesALongOutage(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 
-		require.Equal(t, "token-1", published(t, dir), "the file is neither removed nor replaced")
+		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken), "an expired token is withdrawn")
+		require.Equal(t, Report{Reason: ReasonServerUnavailable, Message: errAway.Error()}, reported(t, dir))
 		requireProbes(t, e, 200, 503, 200)
 		_, body := get(t, e, "/readyz")
 		require.Equal(t, "the published token has expired: ServerUnavailable\n", body)
@@ -192,32 +220,100 @@ func TestEngineStartsWithoutAServer(t *testing.T) {
 	})
 }
 
+// A restart asks for nothing while the token of the process before serves, and
+// refreshes it at the time that it has anyway.
 func TestEngineTakesUpAValidTokenOfAnEarlierProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(time.Hour, true)
-		e, dir := newEngine(t, s)
-		require.NoError(t, e.Output.Publish(testToken("earlier", time.Hour)))
-		go e.Run(t.Context())
-		synctest.Wait()
-		require.Len(t, s.calls(), 1, "it asks at once all the same")
-		requireProbes(t, e, 200, 200, 200)
-
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		requireProbes(t, e, 200, 503, 200)
-		require.Equal(t, "earlier", published(t, dir))
-	})
+	for name, c := range map[string]struct {
+		published Purpose
+		calls     int
+	}{
+		"of the same app":           {appPurpose, 0},
+		"of another app":            {NewPurpose([]string{"other"}, []string{"secret"}), 1},
+		"whose secret has changed":  {NewPurpose([]string{"app"}, []string{"former"}), 0},
+		"which tells not for which": {"", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(time.Hour, false)
+				e, dir := newEngine(t, s)
+				earlier := &Held{Token: testToken("earlier", time.Hour), Purpose: string(c.published)}
+				require.NoError(t, e.Output.Publish(earlier, nil))
+				time.Sleep(10 * time.Minute)
+				go e.Run(t.Context())
+				synctest.Wait()
+				require.Len(t, s.calls(), c.calls)
+				requireProbes(t, e, 200, 200, 200)
+				if c.calls > 0 {
+					return
+				}
+				require.WithinDuration(t, earlier.RefreshAt(), e.Status().NextAttempt, time.Second)
+				time.Sleep(time.Until(earlier.RefreshAt()))
+				synctest.Wait()
+				require.Equal(t, "token-1", published(t, dir))
+			})
+		})
+	}
 }
 
-func TestEngineDoesNotCountAnExpiredTokenOfAnEarlierProcess(t *testing.T) {
+func TestEngineWithdrawsATokenThatExpiredWhileNobodyRan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, _ := newEngine(t, newServer(time.Hour, true))
-		require.NoError(t, e.Output.Publish(testToken("earlier", time.Minute)))
+		e, dir := newEngine(t, newServer(time.Hour, true))
+		require.NoError(t, e.Output.Publish(&Held{Token: testToken("earlier", time.Minute)}, nil))
 		time.Sleep(2 * time.Minute)
 		go e.Run(t.Context())
 		synctest.Wait()
 		requireProbes(t, e, 503, 503, 200)
+		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken))
 	})
+}
+
+// A reader sees no expired token, not even in its last instant.
+func TestEngineWithdrawsATokenBeforeItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(time.Hour, false)
+		e, dir := newEngine(t, s)
+		go e.Run(t.Context())
+		synctest.Wait()
+		s.away.Store(true)
+		expires := e.Status().ExpiresAt
+		time.Sleep(time.Until(expires) - 2*time.Second)
+		synctest.Wait()
+		require.Equal(t, "token-1", published(t, dir))
+		require.Equal(t, ReasonServerUnavailable, reported(t, dir).Reason)
+		require.True(t, reported(t, dir).Valid)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken))
+	})
+}
+
+// New credentials are taken up at once: a token of a client that was replaced may
+// be dead, and a refusal need not be sat out.
+func TestEngineTakesUpNewCredentialsAtOnce(t *testing.T) {
+	for name, change := range map[string]func(*server){
+		"another client":                func(s *server) { s.set("2", "") },
+		"another secret":                func(s *server) { s.set("", "2") },
+		"another secret after refusals": func(s *server) { s.away.Store(true); time.Sleep(time.Hour); s.away.Store(false); s.set("", "2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(time.Hour, false)
+				e, _ := newEngine(t, s)
+				wake := make(chan struct{}, 1)
+				e.Wake = wake
+				go e.Run(t.Context())
+				synctest.Wait()
+				change(s)
+				before := len(s.calls())
+				wake <- struct{}{}
+				synctest.Wait()
+				require.Len(t, s.calls(), before+1)
+				wake <- struct{}{}
+				synctest.Wait()
+				require.Len(t, s.calls(), before+1, "nothing changed")
+			})
+		})
+	}
 }
 
 func TestEngineNeverPublishesWhatIsNoValidToken(t *testing.T) {

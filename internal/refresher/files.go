@@ -4,6 +4,9 @@ package refresher
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"time"
 
 	"connectedapps.dev/operator/internal/atomicfile"
 )
@@ -15,17 +18,69 @@ type FileOutput struct {
 
 var _ Output = FileOutput{}
 
+// Names of the files that the sidecar's directory has beside the parts of the
+// token.
+const (
+	// FileAuthorizationHeader holds the value of the header Authorization.
+	FileAuthorizationHeader = "authorization-header"
+	// FileStatus holds a Report. It is there when the others are not, too.
+	FileStatus = "status.json"
+)
+
+// Report is the content of status.json: whether there is a token, and why there
+// is no newer one.
+type Report struct {
+	// Valid: there is a token beside it.
+	Valid bool `json:"valid"`
+	// IssuedAt and ExpiresAt are the token's; zero and left out without one.
+	IssuedAt  time.Time `json:"issued_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// IssuedFor is the identity of the token's purpose.
+	IssuedFor Purpose `json:"issued_for,omitempty"`
+	// Reason and Message say why the last attempt failed; empty: it did not.
+	Reason  Reason `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
 // Load implements Output.
-func (o FileOutput) Load() (*Token, error) {
+func (o FileOutput) Load() (*Held, error) {
 	files, err := atomicfile.Read(o.Dir.Path)
 	if err != nil {
 		return nil, err
 	}
-	return ParseFiles(files)
+	token, err := ParseFiles(files)
+	if err != nil {
+		return nil, err
+	}
+	var report Report
+	if err := json.Unmarshal(files[FileStatus], &report); err != nil || !report.Valid {
+		return nil, fmt.Errorf("%s does not tell of the token beside it", FileStatus)
+	}
+	token.IssuedAt = report.IssuedAt
+	return &Held{Token: token, Purpose: string(report.IssuedFor)}, nil
 }
 
 // Publish implements Output.
-func (o FileOutput) Publish(t *Token) error { return o.Dir.Write(Files(t)) }
+func (o FileOutput) Publish(token *Held, problem error) error {
+	files, report := map[string][]byte{}, Report{}
+	if token != nil {
+		files = Files(token.Token)
+		files[FileAuthorizationHeader] = []byte("Bearer " + token.AccessToken)
+		report = Report{
+			Valid: true, IssuedFor: Purpose(token.Purpose).Identity(),
+			IssuedAt: token.IssuedAt.UTC().Truncate(time.Second), ExpiresAt: token.ExpiresAt.UTC().Truncate(time.Second),
+		}
+	}
+	if problem != nil {
+		report.Reason, report.Message = ReasonOf(problem), problem.Error()
+	}
+	content, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", FileStatus, err)
+	}
+	files[FileStatus] = content
+	return o.Dir.Write(files)
+}
 
 // DirectoryCredentials reads the files of a mounted credentials Secret, as one
 // set even while the kubelet replaces them. tokenURL is as in ParseCredentials.

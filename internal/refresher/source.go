@@ -4,15 +4,47 @@ package refresher
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Source obtains a new token. Every error it returns is an *Error or the
 // context's.
 type Source interface {
+	// Purpose is what a token would be asked for at this moment.
+	Purpose(ctx context.Context) (Purpose, error)
 	Token(ctx context.Context) (*Token, error)
+}
+
+// Purpose is a digest of what a token is for: the identity of the client, where
+// it asks and for which scopes, and, after a dot, what it proves itself with. A
+// token of another purpose is replaced.
+type Purpose string
+
+// NewPurpose makes one of the parts of the identity and of the proof.
+func NewPurpose(identity, proof []string) Purpose {
+	of := digest(identity)
+	return Purpose(of + "." + digest(append([]string{of}, proof...)))
+}
+
+// Identity is the part that tells nothing of any secret, and may be stored.
+func (p Purpose) Identity() Purpose {
+	identity, _, _ := strings.Cut(string(p), ".")
+	return Purpose(identity)
+}
+
+func digest(parts []string) string {
+	data, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // strings
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
 }
 
 // Reason is why there is no new token, from a closed list, fit for a condition

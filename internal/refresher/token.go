@@ -55,7 +55,7 @@ func (t *Token) Validate(now time.Time) error {
 		// RFC 6749 section 7.1: "The client MUST NOT use an access token
 		// if it does not understand the token type."
 		return fmt.Errorf("token type %.20q is not bearer", t.TokenType)
-	case !t.ExpiresAt.After(now):
+	case !before(now, t.ExpiresAt):
 		return fmt.Errorf("token expired at %s", t.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	return nil
