@@ -75,7 +75,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if !r.lanes.Enter(app.TokenServerName(), request) {
+	if !r.lanes.Enter(request, lane.Server(app.TokenServerName())) {
 		return ctrl.Result{}, nil // it is woken when its turn comes
 	}
 	if result, err := r.settleDeparted(ctx, request.NamespacedName, app.UID); err != nil {

@@ -5,9 +5,11 @@ package lane_test
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -23,13 +25,15 @@ func request(server string, n int) reconcile.Request {
 // queue is a controller's queue and its workers, one step at a time. As in a
 // workqueue, a request is in it once, and one worker at a time has it.
 type queue struct {
+	// of are the lanes of a request.
+	of      func(reconcile.Request) []lane.Lane
 	lanes   lane.Lanes
 	pending []reconcile.Request
 	working []reconcile.Request
 }
 
 func newQueue() *queue {
-	q := &queue{}
+	q := &queue{of: func(r reconcile.Request) []lane.Lane { return []lane.Lane{lane.Server(r.Namespace)} }}
 	q.lanes.Wake = q.add
 	return q
 }
@@ -49,7 +53,7 @@ func (q *queue) take() (reconcile.Request, bool) {
 	}
 	next := q.pending[i]
 	q.pending = slices.Delete(q.pending, i, i+1)
-	if !q.lanes.Enter(next.Namespace, next) {
+	if !q.lanes.Enter(next, q.of(next)...) {
 		q.lanes.Done(next)
 		return next, false
 	}
@@ -106,7 +110,7 @@ func TestATurnInTheLaneOfAnotherServerIsPassedOn(t *testing.T) {
 	q.finish(0)
 	require.Equal(t, []reconcile.Request{moved}, q.pending)
 	q.pending = nil
-	require.True(t, q.lanes.Enter("other", moved))
+	require.True(t, q.lanes.Enter(moved, lane.Server("other")))
 	q.lanes.Done(moved)
 	require.Equal(t, []reconcile.Request{next}, q.pending)
 	q.take()
@@ -114,45 +118,90 @@ func TestATurnInTheLaneOfAnotherServerIsPassedOn(t *testing.T) {
 		q.finish(0)
 	}
 	for n := range lane.Width {
-		require.True(t, q.lanes.Enter("full", request("full", 1000+n)), "a place was lost")
+		require.True(t, q.lanes.Enter(request("full", 1000+n), lane.Server("full")), "a place was lost")
 	}
+}
+
+// A namespace with a long queue takes no more of a server than its share, and
+// keeps none of the others from theirs.
+func TestANamespaceHoldsNoMoreThanItsShare(t *testing.T) {
+	q := newQueue()
+	q.of = shares
+	for n := range 1_000 {
+		q.add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "server/greedy", Name: strconv.Itoa(n)}})
+	}
+	modest := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "server/modest", Name: "0"}}
+	q.add(modest)
+	for len(q.pending) > 0 {
+		q.take()
+	}
+	require.Len(t, q.working, share+1)
+	require.Equal(t, modest, q.working[share])
+}
+
+const share = 3
+
+// shares are the lanes of a request whose namespace names its server and its
+// tenant.
+func shares(r reconcile.Request) []lane.Lane {
+	server, _, _ := strings.Cut(r.Namespace, "/")
+	return []lane.Lane{{Name: r.Namespace, Width: share}, {Name: server, Width: 5}}
 }
 
 // Whatever comes and ends in whatever order, each request is worked on, no lane
 // is wider than it may be, and in the end all places are free.
 func TestNobodyWaitsForEver(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		q := newQueue()
-		asked, worked := map[reconcile.Request]bool{}, map[reconcile.Request]bool{}
-		step := func(kind int) {
-			switch {
-			case kind == 0:
-				r := request(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "server"), rapid.IntRange(0, 60).Draw(t, "name"))
-				asked[r] = true
-				q.add(r)
-			case kind == 1 && len(q.pending) > 0:
-				if next, ok := q.take(); ok {
-					worked[next] = true
-				}
-			case kind == 2 && len(q.working) > 0:
-				q.finish(rapid.IntRange(0, len(q.working)-1).Draw(t, "ends"))
+	for name, of := range map[string]func(reconcile.Request) []lane.Lane{
+		"one lane for each server": func(r reconcile.Request) []lane.Lane { return []lane.Lane{{Name: r.Namespace, Width: 4}} },
+		"and one for each tenant":  shares,
+	} {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) { nobodyWaitsForEver(t, of) })
+		})
+	}
+}
+
+func nobodyWaitsForEver(t *rapid.T, of func(reconcile.Request) []lane.Lane) {
+	q := newQueue()
+	q.of = of
+	asked, worked := map[reconcile.Request]bool{}, map[reconcile.Request]bool{}
+	step := func(kind int) {
+		switch {
+		case kind == 0:
+			of := rapid.SampledFrom([]string{"a/1", "a/2", "a/3", "b/1", "b/2"}).Draw(t, "whose")
+			r := request(of, rapid.IntRange(0, 20).Draw(t, "name"))
+			asked[r] = true
+			q.add(r)
+		case kind == 1 && len(q.pending) > 0:
+			if next, ok := q.take(); ok {
+				worked[next] = true
 			}
-			busy := map[string]int{}
-			for _, r := range q.working {
-				busy[r.Namespace]++
-				require.LessOrEqual(t, busy[r.Namespace], lane.Width)
+		case kind == 2 && len(q.working) > 0:
+			q.finish(rapid.IntRange(0, len(q.working)-1).Draw(t, "ends"))
+		}
+		busy := map[lane.Lane]int{}
+		for _, r := range q.working {
+			for _, at := range of(r) {
+				busy[at]++
+				require.LessOrEqual(t, busy[at], at.Width)
 			}
 		}
-		for range rapid.IntRange(0, 400).Draw(t, "steps") {
-			step(rapid.SampledFrom([]int{0, 0, 1, 1, 2}).Draw(t, "kind"))
+	}
+	for range rapid.IntRange(0, 400).Draw(t, "steps") {
+		step(rapid.SampledFrom([]int{0, 0, 1, 1, 2}).Draw(t, "kind"))
+	}
+	for n := 0; len(q.pending)+len(q.working) > 0; n++ {
+		require.Less(t, n, 100_000, "it goes round and round")
+		step(1)
+		step(2)
+	}
+	require.Equal(t, asked, worked)
+	for _, at := range of(request("a/1", 0)) {
+		for n := range at.Width {
+			require.True(t, q.lanes.Enter(request("a/1", 1000+n), at), "a place was lost")
 		}
-		for len(q.pending)+len(q.working) > 0 {
-			step(1)
-			step(2)
+		for n := range at.Width {
+			q.lanes.Done(request("a/1", 1000+n))
 		}
-		require.Equal(t, asked, worked)
-		for n := range lane.Width {
-			require.True(t, q.lanes.Enter("a", request("a", 1000+n)), "a place was lost")
-		}
-	})
+	}
 }
