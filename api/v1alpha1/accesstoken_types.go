@@ -39,8 +39,10 @@ type AccessToken struct {
 
 // AccessTokenSpec is which token, and where it goes.
 type AccessTokenSpec struct {
-	// ConnectedAppRef names the app, in the same namespace, whose token it is.
+	// ConnectedAppRef names the app, in the same namespace, whose token it is. It
+	// never changes: the token of one app is not replaced by another's.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable: delete this AccessToken and create one for the other app"
 	ConnectedAppRef ConnectedAppReference `json:"connectedAppRef"`
 
 	// Secret says what the Secret is called. Its keys are access-token,

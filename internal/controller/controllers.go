@@ -154,6 +154,12 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
+	apps := &connectedapp.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
+		Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
+		ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, Owners: owners,
+		Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
+	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
 			Namespace: o.Namespace, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
@@ -161,13 +167,8 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},
 		&tombstone.Reconciler{Store: tombstones, Connections: connections, Owners: owners},
-		&connectedapp.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
-			Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
-			ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, Owners: owners,
-			Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
-		},
-		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime},
+		apps,
+		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime, Doubt: apps.Doubt},
 	} {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("setting up the controllers: %w", err)

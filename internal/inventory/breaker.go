@@ -41,27 +41,38 @@ type Breaker struct {
 	last     *registrar.Error
 }
 
-// allow returns nil when a call may be made at now. Each nil must be followed by
-// one record.
-func (b *Breaker) allow(now time.Time) error {
+// Allow returns nil when a call may be made at now. Each nil must be followed by
+// one Record.
+func (b *Breaker) Allow(now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.last == nil || b.until.IsZero():
-		return nil
-	case now.Before(b.until) || b.trial:
-		e := *b.last
-		e.RetryAfter = max(b.until.Sub(now), 100*time.Millisecond)
-		e.Message = fmt.Sprintf("not asked again yet, after %s", cmp.Or(b.last.Message, "an error"))
-		return &e
+	if err := b.blocks(now); err != nil {
+		return err
 	}
-	b.trial = true
+	b.trial = b.last != nil && !b.until.IsZero()
 	return nil
 }
 
-// record tells how a call ended, and returns whether that opened a breaker that
+// Blocks returns why no call may be made at now, nil when one may.
+func (b *Breaker) Blocks(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.blocks(now)
+}
+
+func (b *Breaker) blocks(now time.Time) error {
+	if b.last == nil || b.until.IsZero() || !now.Before(b.until) && !b.trial {
+		return nil
+	}
+	e := *b.last
+	e.RetryAfter = max(b.until.Sub(now), 100*time.Millisecond)
+	e.Message = fmt.Sprintf("not asked again yet, after %s", cmp.Or(b.last.Message, "an error"))
+	return &e
+}
+
+// Record tells how a call ended, and returns whether that opened a breaker that
 // was closed. A caller that gave up says nothing about the server.
-func (b *Breaker) record(now time.Time, err error) (opened bool) {
+func (b *Breaker) Record(now time.Time, err error) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	trial := b.trial

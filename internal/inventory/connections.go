@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"strings"
 	"sync"
 
 	"connectedapps.dev/operator/internal/registrar"
@@ -30,6 +31,16 @@ type Connection struct {
 	CABundle []byte
 	// Client is the API without limiter and breaker, for probes.
 	Client *registrar.Client
+}
+
+// Internal is where in the cluster an endpoint of the server is reached; empty
+// when that is no other address.
+func (c *Connection) Internal(endpoint string) string {
+	path, ok := strings.CutPrefix(endpoint, strings.TrimRight(c.URL, "/"))
+	if c.InternalURL == "" || !ok {
+		return ""
+	}
+	return strings.TrimRight(c.InternalURL, "/") + path
 }
 
 // Connections are the TokenServers that can be used, by name. The controller of

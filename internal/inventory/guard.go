@@ -17,7 +17,7 @@ func guard[T any](ctx context.Context, i *Inventory, call func() (T, error)) (T,
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}
-	if err := i.breaker.allow(i.now()); err != nil {
+	if err := i.breaker.Allow(i.now()); err != nil {
 		return none, err
 	}
 	began := i.now()
@@ -25,7 +25,7 @@ func guard[T any](ctx context.Context, i *Inventory, call func() (T, error)) (T,
 	if i.options.OnCall != nil {
 		i.options.OnCall(i.now().Sub(began), err)
 	}
-	if i.breaker.record(i.now(), err) && i.options.OnOpen != nil {
+	if i.breaker.Record(i.now(), err) && i.options.OnOpen != nil {
 		i.options.OnOpen()
 	}
 	return answer, err
@@ -37,7 +37,7 @@ func guardOnly(ctx context.Context, i *Inventory, call func() error) error {
 }
 
 // Recovered closes the breaker: somebody found the server well by other means.
-func (i *Inventory) Recovered() { i.breaker.record(i.now(), nil) }
+func (i *Inventory) Recovered() { i.breaker.Record(i.now(), nil) }
 
 // Failed opens the breaker: somebody found the server in trouble by other
 // means, err being an error of package registrar.

@@ -25,7 +25,7 @@ func (r *Reconciler) readApp(ctx context.Context, p *pass) error {
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: p.token.Namespace, Name: name}, app)
 	if apierrors.IsNotFound(err) {
 		p.trouble = status.WaitingError(v1alpha1.ReasonAppNotFound, 0,
-			"there is no ConnectedApp %s in namespace %s: create it, or name another in spec.connectedAppRef.name", name, p.token.Namespace)
+			"there is no ConnectedApp %s in namespace %s: create it, or delete this AccessToken", name, p.token.Namespace)
 		return p.trouble
 	}
 	if err != nil {
@@ -64,10 +64,10 @@ func troubleOf(app *v1alpha1.ConnectedApp) *status.Error {
 	switch {
 	case !app.DeletionTimestamp.IsZero():
 		return status.WaitingError(v1alpha1.ReasonAppDeleting, 0,
-			"ConnectedApp %s is being deleted, and its tokens end with it: delete this AccessToken, or name another app in spec.connectedAppRef.name", app.Name)
+			"ConnectedApp %s is being deleted, and its tokens end with it: delete this AccessToken too", app.Name)
 	case !slices.Contains(app.Spec.GrantTypes, grant):
 		return status.StalledError(v1alpha1.ReasonGrantNotAllowed,
-			"ConnectedApp %s has spec.grantTypes %v, and this AccessToken needs an app with %s: name such an app in spec.connectedAppRef.name",
+			"ConnectedApp %s has spec.grantTypes %v, and this AccessToken needs an app with %s: make one for such an app",
 			app.Name, app.Spec.GrantTypes, grant)
 	case app.Spec.Enabled != nil && !*app.Spec.Enabled:
 		return status.StalledError(v1alpha1.ReasonAppDisabled,

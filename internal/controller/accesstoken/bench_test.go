@@ -118,11 +118,24 @@ func (b *bench) middleware(next http.Handler) http.Handler {
 
 func (b *bench) reconciler() *accesstoken.Reconciler {
 	c := interceptor.NewClient(plane.Client, b.interceptors())
+	connections := &inventory.Connections{}
+	connections.Set("main", b.connection())
 	return &accesstoken.Reconciler{
-		Client: c, Live: plane.Client, Connections: &inventory.Connections{}, Recorder: b.events,
+		Client: c, Live: plane.Client, Connections: connections, Recorder: b.events,
 		Objects: &object.Store[*v1alpha1.AccessToken]{Client: c, Live: plane.Client, New: func() *v1alpha1.AccessToken { return &v1alpha1.AccessToken{} }},
 		Secrets: &apply.Secrets{Client: c, Live: plane.Client, Scheme: plane.Scheme, FieldManager: apply.ManagerAccessToken},
 		Now:     func() time.Time { return b.now },
+	}
+}
+
+// connection is to the token server, as the controller of TokenServers found it.
+func (b *bench) connection() *inventory.Connection {
+	b.Helper()
+	discovery, err := b.manager.Discover(b.Context())
+	require.NoError(b, err)
+	return &inventory.Connection{
+		Inventory: inventory.New(b.manager, inventory.Options{}), Client: b.manager,
+		URL: b.server.URL, Issuer: discovery.Issuer, Discovery: *discovery,
 	}
 }
 
@@ -208,7 +221,7 @@ func (b *bench) setApp(change func()) {
 
 // summarise puts the outcome of a reconciliation into the app's status.
 func (b *bench) summarise(problem error) {
-	b.app.Status.ClientID, b.app.Status.Issuer = b.clientID, b.server.URL
+	b.app.Status.ClientID, b.app.Status.Issuer = b.clientID, b.connection().Issuer
 	status.Summarise(b.app, problem, "registered")
 }
 

@@ -3,6 +3,7 @@
 package accesstoken
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,17 +83,24 @@ func missing(format string, args ...any) error {
 // that need not be replaced yet.
 func (r *Reconciler) withoutCredentials(ctx context.Context, p *pass, err error) error {
 	problem, ok := errors.AsType[*status.Error](err)
-	switch {
-	case !ok || problem.Kind == status.Transient || !p.serves():
+	if !ok || problem.Kind == status.Transient || !p.serves() {
 		return err
-	case p.now.Before(p.refreshAt()):
+	}
+	switch decision := r.decide(p); decision.Action {
+	case refresher.Keep:
 		p.retry = problem.After
 		return nil
+	case refresher.Wait:
+		return r.wait(ctx, p, decision)
+	case refresher.Ask:
 	}
-	return r.failed(ctx, p, problem, 0)
+	return r.failed(ctx, p, problem, problem)
 }
 
-// tokenRequest is what a token is asked for with. The error is a *refresher.Error.
+// tokenRequest is what a token is asked for with: who it is, of the Secrets of the
+// namespace, and where to ask and whom to trust, of the TokenServer alone, since
+// whoever may edit those Secrets could send the manager anywhere. The error is a
+// *refresher.Error.
 func (p *pass) tokenRequest() (*refresher.Credentials, error) {
 	var spec *v1alpha1.CredentialsSecretSpec
 	if c := p.app.Spec.Credentials; c != nil {
@@ -104,14 +112,14 @@ func (p *pass) tokenRequest() (*refresher.Credentials, error) {
 			data[name] = value
 		}
 	}
-	for _, name := range []string{plan.KeyClientID, plan.KeyTokenURL, plan.KeyInternalTokenURL, plan.KeyAuthMethod, plan.KeyCA} {
+	for _, name := range []string{plan.KeyClientID, plan.KeyAuthMethod} {
 		take(p.credentials, name)
 	}
 	take(p.clientSecret, plan.KeyClientSecret)
 	for _, needed := range []struct {
 		in   *corev1.Secret
 		name string
-	}{{p.credentials, plan.KeyClientID}, {p.clientSecret, plan.KeyClientSecret}, {p.credentials, plan.KeyTokenURL}} {
+	}{{p.credentials, plan.KeyClientID}, {p.clientSecret, plan.KeyClientSecret}} {
 		if len(data[needed.name]) == 0 {
 			return nil, &refresher.Error{
 				Reason: refresher.ReasonCredentialsInvalid,
@@ -119,5 +127,18 @@ func (p *pass) tokenRequest() (*refresher.Credentials, error) {
 			}
 		}
 	}
-	return refresher.ParseCredentials(data, "")
+	if id := string(data[plan.KeyClientID]); p.app.Status.ClientID != "" && id != p.app.Status.ClientID {
+		return nil, &refresher.Error{
+			Reason: refresher.ReasonCredentialsInvalid,
+			Err: fmt.Errorf("waiting for key %s of Secret %s to be %s, which is the app's client id",
+				plan.SecretKey(spec, plan.KeyClientID), p.credentials.Name, p.app.Status.ClientID),
+		}
+	}
+	endpoint := p.connection.Discovery.TokenEndpoint
+	credentials, err := refresher.ParseCredentials(data, cmp.Or(p.connection.Internal(endpoint), endpoint))
+	if err != nil {
+		return nil, err
+	}
+	credentials.CABundle = p.connection.CABundle
+	return credentials, nil
 }

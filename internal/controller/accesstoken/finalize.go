@@ -8,11 +8,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/lane"
 )
 
 // revokeTimeout bounds the one attempt to revoke: deletion always finishes.
@@ -35,20 +37,26 @@ func (r *Reconciler) settleFinalizer(ctx context.Context, token *v1alpha1.Access
 
 // finalize revokes the token, in one attempt, and lets the object go. Its Secret
 // goes with it by the owner reference.
-func (r *Reconciler) finalize(ctx context.Context, token *v1alpha1.AccessToken) error {
-	r.memory.forget(client.ObjectKeyFromObject(token))
+func (r *Reconciler) finalize(ctx context.Context, token *v1alpha1.AccessToken) (ctrl.Result, error) {
 	if controllerutil.ContainsFinalizer(token, v1alpha1.Finalizer) && revokes(token) {
-		if err := r.revoke(ctx, newPass(token, r.now())); err != nil {
+		p := newPass(token, r.now())
+		err := r.revoke(ctx, p)
+		if p.queued {
+			return ctrl.Result{}, nil // it is woken when its turn comes
+		}
+		if err != nil {
 			log.FromContext(ctx).Info("the access token was not revoked; it expires by itself", "cause", err.Error())
 			r.event(token, corev1.EventTypeWarning, v1alpha1.ReasonRevocationFailed, actionRevoke,
 				"the token of Secret %s was not revoked and expires by itself: %v", token.SecretName(), err)
 		}
 	}
-	return r.Objects.RemoveFinalizer(ctx, token)
+	r.memory.forget(client.ObjectKeyFromObject(token))
+	return unwritten(r.Objects.RemoveFinalizer(ctx, token))
 }
 
 // revoke does nothing when there is no valid token, or the server has no
-// revocation endpoint.
+// revocation endpoint. It has a lane and a breaker of its own: what ends delays
+// nothing that lives. Without a turn, queued is set.
 func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
@@ -69,9 +77,20 @@ func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 	if err := r.readCredentials(ctx, p); err != nil {
 		return err
 	}
+	p.connection = connection
 	credentials, err := p.tokenRequest()
 	if err != nil {
 		return err
 	}
-	return connection.Client.Revoke(ctx, p.held.AccessToken, credentials.ClientID, credentials.ClientSecret)
+	own := "revoke/" + p.app.TokenServerName()
+	if p.queued = !r.lanes.Enter(ctrl.Request{NamespacedName: p.name()}, lane.Lane{Name: own, Width: revokeWidth}); p.queued {
+		return nil
+	}
+	breaker := r.breakers.of(own)
+	if err := breaker.Allow(time.Now()); err != nil {
+		return err
+	}
+	err = connection.Client.Revoke(ctx, p.held.AccessToken, credentials.ClientID, credentials.ClientSecret)
+	breaker.Record(time.Now(), err)
+	return err
 }

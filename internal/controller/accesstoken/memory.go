@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/refresher"
 )
 
@@ -33,10 +34,13 @@ type memory struct {
 
 // record is what is known of one AccessToken.
 type record struct {
-	// failures counts failed requests for a token in a row, failure is what the
-	// last one said.
-	failures int
-	failure  string
+	// failures are those since the last token, problem is what the last one was;
+	// nil: none.
+	failures refresher.Failures
+	problem  *status.Error
+	// issued and expires are the times of the token in the Secret, bound to the
+	// monotonic clock when it was first seen.
+	issued, expires time.Time
 	// repairs counts how often the Secret was written anew since it was last
 	// left alone, lastRepair is when, and rival who made it necessary.
 	repairs    int
@@ -55,19 +59,46 @@ func (m *memory) change(name types.NamespacedName, f func(*record)) {
 	m.byName[name] = r
 }
 
-// failed counts one more failure and reports whether it says something new.
-func (m *memory) failed(name types.NamespacedName, message string) (count int, news bool) {
+// failures are the failed requests since the last token, and what the last one
+// was.
+func (m *memory) failures(name types.NamespacedName) (failures refresher.Failures, problem *status.Error) {
+	m.change(name, func(r *record) { failures, problem = r.failures, r.problem })
+	return failures, problem
+}
+
+// failed remembers one more and reports whether it says something new.
+func (m *memory) failed(name types.NamespacedName, failures refresher.Failures, problem *status.Error) (news bool) {
 	m.change(name, func(r *record) {
-		news = r.failure != message
-		r.failures++
-		r.failure = message
-		count = r.failures
+		news = r.problem == nil || r.problem.Message != problem.Message
+		r.failures, r.problem = failures, problem
 	})
-	return count, news
+	return news
 }
 
 func (m *memory) succeeded(name types.NamespacedName) {
-	m.change(name, func(r *record) { r.failures, r.failure = 0, "" })
+	m.change(name, func(r *record) { r.failures, r.problem = refresher.Failures{}, nil })
+}
+
+// impatient lets a failure be tried again at once, but for what the server itself
+// asked to wait.
+func (m *memory) impatient(name types.NamespacedName) {
+	m.change(name, func(r *record) { r.failures.Delay = 0 })
+}
+
+// anchored is a token as it was first seen.
+func (m *memory) anchored(name types.NamespacedName, token *refresher.Held, now time.Time) *refresher.Held {
+	if token == nil {
+		return nil
+	}
+	anchored := token.Anchored(now)
+	m.change(name, func(r *record) {
+		if r.issued.Round(0).Equal(token.IssuedAt) && r.expires.Round(0).Equal(token.ExpiresAt) {
+			anchored.IssuedAt, anchored.ExpiresAt = r.issued, r.expires
+			return
+		}
+		r.issued, r.expires = anchored.IssuedAt, anchored.ExpiresAt
+	})
+	return anchored
 }
 
 func (m *memory) repaired(name types.NamespacedName, now time.Time, rival string) {
@@ -86,7 +117,7 @@ func (m *memory) nextRepair(name types.NamespacedName, now time.Time) time.Time 
 	var next time.Time
 	m.change(name, func(r *record) {
 		if r.repairs > 0 && now.Sub(r.lastRepair) <= calm {
-			next = r.lastRepair.Add(repairBackoff.Delay(r.repairs, 0, func() float64 { return 0 }))
+			next = r.lastRepair.Add(repairBackoff.Longest(r.repairs))
 		}
 	})
 	return next

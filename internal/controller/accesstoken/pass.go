@@ -17,6 +17,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/refresher"
 )
 
@@ -41,7 +42,7 @@ type pass struct {
 	secret *corev1.Secret
 	// held is the token in it; nil when there is none or it is damaged. Set by
 	// readSecret and publish.
-	held *held
+	held *refresher.Held
 	// app is the ConnectedApp; nil before readApp.
 	app *v1alpha1.ConnectedApp
 	// trouble is what the app has; nil when nothing. Set by readApp.
@@ -52,19 +53,16 @@ type pass struct {
 	// clientSecret is the Secret that holds the client secret: the same, or the
 	// ExistingSecret. Nil before readCredentials.
 	clientSecret *corev1.Secret
-	// retry is the pause after a failure that the status does not show; 0: none.
+	// connection is the token server to ask; nil before mayAsk.
+	connection *inventory.Connection
+	// retry is the pause after a failure; 0: none.
 	retry time.Duration
+	// queued tells that a token is due and that it is not its turn yet.
+	queued bool
 	// rival is who fights over the Secret until when; empty for nobody. Set by
 	// finish.
 	rival      string
 	rivalUntil time.Time
-}
-
-// held is a token in a Secret and what is remembered beside it.
-type held struct {
-	*refresher.Token
-	// issuedFor is the purpose the token was issued for.
-	issuedFor string
 }
 
 func newPass(token *v1alpha1.AccessToken, now time.Time) *pass {
@@ -85,34 +83,24 @@ func (p *pass) wasReady() bool {
 	return p.settled && p.was != nil && p.was.Status == metav1.ConditionTrue
 }
 
-// due tells whether a new token is to be asked for. One of another purpose is
-// replaced when the app is ready: what is wanted is not settled before, and the
-// token in hand serves until it is due.
-func (p *pass) due() bool {
-	return p.held == nil || !p.now.Before(p.refreshAt()) || p.doubted || p.outdated()
-}
-
-// outdated tells whether the held token is for another purpose than the present
-// one.
-func (p *pass) outdated() bool {
-	return p.credentials != nil && p.appReady() && p.held.issuedFor != p.purpose()
+// wantedPurpose is what the token is to be for. While the app is at work on a
+// change that is not settled, and the token in hand serves until it is due.
+func (p *pass) wantedPurpose() string {
+	if p.credentials == nil || !p.appReady() {
+		return ""
+	}
+	return p.purpose()
 }
 
 // valid tells whether the Secret holds a token that has not expired.
-func (p *pass) valid() bool { return publishable(p.held, p.now) }
+func (p *pass) valid() bool { return p.held.Valid(p.now) }
 
 // serves tells whether readers can go on with the token in the Secret.
-func (p *pass) serves() bool { return p.valid() && !p.doubted && !p.outdated() }
+func (p *pass) serves() bool { return p.held.Serves(p.wantedPurpose(), p.now) }
 
-// refreshAt is when the held token is to be replaced. It follows from the token
-// alone, so that it is the same after a restart, and differs between objects.
-func (p *pass) refreshAt() time.Time {
-	share := func() float64 {
-		sum := sha256.Sum256([]byte(string(p.token.UID) + p.held.ExpiresAt.UTC().Format(time.RFC3339)))
-		return float64(uint32(sum[0])<<24|uint32(sum[1])<<16|uint32(sum[2])<<8|uint32(sum[3])) / (1 << 32)
-	}
-	return refresher.RefreshAt(p.held.IssuedAt, p.held.ExpiresAt, share).Truncate(time.Second)
-}
+// refreshAt is when the held token is to be replaced, in whole seconds as the
+// status shows it.
+func (p *pass) refreshAt() time.Time { return p.held.RefreshAt().Truncate(time.Second) }
 
 // appReady tells whether the app on the server is as its spec says. A suspended
 // app is as it was, and that is wanted.
@@ -162,8 +150,8 @@ func (p *pass) schedule(result ctrl.Result) ctrl.Result {
 	}
 	if p.valid() {
 		soonest(p.held.ExpiresAt.Sub(p.now))
-		if p.retry == 0 && p.refreshAt().After(p.now) && p.refreshes() {
-			soonest(p.refreshAt().Sub(p.now))
+		if due := p.held.RefreshAt(); p.retry == 0 && due.After(p.now) && p.refreshes() {
+			soonest(due.Sub(p.now))
 		}
 	}
 	return result

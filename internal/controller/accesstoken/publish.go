@@ -16,8 +16,8 @@ import (
 
 // publish makes the Secret hold the token and its labels, when it does not, and
 // removes a Secret of an earlier name. An expired token is not written.
-func (r *Reconciler) publish(ctx context.Context, p *pass, token *held) error {
-	if !publishable(token, p.now) {
+func (r *Reconciler) publish(ctx context.Context, p *pass, token *refresher.Held) error {
+	if !token.Valid(p.now) {
 		return nil
 	}
 	secret, _, err := r.Secrets.Apply(ctx, p.token, p.secret, wanted(p.token, token))
@@ -27,16 +27,14 @@ func (r *Reconciler) publish(ctx context.Context, p *pass, token *held) error {
 	if err != nil {
 		return refused(err, "Secret "+p.token.SecretName())
 	}
-	p.secret, p.held = secret, token
 	// From here on the token is as it is read back: with whole seconds.
 	token.ExpiresAt, token.IssuedAt = token.ExpiresAt.Truncate(time.Second), token.IssuedAt.Truncate(time.Second)
+	p.secret, p.held = secret, r.memory.anchored(p.name(), token, p.now)
 	return r.removeFormer(ctx, p)
 }
 
-func publishable(token *held, now time.Time) bool { return token != nil && token.Validate(now) == nil }
-
 // wanted is the Secret for a token.
-func wanted(owner *v1alpha1.AccessToken, token *held) apply.Secret {
+func wanted(owner *v1alpha1.AccessToken, token *refresher.Held) apply.Secret {
 	var metadata *v1alpha1.SecretMetadata
 	if owner.Spec.Secret != nil {
 		metadata = owner.Spec.Secret.Metadata
@@ -48,7 +46,7 @@ func wanted(owner *v1alpha1.AccessToken, token *held) apply.Secret {
 		Labels: apply.Labels(metadata, map[string]string{v1alpha1.LabelAccessToken: owner.Name}),
 		Annotations: apply.Annotations(metadata, map[string]string{
 			v1alpha1.AnnotationIssuedAt:    token.IssuedAt.UTC().Format(time.RFC3339),
-			v1alpha1.AnnotationIssuedFor:   token.issuedFor,
+			v1alpha1.AnnotationIssuedFor:   token.Purpose,
 			v1alpha1.AnnotationContentHash: contentHash(data),
 		}),
 		Data: data,

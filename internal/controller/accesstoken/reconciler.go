@@ -7,12 +7,14 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
+	"connectedapps.dev/operator/internal/controller/lane"
 	"connectedapps.dev/operator/internal/controller/object"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
@@ -36,17 +38,24 @@ type Reconciler struct {
 	// MinimumLifetime is the shortest life of a token that is put into a
 	// Secret: kubelets take up to two minutes to bring it to its readers.
 	MinimumLifetime time.Duration
+	// Doubt is told of an app whose client secret the token server does not take:
+	// what the manager knows of it may be outdated. Nil: nobody is told.
+	Doubt func(app types.NamespacedName)
 	// Backoff paces the tries after a failure; its zero value has defaults.
 	Backoff refresher.Backoff
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
 	memory memory
+	lanes  lane.Lanes
+	// breakers are of the token endpoints, by TokenServer.
+	breakers breakers
 }
 
 // Reconcile brings one AccessToken's Secret up to date and says when to look
 // again.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	defer r.lanes.Done(request)
 	token, err := r.Objects.Get(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		r.memory.forget(request.NamespacedName)
@@ -56,7 +65,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	if !token.DeletionTimestamp.IsZero() {
-		return unwritten(r.finalize(ctx, token))
+		return r.finalize(ctx, token)
 	}
 	p := newPass(token, r.now())
 	original := token.DeepCopy()
@@ -91,8 +100,14 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	if err := r.readCredentials(ctx, p); err != nil {
 		return r.withoutCredentials(ctx, p, err)
 	}
-	if !p.due() && r.published(p) {
-		return r.removeFormer(ctx, p)
+	decision := r.decide(p)
+	if decision.Action != refresher.Ask && r.published(p) {
+		return r.wait(ctx, p, decision)
+	}
+	if decision.Action == refresher.Ask {
+		if err := r.mayAsk(ctx, p); err != nil || p.queued {
+			return err
+		}
 	}
 	// The cache may not have seen yet what was written last, by us or others.
 	if err := r.readSecretLive(ctx, p); err != nil {
@@ -111,16 +126,45 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 
 // provide makes the Secret hold a token.
 func (r *Reconciler) provide(ctx context.Context, p *pass) error {
-	if p.due() {
+	decision := r.decide(p)
+	if decision.Action == refresher.Ask {
+		if err := r.mayAsk(ctx, p); err != nil || p.queued {
+			return err
+		}
 		return r.renew(ctx, p)
 	}
-	return r.publish(ctx, p, p.held)
+	if err := r.publish(ctx, p, p.held); err != nil {
+		return err
+	}
+	return r.wait(ctx, p, decision)
+}
+
+// decide says what is to be done about the token.
+func (r *Reconciler) decide(p *pass) refresher.Decision {
+	failures, _ := r.memory.failures(p.name())
+	return refresher.Decide(p.held, p.wantedPurpose(), failures, p.now)
+}
+
+// wait is the outcome when nothing is asked for: the last failure is still true
+// for readers without a token that serves.
+func (r *Reconciler) wait(ctx context.Context, p *pass, decision refresher.Decision) error {
+	if decision.Action == refresher.Wait {
+		p.retry = decision.Until.Sub(p.now)
+		if _, problem := r.memory.failures(p.name()); problem != nil && !p.serves() {
+			return problem
+		}
+	}
+	return r.removeFormer(ctx, p)
 }
 
 // finish writes the status when it changed, and schedules the next look.
 func (r *Reconciler) finish(ctx context.Context, original *v1alpha1.AccessToken, p *pass, problem error) (ctrl.Result, error) {
 	if p.isUntold(problem) {
 		return status.Result(problem)
+	}
+	if p.queued && (p.serves() || !p.wasReady()) {
+		// It is woken when its turn comes, and at the latest when its token ends.
+		return p.schedule(ctrl.Result{}), nil
 	}
 	p.rival, p.rivalUntil = r.memory.fought(p.name(), p.now)
 	p.fillStatus()

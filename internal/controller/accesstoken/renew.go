@@ -28,25 +28,28 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 		Credentials: func(context.Context) (*refresher.Credentials, error) { return p.tokenRequest() },
 		Scope:       oauth.JoinScopes(p.token.Spec.Scopes),
 	}
-	fresh, err := source.Token(ctx)
+	var fresh *refresher.Token
+	err := r.guard(p, func() (err error) {
+		fresh, err = source.Token(ctx)
+		return err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
-		return r.failed(ctx, p, p.problemOf(err), refresher.RetryAfter(err))
+		return r.failed(ctx, p, r.problemOf(p, err), err)
 	}
 	if life := fresh.ExpiresAt.Sub(fresh.IssuedAt); life < r.MinimumLifetime {
 		problem := status.StalledError(v1alpha1.ReasonLifetimeTooShort,
 			"the tokens of TokenServer %s live %s; in a Secret they must live at least %s, since kubelets take up to two minutes to bring it to its readers: "+
 				"use the refresher sidecar, or let the server issue tokens that live longer",
 			p.app.TokenServerName(), life, r.MinimumLifetime)
-		return r.failed(ctx, p, problem, lifetimePause)
+		return r.failed(ctx, p, problem, &refresher.Error{RetryAfter: lifetimePause, Err: problem})
 	}
 	r.memory.succeeded(p.name())
-	issuedFor := ""
-	if p.appReady() {
-		// Otherwise the app is at work on a change, and the token will be
-		// replaced when that is done.
-		issuedFor = p.purpose()
-	}
-	if err := r.publish(ctx, p, &held{Token: fresh, issuedFor: issuedFor}); err != nil {
+	// While the app is at work on a change the purpose is not settled, and the
+	// token will be replaced when it is.
+	if err := r.publish(ctx, p, &refresher.Held{Token: fresh, Purpose: p.wantedPurpose()}); err != nil {
 		return err
 	}
 	p.doubted = false
@@ -54,9 +57,15 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 }
 
 // failed schedules the next try, and returns the problem when readers notice it.
-func (r *Reconciler) failed(ctx context.Context, p *pass, problem *status.Error, retryAfter time.Duration) error {
-	count, news := r.memory.failed(p.name(), problem.Message)
-	p.retry = r.Backoff.Delay(count, retryAfter, nil)
+// The cause, which may be nil, says how long the server asked to wait.
+func (r *Reconciler) failed(ctx context.Context, p *pass, problem *status.Error, cause error) error {
+	failures, _ := r.memory.failures(p.name())
+	failures = failures.Add(cause, p.wantedPurpose(), p.now, r.Backoff)
+	news := r.memory.failed(p.name(), failures, problem)
+	p.retry = failures.Delay
+	if decision := r.decide(p); decision.Action != refresher.Ask {
+		p.retry = decision.Until.Sub(p.now)
+	}
 	if !p.serves() {
 		return problem
 	}
@@ -70,7 +79,7 @@ func (r *Reconciler) failed(ctx context.Context, p *pass, problem *status.Error,
 
 // problemOf words a source's error as a condition. A refusal that a repetition
 // cannot change is Stalled; it is repeated all the same, with backoff.
-func (p *pass) problemOf(err error) *status.Error {
+func (r *Reconciler) problemOf(p *pass, err error) *status.Error {
 	app := p.app.Name
 	switch refresher.ReasonOf(err) {
 	case refresher.ReasonCredentialsInvalid:
@@ -78,6 +87,7 @@ func (p *pass) problemOf(err error) *status.Error {
 			"the credentials of ConnectedApp %s in Secret %s are of no use yet: %v", app, p.credentials.Name, err)
 	case refresher.ReasonRequestRefused:
 		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidClient {
+			r.doubt(p.app)
 			return status.WaitingError(v1alpha1.ReasonTokenRefused, 0,
 				"the token server does not take the client secret of ConnectedApp %s in Secret %s, which may have been replaced a moment ago, trying again: %v",
 				app, p.clientSecret.Name, err)

@@ -22,11 +22,11 @@ import (
 // wrote, tells when the cache is.
 func (r *Reconciler) readSecret(ctx context.Context, p *pass) error {
 	secret, err := r.Secrets.Get(ctx, p.token, p.token.SecretName())
-	if err := p.see(secret, err); err != nil {
+	if err := r.see(p, secret, err); err != nil {
 		return err
 	}
 	issued := p.token.Status.IssuedAt
-	if issued != nil && (p.held == nil || p.held.IssuedAt.Before(issued.Time)) {
+	if issued != nil && (p.held == nil || p.held.IssuedAt.Round(0).Before(issued.Time)) {
 		return r.readSecretLive(ctx, p)
 	}
 	return nil
@@ -35,10 +35,10 @@ func (r *Reconciler) readSecret(ctx context.Context, p *pass) error {
 // readSecretLive does so without the cache.
 func (r *Reconciler) readSecretLive(ctx context.Context, p *pass) error {
 	secret, err := r.Secrets.GetLive(ctx, p.token, p.token.SecretName())
-	return p.see(secret, err)
+	return r.see(p, secret, err)
 }
 
-func (p *pass) see(secret *corev1.Secret, err error) error {
+func (r *Reconciler) see(p *pass, secret *corev1.Secret, err error) error {
 	p.secret, p.held, p.looked = nil, nil, true
 	switch {
 	case errors.Is(err, apply.ErrNotOurs):
@@ -47,7 +47,10 @@ func (p *pass) see(secret *corev1.Secret, err error) error {
 		p.looked = false
 		return unread(err, "Secret "+p.token.SecretName())
 	}
-	p.secret, p.held = secret, parse(secret)
+	p.secret, p.held = secret, r.memory.anchored(p.name(), parse(secret), p.now)
+	if p.held != nil {
+		p.held.Doubted = p.doubted
+	}
 	return nil
 }
 
@@ -74,7 +77,7 @@ func refused(err error, what string) error {
 
 // parse returns the token in a Secret of ours, nil when there is none or
 // somebody changed it.
-func parse(secret *corev1.Secret) *held {
+func parse(secret *corev1.Secret) *refresher.Held {
 	if secret == nil || secret.Annotations[v1alpha1.AnnotationContentHash] != contentHash(secret.Data) {
 		return nil
 	}
@@ -87,7 +90,7 @@ func parse(secret *corev1.Secret) *held {
 		return nil
 	}
 	token.IssuedAt = issued
-	return &held{Token: token, issuedFor: secret.Annotations[v1alpha1.AnnotationIssuedFor]}
+	return &refresher.Held{Token: token, Purpose: secret.Annotations[v1alpha1.AnnotationIssuedFor]}
 }
 
 // tokenKeys are the keys a token has in its Secret.

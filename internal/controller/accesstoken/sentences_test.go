@@ -82,10 +82,10 @@ func troubleSentences() map[string]sentence {
 			"change it, or ask for an access rule on TokenServer main: no access rule allows scope a:b",
 		"it is Stalled": "AppStalled: ConnectedApp app is Stalled until somebody changes something: Rejected: the organization has 10000 apps",
 		"it has another grant": "GrantNotAllowed: ConnectedApp app has spec.grantTypes [password], and this AccessToken needs an app with client_credentials: " +
-			"name such an app in spec.connectedAppRef.name",
+			"make one for such an app",
 		"it is being deleted": "AppDeleting: ConnectedApp app is being deleted, and its tokens end with it: " +
-			"delete this AccessToken, or name another app in spec.connectedAppRef.name",
-		"it is gone": "AppNotFound: there is no ConnectedApp app in namespace NAMESPACE: create it, or name another in spec.connectedAppRef.name",
+			"delete this AccessToken too",
+		"it is gone": "AppNotFound: there is no ConnectedApp app in namespace NAMESPACE: create it, or delete this AccessToken",
 	} {
 		reason, text, _ := strings.Cut(message, ": ")
 		all[name] = sentence{
@@ -138,9 +138,14 @@ func credentialSentences() map[string]sentence {
 			"waiting for Secret app-credentials, which the manager makes for ConnectedApp app"),
 		"a Secret without a key": waitsForCredentials(renamed, func(b *bench) { b.madeFor("app-credentials", nil) },
 			unusable+"waiting for key CLIENT_ID of Secret app-credentials"),
-		"a Secret with a bad address": waitsForCredentials(nil, func(b *bench) {
-			b.madeFor("app-credentials", map[string]string{"client-id": "a", "client-secret": "b", "token-url": "http://id.example.com/token"})
-		}, unusable+"credentials cannot be used: token-url is http on another host than loopback, where the secret could be read on its way"),
+		"a Secret of another client": waitsForCredentials(nil, func(b *bench) {
+			b.madeFor("app-credentials", map[string]string{"client-id": "a", "client-secret": "b"})
+			b.setApp(func() { b.app.Status.ClientID = "c" })
+		}, unusable+"waiting for key client-id of Secret app-credentials to be c, which is the app's client id"),
+		"an app of another server": waitsForCredentials(nil, func(b *bench) {
+			b.withCredentials()
+			b.setApp(func() { b.app.Status.Issuer = "https://other.example.com" })
+		}, "ConnectedApp app is registered with https://other.example.com, and TokenServer main is http://SERVER/accounts/api/v2/oauth2 now: its credentials are not sent there"),
 		"no ExistingSecret": waitsForCredentials(shared, func(*bench) {},
 			"waiting for Secret theirs, which ConnectedApp app names in spec.credentials.secret.name: somebody has to make it"),
 		"an ExistingSecret that is not shared": waitsForCredentials(shared, func(b *bench) {
@@ -152,7 +157,7 @@ func credentialSentences() map[string]sentence {
 			"waiting for Secret app-credentials, which the manager makes for ConnectedApp app"),
 		"an ExistingSecret without the value": waitsForCredentials(shared, func(b *bench) {
 			plane.Create(b.T, theirs(b.namespace, "theirs", nil))
-			b.madeFor("app-credentials", map[string]string{"client-id": "a", "token-url": "https://id.example.com/token"})
+			b.madeFor("app-credentials", map[string]string{"client-id": "a"})
 		}, unusable+"waiting for key password of Secret theirs"),
 	}
 }
@@ -170,6 +175,7 @@ func serverSentences() map[string]sentence {
 		}
 	}
 	away := "no token of ConnectedApp app can be had, trying again: token endpoint at SERVER answered 503"
+	unready := "no token of ConnectedApp app can be had: TokenServer main is not ready, as its conditions say"
 	tooShort := "the tokens of TokenServer main live 1m0s; in a Secret they must live at least 10m0s, since kubelets take up to two minutes " +
 		"to bring it to its readers: use the refresher sidecar, or let the server issue tokens that live longer"
 	return map[string]sentence{
@@ -183,6 +189,13 @@ func serverSentences() map[string]sentence {
 		"a server in trouble": {
 			arrange: answer(503, ""), conditionReady: "TokenServerUnavailable: " + away, tokenFresh: notYetFresh,
 			events: []string{"Warning TokenServerUnavailable " + away},
+		},
+		"a server that is not ready": {
+			arrange: func(b *bench) {
+				b.withCredentials()
+				b.r.Connections.Remove("main")
+			},
+			conditionReady: "TokenServerUnavailable: " + unready, tokenFresh: notYetFresh, events: []string{"Warning TokenServerUnavailable " + unready},
 		},
 		"a server in trouble when a token is due": {
 			ready: true,
@@ -209,8 +222,11 @@ func serverSentences() map[string]sentence {
 			conditionReady: "LifetimeTooShort: " + tooShort, tokenFresh: notYetFresh, events: []string{"Warning LifetimeTooShort " + tooShort},
 		},
 		"a token that cannot be revoked": {
-			ready:   true,
-			arrange: func(b *bench) { require.NoError(b, plane.Client.Delete(b.Context(), b.token)) },
+			ready: true,
+			arrange: func(b *bench) {
+				b.r.Connections.Remove("main")
+				require.NoError(b, plane.Client.Delete(b.Context(), b.token))
+			},
 			events: []string{
 				"Warning RevocationFailed the token of Secret gitproxy-token was not revoked and expires by itself: TokenServer main is not ready",
 			},
@@ -340,6 +356,7 @@ func TestEveryChangeOfAMessageIsAnEvent(t *testing.T) {
 			b.withCredentials()
 		}
 		b.mustPass()
+		b.now = b.now.Add(2 * time.Minute)
 	}
 	told := b.told()
 	require.Len(t, told, 3)

@@ -62,6 +62,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		default: // tokens are tried again by themselves
 		}
 	})
+	steps := make(chan event.GenericEvent)
+	if err := mgr.Add(clockWatch(steps)); err != nil {
+		return fmt.Errorf("watching the clock: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("accesstoken").
 		For(&v1alpha1.AccessToken{}, builder.WithPredicates(
@@ -70,8 +74,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.ConnectedApp{}, handler.EnqueueRequestsFromMapFunc(r.tokensOf)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfCredentials)).
 		WatchesRawSource(source.Channel(recovered, handler.EnqueueRequestsFromMapFunc(r.tokensOfServer))).
+		WatchesRawSource(source.Channel(steps, handler.EnqueueRequestsFromMapFunc(r.allTokens))).
+		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			r.lanes.Wake = queue.Add
+			return nil
+		})).
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 8,
+			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](200*time.Millisecond, time.Minute),
 		}).
 		Complete(r)
@@ -122,7 +131,8 @@ func (r *Reconciler) tokensOfCredentials(ctx context.Context, secret client.Obje
 }
 
 // tokensOfServer maps a TokenServer that came back to the AccessTokens of its
-// apps: those that failed need not sit out their pause.
+// apps: those that failed need not sit out their pause, but for what the server
+// itself asked to wait.
 func (r *Reconciler) tokensOfServer(ctx context.Context, o client.Object) []reconcile.Request {
 	apps := &v1alpha1.ConnectedAppList{}
 	if err := r.Client.List(ctx, apps, client.UnsafeDisableDeepCopy); err != nil {
@@ -132,9 +142,17 @@ func (r *Reconciler) tokensOfServer(ctx context.Context, o client.Object) []reco
 	for i := range apps.Items {
 		of[client.ObjectKeyFromObject(&apps.Items[i])] = apps.Items[i].TokenServerName() == o.GetName()
 	}
-	return r.tokens(ctx, func(token *v1alpha1.AccessToken) bool {
+	requests := r.tokens(ctx, func(token *v1alpha1.AccessToken) bool {
 		return of[client.ObjectKey{Namespace: token.Namespace, Name: token.Spec.ConnectedAppRef.Name}]
 	})
+	for _, request := range requests {
+		r.memory.impatient(request.NamespacedName)
+	}
+	return requests
+}
+
+func (r *Reconciler) allTokens(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.tokens(ctx, func(*v1alpha1.AccessToken) bool { return true })
 }
 
 func (r *Reconciler) tokens(ctx context.Context, which func(*v1alpha1.AccessToken) bool, options ...client.ListOption) []reconcile.Request {

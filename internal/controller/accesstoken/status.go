@@ -43,7 +43,7 @@ func (p *pass) fillStatus() {
 	if !p.refreshes() {
 		st.NextRefreshTime = nil
 	}
-	if p.appReady() && p.credentials != nil && !p.outdated() {
+	if purpose := p.wantedPurpose(); purpose != "" && p.held.Purpose == purpose {
 		st.LastHandledRefreshAt = p.requested()
 	}
 }

@@ -54,9 +54,24 @@ type world struct {
 func newWorld(t *testing.T, server []tokenservertest.Option, manager ...testenv.ManagerOption) *world {
 	t.Helper()
 	w := &world{T: t}
-	w.server = tokenservertest.Start(t, append(server, tokenservertest.WithMiddleware(w.middleware))...)
 	w.stop = plane.StartManager(t, manager...)
-	w.namespace = plane.Namespace(t, nil)
+	w.fill(server)
+	return w
+}
+
+// another is a world with a server and a namespace of its own, of the same
+// manager.
+func (w *world) another() *world {
+	w.Helper()
+	other := &world{T: w.T, stop: w.stop}
+	other.fill(nil)
+	return other
+}
+
+func (w *world) fill(server []tokenservertest.Option) {
+	w.Helper()
+	w.server = tokenservertest.Start(w.T, append(server, tokenservertest.WithMiddleware(w.middleware))...)
+	w.namespace = plane.Namespace(w.T, nil)
 	name := w.namespace
 	w.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: name + "-admin"},
@@ -83,7 +98,6 @@ func newWorld(t *testing.T, server []tokenservertest.Option, manager ...testenv.
 			Scopes:         []v1alpha1.ScopeAssignment{{Scope: "profile"}, {Scope: "read:applications"}},
 		},
 	}
-	return w
 }
 
 // middleware plays faults at the token endpoint. The manager's own log-in is

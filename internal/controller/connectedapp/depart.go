@@ -112,6 +112,8 @@ type registered struct {
 	apps map[types.NamespacedName]knownApp
 	// compared is when the app was last found, or made, as it should be.
 	compared map[types.NamespacedName]comparison
+	// doubts are the apps that somebody doubts.
+	doubts map[types.NamespacedName]doubt
 }
 
 // knownApp is what is needed of an app once it is gone.
@@ -179,6 +181,7 @@ func (d *registered) forget(key types.NamespacedName) {
 	defer d.mu.Unlock()
 	delete(d.apps, key)
 	delete(d.compared, key)
+	delete(d.doubts, key)
 }
 
 // other returns the app of that name that had a client and another UID, or any

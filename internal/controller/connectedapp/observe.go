@@ -188,7 +188,8 @@ func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bo
 	}
 	live := &plan.Live{}
 	id := p.app.Status.ClientID
-	settled := p.app.DeletionTimestamp.IsZero() && plan.Settled(p.in) && !r.asksForSecrets(p)
+	doubted := r.registered.takeDoubt(client.ObjectKeyFromObject(p.app))
+	settled := p.app.DeletionTimestamp.IsZero() && plan.Settled(p.in) && !r.asksForSecrets(p) && !doubted
 	// A client that is not as the spec says is judged by what it is.
 	drifted := plan.ReportsDrift(p.app)
 	maxAge := time.Duration(0)

@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -59,6 +60,7 @@ type Reconciler struct {
 	objects    object.Store[*v1alpha1.ConnectedApp]
 	registered registered
 	lanes      lane.Lanes
+	doubted    chan event.GenericEvent
 }
 
 // Reconcile does what is pending for one ConnectedApp.

@@ -12,7 +12,6 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
-	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
 )
 
@@ -86,23 +85,13 @@ func values(p *pass, target plan.Client, clientID, secret string) map[string]str
 	return map[string]string{
 		plan.KeyClientID: clientID, plan.KeyClientSecret: secret,
 		plan.KeyIssuerURL: p.connection.Issuer, plan.KeyTokenURL: metadata.TokenEndpoint,
-		plan.KeyInternalTokenURL: internalURL(p.connection, metadata.TokenEndpoint),
+		plan.KeyInternalTokenURL: p.connection.Internal(metadata.TokenEndpoint),
 		plan.KeyAuthorizationURL: metadata.AuthorizationEndpoint, plan.KeyJWKSURL: metadata.JWKSURI,
 		plan.KeyUserInfoURL: metadata.UserinfoEndpoint, plan.KeyIntrospectionURL: metadata.IntrospectionEndpoint,
 		plan.KeyScopes: scopeNames(p, target), plan.KeyAuthMethod: target.Method(),
 		plan.KeyType: bindingType, plan.KeyProvider: bindingProvider,
 		plan.KeyCA: string(p.connection.CABundle),
 	}
-}
-
-// internalURL is where in the cluster an endpoint is reached, or empty when that
-// is no other address.
-func internalURL(c *inventory.Connection, endpoint string) string {
-	path, ok := strings.CutPrefix(endpoint, strings.TrimRight(c.URL, "/"))
-	if c.InternalURL == "" || !ok {
-		return ""
-	}
-	return strings.TrimRight(c.InternalURL, "/") + path
 }
 
 // scopeNames are the scopes of the spec that are allowed, as a token request

@@ -47,6 +47,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := addIndexes(mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	r.doubted = make(chan event.GenericEvent, 64)
 	recovered := make(chan event.GenericEvent, 64)
 	r.Connections.OnChange(func(name string) {
 		server := &v1alpha1.TokenServer{}
@@ -67,6 +68,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(r.isServed))).
 		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfServer))).
+		WatchesRawSource(source.Channel(r.doubted, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.lanes.Wake = queue.Add
 			return nil
