@@ -65,6 +65,11 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 	if err := dir.Check(); err != nil {
 		return fmt.Errorf("checking --output-dir: %w", err)
 	}
+	unlock, err := dir.Lock()
+	if err != nil {
+		return fmt.Errorf("checking --output-dir: %w", err)
+	}
+	defer unlock()
 	engine := &refresher.Engine{
 		Source: frugal{&refresher.ClientSecretSource{
 			Credentials: refresher.DirectoryCredentials(o.CredentialsDir, o.TokenURL),

@@ -130,8 +130,11 @@ func (o *Options) validate() []error {
 	if o.OutputDir == "" {
 		add("--output-dir is required: where the token's files are written")
 	}
-	if o.OutputDir != "" && o.OutputDir == o.CredentialsDir {
-		add("--output-dir and --credentials-dir must differ")
+	if o.OutputDir != "" && o.CredentialsDir != "" {
+		if how := overlap(o.OutputDir, o.CredentialsDir); how != "" {
+			add("--output-dir %s %s --credentials-dir %s, whose files it would replace: give the token a directory of its own",
+				o.OutputDir, how, o.CredentialsDir)
+		}
 	}
 	if o.Mode&0o400 == 0 {
 		add("--mode %04o: the owner must be able to read the files", o.Mode)

@@ -55,7 +55,7 @@ func TestParseNamesEachProblem(t *testing.T) {
 		"nothing given":         {nil, []string{"--credentials-dir is required", "--output-dir is required"}},
 		"a missing directory":   {with("--credentials-dir=/no/such"), []string{"--credentials-dir: stat /no/such: no such file or directory"}},
 		"a subPath mount":       {with("--credentials-dir=" + file), []string{"is not a directory; mount the whole Secret without subPath"}},
-		"the same directory":    {with("--output-dir=" + creds), []string{"must differ"}},
+		"the same directory":    {with("--output-dir=" + creds), []string{"is the same directory as"}},
 		"a decimal mode":        {with("--mode=rw"), []string{"must be three or four octal digits"}},
 		"a mode with sticky":    {with("--mode=1777"), []string{"must be three or four octal digits"}},
 		"an unreadable mode":    {with("--mode=040"), []string{"the owner must be able to read"}},
