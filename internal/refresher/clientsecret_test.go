@@ -207,11 +207,35 @@ func TestClientSecretSourceSortsAnswers(t *testing.T) {
 			status: 200, header: header("Content-Type", "text/html"), body: "<html>Sign in</html>",
 			reason: ReasonResponseInvalid, text: `no token document, content type "text/html"`,
 		},
+		"a refusal that says it went well": {
+			status: 200, body: `{"error":"invalid_client","error_description":"unknown client"}`,
+			reason: ReasonRequestRefused, code: "invalid_client", text: "answered 200 invalid_client: unknown client",
+		},
+		"a refusal beside a token": {
+			status: 200, body: `{"access_token":"the-token","expires_in":60,"error":"invalid_scope"}`,
+			reason: ReasonRequestRefused, code: "invalid_scope", text: "answered 200 invalid_scope",
+		},
+		"a refusal in words that says it went well": {
+			status: 200, body: `{"error":"Bad verification of ` + canary + `"}`, reason: ReasonRequestRefused, text: "answered 200 with an error in place of a token",
+		},
+		"trouble that says it went well": {
+			status: 200, header: header("Retry-After", "3"), body: `{"error":"temporarily_unavailable"}`,
+			reason: ReasonServerUnavailable, code: "temporarily_unavailable", text: "answered 200 temporarily_unavailable", retryAfter: 3 * time.Second,
+		},
+		"a description that is no text": {
+			status: 400, body: `{"error":"invalid_grant","error_description":{"code":5}}`,
+			reason: ReasonRequestRefused, code: "invalid_grant", text: "answered 400 invalid_grant",
+		},
+		"no content": {status: 204, reason: ReasonResponseInvalid, text: `answered 204 with no token document, content type ""`},
+		"a form": {
+			status: 200, header: header("Content-Type", "application/x-www-form-urlencoded"), body: "access_token=the-token&expires_in=60",
+			reason: ReasonResponseInvalid, text: `no token document, content type "application/x-www-form-urlencoded"`,
+		},
 		"half a document":            {status: 200, body: `{"access_token":"the-tok`, reason: ReasonResponseInvalid, text: "no token document"},
 		"a number as token":          {status: 200, body: `{"access_token":5,"expires_in":60}`, reason: ReasonResponseInvalid, text: "no token document"},
-		"an empty object":            {status: 200, body: `{}`, reason: ReasonResponseInvalid, text: "no positive expires_in"},
+		"an empty object":            {status: 200, body: `{}`, reason: ReasonResponseInvalid, text: "no expires_in, so nobody knows when the token expires"},
 		"no token":                   {status: 200, body: `{"expires_in":60}`, reason: ReasonResponseInvalid, text: "access token is empty"},
-		"a life that has ended":      {status: 200, body: `{"access_token":"the-token","expires_in":-5}`, reason: ReasonResponseInvalid, text: "no positive expires_in"},
+		"a life that has ended":      {status: 200, body: `{"access_token":"the-token","expires_in":-5}`, reason: ReasonResponseInvalid, text: "expires_in -5, so the token has expired already"},
 		"a token with a line break":  {status: 200, body: `{"access_token":"a\nb","expires_in":60}`, reason: ReasonResponseInvalid, text: "outside visible ASCII"},
 		"a type that is not bearer":  {status: 200, body: `{"access_token":"the-token","token_type":"mac","expires_in":60}`, reason: ReasonResponseInvalid, text: "not bearer"},
 		"a body beyond all measure":  {status: 200, body: strings.Repeat(" ", maxResponse+1), reason: ReasonResponseInvalid, text: "more than 256 KiB"},
@@ -246,14 +270,73 @@ func TestClientSecretSourceSortsAnswers(t *testing.T) {
 	}
 }
 
-func TestClientSecretSourceBoundsALifeBeyondReason(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"access_token":"the-token","expires_in":9223372036854775807}`)
-	}))
-	defer s.Close()
-	token, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: s.URL})}).Token(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, maxLife, token.ExpiresAt.Sub(token.IssuedAt))
+// Servers write the life of a token in more ways than the RFC has.
+func TestEveryWayToWriteALifeIsUnderstoodOrTold(t *testing.T) {
+	const nobodyKnows = ", so nobody knows when the token expires"
+	for raw, want := range map[string]struct {
+		life    time.Duration
+		problem string
+	}{
+		`3600`:                {life: time.Hour},
+		`"3600"`:              {life: time.Hour},
+		`" 3600 "`:            {life: time.Hour},
+		`3599.5`:              {life: time.Hour - 500*time.Millisecond},
+		`"3599.5"`:            {life: time.Hour - 500*time.Millisecond},
+		`3.6e3`:               {life: time.Hour},
+		`9223372036854775807`: {life: maxLife},
+		`1e300`:               {life: maxLife},
+		`1e999`:               {life: maxLife},
+		`"1e999"`:             {life: maxLife},
+		``:                    {problem: "no expires_in" + nobodyKnows},
+		`null`:                {problem: "no expires_in" + nobodyKnows},
+		`0`:                   {problem: "expires_in 0, so the token has expired already"},
+		`"0"`:                 {problem: "expires_in 0, so the token has expired already"},
+		`-3600`:               {problem: "expires_in -3600, so the token has expired already"},
+		`"NaN"`:               {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"Inf"`:               {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"-1e999"`:            {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`""`:                  {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"an hour"`:           {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`true`:                {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`[3600]`:              {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`{"seconds":3600}`:    {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"2026-11-26T12:00Z"`: {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"` + canary + `"`:    {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+	} {
+		t.Run(raw, func(t *testing.T) {
+			body := `{"access_token":"the-token"}`
+			if raw != "" {
+				body = `{"access_token":"the-token","expires_in":` + raw + `}`
+			}
+			token, err := answered(http.StatusOK, "application/json", body)
+			if want.problem != "" {
+				require.EqualError(t, err, "token endpoint at id.example.com answered 200 with "+want.problem)
+				require.Equal(t, ReasonResponseInvalid, ReasonOf(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, want.life, token.ExpiresAt.Sub(token.IssuedAt))
+		})
+	}
+}
+
+// A token document is one whatever the server calls it.
+func TestATokenDocumentUnderAnotherNameIsTaken(t *testing.T) {
+	for status, contentType := range map[int]string{200: "text/html", 201: "application/json", 203: "application/json", 299: ""} {
+		token, err := answered(status, contentType, `{"access_token":"the-token","expires_in":60}`)
+		require.NoError(t, err)
+		require.Equal(t, "the-token", token.AccessToken)
+	}
+}
+
+// answered is what is made of an answer.
+func answered(status int, contentType, body string) (*Token, error) {
+	return readToken(&http.Response{
+		StatusCode: status,
+		Header:     http.Header{"Content-Type": {contentType}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    &http.Request{URL: &url.URL{Host: "id.example.com"}},
+	}, time.Now(), "", canary)
 }
 
 func TestClientSecretSourceGivesUpOnASilentServer(t *testing.T) {
