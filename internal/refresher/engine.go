@@ -176,7 +176,7 @@ func (e *Engine) log(next time.Time) {
 		e.Logger.Info("published a token", "expires_at", e.held.ExpiresAt, "scope", e.held.Scope, "next_refresh", next)
 		return
 	}
-	log := e.Logger.With("reason", ReasonOf(e.problem), "error", e.problem, "next_attempt", next)
+	log := e.Logger.With("reason", ReasonOf(e.problem), "error", Explain(e.problem), "next_attempt", next)
 	switch {
 	case e.held.Valid(time.Now()):
 		log.Warn("keeping the token published before", "expires_at", e.held.ExpiresAt)

@@ -72,7 +72,7 @@ func (o FileOutput) Publish(token *Held, problem error) error {
 		}
 	}
 	if problem != nil {
-		report.Reason, report.Message = ReasonOf(problem), problem.Error()
+		report.Reason, report.Message = ReasonOf(problem), Explain(problem)
 	}
 	content, err := json.Marshal(report)
 	if err != nil {

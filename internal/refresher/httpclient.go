@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,10 +50,62 @@ func unavailable(host string, err error) *Error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
+	if text, hint := distrust(host, err); text != "" {
+		return &Error{
+			Reason: ReasonCertificateInvalid,
+			Hint:   hint,
+			Err:    fmt.Errorf("the certificate of the token endpoint at %s is not trusted: %s", host, text),
+		}
+	}
 	return &Error{
 		Reason: ReasonServerUnavailable,
 		Err:    fmt.Errorf("asking the token endpoint at %s: %w", host, steady(err)),
 	}
+}
+
+// distrust says why a certificate was refused, and what to do about it. It is
+// empty for any other failure.
+func distrust(host string, err error) (text, hint string) {
+	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		issuer := "an authority"
+		if e.Cert != nil {
+			issuer = fmt.Sprintf("%.100q", e.Cert.Issuer.String())
+		}
+		return "it is signed by " + issuer + ", which is none of the authorities to trust",
+			"put the authority's certificate into ca.crt beside the credentials, or name its file by --ca-file"
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Sprintf("it is for %s and not for %s", names(e.Certificate), e.Host),
+			"use an address that the certificate is for, by token-url beside the credentials or --token-url"
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return fmt.Sprintf("it is valid from %s to %s, and not now",
+				e.Cert.NotBefore.UTC().Format(time.RFC3339), e.Cert.NotAfter.UTC().Format(time.RFC3339)),
+			"renew the certificate of " + host + ", or set this machine's clock"
+	}
+	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return "this machine has no list of authorities", "put the authority's certificate into ca.crt beside the credentials, or name its file by --ca-file"
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e.Err.Error(), "renew the certificate of " + host
+	}
+	return "", ""
+}
+
+// names are whom a certificate is for, the first few of them.
+func names(c *x509.Certificate) string {
+	const some = 5
+	all := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	switch {
+	case len(all) == 0:
+		return "no host"
+	case len(all) > some:
+		all = append(all[:some], fmt.Sprintf("%d more", len(all)-some))
+	}
+	return strings.Join(all, ", ")
 }
 
 // steady leaves out of an error what differs from one try to the next, such as
@@ -60,10 +114,6 @@ func unavailable(host string, err error) *Error {
 func steady(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no answer in time")
-	}
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
-		return fmt.Errorf("its certificate is valid from %s to %s, and not now",
-			e.Cert.NotBefore.UTC().Format(time.RFC3339), e.Cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("looking up %s: %s", e.Name, lookupProblem(e))
