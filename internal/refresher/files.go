@@ -3,7 +3,6 @@
 package refresher
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -80,16 +79,4 @@ func (o FileOutput) Publish(token *Held, problem error) error {
 	}
 	files[FileStatus] = content
 	return o.Dir.Write(files)
-}
-
-// DirectoryCredentials reads the files of a mounted credentials Secret, as one
-// set even while the kubelet replaces them. tokenURL is as in ParseCredentials.
-func DirectoryCredentials(path, tokenURL string) CredentialsReader {
-	return func(context.Context) (*Credentials, error) {
-		files, err := atomicfile.Read(path)
-		if err != nil {
-			return nil, credentialsErrorf("reading the credentials: %w", err)
-		}
-		return ParseCredentials(files, tokenURL)
-	}
 }

@@ -16,7 +16,10 @@ import (
 	"time"
 )
 
-const defaultTimeout = 15 * time.Second
+const (
+	defaultTimeout = 15 * time.Second
+	userAgent      = "connectedapps-refresher"
+)
 
 // newHTTPClient makes a client for one request. It follows no redirect, which
 // would carry the credentials to another address.
@@ -44,9 +47,9 @@ func newHTTPClient(caBundle []byte, timeout time.Duration) (*http.Client, error)
 	}, nil
 }
 
-// unavailable words a request without an answer. The URL is left out, since
+// unavailable words a request to what is at host that got no answer. The URL is left out, since
 // only its host is known to be harmless.
-func unavailable(host string, err error) *Error {
+func unavailable(what, host string, err error) *Error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
@@ -54,12 +57,12 @@ func unavailable(host string, err error) *Error {
 		return &Error{
 			Reason: ReasonCertificateInvalid,
 			Hint:   hint,
-			Err:    fmt.Errorf("the certificate of the token endpoint at %s is not trusted: %s", host, text),
+			Err:    fmt.Errorf("the certificate of the %s at %s is not trusted: %s", what, host, text),
 		}
 	}
 	return &Error{
 		Reason: ReasonServerUnavailable,
-		Err:    fmt.Errorf("asking the token endpoint at %s: %w", host, steady(err)),
+		Err:    fmt.Errorf("asking the %s at %s: %w", what, host, steady(err)),
 	}
 }
 

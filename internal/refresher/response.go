@@ -33,7 +33,7 @@ const (
 func readToken(r *http.Response, sent time.Time, askedScope string, secrets ...string) (*Token, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxResponse+1))
 	if err != nil {
-		return nil, unavailable(r.Request.URL.Host, err)
+		return nil, unavailable("token endpoint", r.Request.URL.Host, err)
 	}
 	if len(body) > maxResponse {
 		return nil, invalidResponse(r, "more than %d KiB", maxResponse>>10)

@@ -76,7 +76,7 @@ func TestACertificateThatIsNotTrustedHasItsOwnReason(t *testing.T) {
 			if test.trusted {
 				credentials.CABundle = bundle
 			}
-			_, err := (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+			_, err := (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
 			require.Equal(t, ReasonCertificateInvalid, ReasonOf(err))
 			require.EqualError(t, err, "the certificate of the token endpoint at "+host+" is not trusted: "+test.text)
 			require.Equal(t, err.Error()+"; "+strings.ReplaceAll(test.hint, "HOST", host), Explain(err))

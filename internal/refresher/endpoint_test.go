@@ -72,7 +72,7 @@ func staticCredentials(c Credentials) CredentialsReader {
 	return func(context.Context) (*Credentials, error) { return &c, nil }
 }
 
-func TestClientSecretSourceRequest(t *testing.T) {
+func TestEndpointSourceRequest(t *testing.T) {
 	url, last := tokenEndpoint(t)
 	base := map[string]string{"grant_type": "client_credentials", "scope": "profile"}
 	post := maps.Clone(base)
@@ -87,10 +87,11 @@ func TestClientSecretSourceRequest(t *testing.T) {
 		"body, form":  {oauth.AuthMethodSecretPost, EncodingForm, "application/x-www-form-urlencoded", post, false},
 		"body, JSON":  {oauth.AuthMethodSecretPost, EncodingJSON, "application/json", post, false},
 		"Basic, form": {oauth.AuthMethodSecretBasic, "", "application/x-www-form-urlencoded", base, true},
+		"no method":   {"", "", "application/x-www-form-urlencoded", post, false},
 		"Basic, JSON": {oauth.AuthMethodSecretBasic, EncodingJSON, "application/json", base, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source := &ClientSecretSource{
+			source := &EndpointSource{
 				Credentials: staticCredentials(Credentials{ClientID: "id&1", ClientSecret: "p@ss +%", TokenURL: url, AuthMethod: test.method}),
 				Scope:       "profile",
 				Encoding:    test.encoding,
@@ -112,7 +113,7 @@ func TestClientSecretSourceRequest(t *testing.T) {
 	}
 }
 
-func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
+func TestEndpointSourceTakesUpRotatedCredentials(t *testing.T) {
 	url, last := tokenEndpoint(t)
 	dir := t.TempDir()
 	write := func(secret string) {
@@ -120,7 +121,7 @@ func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "client-secret"), []byte(secret), 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "token-url"), []byte(url), 0o600))
 	}
-	source := &ClientSecretSource{Credentials: DirectoryCredentials(dir, "")}
+	source := &EndpointSource{Credentials: (&Directory{Path: dir}).Credentials}
 	for _, secret := range []string{"first", "second"} {
 		write(secret)
 		_, err := source.Token(t.Context())
@@ -129,7 +130,7 @@ func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
 	}
 }
 
-func TestClientSecretSourceTrustsCABundleAlone(t *testing.T) {
+func TestEndpointSourceTrustsCABundleAlone(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":60}`)
 	}))
@@ -138,21 +139,21 @@ func TestClientSecretSourceTrustsCABundleAlone(t *testing.T) {
 	defer s.Close()
 	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	credentials := Credentials{ClientID: "a", ClientSecret: canary, TokenURL: s.URL, CABundle: bundle}
-	token, err := (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	token, err := (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "Bearer", token.TokenType)
 
 	credentials.CABundle = nil
-	_, err = (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	_, err = (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
 	require.Equal(t, ReasonCertificateInvalid, ReasonOf(err))
 
 	credentials.CABundle = []byte("no PEM")
-	_, err = (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	_, err = (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
 	require.EqualError(t, err, "ca.crt holds no PEM certificate")
 	require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
 }
 
-func TestClientSecretSourceSortsAnswers(t *testing.T) {
+func TestEndpointSourceSortsAnswers(t *testing.T) {
 	type answer struct {
 		status     int
 		header     http.Header
@@ -251,7 +252,7 @@ func TestClientSecretSourceSortsAnswers(t *testing.T) {
 			s := httptest.NewServer(mux)
 			defer s.Close()
 
-			_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{
+			_, err := (&EndpointSource{Credentials: staticCredentials(Credentials{
 				ClientID: "a", ClientSecret: canary, TokenURL: s.URL + "/token", AuthMethod: oauth.AuthMethodSecretPost,
 			})}).Token(t.Context())
 			var e *Error
@@ -337,12 +338,12 @@ func answered(status int, contentType, body string) (*Token, error) {
 	}, time.Now(), "", canary)
 }
 
-func TestClientSecretSourceGivesUpOnASilentServer(t *testing.T) {
+func TestEndpointSourceGivesUpOnASilentServer(t *testing.T) {
 	release := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer s.Close()
 	defer close(release)
-	_, err := (&ClientSecretSource{
+	_, err := (&EndpointSource{
 		Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: canary, TokenURL: s.URL + "/?secret=" + canary}),
 		Timeout:     50 * time.Millisecond,
 	}).Token(t.Context())
@@ -351,11 +352,11 @@ func TestClientSecretSourceGivesUpOnASilentServer(t *testing.T) {
 	require.NotContains(t, err.Error(), canary)
 }
 
-func TestClientSecretSourceWithoutAServer(t *testing.T) {
+func TestEndpointSourceWithoutAServer(t *testing.T) {
 	s := httptest.NewServer(nil)
 	url := s.URL
 	s.Close()
-	_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: url})}).Token(t.Context())
+	_, err := (&EndpointSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: url})}).Token(t.Context())
 	require.ErrorContains(t, err, "connection refused")
 	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
 }
@@ -373,7 +374,7 @@ func TestTheSameTroubleHasTheSameWords(t *testing.T) {
 		_ = connection.Close()
 	}))
 	defer resets.Close()
-	source := &ClientSecretSource{Credentials: func(context.Context) (*Credentials, error) {
+	source := &EndpointSource{Credentials: func(context.Context) (*Credentials, error) {
 		return &Credentials{ClientID: "a", ClientSecret: "b", TokenURL: resets.URL, AuthMethod: oauth.AuthMethodSecretPost}, nil
 	}}
 	var words []string
@@ -400,7 +401,7 @@ func TestTheSameTroubleHasTheSameWords(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := unavailable("id.example.com", &url.Error{Op: "Post", URL: "https://id.example.com", Err: fmt.Errorf("dialing: %w", c.err)})
+			err := unavailable("token endpoint", "id.example.com", &url.Error{Op: "Post", URL: "https://id.example.com", Err: fmt.Errorf("dialing: %w", c.err)})
 			require.EqualError(t, err, "asking the token endpoint at id.example.com: "+c.want)
 		})
 	}
