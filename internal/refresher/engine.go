@@ -128,7 +128,11 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	e.tell()
 	next = decision.Until
 	if e.held != nil && withdrawal(e.held).Before(next) {
+		// What cannot be withdrawn is tried again, and not without pause.
 		next = withdrawal(e.held)
+		if now := time.Now(); !before(now, next) {
+			next = now.Add(shortestWait)
+		}
 	}
 	e.update(func(s *Status) { s.NextAttempt = next })
 	return next
