@@ -18,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"connectedapps.dev/operator/internal/atomicfile"
 	"connectedapps.dev/operator/internal/options/refresheroptions"
 	"connectedapps.dev/operator/internal/refresher"
 )
@@ -60,54 +59,31 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return 0
 }
 
+// refresh keeps all tokens fresh, each in a loop of its own.
 func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logger) error {
-	dir := atomicfile.Dir{Path: o.OutputDir, Mode: o.Mode, Group: o.Group}
-	if err := dir.Check(); err != nil {
-		return fmt.Errorf("checking --output-dir: %w", err)
+	tokens, release, err := prepare(o.Tokens, logger)
+	if err != nil {
+		return err
 	}
-	engine := &refresher.Engine{
-		Source: frugal{&refresher.ClientSecretSource{
-			Credentials: refresher.DirectoryCredentials(o.CredentialsDir, o.TokenURL),
-			Scope:       o.Scope,
-			Encoding:    o.RequestFormat,
-		}},
-		Output: refresher.FileOutput{Dir: dir},
-		Logger: logger,
-	}
-	shutdown, err := serveHealth(o.HealthListen, engine, logger)
+	defer release()
+	shutdown, err := serveHealth(o.HealthListen, tokens.engines(), logger)
 	if err != nil {
 		return err
 	}
 	defer shutdown()
-	logger.Info("starting", "version", version, "credentials_dir", o.CredentialsDir, "output_dir", o.OutputDir)
+	for _, token := range tokens {
+		token.engine.Logger.Info("starting", "version", version, "credentials_dir", token.CredentialsDir, "output_dir", token.OutputDir)
+	}
 	if o.Once {
-		return once(ctx, engine, o.OnceTimeout)
+		return tokens.once(ctx, o.OnceTimeout)
 	}
-	engine.Run(ctx)
-	return nil
-}
-
-// frugal gives the memory of each request back at once: the next one is minutes
-// away, and every Pod pays for what is kept until then.
-type frugal struct{ refresher.Source }
-
-func (f frugal) Token(ctx context.Context) (*refresher.Token, error) {
-	defer debug.FreeOSMemory()
-	return f.Source.Token(ctx)
-}
-
-func once(ctx context.Context, engine *refresher.Engine, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := engine.Once(ctx); err != nil {
-		return fmt.Errorf("no token within %s: %w", timeout, err)
-	}
+	tokens.run(ctx, logger)
 	return nil
 }
 
 // serveHealth serves the probes on address until the returned function is
 // called. It serves nothing when address is empty.
-func serveHealth(address string, engine *refresher.Engine, logger *slog.Logger) (shutdown func(), err error) {
+func serveHealth(address string, engines []*refresher.Engine, logger *slog.Logger) (shutdown func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}
@@ -117,7 +93,7 @@ func serveHealth(address string, engine *refresher.Engine, logger *slog.Logger) 
 	}
 	logger.Info("serving probes", "address", listener.Addr().String())
 	server := &http.Server{
-		Handler:           engine.HealthHandler(),
+		Handler:           refresher.HealthHandler(engines...),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,
 		WriteTimeout:      5 * time.Second,

@@ -140,6 +140,19 @@ func TestOutputThatCannotBeWrittenEndsAtOnce(t *testing.T) {
 	require.Contains(t, p.output.String(), "checking --output-dir: making the directory")
 }
 
+func TestAnotherRefreshersDirectoryIsRefused(t *testing.T) {
+	out := t.TempDir()
+	credentials := credentialsDir(t, map[string]string{"client-id": "a", "client-secret": "b", "token-url": tokenEndpoint(t)})
+	first := start(t, "--log-format=json", "--health-listen=127.0.0.1:0", "--output-dir="+out, "--credentials-dir="+credentials)
+	eventuallyProbe(t, first.healthURL(t)+"/startupz", http.StatusOK)
+	second := start(t, "--output-dir="+out, "--credentials-dir="+credentials)
+	require.Equal(t, exitFailed, second.exitCode())
+	require.Contains(t, second.output.String(), "another process writes to it")
+	require.NoError(t, first.Process.Kill())
+	_ = first.Wait()
+	require.Equal(t, 0, start(t, "--once", "--output-dir="+out, "--credentials-dir="+credentials).exitCode(), "the dead one holds nothing")
+}
+
 func TestPortInUseEndsAtOnce(t *testing.T) {
 	taken := strings.TrimPrefix(tokenEndpoint(t), "http://")
 	p := start(t, "--credentials-dir="+credentialsDir(t, nil), "--output-dir="+t.TempDir(), "--health-listen="+taken)

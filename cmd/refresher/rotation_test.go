@@ -146,9 +146,9 @@ func rotateSecret(t *testing.T, server *tokenservertest.Instance, clientID strin
 
 func manage(t *testing.T, server *tokenservertest.Instance, method, path string, want int, body, answer any) {
 	t.Helper()
-	administrator := &refresher.ClientSecretSource{Credentials: refresher.DirectoryCredentials(credentialsDir(t, map[string]string{
+	administrator := &refresher.EndpointSource{Credentials: (&refresher.Directory{Path: credentialsDir(t, map[string]string{
 		"client-id": server.AdminClientID, "client-secret": server.AdminClientSecret, "token-url": server.URL + oauth.PathToken,
-	}), "")}
+	})}).Credentials}
 	token, err := administrator.Token(t.Context())
 	require.NoError(t, err)
 	content, err := json.Marshal(body)

@@ -6,9 +6,12 @@
 //
 //	access-token                 → ..data/access-token
 //	expires-at                   → ..data/expires-at
-//	..data                       → ..2026_11_23_20_49_00.3141592653
-//	..2026_11_23_20_49_00.3141592653/   the current set
-//	..2026_11_23_20_39_00.2718281828/   the one before
+//	..data                       → ..2026_11_23_20_49_00.atomicfile-3141592653
+//	..2026_11_23_20_49_00.atomicfile-3141592653/   the current set
+//	..2026_11_23_20_39_00.atomicfile-2718281828/   the one before
+//
+// A directory whose ..data another program made, such as the kubelet, is refused
+// and left as it is.
 //
 // Dir.Write goes through these steps, each of which leaves the directory such
 // that readers see one whole set and a later Write succeeds, so that a crash
@@ -116,6 +119,18 @@ func (d Dir) Check() error {
 	if err := os.MkdirAll(d.Path, 0o755); err != nil {
 		return fmt.Errorf("making the directory: %w", err)
 	}
+	root, err := os.OpenRoot(d.Path)
+	if err != nil {
+		return fmt.Errorf("opening the directory: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	if _, err := currentSet(root); err != nil {
+		return fmt.Errorf("%s: %w", d.Path, err)
+	}
+	return d.tryFile()
+}
+
+func (d Dir) tryFile() error {
 	f, err := os.CreateTemp(d.Path, checkPrefix+"*")
 	if err != nil {
 		return fmt.Errorf("writing to the directory: %w", err)

@@ -47,7 +47,7 @@ func timestamped(t *testing.T, dir string) []string {
 	require.NoError(t, err)
 	var found []string
 	for _, e := range entries {
-		if isTimestamped(e.Name()) {
+		if isOurs(e.Name()) {
 			found = append(found, e.Name())
 		}
 	}
@@ -64,7 +64,7 @@ func TestWriteMakesTheKubeletLayout(t *testing.T) {
 	require.Equal(t, "..data/access-token", target)
 	target, err = os.Readlink(filepath.Join(dir, "..data"))
 	require.NoError(t, err)
-	require.True(t, isTimestamped(target), target)
+	require.True(t, isOurs(target), target)
 }
 
 func TestWriteReplacesTheSetAndKeepsOneBefore(t *testing.T) {
@@ -325,4 +325,80 @@ func TestCheckSaysWhyItCannotWork(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	require.ErrorContains(t, Dir{Path: file}.Check(), "making the directory")
 	require.ErrorContains(t, Dir{Path: "/proc"}.Check(), "writing to the directory")
+}
+
+// kubeletDirectory is a mounted Secret: its layout is ours, and it is not ours.
+func kubeletDirectory(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	set := "..2026_11_23_20_49_00.3141592653"
+	require.NoError(t, os.Mkdir(filepath.Join(dir, set), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, set, "client-secret"), []byte("secret"), 0o600))
+	require.NoError(t, os.Symlink(set, filepath.Join(dir, dataLink)))
+	require.NoError(t, os.Symlink("..data/client-secret", filepath.Join(dir, "client-secret")))
+	return dir
+}
+
+func tree(t *testing.T, dir string) (entries []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		entries = append(entries, path+" "+entry.Type().String())
+		return err
+	}))
+	return entries
+}
+
+func TestADirectoryOfAnotherProgramIsLeftAsItIs(t *testing.T) {
+	for name, do := range map[string]func(Dir) error{
+		"Write": func(d Dir) error { return d.Write(generation(1)) },
+		"Check": Dir.Check,
+		"Clear": Dir.Clear,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := kubeletDirectory(t)
+			before := tree(t, dir)
+			err := do(Dir{Path: dir})
+			require.ErrorContains(t, err, dir)
+			require.ErrorContains(t, err, "..data leads to ..2026_11_23_20_49_00.3141592653, which another program wrote: this one needs a directory of its own")
+			require.Equal(t, before, tree(t, dir))
+			content, err := os.ReadFile(filepath.Join(dir, "client-secret"))
+			require.NoError(t, err)
+			require.Equal(t, "secret", string(content))
+		})
+	}
+	t.Run("a set that the kubelet has not swapped in yet", func(t *testing.T) {
+		dir := kubeletDirectory(t)
+		require.NoError(t, os.Remove(filepath.Join(dir, dataLink)))
+		require.NoError(t, Dir{Path: dir}.Write(generation(1)))
+		require.FileExists(t, filepath.Join(dir, "..2026_11_23_20_49_00.3141592653", "client-secret"))
+	})
+}
+
+func TestLockKeepsASecondOneOut(t *testing.T) {
+	dir := Dir{Path: t.TempDir()}
+	unlock, err := dir.Lock()
+	require.NoError(t, err)
+	_, err = dir.Lock()
+	require.ErrorIs(t, err, ErrLocked)
+	require.ErrorContains(t, err, dir.Path)
+	unlock()
+	unlock, err = dir.Lock()
+	require.NoError(t, err)
+	unlock()
+}
+
+func TestClearTakesTheSetAway(t *testing.T) {
+	dir := Dir{Path: t.TempDir()}
+	require.NoError(t, dir.Clear(), "nothing is there")
+	require.NoError(t, dir.Write(generation(1)))
+	require.NoError(t, dir.Write(generation(2)))
+	require.NoError(t, os.WriteFile(filepath.Join(dir.Path, "notes"), []byte("mine"), 0o600))
+	require.NoError(t, dir.Clear())
+	entries, err := os.ReadDir(dir.Path)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.Equal(t, "notes", entries[0].Name(), "a stranger's file stays")
+	require.NoError(t, dir.Write(generation(3)))
+	requireGeneration(t, dir.Path, 3)
+	require.NoError(t, Dir{Path: filepath.Join(dir.Path, "missing")}.Clear())
 }

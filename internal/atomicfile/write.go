@@ -40,13 +40,9 @@ type writer struct {
 	set string
 }
 
-func (w *writer) checkPresent() error {
-	target, err := w.root.Readlink(dataLink)
-	switch {
-	case err == nil:
-		w.current = target
-	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s is in the way: %w", dataLink, err)
+func (w *writer) checkPresent() (err error) {
+	if w.current, err = currentSet(w.root); err != nil {
+		return err
 	}
 	for _, name := range w.names {
 		if err := w.ours(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -54,6 +50,21 @@ func (w *writer) checkPresent() error {
 		}
 	}
 	return nil
+}
+
+// currentSet is the set that readers see; empty when there is none. One that
+// another program made is an error: that program goes on using the directory.
+func currentSet(root *os.Root) (string, error) {
+	switch target, err := root.Readlink(dataLink); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("%s is in the way: %w", dataLink, err)
+	case !isOurs(target):
+		return "", fmt.Errorf("%s leads to %s, which another program wrote: this one needs a directory of its own", dataLink, target)
+	default:
+		return target, nil
+	}
 }
 
 // ours returns nil for a visible link that Write made, fs.ErrNotExist when
@@ -78,8 +89,8 @@ func (w *writer) removeStale() error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		old := isTimestamped(name) && name != w.current
-		if old || name == newDataLink || strings.HasPrefix(name, checkPrefix) {
+		old := isOurs(name) && name != w.current
+		if old || isLeftover(name) {
 			if err := w.root.RemoveAll(name); err != nil {
 				return err
 			}
@@ -88,18 +99,21 @@ func (w *writer) removeStale() error {
 	return nil
 }
 
-const timestampLayout = "..2006_01_02_15_04_05."
+// setLayout is how the directories of sets are called, but for the random
+// number at the end. The word tells ours from the kubelet's, of which the same
+// directory can be full when it was given by mistake.
+const setLayout = "..2006_01_02_15_04_05.atomicfile-"
 
-func isTimestamped(name string) bool {
-	if len(name) < len(timestampLayout) {
+func isOurs(name string) bool {
+	if len(name) < len(setLayout) {
 		return false
 	}
-	_, err := time.Parse(timestampLayout, name[:len(timestampLayout)])
+	_, err := time.Parse(setLayout, name[:len(setLayout)])
 	return err == nil
 }
 
 func (w *writer) writeSet() error {
-	w.set = fmt.Sprintf("%s%d", time.Now().UTC().Format(timestampLayout), rand.Uint32())
+	w.set = fmt.Sprintf("%s%d", time.Now().UTC().Format(setLayout), rand.Uint32())
 	if err := w.root.Mkdir(w.set, 0o700); err != nil {
 		return err
 	}

@@ -45,7 +45,6 @@ func TestParseCredentialsTakesEveryPreset(t *testing.T) {
 	overridden, err := ParseCredentials(secretData("client-id", "id", "client-secret", "s", "internal-token-url", "https://a/"), "http://127.0.0.1:1/token")
 	require.NoError(t, err)
 	require.Equal(t, "http://127.0.0.1:1/token", overridden.TokenURL)
-	require.Equal(t, "client_secret_post", overridden.AuthMethod, "when the Secret names none")
 }
 
 func TestParseCredentialsNamesEveryProblem(t *testing.T) {
@@ -65,7 +64,7 @@ func TestParseCredentialsNamesEveryProblem(t *testing.T) {
 			valid("CLIENT_ID", "another", "client_secret", "another"),
 			[]string{"CLIENT_ID and client-id differ, and mean the same: leave one out", "client-secret and client_secret differ, and mean the same: leave one out"},
 		},
-		"another auth method": {valid("auth-method", "private_key_jwt"), []string{"auth-method must be client_secret_post or client_secret_basic"}},
+		"another auth method": {valid("auth-method", "tls_client_auth"), []string{"auth-method must be client_secret_post, client_secret_basic, private_key_jwt or none"}},
 		"a relative URL":      {valid("token-url", "/token"), []string{"token-url is not an http or https URL"}},
 		"http elsewhere":      {valid("token-url", "http://id.example.com/token"), []string{"token-url is http on another host than loopback, where the secret could be read on its way"}},
 		"another scheme":      {valid("token-url", "file:///etc/passwd"), []string{"token-url is not an http or https URL"}},
@@ -101,7 +100,7 @@ func TestParseCredentialsTakesTwoSecretsInOneDirectory(t *testing.T) {
 }
 
 func TestDirectoryCredentialsOfAMissingDirectory(t *testing.T) {
-	_, err := DirectoryCredentials(filepath.Join(t.TempDir(), "missing"), "")(t.Context())
+	_, err := (&Directory{Path: filepath.Join(t.TempDir(), "missing")}).Credentials(t.Context())
 	require.ErrorContains(t, err, "reading the credentials")
 	require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
 }

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// longestSleep is how long the engine sleeps without looking at the clock: a
-// timer stands still while a machine is suspended, and a token's life does not.
+// longestSleep is how long the engine sleeps without looking at the clock and at
+// the credentials: a timer stands still while a machine is suspended, and a token's
+// life does not; and not every file system tells of changes.
 const longestSleep = 5 * time.Minute
 
 // Output is where the engine publishes tokens.
@@ -35,11 +36,14 @@ type Output interface {
 // An expired or malformed token is never published, and one that expires because
 // the source has no successor is withdrawn.
 type Engine struct {
+	// Name tells the token from others of the process; empty when it is the only
+	// one.
+	Name    string
 	Source  Source
 	Output  Output
 	Backoff Backoff
 	// Wake makes the engine decide anew at once: the credentials may have
-	// changed. Nil: it looks at them when a token is due.
+	// changed. Nil: it looks at them every five minutes.
 	Wake <-chan struct{}
 	// Logger gets one line per attempt; it must not be nil.
 	Logger *slog.Logger
@@ -124,7 +128,11 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	e.tell()
 	next = decision.Until
 	if e.held != nil && withdrawal(e.held).Before(next) {
+		// What cannot be withdrawn is tried again, and not without pause.
 		next = withdrawal(e.held)
+		if now := time.Now(); !before(now, next) {
+			next = now.Add(shortestWait)
+		}
 	}
 	e.update(func(s *Status) { s.NextAttempt = next })
 	return next
@@ -176,7 +184,7 @@ func (e *Engine) log(next time.Time) {
 		e.Logger.Info("published a token", "expires_at", e.held.ExpiresAt, "scope", e.held.Scope, "next_refresh", next)
 		return
 	}
-	log := e.Logger.With("reason", ReasonOf(e.problem), "error", e.problem, "next_attempt", next)
+	log := e.Logger.With("reason", ReasonOf(e.problem), "error", Explain(e.problem), "next_attempt", next)
 	switch {
 	case e.held.Valid(time.Now()):
 		log.Warn("keeping the token published before", "expires_at", e.held.ExpiresAt)
@@ -218,20 +226,19 @@ func (e *Engine) tell() {
 	e.told = true
 }
 
-// sleepUntil returns when at has come by the wall clock or by the monotonic
-// one, whichever says so first, when something woke the engine, or when ctx ends.
+// sleepUntil returns when at has come by the wall clock or by the monotonic one,
+// whichever says so first, when something woke the engine, when ctx ends, or
+// after longestSleep.
 func (e *Engine) sleepUntil(ctx context.Context, at time.Time) {
-	for before(time.Now(), at) {
-		wait := min(time.Until(at), time.Until(at.Round(0)))
-		timer := time.NewTimer(min(wait, longestSleep))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-e.Wake:
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+	wait := min(time.Until(at), time.Until(at.Round(0)), longestSleep)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-e.Wake:
+	case <-timer.C:
 	}
 }

@@ -116,7 +116,7 @@ func reported(t *testing.T, dir string) Report {
 func get(t *testing.T, e *Engine, path string) (status int, body string) {
 	t.Helper()
 	recorder := httptest.NewRecorder()
-	e.HealthHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+	HealthHandler(e).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
 	text, err := io.ReadAll(recorder.Body)
 	require.NoError(t, err)
 	return recorder.Code, string(text)
@@ -314,6 +314,20 @@ func TestEngineTakesUpNewCredentialsAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Not every file system tells of changes.
+func TestEngineLooksAtTheCredentialsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(10*time.Hour, false)
+		e, _ := newEngine(t, s)
+		go e.Run(t.Context())
+		synctest.Wait()
+		s.set("2", "")
+		time.Sleep(longestSleep)
+		synctest.Wait()
+		require.Len(t, s.calls(), 2)
+	})
 }
 
 func TestEngineNeverPublishesWhatIsNoValidToken(t *testing.T) {

@@ -3,7 +3,6 @@
 package refresher
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -60,8 +59,24 @@ func (o FileOutput) Load() (*Held, error) {
 	return &Held{Token: token, Purpose: string(report.IssuedFor)}, nil
 }
 
-// Publish implements Output.
+// Publish implements Output. A token is withdrawn also where nothing can be
+// written, without room for a status.
 func (o FileOutput) Publish(token *Held, problem error) error {
+	files, err := o.files(token, problem)
+	if err != nil {
+		return err
+	}
+	if err := o.Dir.Write(files); err == nil || token != nil {
+		return err
+	}
+	if err := o.Dir.Clear(); err != nil {
+		return err
+	}
+	_ = o.Dir.Write(files) // there is room now, where room was what it lacked
+	return nil
+}
+
+func (FileOutput) files(token *Held, problem error) (map[string][]byte, error) {
 	files, report := map[string][]byte{}, Report{}
 	if token != nil {
 		files = Files(token.Token)
@@ -72,24 +87,12 @@ func (o FileOutput) Publish(token *Held, problem error) error {
 		}
 	}
 	if problem != nil {
-		report.Reason, report.Message = ReasonOf(problem), problem.Error()
+		report.Reason, report.Message = ReasonOf(problem), Explain(problem)
 	}
 	content, err := json.Marshal(report)
 	if err != nil {
-		return fmt.Errorf("encoding %s: %w", FileStatus, err)
+		return nil, fmt.Errorf("encoding %s: %w", FileStatus, err)
 	}
 	files[FileStatus] = content
-	return o.Dir.Write(files)
-}
-
-// DirectoryCredentials reads the files of a mounted credentials Secret, as one
-// set even while the kubelet replaces them. tokenURL is as in ParseCredentials.
-func DirectoryCredentials(path, tokenURL string) CredentialsReader {
-	return func(context.Context) (*Credentials, error) {
-		files, err := atomicfile.Read(path)
-		if err != nil {
-			return nil, credentialsErrorf("reading the credentials: %w", err)
-		}
-		return ParseCredentials(files, tokenURL)
-	}
+	return files, nil
 }

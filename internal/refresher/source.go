@@ -63,6 +63,9 @@ const (
 	// ReasonServerUnavailable: no answer, too many requests, or a failure
 	// on the server's side. Time heals it.
 	ReasonServerUnavailable Reason = "ServerUnavailable"
+	// ReasonCertificateInvalid: the server's certificate is not trusted, so
+	// nothing was sent to it. Somebody has to act.
+	ReasonCertificateInvalid Reason = "CertificateInvalid"
 	// ReasonResponseInvalid: the server answered with something that is not
 	// a usable token.
 	ReasonResponseInvalid Reason = "ResponseInvalid"
@@ -82,6 +85,9 @@ type Error struct {
 	Code string
 	// RetryAfter is how long the server asked to wait; 0 when it did not.
 	RetryAfter time.Duration
+	// Hint says what the user of the sidecar can do about it; empty when there
+	// is nothing to say.
+	Hint string
 	// Err says what happened.
 	Err error
 }
@@ -106,6 +112,14 @@ func RetryAfter(err error) time.Duration {
 		return e.RetryAfter
 	}
 	return 0
+}
+
+// Explain is the text of err with its hint, for readers who can act on it.
+func Explain(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok && e.Hint != "" {
+		return err.Error() + "; " + e.Hint
+	}
+	return err.Error()
 }
 
 func credentialsErrorf(format string, args ...any) *Error {

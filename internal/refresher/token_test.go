@@ -3,6 +3,7 @@
 package refresher
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -67,6 +68,10 @@ func FuzzReadToken(f *testing.F) {
 	f.Add(200, `{"access_token":"a","token_type":"bearer","expires_in":3600}`, "application/json")
 	f.Add(401, `{"error":"invalid_client"}`, "")
 	f.Add(503, `<html>`, "120")
+	f.Add(200, `{"error":"invalid_client","error_description":"no"}`, "")
+	f.Add(200, `{"access_token":"a","expires_in":"3599.5"}`, "text/html")
+	f.Add(201, `{"access_token":"a","expires_in":1e999}`, "")
+	f.Add(200, `{"access_token":"a","expires_in":"NaN","error":5}`, "")
 	f.Fuzz(func(t *testing.T, status int, body, header string) {
 		r := &http.Response{
 			StatusCode: status,
@@ -81,5 +86,21 @@ func FuzzReadToken(f *testing.F) {
 			return
 		}
 		require.NoError(t, token.Validate(time.Now()))
+		require.LessOrEqual(t, token.ExpiresAt.Sub(token.IssuedAt), maxLife)
+	})
+}
+
+func FuzzLifetime(f *testing.F) {
+	for _, raw := range []string{`3600`, `"3600"`, `3599.5`, `1e999`, `"NaN"`, `null`, ``, `"`, `"\\`} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		life, err := lifetime(json.RawMessage(raw))
+		if err != nil {
+			require.Zero(t, life)
+			return
+		}
+		require.GreaterOrEqual(t, life, time.Duration(0))
+		require.LessOrEqual(t, life, maxLife)
 	})
 }

@@ -93,7 +93,7 @@ func (r *Reconciler) problemOf(p *pass, err error) *status.Error {
 				app, p.clientSecret.Name, err)
 		}
 		return status.StalledError(v1alpha1.ReasonTokenRefused, "the token server gives ConnectedApp %s no token for %s: %v", app, p.scopes(), err)
-	case refresher.ReasonServerUnavailable, refresher.ReasonResponseInvalid, refresher.ReasonOutputFailed:
+	case refresher.ReasonServerUnavailable, refresher.ReasonCertificateInvalid, refresher.ReasonResponseInvalid, refresher.ReasonOutputFailed:
 	}
 	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "no token of ConnectedApp %s can be had, trying again: %v", app, err)
 }

@@ -10,34 +10,22 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
-	"net/url"
-	"os"
-	"strconv"
 	"time"
 
 	"connectedapps.dev/operator/internal/options"
-	"connectedapps.dev/operator/internal/refresher"
 )
 
 // Options are the refresher's options.
 type Options struct {
-	// CredentialsDir holds the files of the credentials Secret.
-	CredentialsDir string
-	// OutputDir receives the token's files.
-	OutputDir string
-	// Mode of the token's files.
-	Mode fs.FileMode
-	// Group id of the token's files; 0 leaves it to the system.
-	Group int
-	// Scope to ask for, space-delimited; empty asks for all the app has.
-	Scope string
-	// TokenURL replaces the token endpoint the credentials name.
-	TokenURL string
-	// RequestFormat is the encoding of the token request.
-	RequestFormat refresher.Encoding
+	// Token is the one that the flags describe; of no meaning with Config.
+	Token
+	// Config is the file that Tokens are read from; empty: the flags describe
+	// the one token there is.
+	Config string
+	// Tokens are all that are kept fresh.
+	Tokens []Token
 	// HealthListen is the address of probes and metrics; empty for none.
 	HealthListen string
 	// Once ends the program after the first token.
@@ -70,6 +58,7 @@ func Parse(args []string, getenv func(string) string, output io.Writer) (*Option
 	if o.Version {
 		return o, nil
 	}
+	problems = append(problems, o.readTokens(flags)...)
 	problems = append(problems, o.validate()...)
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -79,16 +68,8 @@ func Parse(args []string, getenv func(string) string, output io.Writer) (*Option
 
 func (o *Options) flagSet() *flag.FlagSet {
 	flags := flag.NewFlagSet("refresher", flag.ContinueOnError)
-	o.Mode = 0o440
-	o.RequestFormat = refresher.EncodingForm
-	flags.StringVar(&o.CredentialsDir, "credentials-dir", "",
-		"`directory` of the credentials Secret's files: client-id, client-secret, token-url, ... (required)")
-	flags.StringVar(&o.OutputDir, "output-dir", "", "`directory` the token's files are written to (required)")
-	flags.Func("mode", "`octal` mode of the token's files (default 0440)", o.setMode)
-	flags.IntVar(&o.Group, "group", 0, "group `id` of the token's files (default: as the directory gives)")
-	flags.StringVar(&o.Scope, "scope", "", "space-delimited `scopes` to ask for (default: all the app has)")
-	flags.StringVar(&o.TokenURL, "token-url", "", "token endpoint `URL` to use instead of the credentials' own")
-	flags.Func("request-format", "`form` or json: how the token request is written (default form)", o.setRequestFormat)
+	o.tokenFlags(flags)
+	flags.StringVar(&o.Config, "config", "", "YAML `file` of several tokens to keep fresh, instead of the flags of one")
 	flags.StringVar(&o.HealthListen, "health-listen", "",
 		"`address` for /startupz, /readyz, /healthz and /metrics, such as :8090 (default: none)")
 	flags.BoolVar(&o.Once, "once", false, "write one token and exit, as an init container or a Job does")
@@ -98,50 +79,30 @@ func (o *Options) flagSet() *flag.FlagSet {
 	return flags
 }
 
-func (o *Options) setMode(s string) error {
-	mode, err := strconv.ParseUint(s, 8, 32)
-	if err != nil || mode > 0o777 {
-		return errors.New("must be three or four octal digits, such as 0440")
+// readTokens are those of the configuration file, or the one of the flags.
+func (o *Options) readTokens(flags *flag.FlagSet) (problems []error) {
+	if o.Config == "" {
+		o.Tokens = []Token{o.Token}
+		return o.problems(func(flag string) string { return "--" + flag })
 	}
-	o.Mode = fs.FileMode(mode)
-	return nil
-}
-
-func (o *Options) setRequestFormat(s string) error {
-	switch e := refresher.Encoding(s); e {
-	case refresher.EncodingForm, refresher.EncodingJSON:
-		o.RequestFormat = e
-		return nil
+	ofToken := flag.NewFlagSet("", flag.ContinueOnError)
+	new(Token).tokenFlags(ofToken)
+	flags.Visit(func(f *flag.Flag) {
+		if ofToken.Lookup(f.Name) != nil {
+			problems = append(problems, fmt.Errorf("--config and --%s exclude each other: write %s into the file", f.Name, camelCase(f.Name)))
+		}
+	})
+	tokens, wrong := readConfig(o.Config)
+	o.Tokens = tokens
+	for _, err := range wrong {
+		problems = append(problems, fmt.Errorf("--config: %w", err))
 	}
-	return errors.New("must be form or json")
+	return problems
 }
 
 func (o *Options) validate() []error {
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	switch info, err := os.Stat(o.CredentialsDir); {
-	case o.CredentialsDir == "":
-		add("--credentials-dir is required: where the credentials Secret is mounted")
-	case err != nil:
-		add("--credentials-dir: %w", err)
-	case !info.IsDir():
-		add("--credentials-dir: %s is not a directory; mount the whole Secret without subPath, so that its rotation is seen", o.CredentialsDir)
-	}
-	if o.OutputDir == "" {
-		add("--output-dir is required: where the token's files are written")
-	}
-	if o.OutputDir != "" && o.OutputDir == o.CredentialsDir {
-		add("--output-dir and --credentials-dir must differ")
-	}
-	if o.Mode&0o400 == 0 {
-		add("--mode %04o: the owner must be able to read the files", o.Mode)
-	}
-	if o.Group < 0 {
-		add("--group must not be negative")
-	}
-	if u, err := url.Parse(o.TokenURL); o.TokenURL != "" && (err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http")) {
-		add("--token-url must be an http or https URL")
-	}
 	if _, _, err := net.SplitHostPort(o.HealthListen); o.HealthListen != "" && err != nil {
 		add("--health-listen must be host:port, such as :8090: %w", err)
 	}

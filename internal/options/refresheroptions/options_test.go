@@ -22,10 +22,10 @@ func TestParseDefaults(t *testing.T) {
 	creds := t.TempDir()
 	o, err := Parse([]string{"--credentials-dir", creds, "--output-dir=/out"}, noEnv, nil)
 	require.NoError(t, err)
-	require.Equal(t, &Options{
-		CredentialsDir: creds, OutputDir: "/out", Mode: 0o440, RequestFormat: refresher.EncodingForm,
-		OnceTimeout: 2 * time.Minute, LogFormat: "text",
-	}, o)
+	token := Token{
+		CredentialsDir: creds, OutputDir: "/out", Mode: 0o440, RequestFormat: refresher.EncodingForm, GrantType: "client_credentials",
+	}
+	require.Equal(t, &Options{Token: token, Tokens: []Token{token}, OnceTimeout: 2 * time.Minute, LogFormat: "text"}, o)
 }
 
 func TestParseTakesVariablesBelowFlags(t *testing.T) {
@@ -53,9 +53,16 @@ func TestParseNamesEachProblem(t *testing.T) {
 		want []string
 	}{
 		"nothing given":         {nil, []string{"--credentials-dir is required", "--output-dir is required"}},
-		"a missing directory":   {with("--credentials-dir=/no/such"), []string{"--credentials-dir: stat /no/such: no such file or directory"}},
+		"a file in the way":     {with("--credentials-dir=" + file + "/creds"), []string{"--credentials-dir: stat " + file + "/creds: not a directory"}},
+		"an unknown grant":      {with("--grant-type=code"), []string{"must be client_credentials, password or urn:ietf:params:oauth:grant-type:jwt-bearer"}},
+		"an unknown value":      {with("--credentials-keys=id=ID"), []string{`"id" is none of the values: client-id, client-secret, `}},
+		"a value without file":  {with("--credentials-keys=client-id"), []string{`"client-id" must be the name of a value, = and the name of its file`}},
+		"a file elsewhere":      {with("--credentials-keys=client-id=../id"), []string{"must be the name of a value, = and the name of its file"}},
+		"a value named twice":   {with("--credentials-keys=client-id=A,client-id=B"), []string{"client-id is named twice"}},
+		"two proofs":            {with("--service-account-token-file=/a", "--private-key-file=/b"), []string{"--service-account-token-file and --private-key-file exclude each other"}},
+		"an issuer of no kind":  {with("--issuer=id.example.com"), []string{"--issuer must be an http or https URL"}},
 		"a subPath mount":       {with("--credentials-dir=" + file), []string{"is not a directory; mount the whole Secret without subPath"}},
-		"the same directory":    {with("--output-dir=" + creds), []string{"must differ"}},
+		"the same directory":    {with("--output-dir=" + creds), []string{"is the same directory as"}},
 		"a decimal mode":        {with("--mode=rw"), []string{"must be three or four octal digits"}},
 		"a mode with sticky":    {with("--mode=1777"), []string{"must be three or four octal digits"}},
 		"an unreadable mode":    {with("--mode=040"), []string{"the owner must be able to read"}},

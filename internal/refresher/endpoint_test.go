@@ -4,7 +4,6 @@ package refresher
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -73,7 +72,7 @@ func staticCredentials(c Credentials) CredentialsReader {
 	return func(context.Context) (*Credentials, error) { return &c, nil }
 }
 
-func TestClientSecretSourceRequest(t *testing.T) {
+func TestEndpointSourceRequest(t *testing.T) {
 	url, last := tokenEndpoint(t)
 	base := map[string]string{"grant_type": "client_credentials", "scope": "profile"}
 	post := maps.Clone(base)
@@ -88,10 +87,11 @@ func TestClientSecretSourceRequest(t *testing.T) {
 		"body, form":  {oauth.AuthMethodSecretPost, EncodingForm, "application/x-www-form-urlencoded", post, false},
 		"body, JSON":  {oauth.AuthMethodSecretPost, EncodingJSON, "application/json", post, false},
 		"Basic, form": {oauth.AuthMethodSecretBasic, "", "application/x-www-form-urlencoded", base, true},
+		"no method":   {"", "", "application/x-www-form-urlencoded", post, false},
 		"Basic, JSON": {oauth.AuthMethodSecretBasic, EncodingJSON, "application/json", base, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source := &ClientSecretSource{
+			source := &EndpointSource{
 				Credentials: staticCredentials(Credentials{ClientID: "id&1", ClientSecret: "p@ss +%", TokenURL: url, AuthMethod: test.method}),
 				Scope:       "profile",
 				Encoding:    test.encoding,
@@ -113,7 +113,7 @@ func TestClientSecretSourceRequest(t *testing.T) {
 	}
 }
 
-func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
+func TestEndpointSourceTakesUpRotatedCredentials(t *testing.T) {
 	url, last := tokenEndpoint(t)
 	dir := t.TempDir()
 	write := func(secret string) {
@@ -121,7 +121,7 @@ func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "client-secret"), []byte(secret), 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "token-url"), []byte(url), 0o600))
 	}
-	source := &ClientSecretSource{Credentials: DirectoryCredentials(dir, "")}
+	source := &EndpointSource{Credentials: (&Directory{Path: dir}).Credentials}
 	for _, secret := range []string{"first", "second"} {
 		write(secret)
 		_, err := source.Token(t.Context())
@@ -130,7 +130,7 @@ func TestClientSecretSourceTakesUpRotatedCredentials(t *testing.T) {
 	}
 }
 
-func TestClientSecretSourceTrustsCABundleAlone(t *testing.T) {
+func TestEndpointSourceTrustsCABundleAlone(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":60}`)
 	}))
@@ -139,22 +139,21 @@ func TestClientSecretSourceTrustsCABundleAlone(t *testing.T) {
 	defer s.Close()
 	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	credentials := Credentials{ClientID: "a", ClientSecret: canary, TokenURL: s.URL, CABundle: bundle}
-	token, err := (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	token, err := (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "Bearer", token.TokenType)
 
 	credentials.CABundle = nil
-	_, err = (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
-	require.ErrorContains(t, err, "certificate")
-	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
+	_, err = (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	require.Equal(t, ReasonCertificateInvalid, ReasonOf(err))
 
 	credentials.CABundle = []byte("no PEM")
-	_, err = (&ClientSecretSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
+	_, err = (&EndpointSource{Credentials: staticCredentials(credentials)}).Token(t.Context())
 	require.EqualError(t, err, "ca.crt holds no PEM certificate")
 	require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
 }
 
-func TestClientSecretSourceSortsAnswers(t *testing.T) {
+func TestEndpointSourceSortsAnswers(t *testing.T) {
 	type answer struct {
 		status     int
 		header     http.Header
@@ -207,11 +206,35 @@ func TestClientSecretSourceSortsAnswers(t *testing.T) {
 			status: 200, header: header("Content-Type", "text/html"), body: "<html>Sign in</html>",
 			reason: ReasonResponseInvalid, text: `no token document, content type "text/html"`,
 		},
+		"a refusal that says it went well": {
+			status: 200, body: `{"error":"invalid_client","error_description":"unknown client"}`,
+			reason: ReasonRequestRefused, code: "invalid_client", text: "answered 200 invalid_client: unknown client",
+		},
+		"a refusal beside a token": {
+			status: 200, body: `{"access_token":"the-token","expires_in":60,"error":"invalid_scope"}`,
+			reason: ReasonRequestRefused, code: "invalid_scope", text: "answered 200 invalid_scope",
+		},
+		"a refusal in words that says it went well": {
+			status: 200, body: `{"error":"Bad verification of ` + canary + `"}`, reason: ReasonRequestRefused, text: "answered 200 with an error in place of a token",
+		},
+		"trouble that says it went well": {
+			status: 200, header: header("Retry-After", "3"), body: `{"error":"temporarily_unavailable"}`,
+			reason: ReasonServerUnavailable, code: "temporarily_unavailable", text: "answered 200 temporarily_unavailable", retryAfter: 3 * time.Second,
+		},
+		"a description that is no text": {
+			status: 400, body: `{"error":"invalid_grant","error_description":{"code":5}}`,
+			reason: ReasonRequestRefused, code: "invalid_grant", text: "answered 400 invalid_grant",
+		},
+		"no content": {status: 204, reason: ReasonResponseInvalid, text: `answered 204 with no token document, content type ""`},
+		"a form": {
+			status: 200, header: header("Content-Type", "application/x-www-form-urlencoded"), body: "access_token=the-token&expires_in=60",
+			reason: ReasonResponseInvalid, text: `no token document, content type "application/x-www-form-urlencoded"`,
+		},
 		"half a document":            {status: 200, body: `{"access_token":"the-tok`, reason: ReasonResponseInvalid, text: "no token document"},
 		"a number as token":          {status: 200, body: `{"access_token":5,"expires_in":60}`, reason: ReasonResponseInvalid, text: "no token document"},
-		"an empty object":            {status: 200, body: `{}`, reason: ReasonResponseInvalid, text: "no positive expires_in"},
+		"an empty object":            {status: 200, body: `{}`, reason: ReasonResponseInvalid, text: "no expires_in, so nobody knows when the token expires"},
 		"no token":                   {status: 200, body: `{"expires_in":60}`, reason: ReasonResponseInvalid, text: "access token is empty"},
-		"a life that has ended":      {status: 200, body: `{"access_token":"the-token","expires_in":-5}`, reason: ReasonResponseInvalid, text: "no positive expires_in"},
+		"a life that has ended":      {status: 200, body: `{"access_token":"the-token","expires_in":-5}`, reason: ReasonResponseInvalid, text: "expires_in -5, so the token has expired already"},
 		"a token with a line break":  {status: 200, body: `{"access_token":"a\nb","expires_in":60}`, reason: ReasonResponseInvalid, text: "outside visible ASCII"},
 		"a type that is not bearer":  {status: 200, body: `{"access_token":"the-token","token_type":"mac","expires_in":60}`, reason: ReasonResponseInvalid, text: "not bearer"},
 		"a body beyond all measure":  {status: 200, body: strings.Repeat(" ", maxResponse+1), reason: ReasonResponseInvalid, text: "more than 256 KiB"},
@@ -229,7 +252,7 @@ func TestClientSecretSourceSortsAnswers(t *testing.T) {
 			s := httptest.NewServer(mux)
 			defer s.Close()
 
-			_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{
+			_, err := (&EndpointSource{Credentials: staticCredentials(Credentials{
 				ClientID: "a", ClientSecret: canary, TokenURL: s.URL + "/token", AuthMethod: oauth.AuthMethodSecretPost,
 			})}).Token(t.Context())
 			var e *Error
@@ -246,22 +269,81 @@ func TestClientSecretSourceSortsAnswers(t *testing.T) {
 	}
 }
 
-func TestClientSecretSourceBoundsALifeBeyondReason(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"access_token":"the-token","expires_in":9223372036854775807}`)
-	}))
-	defer s.Close()
-	token, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: s.URL})}).Token(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, maxLife, token.ExpiresAt.Sub(token.IssuedAt))
+// Servers write the life of a token in more ways than the RFC has.
+func TestEveryWayToWriteALifeIsUnderstoodOrTold(t *testing.T) {
+	const nobodyKnows = ", so nobody knows when the token expires"
+	for raw, want := range map[string]struct {
+		life    time.Duration
+		problem string
+	}{
+		`3600`:                {life: time.Hour},
+		`"3600"`:              {life: time.Hour},
+		`" 3600 "`:            {life: time.Hour},
+		`3599.5`:              {life: time.Hour - 500*time.Millisecond},
+		`"3599.5"`:            {life: time.Hour - 500*time.Millisecond},
+		`3.6e3`:               {life: time.Hour},
+		`9223372036854775807`: {life: maxLife},
+		`1e300`:               {life: maxLife},
+		`1e999`:               {life: maxLife},
+		`"1e999"`:             {life: maxLife},
+		``:                    {problem: "no expires_in" + nobodyKnows},
+		`null`:                {problem: "no expires_in" + nobodyKnows},
+		`0`:                   {problem: "expires_in 0, so the token has expired already"},
+		`"0"`:                 {problem: "expires_in 0, so the token has expired already"},
+		`-3600`:               {problem: "expires_in -3600, so the token has expired already"},
+		`"NaN"`:               {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"Inf"`:               {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"-1e999"`:            {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`""`:                  {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"an hour"`:           {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`true`:                {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`[3600]`:              {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`{"seconds":3600}`:    {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"2026-11-26T12:00Z"`: {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+		`"` + canary + `"`:    {problem: "an expires_in that is no number of seconds" + nobodyKnows},
+	} {
+		t.Run(raw, func(t *testing.T) {
+			body := `{"access_token":"the-token"}`
+			if raw != "" {
+				body = `{"access_token":"the-token","expires_in":` + raw + `}`
+			}
+			token, err := answered(http.StatusOK, "application/json", body)
+			if want.problem != "" {
+				require.EqualError(t, err, "token endpoint at id.example.com answered 200 with "+want.problem)
+				require.Equal(t, ReasonResponseInvalid, ReasonOf(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, want.life, token.ExpiresAt.Sub(token.IssuedAt))
+		})
+	}
 }
 
-func TestClientSecretSourceGivesUpOnASilentServer(t *testing.T) {
+// A token document is one whatever the server calls it.
+func TestATokenDocumentUnderAnotherNameIsTaken(t *testing.T) {
+	for status, contentType := range map[int]string{200: "text/html", 201: "application/json", 203: "application/json", 299: ""} {
+		token, err := answered(status, contentType, `{"access_token":"the-token","expires_in":60}`)
+		require.NoError(t, err)
+		require.Equal(t, "the-token", token.AccessToken)
+	}
+}
+
+// answered is what is made of an answer.
+func answered(status int, contentType, body string) (*Token, error) {
+	return readToken(&http.Response{
+		StatusCode: status,
+		Header:     http.Header{"Content-Type": {contentType}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    &http.Request{URL: &url.URL{Host: "id.example.com"}},
+	}, time.Now(), "", canary)
+}
+
+func TestEndpointSourceGivesUpOnASilentServer(t *testing.T) {
 	release := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer s.Close()
 	defer close(release)
-	_, err := (&ClientSecretSource{
+	_, err := (&EndpointSource{
 		Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: canary, TokenURL: s.URL + "/?secret=" + canary}),
 		Timeout:     50 * time.Millisecond,
 	}).Token(t.Context())
@@ -270,11 +352,11 @@ func TestClientSecretSourceGivesUpOnASilentServer(t *testing.T) {
 	require.NotContains(t, err.Error(), canary)
 }
 
-func TestClientSecretSourceWithoutAServer(t *testing.T) {
+func TestEndpointSourceWithoutAServer(t *testing.T) {
 	s := httptest.NewServer(nil)
 	url := s.URL
 	s.Close()
-	_, err := (&ClientSecretSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: url})}).Token(t.Context())
+	_, err := (&EndpointSource{Credentials: staticCredentials(Credentials{ClientID: "a", ClientSecret: "b", TokenURL: url})}).Token(t.Context())
 	require.ErrorContains(t, err, "connection refused")
 	require.Equal(t, ReasonServerUnavailable, ReasonOf(err))
 }
@@ -292,7 +374,7 @@ func TestTheSameTroubleHasTheSameWords(t *testing.T) {
 		_ = connection.Close()
 	}))
 	defer resets.Close()
-	source := &ClientSecretSource{Credentials: func(context.Context) (*Credentials, error) {
+	source := &EndpointSource{Credentials: func(context.Context) (*Credentials, error) {
 		return &Credentials{ClientID: "a", ClientSecret: "b", TokenURL: resets.URL, AuthMethod: oauth.AuthMethodSecretPost}, nil
 	}}
 	var words []string
@@ -304,15 +386,10 @@ func TestTheSameTroubleHasTheSameWords(t *testing.T) {
 	require.Equal(t, words[0], words[1])
 	require.Equal(t, words[0], words[2])
 
-	certificate := &x509.Certificate{NotBefore: time.Unix(0, 0), NotAfter: time.Unix(3600, 0)}
 	for name, c := range map[string]struct {
 		err  error
 		want string
 	}{
-		"an old certificate": {
-			x509.CertificateInvalidError{Cert: certificate, Reason: x509.Expired, Detail: "current time 2026-11-26T12:00:00Z is after 1970-01-01T01:00:00Z"},
-			"its certificate is valid from 1970-01-01T00:00:00Z to 1970-01-01T01:00:00Z, and not now",
-		},
 		"an unknown name": {&net.DNSError{Name: "id.example.com", Server: "10.0.0.1:53", IsNotFound: true}, "looking up id.example.com: no such host"},
 		"a silent name server": {
 			&net.DNSError{Name: "id.example.com", Err: "read udp 10.1.0.1:40000->10.0.0.1:53: i/o timeout", IsTimeout: true},
@@ -324,7 +401,7 @@ func TestTheSameTroubleHasTheSameWords(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := unavailable("id.example.com", &url.Error{Op: "Post", URL: "https://id.example.com", Err: fmt.Errorf("dialing: %w", c.err)})
+			err := unavailable("token endpoint", "id.example.com", &url.Error{Op: "Post", URL: "https://id.example.com", Err: fmt.Errorf("dialing: %w", c.err)})
 			require.EqualError(t, err, "asking the token endpoint at id.example.com: "+c.want)
 		})
 	}
