@@ -65,7 +65,8 @@ type AccessTokenSpec struct {
 	Grant *Grant `json:"grant,omitempty"`
 
 	// DeletionPolicy is Revoke, to end the token when the object is deleted, or
-	// Retain, to let it expire by itself. Omitted: Revoke.
+	// Retain, to let it expire by itself. Omitted: Retain for grant type
+	// RefreshToken, since the user's login would end, Revoke for all others.
 	// +optional
 	DeletionPolicy TokenDeletionPolicy `json:"deletionPolicy,omitempty"`
 
@@ -100,18 +101,77 @@ type TokenSecretSpec struct {
 }
 
 // AccessTokenGrantType is a way the manager obtains a token.
-// +kubebuilder:validation:Enum=ClientCredentials
+// +kubebuilder:validation:Enum=ClientCredentials;RefreshToken;Password;JWTBearer
 type AccessTokenGrantType string
 
-// AccessTokenClientCredentials uses the app's own credentials (RFC 6749
-// section 4.4).
-const AccessTokenClientCredentials AccessTokenGrantType = "ClientCredentials"
+// The ways.
+const (
+	// AccessTokenClientCredentials uses the app's own credentials (RFC 6749
+	// section 4.4).
+	AccessTokenClientCredentials AccessTokenGrantType = "ClientCredentials"
+	// AccessTokenRefreshToken goes on with what a user allowed the app (RFC 6749
+	// section 6).
+	AccessTokenRefreshToken AccessTokenGrantType = "RefreshToken"
+	// AccessTokenPassword logs in with a user's name and password (RFC 6749
+	// section 4.3).
+	AccessTokenPassword AccessTokenGrantType = "Password"
+	// AccessTokenJWTBearer speaks for a user by an assertion that the app signs
+	// (RFC 7523 section 2.1).
+	AccessTokenJWTBearer AccessTokenGrantType = "JWTBearer"
+)
 
 // Grant is how a token is obtained.
+//
+// +kubebuilder:validation:XValidation:rule="(self.type == 'RefreshToken') == has(self.refreshToken)",message="is for type RefreshToken, which needs it",fieldPath=".refreshToken"
+// +kubebuilder:validation:XValidation:rule="(self.type == 'Password') == has(self.password)",message="is for type Password, which needs it",fieldPath=".password"
+// +kubebuilder:validation:XValidation:rule="(self.type == 'JWTBearer') == has(self.jwtBearer)",message="is for type JWTBearer, which needs it",fieldPath=".jwtBearer"
 type Grant struct {
-	// Type is ClientCredentials: the app acts for itself.
+	// Type is ClientCredentials: the app acts for itself; RefreshToken, Password or
+	// JWTBearer: it acts for a user. The Secret that such a grant names must carry
+	// the label connectedapps.dev/secret: referenced.
 	// +required
 	Type AccessTokenGrantType `json:"type"`
+
+	// RefreshToken says what the first refresh token is.
+	// +optional
+	RefreshToken *RefreshTokenGrant `json:"refreshToken,omitempty"`
+
+	// Password says who logs in.
+	// +optional
+	Password *PasswordGrant `json:"password,omitempty"`
+
+	// JWTBearer says whom the app speaks for, and with which key.
+	// +optional
+	JWTBearer *JWTBearerGrant `json:"jwtBearer,omitempty"`
+}
+
+// RefreshTokenGrant is a chain of refresh tokens: each answer of the server brings
+// the next one, which the manager keeps in a Secret of its own.
+type RefreshTokenGrant struct {
+	// SeedSecretRef names the first refresh token, as a login made it. It is read
+	// and never written; another value begins another chain.
+	// +required
+	SeedSecretRef SecretKeyReference `json:"seedSecretRef"`
+}
+
+// PasswordGrant is a user's name and password.
+type PasswordGrant struct {
+	// SecretRef names a Secret with the keys username and password.
+	// +required
+	SecretRef SecretReference `json:"secretRef"`
+}
+
+// JWTBearerGrant is an assertion about a user.
+type JWTBearerGrant struct {
+	// Subject is the user, as the token server names its users in assertions.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Subject string `json:"subject"`
+
+	// PrivateKeySecretRef names the PEM private key of one of the app's public keys.
+	// +required
+	PrivateKeySecretRef SecretKeyReference `json:"privateKeySecretRef"`
 }
 
 // TokenDeletionPolicy says what a deletion does with the token.
@@ -162,6 +222,32 @@ type AccessTokenStatus struct {
 	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
+
+// GrantType is how the token is obtained.
+func (t *AccessToken) GrantType() AccessTokenGrantType {
+	if t.Spec.Grant == nil {
+		return AccessTokenClientCredentials
+	}
+	return t.Spec.Grant.Type
+}
+
+// GrantSecretName is the Secret that the grant names; empty: none.
+func (t *AccessToken) GrantSecretName() string {
+	switch grant := t.Spec.Grant; {
+	case grant == nil:
+	case grant.RefreshToken != nil:
+		return grant.RefreshToken.SeedSecretRef.Name
+	case grant.Password != nil:
+		return grant.Password.SecretRef.Name
+	case grant.JWTBearer != nil:
+		return grant.JWTBearer.PrivateKeySecretRef.Name
+	}
+	return ""
+}
+
+// ChainSecretName is the name of the Secret that the manager keeps the chain of
+// refresh tokens in.
+func (t *AccessToken) ChainSecretName() string { return t.Name + "-refresh-token" }
 
 // GetStatus returns the whole status.
 func (t *AccessToken) GetStatus() any { return &t.Status }

@@ -11,6 +11,22 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
+// SecretKeyReference names one key of a Secret.
+type SecretKeyReference struct {
+	// Name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Key in the Secret's data.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key"`
+}
+
 // ConfigMapKeyReference names one key of a ConfigMap.
 type ConfigMapKeyReference struct {
 	// Name of the ConfigMap.

@@ -197,6 +197,9 @@ const (
 	// ReasonTokenRefused: the token endpoint refused the request; the message
 	// says why.
 	ReasonTokenRefused = "TokenRefused"
+	// ReasonLoginRequired: the chain of refresh tokens of an AccessToken has ended,
+	// and only the user can begin another.
+	ReasonLoginRequired = "LoginRequired"
 	// ReasonRevocationFailed, on Events: the token of an AccessToken that was
 	// deleted could not be revoked; it expires by itself.
 	ReasonRevocationFailed = "RevocationFailed"

@@ -47,6 +47,8 @@ type Credentials struct {
 	Subject string
 	// Username and Password are those of the password grant.
 	Username, Password string
+	// RefreshToken is that of the refresh token grant.
+	RefreshToken string
 }
 
 // CredentialsReader returns the credentials of the moment. It is called before
@@ -111,9 +113,22 @@ func credentialsOf(values map[string]string, grantType, tokenURL string, problem
 		Password:            values[namePassword],
 	}
 	if problems = append(problems, c.problems()...); len(problems) > 0 {
-		return nil, credentialsErrorf("credentials cannot be used: %s", strings.Join(problems, "; "))
+		return nil, unusable(problems)
 	}
 	return c, nil
+}
+
+// Validate says why no token can be asked for with c; nil: one can. The error is
+// an *Error that names every problem at once.
+func (c *Credentials) Validate() error {
+	if problems := c.problems(); len(problems) > 0 {
+		return unusable(problems)
+	}
+	return nil
+}
+
+func unusable(problems []string) *Error {
+	return credentialsErrorf("credentials cannot be used: %s", strings.Join(problems, "; "))
 }
 
 // proof is what a client authenticates with at the token endpoint.
@@ -169,6 +184,8 @@ func (c *Credentials) problems() (problems []string) {
 	case oauth.GrantPassword:
 		missing(nameUsername, c.Username)
 		missing(namePassword, c.Password)
+	case oauth.GrantRefreshToken:
+		missing("refresh-token", c.RefreshToken)
 	case oauth.GrantJWTBearer:
 		missing(nameSubject, c.Subject)
 		missing(namePrivateKey, c.PrivateKey)

@@ -193,6 +193,8 @@ func (p *parameters) addGrant(c *Credentials, audience string) error {
 	case oauth.GrantPassword:
 		p.body["username"] = c.Username
 		p.addSecret("password", c.Password)
+	case oauth.GrantRefreshToken:
+		p.addSecret("refresh_token", c.RefreshToken)
 	case oauth.GrantJWTBearer:
 		assertion, err := c.sign(c.Subject, audience, time.Now())
 		if err != nil {

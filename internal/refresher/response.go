@@ -57,12 +57,13 @@ func readToken(r *http.Response, sent time.Time, askedScope string, secrets ...s
 		return nil, invalidResponse(r, "%w", err)
 	}
 	token := &Token{
-		AccessToken: answer.AccessToken,
-		TokenType:   answer.TokenType,
-		IDToken:     answer.IDToken,
-		Scope:       firstOf(answer.Scope, askedScope),
-		IssuedAt:    sent,
-		ExpiresAt:   sent.Add(life),
+		AccessToken:  answer.AccessToken,
+		TokenType:    answer.TokenType,
+		IDToken:      answer.IDToken,
+		RefreshToken: answer.RefreshToken,
+		Scope:        firstOf(answer.Scope, askedScope),
+		IssuedAt:     sent,
+		ExpiresAt:    sent.Add(life),
 	}
 	if err := token.Validate(time.Now()); err != nil {
 		return nil, invalidResponse(r, "%w", err)
@@ -73,12 +74,13 @@ func readToken(r *http.Response, sent time.Time, askedScope string, secrets ...s
 // tokenAnswer is what is read of an answer of the 2xx class: a token, or with
 // some servers a refusal.
 type tokenAnswer struct {
-	AccessToken string          `json:"access_token"`
-	TokenType   string          `json:"token_type"`
-	IDToken     string          `json:"id_token"`
-	Scope       string          `json:"scope"`
-	ExpiresIn   json.RawMessage `json:"expires_in"`
-	Error       string          `json:"error"`
+	AccessToken  string          `json:"access_token"`
+	TokenType    string          `json:"token_type"`
+	IDToken      string          `json:"id_token"`
+	RefreshToken string          `json:"refresh_token"`
+	Scope        string          `json:"scope"`
+	ExpiresIn    json.RawMessage `json:"expires_in"`
+	Error        string          `json:"error"`
 }
 
 // lifetime reads expires_in: a number of seconds, which some servers write as a

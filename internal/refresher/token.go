@@ -30,6 +30,9 @@ type Token struct {
 	TokenType string
 	// IDToken is set when the server issued one.
 	IDToken string
+	// RefreshToken is the next one when the server issued one. It is no part of
+	// what is published.
+	RefreshToken string
 	// Scope is the space-delimited scope of the token: what the server
 	// granted, or what was asked when the server did not say
 	// (https://www.rfc-editor.org/rfc/rfc6749#section-5.1).

@@ -12,7 +12,6 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
-	"connectedapps.dev/operator/internal/oauth"
 )
 
 // readApp sets app, or says why it is of no use. The first token, and the one
@@ -31,7 +30,7 @@ func (r *Reconciler) readApp(ctx context.Context, p *pass) error {
 	if err != nil {
 		return unread(err, "ConnectedApp "+name)
 	}
-	p.app, p.trouble = app, troubleOf(app)
+	p.app, p.trouble = app, troubleOf(app, p.token)
 	if p.trouble != nil {
 		return p.trouble
 	}
@@ -58,8 +57,8 @@ func ofTheApp(reason string) bool {
 
 // troubleOf says why the tokens of an app are not known to work; nil when they
 // are.
-func troubleOf(app *v1alpha1.ConnectedApp) *status.Error {
-	grant := v1alpha1.GrantType(oauth.GrantClientCredentials)
+func troubleOf(app *v1alpha1.ConnectedApp, token *v1alpha1.AccessToken) *status.Error {
+	grant := grantTypes[token.GrantType()]
 	policy, stalled := status.Get(app, v1alpha1.ConditionPolicyAccepted), status.Get(app, v1alpha1.ConditionStalled)
 	switch {
 	case !app.DeletionTimestamp.IsZero():

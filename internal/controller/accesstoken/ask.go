@@ -46,7 +46,8 @@ func (r *Reconciler) mayAsk(ctx context.Context, p *pass) error {
 	}
 	if issuer := p.app.Status.Issuer; issuer != "" && issuer != connection.Issuer {
 		return r.failed(ctx, p, status.WaitingError(v1alpha1.ReasonAppNotReady, 0,
-			"ConnectedApp %s is registered with %s, and TokenServer %s is %s now: its credentials are not sent there", p.app.Name, issuer, server, connection.Issuer), nil)
+			"ConnectedApp %s is registered with %s, and TokenServer %s is %s now: its credentials are not sent there",
+			p.app.Name, issuer, server, connection.Issuer), nil)
 	}
 	if open := r.breakers.of(server).Blocks(time.Now()); open != nil {
 		return r.failed(ctx, p, r.problemOf(p, blocked(open)), blocked(open))

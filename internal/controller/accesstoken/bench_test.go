@@ -67,8 +67,15 @@ type bench struct {
 
 func newBench(t *testing.T, change ...func(*v1alpha1.ConnectedApp)) *bench {
 	t.Helper()
+	return newBenchOn(t, nil, change...)
+}
+
+// newBenchOn is one whose token server is made with options.
+func newBenchOn(t *testing.T, options []tokenservertest.Option, change ...func(*v1alpha1.ConnectedApp)) *bench {
+	t.Helper()
 	b := &bench{T: t, namespace: plane.Namespace(t, nil), now: time.Now(), events: events.NewFakeRecorder(1000)}
-	b.server = tokenservertest.Start(t, tokenservertest.WithMiddleware(b.middleware), tokenservertest.WithTokenLifetime(tokenLife))
+	b.server = tokenservertest.Start(t, append(options,
+		tokenservertest.WithMiddleware(b.middleware), tokenservertest.WithTokenLifetime(tokenLife))...)
 	b.register()
 	b.app = plane.CreateApp(t, testenv.App(b.namespace, "main", change...))
 	b.setApp(func() { b.summarise(nil) })

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/refresher"
 )
@@ -38,7 +40,7 @@ func (r *Reconciler) readCredentials(ctx context.Context, p *pass) (err error) {
 	if p.clientSecret == nil {
 		p.clientSecret = p.credentials
 	}
-	return nil
+	return r.readGrant(ctx, p)
 }
 
 // madeFor reads a Secret that the manager made for the app.
@@ -56,8 +58,14 @@ func (r *Reconciler) madeFor(ctx context.Context, app *v1alpha1.ConnectedApp, na
 
 // shared reads the ExistingSecret, when its owner lets us.
 func (r *Reconciler) shared(ctx context.Context, app *v1alpha1.ConnectedApp) (*corev1.Secret, error) {
-	name := app.CredentialsSecretName()
-	key := client.ObjectKey{Namespace: app.Namespace, Name: name}
+	return r.referenced(ctx, app.Namespace, app.CredentialsSecretName(),
+		fmt.Sprintf("which ConnectedApp %s names in spec.credentials.secret.name", app.Name), "of ConnectedApp "+app.Name)
+}
+
+// referenced reads a Secret that somebody else made, when its owner lets us. The
+// last two say whose it is and where it is named.
+func (r *Reconciler) referenced(ctx context.Context, namespace, name, named, whose string) (*corev1.Secret, error) {
+	key := client.ObjectKey{Namespace: namespace, Name: name}
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, key, secret)
 	if apierrors.IsNotFound(err) {
@@ -65,12 +73,12 @@ func (r *Reconciler) shared(ctx context.Context, app *v1alpha1.ConnectedApp) (*c
 	}
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, missing("waiting for Secret %s, which ConnectedApp %s names in spec.credentials.secret.name: somebody has to make it", name, app.Name)
+		return nil, missing("waiting for Secret %s, %s: somebody has to make it", name, named)
 	case err != nil:
 		return nil, unread(err, "Secret "+name)
 	case secret.Labels[v1alpha1.LabelSecret] != v1alpha1.SecretReferenced:
-		return nil, missing("Secret %s of ConnectedApp %s does not have the label %s: %s, by which its owner lets it be read",
-			name, app.Name, v1alpha1.LabelSecret, v1alpha1.SecretReferenced)
+		return nil, missing("Secret %s %s does not have the label %s: %s, by which its owner lets it be read",
+			name, whose, v1alpha1.LabelSecret, v1alpha1.SecretReferenced)
 	}
 	return secret, nil
 }
@@ -102,43 +110,53 @@ func (r *Reconciler) withoutCredentials(ctx context.Context, p *pass, err error)
 // whoever may edit those Secrets could send the manager anywhere. The error is a
 // *refresher.Error.
 func (p *pass) tokenRequest() (*refresher.Credentials, error) {
+	endpoint := p.connection.Discovery.TokenEndpoint
+	c := &refresher.Credentials{
+		TokenURL: cmp.Or(p.connection.Internal(endpoint), endpoint), Issuer: p.connection.Issuer, CABundle: p.connection.CABundle,
+	}
+	var err error
+	if c.ClientID, err = p.value(p.credentials, plan.KeyClientID); err != nil {
+		return nil, err
+	}
+	if c.ClientID != p.app.Status.ClientID && p.app.Status.ClientID != "" {
+		return nil, unusable("waiting for key %s of Secret %s to be %s, which is the app's client id",
+			p.key(plan.KeyClientID), p.credentials.Name, p.app.Status.ClientID)
+	}
+	c.AuthMethod = oauth.AuthMethodNone
+	if p.app.CredentialsType() != v1alpha1.CredentialsNone {
+		if c.AuthMethod, err = p.value(p.credentials, plan.KeyAuthMethod); err != nil {
+			c.AuthMethod = oauth.AuthMethodSecretPost // which every compatible server takes
+		}
+		if c.ClientSecret, err = p.value(p.clientSecret, plan.KeyClientSecret); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.grant(c); err != nil {
+		return nil, err
+	}
+	return c, c.Validate()
+}
+
+// key is what the spec of the app calls a value in its Secrets.
+func (p *pass) key(name string) string {
 	var spec *v1alpha1.CredentialsSecretSpec
 	if c := p.app.Spec.Credentials; c != nil {
 		spec = c.Secret
 	}
-	data := map[string][]byte{}
-	take := func(from *corev1.Secret, name string) {
-		if value, ok := from.Data[plan.SecretKey(spec, name)]; ok {
-			data[name] = value
-		}
+	return plan.SecretKey(spec, name)
+}
+
+// value is one of the app's in a Secret.
+func (p *pass) value(in *corev1.Secret, name string) (string, error) { return valueOf(in, p.key(name)) }
+
+func valueOf(in *corev1.Secret, key string) (string, error) {
+	// Editors add a newline.
+	if value := strings.TrimRight(string(in.Data[key]), "\r\n"); value != "" {
+		return value, nil
 	}
-	for _, name := range []string{plan.KeyClientID, plan.KeyAuthMethod} {
-		take(p.credentials, name)
-	}
-	take(p.clientSecret, plan.KeyClientSecret)
-	for _, needed := range []struct {
-		in   *corev1.Secret
-		name string
-	}{{p.credentials, plan.KeyClientID}, {p.clientSecret, plan.KeyClientSecret}} {
-		if len(data[needed.name]) == 0 {
-			return nil, &refresher.Error{
-				Reason: refresher.ReasonCredentialsInvalid,
-				Err:    fmt.Errorf("waiting for key %s of Secret %s", plan.SecretKey(spec, needed.name), needed.in.Name),
-			}
-		}
-	}
-	if id := string(data[plan.KeyClientID]); p.app.Status.ClientID != "" && id != p.app.Status.ClientID {
-		return nil, &refresher.Error{
-			Reason: refresher.ReasonCredentialsInvalid,
-			Err: fmt.Errorf("waiting for key %s of Secret %s to be %s, which is the app's client id",
-				plan.SecretKey(spec, plan.KeyClientID), p.credentials.Name, p.app.Status.ClientID),
-		}
-	}
-	endpoint := p.connection.Discovery.TokenEndpoint
-	credentials, err := refresher.ParseCredentials(data, cmp.Or(p.connection.Internal(endpoint), endpoint))
-	if err != nil {
-		return nil, err
-	}
-	credentials.CABundle = p.connection.CABundle
-	return credentials, nil
+	return "", unusable("waiting for key %s of Secret %s", key, in.Name)
+}
+
+func unusable(format string, args ...any) error {
+	return &refresher.Error{Reason: refresher.ReasonCredentialsInvalid, Err: fmt.Errorf(format, args...)}
 }

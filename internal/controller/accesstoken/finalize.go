@@ -21,7 +21,10 @@ import (
 const revokeTimeout = 15 * time.Second
 
 func revokes(token *v1alpha1.AccessToken) bool {
-	return token.Spec.DeletionPolicy != v1alpha1.TokenRetain
+	if token.Spec.DeletionPolicy == "" {
+		return token.GrantType() != v1alpha1.AccessTokenRefreshToken
+	}
+	return token.Spec.DeletionPolicy == v1alpha1.TokenRevoke
 }
 
 // settleFinalizer keeps an object that is to be revoked, and no other: on every
@@ -78,9 +81,16 @@ func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.connection = connection
+	if err := r.readChain(ctx, p); err != nil {
+		return err
+	}
 	credentials, err := p.tokenRequest()
 	if err != nil {
 		return err
+	}
+	ends := p.held.AccessToken
+	if credentials.RefreshToken != "" {
+		ends = credentials.RefreshToken // and with it all that came of it
 	}
 	own := "revoke/" + p.app.TokenServerName()
 	if p.queued = !r.lanes.Enter(ctrl.Request{NamespacedName: p.name()}, lane.Lane{Name: own, Width: revokeWidth}); p.queued {
@@ -90,7 +100,7 @@ func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 	if err := breaker.Allow(time.Now()); err != nil {
 		return err
 	}
-	err = connection.Client.Revoke(ctx, p.held.AccessToken, credentials.ClientID, credentials.ClientSecret)
+	err = connection.Client.Revoke(ctx, ends, credentials.ClientID, credentials.ClientSecret)
 	breaker.Record(time.Now(), err)
 	return err
 }

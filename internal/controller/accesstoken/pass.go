@@ -53,6 +53,12 @@ type pass struct {
 	// clientSecret is the Secret that holds the client secret: the same, or the
 	// ExistingSecret. Nil before readCredentials.
 	clientSecret *corev1.Secret
+	// grantSecret is the Secret that spec.grant names, nil when it names none. Set by
+	// readCredentials.
+	grantSecret *corev1.Secret
+	// chain is the Secret with the last refresh token; nil when there is none. Set by
+	// readChain.
+	chain *corev1.Secret
 	// connection is the token server to ask; nil before mayAsk.
 	connection *inventory.Connection
 	// retry is the pause after a failure; 0: none.
@@ -119,6 +125,8 @@ func (p *pass) purpose() string {
 		p.app.Spec.Scopes,
 		p.token.Spec.Scopes,
 		p.requested(),
+		p.token.Spec.Grant,
+		p.grantVersion(),
 	})
 	if err != nil {
 		panic(err) // strings

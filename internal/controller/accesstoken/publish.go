@@ -54,8 +54,12 @@ func wanted(owner *v1alpha1.AccessToken, token *refresher.Held) apply.Secret {
 }
 
 // removeFormer deletes the Secret of the name before spec.secret.name changed,
-// once the new one is there, which the status names from then on.
+// once the new one is there, which the status names from then on, and the refresh
+// tokens of a former grant.
 func (r *Reconciler) removeFormer(ctx context.Context, p *pass) error {
+	if err := r.dropChain(ctx, p); err != nil {
+		return err
+	}
 	binding := &v1alpha1.SecretBinding{Name: p.token.SecretName()}
 	former := p.token.Status.Binding
 	if former != nil && former.Name != binding.Name {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,11 +22,18 @@ import (
 // lifetimePause is when to ask again a server whose tokens live too short.
 const lifetimePause = 10 * time.Minute
 
+// loginPause is when to try a chain again that has ended: a server that was
+// restored may know it again.
+const loginPause = 10 * time.Minute
+
 // renew asks for a token and publishes it. While the one in the Secret is valid
 // and for the same purpose, a failure is no news to its readers: it is tried
 // again with backoff, and the status stays.
 func (r *Reconciler) renew(ctx context.Context, p *pass) error {
-	source := &refresher.ClientSecretSource{
+	if err := r.readChain(ctx, p); err != nil {
+		return err
+	}
+	source := &refresher.EndpointSource{
 		Credentials: func(context.Context) (*refresher.Credentials, error) { return p.tokenRequest() },
 		Scope:       oauth.JoinScopes(p.token.Spec.Scopes),
 	}
@@ -37,7 +46,14 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return r.failed(ctx, p, r.problemOf(p, err), err)
+		problem := r.problemOf(p, err)
+		if problem.Reason == v1alpha1.ReasonLoginRequired {
+			err = &refresher.Error{RetryAfter: loginPause, Err: err}
+		}
+		return r.failed(ctx, p, problem, err)
+	}
+	if err := r.keepChain(ctx, p, fresh); err != nil {
+		return err
 	}
 	if life := fresh.ExpiresAt.Sub(fresh.IssuedAt); life < r.MinimumLifetime {
 		problem := status.StalledError(v1alpha1.ReasonLifetimeTooShort,
@@ -84,7 +100,7 @@ func (r *Reconciler) problemOf(p *pass, err error) *status.Error {
 	switch refresher.ReasonOf(err) {
 	case refresher.ReasonCredentialsInvalid:
 		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0,
-			"the credentials of ConnectedApp %s in Secret %s are of no use yet: %v", app, p.credentials.Name, err)
+			"the credentials of ConnectedApp %s in %s are of no use yet: %v", app, p.sources(), err)
 	case refresher.ReasonRequestRefused:
 		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidClient {
 			r.doubt(p.app)
@@ -92,10 +108,27 @@ func (r *Reconciler) problemOf(p *pass, err error) *status.Error {
 				"the token server does not take the client secret of ConnectedApp %s in Secret %s, which may have been replaced a moment ago, trying again: %v",
 				app, p.clientSecret.Name, err)
 		}
+		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidGrant && p.token.GrantType() == v1alpha1.AccessTokenRefreshToken {
+			return p.loginRequired(err)
+		}
 		return status.StalledError(v1alpha1.ReasonTokenRefused, "the token server gives ConnectedApp %s no token for %s: %v", app, p.scopes(), err)
 	case refresher.ReasonServerUnavailable, refresher.ReasonCertificateInvalid, refresher.ReasonResponseInvalid, refresher.ReasonOutputFailed:
 	}
 	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "no token of ConnectedApp %s can be had, trying again: %v", app, err)
+}
+
+// sources are the Secrets that a token is asked for with, in words.
+func (p *pass) sources() string {
+	names := []string{p.credentials.Name}
+	for _, secret := range []*corev1.Secret{p.clientSecret, p.grantSecret} {
+		if secret != nil && !slices.Contains(names, secret.Name) {
+			names = append(names, secret.Name)
+		}
+	}
+	if len(names) == 1 {
+		return "Secret " + names[0]
+	}
+	return "Secrets " + strings.Join(names, " and ")
 }
 
 // scopes are those that were asked for, in words.

@@ -22,6 +22,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	ourstatus "connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 )
 
@@ -157,8 +158,8 @@ func credentialSentences() map[string]sentence {
 			"waiting for Secret app-credentials, which the manager makes for ConnectedApp app"),
 		"an ExistingSecret without the value": waitsForCredentials(shared, func(b *bench) {
 			plane.Create(b.T, theirs(b.namespace, "theirs", nil))
-			b.madeFor("app-credentials", map[string]string{"client-id": "a"})
-		}, unusable+"waiting for key password of Secret theirs"),
+			b.madeFor("app-credentials", map[string]string{"client-id": b.clientID})
+		}, "the credentials of ConnectedApp app in Secrets app-credentials and theirs are of no use yet: waiting for key password of Secret theirs"),
 	}
 }
 
@@ -175,6 +176,8 @@ func serverSentences() map[string]sentence {
 		}
 	}
 	away := "no token of ConnectedApp app can be had, trying again: token endpoint at SERVER answered 503"
+	ended := "the token server takes the refresh token of ConnectedApp app no more, and only its user can begin anew: " +
+		"put the refresh token of a new login into key seed of Secret theirs: token endpoint at SERVER answered 400 invalid_grant"
 	unready := "no token of ConnectedApp app can be had: TokenServer main is not ready, as its conditions say"
 	tooShort := "the tokens of TokenServer main live 1m0s; in a Secret they must live at least 10m0s, since kubelets take up to two minutes " +
 		"to bring it to its readers: use the refresher sidecar, or let the server issue tokens that live longer"
@@ -186,6 +189,18 @@ func serverSentences() map[string]sentence {
 		"scopes that are refused": refused(400, `{"error":"invalid_scope"}`,
 			"the token server gives ConnectedApp app no token for spec.scopes [a b]: token endpoint at SERVER answered 400 invalid_scope",
 			func(b *bench) { b.edit(b.token, func() { b.token.Spec.Scopes = []string{"a", "b"} }) }),
+		"a chain of refresh tokens that has ended": {
+			app: func(a *v1alpha1.ConnectedApp) {
+				a.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}
+				a.Spec.RedirectURIs = []v1alpha1.RedirectURI{callback}
+			},
+			arrange: func(b *bench) {
+				plane.Create(b.T, theirs(b.namespace, "theirs", map[string]string{"seed": "of a former login"}))
+				b.edit(b.token, func() { b.token.Spec.Grant = seeded() })
+				answer(400, `{"error":"invalid_grant"}`)(b)
+			},
+			conditionReady: "LoginRequired: " + ended, tokenFresh: notYetFresh, events: []string{"Warning LoginRequired " + ended},
+		},
 		"a server in trouble": {
 			arrange: answer(503, ""), conditionReady: "TokenServerUnavailable: " + away, tokenFresh: notYetFresh,
 			events: []string{"Warning TokenServerUnavailable " + away},

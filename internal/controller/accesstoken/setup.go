@@ -25,8 +25,12 @@ import (
 	"connectedapps.dev/operator/internal/controller/object"
 )
 
-// appIndex finds AccessTokens by the name of their app.
-const appIndex = "accesstoken.app"
+// appIndex finds AccessTokens by the name of their app, grantIndex by that of the
+// Secret that their grant names.
+const (
+	appIndex   = "accesstoken.app"
+	grantIndex = "accesstoken.grant"
+)
 
 // SetupWithManager watches AccessTokens, their Secrets, the ConnectedApps they
 // belong to and the Secrets of those. Unset dependencies are taken from the manager. The queue is
@@ -99,11 +103,16 @@ var finalizerLost = predicate.Funcs{
 
 func addIndexes(indexer client.FieldIndexer) error {
 	ctx := context.Background() // it only registers functions
-	err := indexer.IndexField(ctx, &v1alpha1.AccessToken{}, appIndex, func(o client.Object) []string {
-		return []string{o.(*v1alpha1.AccessToken).Spec.ConnectedAppRef.Name} //nolint:forcetypeassert // it is what is indexed
-	})
-	if err != nil {
-		return fmt.Errorf("indexing AccessTokens by app: %w", err)
+	for name, value := range map[string]func(*v1alpha1.AccessToken) string{
+		appIndex:   func(t *v1alpha1.AccessToken) string { return t.Spec.ConnectedAppRef.Name },
+		grantIndex: (*v1alpha1.AccessToken).GrantSecretName,
+	} {
+		err := indexer.IndexField(ctx, &v1alpha1.AccessToken{}, name, func(o client.Object) []string {
+			return []string{value(o.(*v1alpha1.AccessToken))} //nolint:forcetypeassert // it is what is indexed
+		})
+		if err != nil {
+			return fmt.Errorf("indexing AccessTokens by %s: %w", name, err)
+		}
 	}
 	return nil
 }
@@ -115,13 +124,14 @@ func (r *Reconciler) tokensOf(ctx context.Context, o client.Object) []reconcile.
 }
 
 // tokensOfCredentials maps a Secret with credentials to the AccessTokens of the
-// apps that have them.
+// apps that have them, and to those whose grant names it.
 func (r *Reconciler) tokensOfCredentials(ctx context.Context, secret client.Object) []reconcile.Request {
 	apps, err := object.AppsBySecret(ctx, r.Client, client.ObjectKeyFromObject(secret))
 	if err != nil {
 		return nil // as below
 	}
-	var requests []reconcile.Request
+	requests := r.tokens(ctx, func(*v1alpha1.AccessToken) bool { return true },
+		client.InNamespace(secret.GetNamespace()), client.MatchingFields{grantIndex: secret.GetName()})
 	for _, key := range apps {
 		app := &v1alpha1.ConnectedApp{}
 		app.Namespace, app.Name = key.Namespace, key.Name

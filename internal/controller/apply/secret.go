@@ -192,7 +192,7 @@ func removeNames[V any](from map[string]V, names []string) {
 
 // create is the first write: it fails when the name is taken.
 func (s *Secrets) create(ctx context.Context, owner client.Object, want Secret) (*corev1.Secret, error) {
-	reference, err := s.reference(owner)
+	reference, err := s.Reference(owner)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (s *Secrets) create(ctx context.Context, owner client.Object, want Secret) 
 }
 
 func (s *Secrets) apply(ctx context.Context, owner client.Object, uid types.UID, want Secret) (*corev1.Secret, error) {
-	reference, err := s.reference(owner)
+	reference, err := s.Reference(owner)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +252,8 @@ func (s *Secrets) takeOver(ctx context.Context, live *corev1.Secret) error {
 	return nil
 }
 
-func (s *Secrets) reference(owner client.Object) (metav1.OwnerReference, error) {
+// Reference makes owner the controller of what it is put into, which goes with it.
+func (s *Secrets) Reference(owner client.Object) (metav1.OwnerReference, error) {
 	kind, err := apiutil.GVKForObject(owner, s.Scheme)
 	if err != nil {
 		return metav1.OwnerReference{}, fmt.Errorf("naming the owner's kind: %w", err)
