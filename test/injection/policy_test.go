@@ -322,6 +322,9 @@ func TestRefusalsSayWhatIsRight(t *testing.T) {
 		"the lowest limit":     {annotated(prefix+"memory-limit", "16Mi"), ""},
 		"a volume on a disk": {withVolume(tokenVolume, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}),
 			`volume connectedapps-token is not in memory, and tokens are written to no disk: write emptyDir: {medium: Memory}, or leave the volume out`},
+		"the refresher's port": {func(p *corev1.Pod) { p.Spec.Containers[1].Ports = []corev1.ContainerPort{{ContainerPort: 8090}} },
+			`container cache has a port that the refresher needs for its probes`},
+		"a port of its own": {func(p *corev1.Pod) { p.Spec.Containers[1].Ports = []corev1.ContainerPort{{Name: "refresher", ContainerPort: 8091}} }, ""},
 		"another app's Secret": {withVolume(credentials, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "billing-credentials"}}),
 			`volume connectedapps-credentials takes the Secret billing-credentials, and the label connectedapps.dev/inject: shop asks for shop-credentials`},
 	} {
