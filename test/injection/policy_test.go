@@ -3,6 +3,9 @@
 package injection
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -324,7 +327,9 @@ func TestRefusalsSayWhatIsRight(t *testing.T) {
 			`volume connectedapps-token is not in memory, and tokens are written to no disk: write emptyDir: {medium: Memory}, or leave the volume out`},
 		"the refresher's port": {func(p *corev1.Pod) { p.Spec.Containers[1].Ports = []corev1.ContainerPort{{ContainerPort: 8090}} },
 			`container cache has a port that the refresher needs for its probes`},
-		"a port of its own": {func(p *corev1.Pod) { p.Spec.Containers[1].Ports = []corev1.ContainerPort{{Name: "refresher", ContainerPort: 8091}} }, ""},
+		"a port of its own": {func(p *corev1.Pod) {
+			p.Spec.Containers[1].Ports = []corev1.ContainerPort{{Name: "refresher", ContainerPort: 8091}}
+		}, ""},
 		"another app's Secret": {withVolume(credentials, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "billing-credentials"}}),
 			`volume connectedapps-credentials takes the Secret billing-credentials, and the label connectedapps.dev/inject: shop asks for shop-credentials`},
 	} {
@@ -380,6 +385,11 @@ func changing(t *testing.T, test func(*testing.T)) {
 	bites(t)
 }
 
+func TestInstalledAgainItIsUnchanged(t *testing.T) {
+	install(t)
+	require.Empty(t, plane.Kubectl(t).Run(t, "", "diff", "--server-side", "-k", config("injection")))
+}
+
 func TestTheParametersGiveImageAndAudience(t *testing.T) {
 	changing(t, func(t *testing.T) {
 		p := parameters(t)
@@ -422,4 +432,36 @@ func TestWhereNothingInjectsAPodIsToldSo(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod", Labels: built.Labels}, Spec: built.Spec,
 		}).Spec.InitContainers, sidecarName), "the component needs no policy")
 	})
+}
+
+// TestTheImageIsTheKustomizationsHereToo: it is a parameter of the policy.
+func TestTheImageIsTheKustomizationsHereToo(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(folder, "injection"), os.DirFS(config("injection"))))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(
+		"resources: [injection]\nimages: [{name: connectedapps/refresher, newName: registry.example.com/refresher, newTag: v1}]\n"), 0o600))
+	require.Contains(t, plane.Kubectl(t).Run(t, "", "kustomize", folder), "\n  image: registry.example.com/refresher:v1\n")
+}
+
+// TestThePageTellsOfEveryAnnotation that there is, and of no other.
+func TestThePageTellsOfEveryAnnotation(t *testing.T) {
+	t.Parallel()
+	install(t)
+	err := plane.Client.Create(t.Context(), pod("default", "shop", annotated(label+"-none", "")), client.DryRunAll)
+	require.ErrorContains(t, err, "means nothing here: write one of ")
+	_, list, _ := strings.Cut(err.Error(), "write one of ")
+	page, err := os.ReadFile(filepath.Join(root, "docs", "token-delivery.md"))
+	require.NoError(t, err)
+	var rows []string
+	for row := range strings.Lines(string(page)) {
+		if strings.HasPrefix(row, "| `"+label+"-") {
+			rows = append(rows, regexp.MustCompile("`("+label+"-[a-z-]+)`").FindAllString(row, -1)...)
+		}
+	}
+	var told []string
+	for _, row := range rows {
+		told = append(told, strings.Trim(row, "`"))
+	}
+	require.ElementsMatch(t, strings.Split(list, ", "), told)
 }
