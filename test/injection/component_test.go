@@ -4,6 +4,7 @@ package injection
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -196,14 +197,21 @@ func TestComponentMountsAnExistingSecretBesideItsCompanion(t *testing.T) {
 	}
 }
 
+// onThePage is what a code block of the page has below its first line.
+func onThePage(t *testing.T, first string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "token-delivery.md"))
+	require.NoError(t, err)
+	_, after, found := strings.Cut(string(page), "```yaml\n"+first)
+	require.True(t, found, first)
+	block, _, _ := strings.Cut(after, "```")
+	return block
+}
+
 // The page shows how to name another key.
 func TestThePatchOfTheExistingSecretOnThePageWorks(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(root + "/docs/token-delivery.md")
-	require.NoError(t, err)
-	_, after, found := strings.Cut(string(page), "# kustomization.yaml, for an ExistingSecret with another key\n")
-	require.True(t, found)
-	patch, _, _ := strings.Cut(after, "```")
+	patch := onThePage(t, "# kustomization.yaml, for an ExistingSecret with another key\n")
 	built := layers{withExistingSecret + patch}.build(t, labelled("Deployment", "web", "gitproxy", existingSecret, "gitproxy-password"))
 	sources := volume(templateOf(t, built["Deployment web"]).Spec, credentials).Projected.Sources
 	require.Equal(t, "gitproxy-password", sources[1].Secret.Name)

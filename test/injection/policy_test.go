@@ -26,7 +26,7 @@ var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restri
 func podOf(t *testing.T, namespace, name string) *corev1.Pod {
 	t.Helper()
 	pods := &corev1.PodList{}
-	testenv.EventuallyWithin(t, time.Minute, func(c *require.Assertions) {
+	testenv.EventuallyWithin(t, 2*time.Minute, func(c *require.Assertions) {
 		c.NoError(plane.Client.List(t.Context(), pods, client.InNamespace(namespace), client.MatchingLabels{"workload": name}))
 		c.NotEmpty(pods.Items, "no Pod of %s", name)
 	})
@@ -85,7 +85,7 @@ func TestAPodOfEveryKindGetsWhatTheComponentRenders(t *testing.T) {
 					require.Equal(t, volume(rendered.Spec, name), volume(injected.Spec, name))
 				}
 				require.Equal(t, rendered.Labels[label], injected.Labels[label])
-				require.Equal(t, len(rendered.Spec.Volumes), len(injected.Spec.Volumes))
+				require.Len(t, injected.Spec.Volumes, len(rendered.Spec.Volumes))
 				for _, c := range append(injected.Spec.InitContainers[1:], injected.Spec.Containers...) {
 					require.Contains(t, c.VolumeMounts, corev1.VolumeMount{Name: tokenVolume, MountPath: tokenPath, ReadOnly: true}, c.Name)
 				}
@@ -395,16 +395,19 @@ func TestTheParametersGiveImageAndAudience(t *testing.T) {
 		p := parameters(t)
 		require.Equal(t, map[string]string{"image": "connectedapps/refresher:dev", "audience": ""}, p.Data)
 		p.Data = map[string]string{"image": "registry.example.com/refresher:v1", "audience": "https://id.example.com"}
+		rendered := layers{withRefresher + onThePage(t, "# kustomization.yaml, for apps without a secret\n")}.build(t, labelled("Deployment", "web", "shop"))
 		require.NoError(t, plane.Client.Update(t.Context(), p))
 		testenv.Eventually(t, func(c *require.Assertions) {
 			spec := admit(t, c, pod("default", "shop", func(p *corev1.Pod) { p.Spec.ServiceAccountName = "shop" })).Spec
 			c.Equal("registry.example.com/refresher:v1", spec.InitContainers[0].Image)
+			sources := volume(spec, credentials).Projected.Sources
 			c.Equal([]corev1.VolumeProjection{
 				{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "shop-credentials"}, Optional: new(true)}},
 				{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
 					Audience: "https://id.example.com", ExpirationSeconds: new(int64(3600)), Path: "service-account-token",
 				}},
-			}, volume(spec, credentials).Projected.Sources)
+			}, sources)
+			c.Equal(sources, volume(templateOf(t, rendered["Deployment web"]).Spec, credentials).Projected.Sources, "as the page has it for the component")
 		})
 	})
 }
