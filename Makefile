@@ -187,15 +187,20 @@ install: $(KUBECTL) ## Install the CRDs.
 uninstall: $(KUBECTL) ## Remove the CRDs and with them all objects of ours.
 	@$(KUBECTL) delete --ignore-not-found -k config/crd
 
+# What the cluster can take: policies that change objects are served since 1.36.
+INJECTION = $$($(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"' && echo config/injection)
+
 .PHONY: deploy
 deploy: $(KUBECTL) ## Install everything in the namespace connectedapps-system.
-	@$(KUBECTL) kustomize config/default \
-		| sed -E 's|image: connectedapps/([a-z]+):dev|image: $(IMAGE_PREFIX)/\1:$(TAG)|' \
-		| $(KUBECTL) apply --server-side -f -
+	@for folder in config/default $(INJECTION); do \
+		$(KUBECTL) kustomize $$folder \
+			| sed -E 's|image: connectedapps/([a-z]+):dev|image: $(IMAGE_PREFIX)/\1:$(TAG)|' \
+			| $(KUBECTL) apply --server-side -f -; \
+	done
 
 .PHONY: undeploy
 undeploy: $(KUBECTL) ## Remove everything, the token server's data included.
-	@$(KUBECTL) delete --ignore-not-found -k config/default
+	@for folder in $(INJECTION) config/default; do $(KUBECTL) delete --ignore-not-found -k $$folder; done
 
 # Programs that are built once and again when their module changes.
 

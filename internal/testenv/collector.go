@@ -16,9 +16,21 @@ import (
 // last test that asked for it.
 func (p *ControlPlane) ShareCollector(t testing.TB) {
 	t.Helper()
-	t.Cleanup(func() { require.NoError(t, p.collectors.release()) })
-	require.NoError(t, p.collectors.use(func(ctx context.Context) (<-chan error, error) {
-		stop, err := controlplane.StartControllerManager(p.environment.KubeConfig)
+	p.shareControllers(t, &p.collectors, controlplane.Collectors)
+}
+
+// ShareWorkloads runs what makes the Pods of Deployments and the like, of
+// kube-controller-manager. It stops with the last test that asked for it.
+func (p *ControlPlane) ShareWorkloads(t testing.TB) {
+	t.Helper()
+	p.shareControllers(t, &p.workloads, controlplane.Workloads)
+}
+
+func (p *ControlPlane) shareControllers(t testing.TB, running *shared, controllers []string) {
+	t.Helper()
+	t.Cleanup(func() { require.NoError(t, running.release()) })
+	require.NoError(t, running.use(func(ctx context.Context) (<-chan error, error) {
+		stop, err := controlplane.StartControllerManager(p.environment.KubeConfig, controllers)
 		if err != nil {
 			return nil, err
 		}

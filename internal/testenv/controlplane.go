@@ -43,8 +43,8 @@ type ControlPlane struct {
 
 	environment *envtest.Environment
 	stop        func() error
-	// managers and collectors run while tests use them.
-	managers, collectors shared
+	// managers, collectors and workloads run while tests use them.
+	managers, collectors, workloads shared
 }
 
 // Run starts a control plane, runs the tests of the package with it and ends

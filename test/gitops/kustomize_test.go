@@ -97,11 +97,16 @@ func TestReferencesFollowNames(t *testing.T) {
 
 			require.Equal(t, app.Name, web.Labels["connectedapps.dev/inject"])
 			require.Equal(t, vault.Name, web.Annotations["connectedapps.dev/existing-secret"])
+			require.Equal(t, app.Name, web.Spec.Template.Labels["connectedapps.dev/inject"])
+			require.Equal(t, app.PublishedSecretName(), web.Spec.Template.Annotations["connectedapps.dev/inject-secret"])
 			pod := web.Spec.Template.Spec
 			volumes := map[string]string{}
 			for _, v := range pod.Volumes {
 				if v.Secret != nil {
 					volumes[v.Name] = v.Secret.SecretName
+				}
+				if v.Projected != nil {
+					volumes[v.Name] = v.Projected.Sources[0].Secret.Name
 				}
 			}
 			require.Equal(t, map[string]string{"connectedapps-credentials": app.PublishedSecretName(), "shop-token": token.SecretName()}, volumes)

@@ -38,7 +38,13 @@ type policy struct {
 
 func accessPolicy(t testing.TB) *admissionv1.ValidatingAdmissionPolicy {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "config", "admission", "access.yaml"))
+	return policyIn(t, "access.yaml")
+}
+
+// policyIn is the policy of a file of config/admission.
+func policyIn(t testing.TB, file string) *admissionv1.ValidatingAdmissionPolicy {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "config", "admission", file))
 	require.NoError(t, err)
 	p := &admissionv1.ValidatingAdmissionPolicy{}
 	require.NoError(t, yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096).Decode(p))
@@ -75,7 +81,11 @@ func compilePolicy(t testing.TB, p *admissionv1.ValidatingAdmissionPolicy, of *v
 	}
 	for _, v := range p.Spec.Validations {
 		validations = append(validations, check("validation", &validating.ValidationCondition{Expression: v.Expression, Message: v.Message, Reason: v.Reason}))
-		messages = append(messages, check("message", &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}))
+		var message plugincel.ExpressionAccessor // nil: the message is a text
+		if v.MessageExpression != "" {
+			message = check("message", &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression})
+		}
+		messages = append(messages, message)
 	}
 	result.Validator = validating.NewValidator(
 		compiler.CompileCondition(validations, options, mode),

@@ -10,18 +10,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 //go:embed beside.sh
 var besideScript string
 
-// StartControllerManager runs those parts of kube-controller-manager that end what
-// was deleted, garbage collection and the end of namespaces, on the control plane
-// that the kubeconfig leads to. The program is $KUBE_CONTROLLER_MANAGER, or beside
+// Controllers of kube-controller-manager.
+var (
+	// Collectors end what was deleted: garbage collection and the end of namespaces.
+	Collectors = []string{"garbage-collector-controller", "namespace-controller"}
+	// Workloads make Pods.
+	Workloads = []string{
+		"deployment-controller", "replicaset-controller", "statefulset-controller", "daemonset-controller", "job-controller", "cronjob-controller",
+	}
+)
+
+// StartControllerManager runs some controllers of kube-controller-manager on the
+// control plane that the kubeconfig leads to. The program is $KUBE_CONTROLLER_MANAGER, or beside
 // the others. Should this process end before stop is called, however it does, the
 // program ends with it.
-func StartControllerManager(kubeconfig []byte) (stop func() error, err error) {
+func StartControllerManager(kubeconfig []byte, controllers []string) (stop func() error, err error) {
 	program, err := controllerManager()
 	if err != nil {
 		return nil, err
@@ -35,7 +45,7 @@ func StartControllerManager(kubeconfig []byte) (stop func() error, err error) {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	watcher := exec.CommandContext(context.Background(), "sh", "-c", besideScript, "sh", folder, program,
-		"--kubeconfig="+file, "--controllers=garbage-collector-controller,namespace-controller", "--leader-elect=false", "--secure-port=0",
+		"--kubeconfig="+file, "--controllers="+strings.Join(controllers, ","), "--leader-elect=false", "--secure-port=0",
 		"--kube-api-qps=1000", "--kube-api-burst=2000")
 	// What ends a whole terminal or the group of the tests must not end it.
 	watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
