@@ -103,20 +103,42 @@ type CABundle struct {
 }
 
 // TokenServerCredentialsType is a way of logging in.
-// +kubebuilder:validation:Enum=Secret
+// +kubebuilder:validation:Enum=Secret;ServiceAccount
 type TokenServerCredentialsType string
 
-// TokenServerCredentialsSecret logs in with a client id and secret from a
-// Secret.
-const TokenServerCredentialsSecret TokenServerCredentialsType = "Secret"
+// Ways of logging in.
+const (
+	// TokenServerCredentialsSecret logs in with a client id and secret from a
+	// Secret.
+	TokenServerCredentialsSecret TokenServerCredentialsType = "Secret"
+	// TokenServerCredentialsServiceAccount logs in with a token of the manager's own
+	// ServiceAccount, which the server trusts as a federated identity of an app.
+	TokenServerCredentialsServiceAccount TokenServerCredentialsType = "ServiceAccount"
+)
 
 // TokenServerCredentials are what the manager logs in with.
-// +kubebuilder:validation:XValidation:rule="self.type != 'Secret' || has(self.secretRef)",message="type Secret needs secretRef"
+// +kubebuilder:validation:XValidation:rule="(self.type == 'Secret') == has(self.secretRef)",message="is for type Secret, which needs it",fieldPath=".secretRef"
+// +kubebuilder:validation:XValidation:rule="(self.type == 'ServiceAccount') == has(self.clientID)",message="is for type ServiceAccount, which needs it",fieldPath=".clientID"
 type TokenServerCredentials struct {
 	// Type of the credentials. Secret: a client id and secret with the scope
-	// manage:orgconnapps.
+	// manage:orgconnapps. ServiceAccount: the manager's own ServiceAccount, which is
+	// a federated identity of an app with that scope.
 	// +required
 	Type TokenServerCredentialsType `json:"type"`
+
+	// ClientID is the app's, for type ServiceAccount.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[!-~]+$`
+	ClientID string `json:"clientID,omitempty"`
+
+	// Audience of the ServiceAccount's tokens. Omitted: the server's issuer, which is
+	// what the bundled token server expects.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Audience string `json:"audience,omitempty"`
 
 	// SecretRef names a Secret in the manager's namespace with the keys
 	// client-id and client-secret.

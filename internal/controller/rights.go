@@ -30,10 +30,12 @@ package controller
 //
 // In its own namespace, beside these: to be the leader and say so, in an Event
 // of the older kind; to remember clients whose objects are gone, and who the
-// token servers are; and to make what the bundled token server needs. The names
-// of these are known, so that to change is allowed for them alone.
+// token servers are; to log in as its own ServiceAccount; and to make what the
+// bundled token server needs. The names of these are known, so that to change is
+// allowed for them alone.
 //
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=connectedapps-system,verbs=get;create;update
 // +kubebuilder:rbac:groups="",resources=events,namespace=connectedapps-system,verbs=create
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;update;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=connectedapps-manager,namespace=connectedapps-system,verbs=create
 // +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-admin;tokenserver-keys;tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update

@@ -4,6 +4,7 @@ package registrar
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,6 +37,10 @@ type Config struct {
 	// ClientID and ClientSecret are what to log in with.
 	ClientID     string
 	ClientSecret string
+	// Assertion returns what to log in with in place of a secret: a token of the
+	// caller's own (https://www.rfc-editor.org/rfc/rfc7523#section-2.2). Nil: the
+	// secret is used.
+	Assertion func(context.Context) (string, error) `json:"-"`
 	// CABundle holds PEM certificates to trust instead of the system's.
 	CABundle []byte
 	// RequestsPerSecond bounds all requests, the log-in included; 0 means 50,
@@ -84,7 +89,7 @@ func New(c Config) (*Client, error) {
 		userAgent: cmp.Or(c.UserAgent, defaultUserAgent),
 		redact:    newRedactor(c.ClientSecret),
 	}
-	client.session = newSession(client, c.ClientID, c.ClientSecret)
+	client.session = newSession(client, c)
 	if c.OrganizationID != "" {
 		client.organization.Store(&c.OrganizationID)
 	}

@@ -24,6 +24,9 @@ const (
 	ReasonTLSFailed Reason = "TLSFailed"
 	// ReasonCredentialsRefused: the server does not accept the credentials.
 	ReasonCredentialsRefused Reason = "CredentialsRefused"
+	// ReasonCredentialsMissing: there is nothing to log in with at present; the
+	// server was not asked.
+	ReasonCredentialsMissing Reason = "CredentialsMissing"
 	// ReasonUnauthorized: the credentials are good, but not for this.
 	ReasonUnauthorized Reason = "Unauthorized"
 	// ReasonNotFound: there is no such app, and it is the server that says so,
@@ -111,7 +114,7 @@ func IsUnauthorized(err error) bool {
 func IsUnavailable(err error) bool {
 	switch ReasonOf(err) {
 	case ReasonUnreachable, ReasonTimeout, ReasonTLSFailed, ReasonCredentialsRefused, ReasonUnauthorized,
-		ReasonInvalidAnswer, ReasonServerError, ReasonRateLimited, ReasonIssuerMismatch:
+		ReasonCredentialsMissing, ReasonInvalidAnswer, ReasonServerError, ReasonRateLimited, ReasonIssuerMismatch:
 		return true
 	case ReasonNotFound, ReasonConflict, ReasonInvalid, "":
 	}

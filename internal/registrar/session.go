@@ -26,6 +26,8 @@ type session struct {
 	client       *Client
 	clientID     string
 	clientSecret string
+	// assertion takes the place of the secret unless it is nil.
+	assertion func(context.Context) (string, error)
 
 	login chan struct{} // holds a value while nobody logs in
 
@@ -34,8 +36,8 @@ type session struct {
 	renewAt time.Time
 }
 
-func newSession(client *Client, clientID, clientSecret string) *session {
-	s := &session{client: client, clientID: clientID, clientSecret: clientSecret, login: make(chan struct{}, 1)}
+func newSession(client *Client, c Config) *session {
+	s := &session{client: client, clientID: c.ClientID, clientSecret: c.ClientSecret, assertion: c.Assertion, login: make(chan struct{}, 1)}
 	s.login <- struct{}{}
 	return s
 }
@@ -79,15 +81,20 @@ func (s *session) discard(token string) {
 
 func (s *session) renew(ctx context.Context) (string, error) {
 	const op = "logging in"
+	form := map[string]string{"grant_type": oauth.GrantClientCredentials, "client_id": s.clientID}
+	if s.assertion == nil {
+		form["client_secret"] = s.clientSecret
+	} else {
+		assertion, err := s.assertion(ctx)
+		if err != nil {
+			return "", &Error{Op: op, Reason: ReasonCredentialsMissing, Message: s.client.redact.clean(err.Error())}
+		}
+		form["client_assertion_type"], form["client_assertion"] = oauth.AssertionTypeJWTBearer, assertion
+	}
 	sent := time.Now()
 	var answer oauth.TokenResponse
 	_, err := s.client.send(ctx, request{
-		op: op, method: http.MethodPost, path: oauth.PathToken, login: true,
-		form: map[string]string{
-			"grant_type":    oauth.GrantClientCredentials,
-			"client_id":     s.clientID,
-			"client_secret": s.clientSecret,
-		},
+		op: op, method: http.MethodPost, path: oauth.PathToken, login: true, form: form,
 		into: &answer, success: []int{http.StatusOK},
 	}, "")
 	if err != nil {

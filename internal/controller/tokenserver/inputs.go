@@ -3,6 +3,7 @@
 package tokenserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -17,6 +18,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
 )
 
@@ -39,7 +41,10 @@ func (r *Reconciler) configuration(ctx context.Context, server *v1alpha1.TokenSe
 		config.RequestsPerSecond = float64(*n)
 	}
 	var err error
-	if config.ClientID, config.ClientSecret, err = r.credentials(ctx, server.Spec.Credentials); err != nil {
+	if spec := server.Spec.Credentials; spec.Type == v1alpha1.TokenServerCredentialsServiceAccount {
+		audience := cmp.Or(spec.Audience, server.Spec.URL+oauth.IssuerPath)
+		config.ClientID, config.Assertion = spec.ClientID, func(ctx context.Context) (string, error) { return r.OwnTokens.Get(ctx, audience) }
+	} else if config.ClientID, config.ClientSecret, err = r.credentials(ctx, spec); err != nil {
 		return config, err
 	}
 	config.CABundle, err = r.caBundle(ctx, server.Spec.CABundle)
@@ -113,7 +118,7 @@ func (r *Reconciler) caBundle(ctx context.Context, spec *v1alpha1.CABundle) ([]b
 // fingerprint tells configurations apart without keeping their secrets. The UID
 // makes an object that was deleted and made anew another one.
 func fingerprint(server *v1alpha1.TokenServer, config registrar.Config) string {
-	data, err := json.Marshal([]any{server.UID, config})
+	data, err := json.Marshal([]any{server.UID, config, server.Spec.Credentials})
 	if err != nil {
 		panic(err) // strings and numbers
 	}

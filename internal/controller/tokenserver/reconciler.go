@@ -45,6 +45,8 @@ type Reconciler struct {
 	Live client.Reader
 	// Namespace is the manager's: where credentials and certificates are.
 	Namespace string
+	// OwnTokens are those of the manager's ServiceAccount.
+	OwnTokens *OwnTokens
 	// Connections receives the servers that can be used.
 	Connections *inventory.Connections
 	// Identities remembers which server each TokenServer stands for.
