@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
@@ -24,6 +25,8 @@ type ManagerOption func(*managerOptions)
 type managerOptions struct {
 	controllers controller.Options
 	newClient   client.NewClientFunc
+	// account is the ServiceAccount that the manager runs as; empty: none.
+	account string
 }
 
 // WithOptions changes the controllers' options.
@@ -34,6 +37,12 @@ func WithOptions(change func(*controller.Options)) ManagerOption {
 // WithClient replaces the client the controllers write with, for faults.
 func WithClient(newClient client.NewClientFunc) ManagerOption {
 	return func(o *managerOptions) { o.newClient = newClient }
+}
+
+// AsServiceAccount runs the controllers as a ServiceAccount of the system
+// namespace, with all rights.
+func AsServiceAccount(name string) ManagerOption {
+	return func(o *managerOptions) { o.account = name }
 }
 
 // ShareManager runs all controllers for the tests that ask for it at the same
@@ -107,7 +116,13 @@ func (p *ControlPlane) run(ctx context.Context, options []ManagerOption) (<-chan
 		option(&o)
 	}
 	skip := true // several managers run in one test binary, one after the other
-	mgr, err := ctrl.NewManager(p.Config, ctrl.Options{
+	config := rest.CopyConfig(p.Config)
+	if o.account != "" {
+		config.Impersonate = rest.ImpersonationConfig{
+			UserName: "system:serviceaccount:" + SystemNamespace + ":" + o.account, Groups: []string{"system:masters"},
+		}
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: p.Scheme, Cache: controller.CacheOptions(), NewClient: o.newClient,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: ctrlconfig.Controller{SkipNameValidation: &skip},
