@@ -38,8 +38,8 @@ type Discovery struct {
 	// at is the issuer itself, or where it is reached instead: elsewhere.
 	at        Connection
 	elsewhere bool
-	now    func() time.Time
-	logger *slog.Logger
+	now       func() time.Time
+	logger    *slog.Logger
 
 	mu   sync.Mutex
 	keys keySet
