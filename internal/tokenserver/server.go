@@ -179,7 +179,8 @@ func (s *Server) watch() error {
 	}
 	state := metrics.State{
 		Now: s.config.Now, Confirmed: s.follower.Confirmed, Apps: s.view.Len, Revocations: s.ended.Active,
-		KeyActiveSince: since, PasswordChecks: s.persons.authenticator.Checks,
+		IssuersUnavailable: s.config.Workloads.Unavailable,
+		KeyActiveSince:     since, PasswordChecks: s.persons.authenticator.Checks,
 	}
 	if err := complete(state); err != nil {
 		return err

@@ -61,6 +61,12 @@ func NewDiscovery(issuer string, at Connection, now func() time.Time, logger *sl
 	return &Discovery{issuer: issuer, at: at, elsewhere: elsewhere, now: now, logger: logger}
 }
 
+func (d *Discovery) unavailable() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failure != nil
+}
+
 // Claims implements Source.
 func (d *Discovery) Claims(ctx context.Context, raw string, policy assertion.Policy) (*assertion.Claims, error) {
 	header, err := assertion.HeaderOf(raw)

@@ -158,9 +158,11 @@ func TestAnIssuerThatDoesNotAnswerIsNobodysFault(t *testing.T) {
 		require.Contains(t, w.log.cause(t), "/openid-configuration answers with status 500")
 	}
 	require.Equal(t, 1, p.asks())
+	require.Equal(t, 1, w.trusted.Unavailable(), "for the metric")
 	p.put(documentPath, nil)
 	p.clock.advance(10 * time.Second)
 	require.Equal(t, http.StatusOK, w.login(app.ClientID, p.token(nil)).status)
+	require.Zero(t, w.trusted.Unavailable())
 }
 
 func TestANewKeyIsKnownAndAnOldOneForgotten(t *testing.T) {

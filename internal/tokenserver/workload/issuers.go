@@ -103,6 +103,17 @@ func (s *Issuers) Reload() error {
 	return errors.Join(problems...)
 }
 
+// Unavailable is how many of the issuers did not answer when they were last asked.
+func (s *Issuers) Unavailable() int {
+	n := 0
+	for _, issuer := range s.list {
+		if asked, ok := issuer.Source.(interface{ unavailable() bool }); ok && asked.unavailable() {
+			n++
+		}
+	}
+	return n
+}
+
 // Has tells whether iss is that of an issuer here.
 func (s *Issuers) Has(iss string) bool {
 	return slices.ContainsFunc(s.list, func(i Issuer) bool { return i.URL == iss })

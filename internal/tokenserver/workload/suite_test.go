@@ -142,6 +142,8 @@ type world struct {
 	i     *tokenservertest.Instance
 	clock *clock
 	log   *lines
+	// trusted are the issuers.
+	trusted *workload.Issuers
 }
 
 func newWorld(t testing.TB, clock *clock, issuers []workload.Issuer, options ...tokenservertest.Option) *world {
@@ -149,6 +151,7 @@ func newWorld(t testing.TB, clock *clock, issuers []workload.Issuer, options ...
 	w := &world{t: t, clock: clock, log: &lines{}}
 	trusted, err := workload.New(issuers, clock.Now)
 	require.NoError(t, err)
+	w.trusted = trusted
 	w.i = tokenservertest.Start(t, append(options, tokenservertest.WithConfig(func(c *tokenserver.Config) {
 		c.Workloads, c.Now, c.Logger = trusted, clock.Now, slog.New(slog.NewJSONHandler(w.log, nil))
 	}))...)

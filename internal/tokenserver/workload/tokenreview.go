@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
 )
@@ -26,12 +27,16 @@ const (
 type TokenReview struct {
 	at    Connection
 	slots chan struct{}
+	// failed tells that the last review was not answered.
+	failed atomic.Bool
 }
 
 // NewTokenReview asks nobody yet.
 func NewTokenReview(at Connection) *TokenReview {
 	return &TokenReview{at: at, slots: make(chan struct{}, maxReviews)}
 }
+
+func (t *TokenReview) unavailable() bool { return t.failed.Load() }
 
 // review is the part of the resource that counts here.
 type review struct {
@@ -63,6 +68,10 @@ func (t *TokenReview) Claims(ctx context.Context, raw string, policy assertion.P
 		return nil, err
 	}
 	status, err := t.ask(ctx, raw, policy.Audiences)
+	// That somebody hung up says nothing of the API server.
+	if !errors.Is(err, context.Canceled) {
+		t.failed.Store(err != nil)
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: reviewing the token: %w", ErrUnavailable, err)
