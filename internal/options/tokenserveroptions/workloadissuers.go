@@ -52,7 +52,7 @@ type IssuerEndpoint struct {
 const (
 	inClusterURL       = "https://kubernetes.default.svc"
 	inClusterCAFile    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
-	inClusterTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
+	inClusterTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 )
 
 // completeIssuers gives what was left out its default.

@@ -11,6 +11,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 	"connectedapps.dev/operator/internal/tokenserver/workload"
@@ -88,6 +89,7 @@ func (a *Assertions) workload(ctx context.Context, c *credentials) (*Client, err
 	case err != nil:
 		return nil, c.refuseAssertion(err)
 	}
+	httpx.EventOf(ctx).Workload = identity.IssuerName + " " + identity.Subject
 	app, known := a.Apps.App(c.id)
 	// The same words for an app that does not exist: who may ask is told elsewhere.
 	if !known || app.TokenEndpointAuthMethod == oauth.AuthMethodNone || !slices.Contains(app.FederatedIdentities, storage.FederatedIdentity(identity)) {

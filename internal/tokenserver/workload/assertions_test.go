@@ -75,6 +75,7 @@ func TestTheTokenOfAWorkloadAuthenticatesItsAppUntilItExpires(t *testing.T) {
 		got := w.login(app.ClientID, token)
 		require.Equal(t, http.StatusOK, got.status, got)
 		require.NotEmpty(t, got.AccessToken)
+		require.Contains(t, w.log.String(), `"workload":"prod `+gitproxy+`"`, "who it was")
 		w.clock.advance(19 * time.Minute)
 	}
 	require.Equal(t, http.StatusOK, w.login(app.ClientID, w.prod.token(jwt.MapClaims{"aud": audience})).status, "aud as one text")

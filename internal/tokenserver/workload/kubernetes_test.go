@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
@@ -242,6 +245,61 @@ func TestWhatIsDeletedIsKnownToTheAPIServerAlone(t *testing.T) {
 		gone(way, unbound)
 	}
 }
+
+// TestThePageLeadsToAToken runs docs/tokenserver-workloads.md: its configuration is
+// one, and its commands end in a token.
+func TestThePageLeadsToAToken(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "tokenserver-workloads.md"))
+	require.NoError(t, err)
+	blocks := func(language string) []string {
+		var found []string
+		for _, block := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(string(page), -1) {
+			found = append(found, block[1])
+		}
+		return found
+	}
+	yaml := blocks("yaml")
+	require.Len(t, yaml, 4, "an issuer, another, an app, a volume")
+	folder := t.TempDir()
+	config := filepath.Join(folder, "tokenserver.yaml")
+	require.NoError(t, os.WriteFile(config, []byte(pageConfig+yaml[0]+yaml[1]+yaml[2]), 0o600))
+	loaded, err := tokenserveroptions.LoadText(config)
+	require.NoError(t, err)
+	require.Len(t, loaded.Config.WorkloadIssuers, 2)
+	require.Len(t, loaded.Apps, 1)
+	require.Contains(t, yaml[3], "audience: "+loaded.Config.WorkloadIssuers[0].Audience)
+
+	k := newKubernetes(t)
+	token := filepath.Join(folder, "token")
+	require.NoError(t, os.WriteFile(token, []byte(k.projected("gitproxy", "discovery")), 0o600))
+	commands := blocks("sh")
+	require.Len(t, commands, 2, "make the app, ask")
+	run := func(script string, environment ...string) (answer map[string]any) {
+		script = strings.NewReplacer(`"prod"`, `"discovery"`, "system:serviceaccount:payments:gitproxy", k.subject, "/var/run/identity/token", token).Replace(script)
+		command := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+		command.Env = append(os.Environ(), append(environment, "BASE="+k.i.URL)...)
+		out, err := command.Output()
+		require.NoError(t, err, script)
+		require.NoError(t, json.Unmarshal(out, &answer), string(out))
+		return answer
+	}
+	administrator := k.post(oauth.PathToken, "grant_type", oauth.GrantClientCredentials, "client_id", k.i.AdminClientID, "client_secret", k.i.AdminClientSecret)
+	app := run(commands[0], "TOKEN="+administrator.AccessToken)
+	require.NotContains(t, app, "client_secret")
+	clientID, _ := app["client_id"].(string)
+	require.NotEmpty(t, run(commands[1], "CLIENT_ID="+clientID)["access_token"])
+}
+
+const pageConfig = `publicURL: https://id.example.com
+storage: {sqlite: {path: tokenserver.db}}
+encryptionKeyFiles: [encryption-key]
+bootstrap: {adminClient: {clientID: connectedapps-manager, clientSecretFile: client-secret}}
+organizations:
+- {id: 0c4e8a52-6f3b-4d71-9a0e-2b7f5d1c8e36, name: Main, ownerID: 7d2f9b14-3c5a-4e86-b1d0-9f8e6a4c2b75}
+users:
+- {id: 7d2f9b14-3c5a-4e86-b1d0-9f8e6a4c2b75, organizationID: 0c4e8a52-6f3b-4d71-9a0e-2b7f5d1c8e36, username: owner}
+`
 
 // TestTheServersOwnTokenIsReadAgain: the kubelet replaces it every hour.
 func TestTheServersOwnTokenIsReadAgain(t *testing.T) {

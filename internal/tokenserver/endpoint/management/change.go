@@ -108,7 +108,8 @@ func checkApp(app *storage.App) error {
 	case actsForItself(app) && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
 		return httpx.BadRequest("token_endpoint_auth_method: an app with client_credentials must authenticate; none is not possible")
 	case len(app.FederatedIdentities) > 0 && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
-		return httpx.BadRequest("federated_identities: an app with token_endpoint_auth_method none is public and does not authenticate; private_key_jwt needs no secret either")
+		return httpx.BadRequest("federated_identities: an app with token_endpoint_auth_method none is public and does not authenticate; " +
+			"private_key_jwt needs no secret either")
 	}
 	if err := checkRedirects(app); err != nil {
 		return err
