@@ -141,3 +141,26 @@ func TestIssuersThatCannotBeToldApart(t *testing.T) {
 		require.EqualError(t, err, row.says, name)
 	}
 }
+
+// FuzzKeySet: whatever an issuer publishes, a token that it has not signed is not
+// taken, and nothing breaks.
+func FuzzKeySet(f *testing.F) {
+	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","x":"","y":""},{"kty":"OKP","crv":"Ed25519","x":"AA"},null,1,[],{"kty":"oct","k":"AA"}]}`))
+	f.Add([]byte(`{"keys":{}}`))
+	clock := &clock{}
+	c := newCluster(f, alike, clock.Now)
+	tokens := []string{c.token(nil), unsigned(c)}
+	path := filepath.Join(f.TempDir(), "keys.json")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		file, err := workload.NewKeyFile(path)
+		if err != nil {
+			return
+		}
+		for _, raw := range tokens {
+			_, err := file.Claims(t.Context(), raw, policyAt(clock))
+			require.Error(t, err)
+		}
+	})
+}

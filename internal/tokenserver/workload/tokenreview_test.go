@@ -3,10 +3,12 @@
 package workload_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,4 +103,40 @@ func TestAReviewMustConfirmWhatTheTokenSays(t *testing.T) {
 	_, err := source.Claims(t.Context(), c.token(jwt.MapClaims{"aud": "vault"}), policyAt(clock))
 	require.ErrorAs(t, err, &claim)
 	require.Equal(t, "aud must be "+audience, claim.Error())
+}
+
+// TestAnAPIServerIsNotOverrun by strangers: so many reviews are on their way to it
+// at most, and whoever would be one more is told to come again.
+func TestAnAPIServerIsNotOverrun(t *testing.T) {
+	t.Parallel()
+	const most = 16
+	p := newPublisher(t)
+	clock := &clock{}
+	c := newCluster(t, alike, clock.Now)
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte("mine"), 0o600))
+	source := workload.NewTokenReview(workload.Connection{URL: p.URL, CAFile: p.ca(), TokenFile: token})
+	arrived, goOn := make(chan struct{}, most+1), make(chan struct{})
+	p.put(reviewPath, func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-goOn
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write([]byte(`{"status":{"authenticated":false}}`))
+	})
+	raw := c.token(nil)
+	var asking sync.WaitGroup
+	for range most {
+		asking.Go(func() { _, _ = source.Claims(t.Context(), raw, policyAt(clock)) })
+	}
+	for range most {
+		<-arrived
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := source.Claims(impatient, raw, policyAt(clock))
+	require.ErrorIs(t, err, workload.ErrUnavailable)
+	require.ErrorContains(t, err, "waiting for earlier reviews")
+	require.Empty(t, arrived)
+	close(goOn)
+	asking.Wait()
 }
