@@ -62,6 +62,7 @@ var kind = map[string]member{
 	"enabled":                          {field: "enabled", noRule: noPower, set: func(s *v1alpha1.ConnectedAppSpec) { s.Enabled = new(false) }},
 
 	"client_id":                        {reason: "the server assigns it; status.clientID tells"},
+	"federated_identities":             {reason: "which ServiceAccounts authenticate is for spec.credentials to say"},
 	"client_secret":                    {reason: "in a Secret, never in a spec: spec.credentials"},
 	"client_secret_id":                 {reason: "the server assigns it; status.secrets tells"},
 	"client_secret_updated_at":         {reason: "read-only"},
