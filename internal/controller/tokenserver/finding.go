@@ -14,7 +14,7 @@ import (
 // still the one we know.
 func passing(err error) bool {
 	switch registrar.ReasonOf(err) {
-	case registrar.ReasonUnreachable, registrar.ReasonTimeout, registrar.ReasonTLSFailed,
+	case registrar.ReasonUnreachable, registrar.ReasonTimeout, registrar.ReasonTLSFailed, registrar.ReasonCredentialsMissing,
 		registrar.ReasonServerError, registrar.ReasonRateLimited, registrar.ReasonInvalidAnswer:
 		return true
 	default:
@@ -33,6 +33,7 @@ func finding(err error) error {
 	case registrar.ReasonIssuerMismatch, registrar.ReasonUnauthorized:
 		return status.StalledError(reason, "%v", err)
 	case registrar.ReasonUnreachable, registrar.ReasonTimeout, registrar.ReasonTLSFailed, registrar.ReasonCredentialsRefused,
+		registrar.ReasonCredentialsMissing,
 		registrar.ReasonInvalidAnswer, registrar.ReasonServerError, registrar.ReasonRateLimited:
 		return status.WaitingError(reason, registrar.RetryAfter(err), "%v", err)
 	}

@@ -46,8 +46,14 @@ type world struct {
 
 func newWorld(t *testing.T, options ...testenv.ManagerOption) *world {
 	t.Helper()
+	return newWorldOn(t, nil, options...)
+}
+
+// newWorldOn is one whose token server is made with options.
+func newWorldOn(t *testing.T, server []tokenservertest.Option, options ...testenv.ManagerOption) *world {
+	t.Helper()
 	w := &world{T: t}
-	w.server = tokenservertest.Start(t, tokenservertest.WithMiddleware(w.middleware))
+	w.server = tokenservertest.Start(t, append(server, tokenservertest.WithMiddleware(w.middleware))...)
 	w.stop = plane.StartManager(t, options...)
 	w.name = plane.Namespace(t, nil)
 	return w
