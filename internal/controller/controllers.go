@@ -120,14 +120,6 @@ func shareTexts(status *v1alpha1.ConnectedAppStatus) {
 		c := &status.Conditions[i]
 		c.Type, c.Reason, c.Status = shared(c.Type), shared(c.Reason), shared(c.Status)
 	}
-	if status.Compared == nil {
-		return
-	}
-	fields := make(map[string]v1alpha1.FieldDigest, len(status.Compared.Fields))
-	for name, digest := range status.Compared.Fields {
-		fields[shared(name)] = shared(digest)
-	}
-	status.Compared.Fields = fields
 }
 
 func shared[T ~string](text T) T { return unique.Make(text).Value() }
