@@ -42,11 +42,17 @@ var (
 	readers = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
 )
 
+// packing is held by who packs: a writer takes more than a megabyte, and after a
+// start all workers would have one.
+var packing sync.Mutex
+
 func pack(secret *corev1.Secret) (packed, error) {
 	content, err := secret.Marshal()
 	if err != nil {
 		return packed{}, err
 	}
+	packing.Lock()
+	defer packing.Unlock()
 	var compressed bytes.Buffer
 	w := writers.Get().(*flate.Writer)
 	defer writers.Put(w)

@@ -125,7 +125,7 @@ func TestTrimmedMetadataIsSmall(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, metav1.ObjectMeta{
 		Namespace: "ns", Name: "a", UID: "u", ResourceVersion: "7",
-		Labels:          map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged, v1alpha1.LabelConnectedApp: "app"},
+		Labels:          map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: "app", UID: "owner", Controller: new(true)}},
 	}, trimmed.(*metav1.PartialObjectMetadata).ObjectMeta)
 
