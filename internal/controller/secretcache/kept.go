@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"compress/flate"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,13 +24,28 @@ type kept struct {
 	mu      sync.Mutex
 	bytes   int
 	secrets map[client.ObjectKey]packed
+	// models are Secrets that others with the same keys are written down by.
+	models map[string]model
 }
+
+// model is the content of a Secret that others are like: what they have in common
+// with it takes no room. It never changes; empty: they are like none.
+type model []byte
+
+const (
+	// mostModels is how many there are; the others that keep Secrets have a few keys
+	// each, and their own.
+	mostModels = 16
+	// largestModel bounds a model, which goes through the compressor each time.
+	largestModel = 8 << 10
+)
 
 // packed is a Secret, compressed: thousands of them differ in little, and are
 // looked at once in a resync.
 type packed struct {
 	uid     types.UID
 	version string
+	model   model
 	content []byte
 }
 
@@ -46,30 +64,34 @@ var (
 // start all workers would have one.
 var packing sync.Mutex
 
-func pack(secret *corev1.Secret) (packed, error) {
-	content, err := secret.Marshal()
-	if err != nil {
-		return packed{}, err
-	}
+func pack(secret *corev1.Secret, content []byte, like model) (packed, error) {
 	packing.Lock()
 	defer packing.Unlock()
 	var compressed bytes.Buffer
 	w := writers.Get().(*flate.Writer)
 	defer writers.Put(w)
 	w.Reset(&compressed)
+	// The reader begins with the model: what is written of it is left out.
+	if _, err := w.Write(like); err != nil {
+		return packed{}, err
+	}
+	if err := w.Flush(); err != nil {
+		return packed{}, err
+	}
+	begin := compressed.Len()
 	if _, err := w.Write(content); err != nil {
 		return packed{}, err
 	}
 	if err := w.Close(); err != nil {
 		return packed{}, err
 	}
-	return packed{secret.UID, secret.ResourceVersion, bytes.Clone(compressed.Bytes())}, nil
+	return packed{secret.UID, secret.ResourceVersion, like, bytes.Clone(compressed.Bytes()[begin:])}, nil
 }
 
 func (p packed) unpack(secret *corev1.Secret) error {
 	r := readers.Get().(io.ReadCloser)
 	defer readers.Put(r)
-	if err := r.(flate.Resetter).Reset(bytes.NewReader(p.content), nil); err != nil {
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(p.content), p.model); err != nil {
 		return err
 	}
 	content, err := io.ReadAll(r)
@@ -77,6 +99,22 @@ func (p packed) unpack(secret *corev1.Secret) error {
 		return err
 	}
 	return secret.Unmarshal(content)
+}
+
+// modelOf is what a Secret is like; it becomes the model of those to come when there
+// is none.
+func (k *kept) modelOf(secret *corev1.Secret, content []byte) model {
+	keys := strings.Join(slices.Sorted(maps.Keys(secret.Data)), " ")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	like, ok := k.models[keys]
+	if !ok && len(k.models) < mostModels && len(content) <= largestModel {
+		if k.models == nil {
+			k.models = map[string]model{}
+		}
+		k.models[keys] = content
+	}
+	return like
 }
 
 // get copies the Secret into secret when it is the version that was seen.
@@ -91,7 +129,11 @@ func (k *kept) get(key client.ObjectKey, seen *metav1.PartialObjectMetadata, sec
 }
 
 func (k *kept) put(key client.ObjectKey, secret *corev1.Secret) {
-	made, err := pack(secret)
+	var made packed
+	content, err := secret.Marshal()
+	if err == nil {
+		made, err = pack(secret, content, k.modelOf(secret, content))
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.remove(key)
