@@ -17,7 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// kept are Secrets as they were read last, never more than limit bytes of them.
+// kept are Secrets as they were read last, never more than limit bytes of them
+// beside the models.
 type kept struct {
 	limit, largest int
 
@@ -33,8 +34,8 @@ type kept struct {
 type model []byte
 
 const (
-	// mostModels is how many there are; the others that keep Secrets have a few keys
-	// each, and their own.
+	// mostModels is how many there are: a few presets, and what some apps call their
+	// keys. Secrets beyond are like none.
 	mostModels = 16
 	// largestModel bounds a model, which goes through the compressor each time.
 	largestModel = 8 << 10
