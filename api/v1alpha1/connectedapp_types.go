@@ -522,11 +522,12 @@ type ComparedClient struct {
 	// +kubebuilder:validation:MaxLength=256
 	Revision string `json:"revision,omitempty"`
 
-	// Fields are digests of what the client was found with or given, by the
-	// field's name in the spec.
+	// Digests of what the client was found with or given, with a dot between them:
+	// one for each field, in an order that stays the same. An empty one: the field
+	// was not compared.
 	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	Fields map[string]FieldDigest `json:"fields,omitempty"`
+	// +kubebuilder:validation:MaxLength=1024
+	Digests string `json:"digests,omitempty"`
 
 	// NotKept are digests of what the server was given and what it made of that,
 	// by the field's name in the spec: it is not sent again while it is so.

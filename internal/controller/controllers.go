@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -109,25 +110,48 @@ func trimOurs(o any) (any, error) {
 		object.SetAnnotations(ownAnnotations(object.GetAnnotations()))
 	}
 	if app, ok := o.(*v1alpha1.ConnectedApp); ok {
-		shareTexts(&app.Status)
+		pack(app)
 	}
 	return o, nil
 }
 
-// shareTexts lets thousands of statuses that say the same share its memory.
-func shareTexts(status *v1alpha1.ConnectedAppStatus) {
+// pack lets thousands of apps share the memory of what many of them say, and
+// lists take what is in them, not what they once grew to.
+func pack(app *v1alpha1.ConnectedApp) {
+	app.APIVersion, app.Kind, app.Namespace = shared(app.APIVersion), shared(app.Kind), shared(app.Namespace)
+	app.Finalizers = sharedList(app.Finalizers)
+	spec, status := &app.Spec, &app.Status
+	if spec.TokenServerRef != nil {
+		spec.TokenServerRef.Name = shared(spec.TokenServerRef.Name)
+	}
+	spec.GrantTypes = sharedList(spec.GrantTypes)
+	spec.RedirectURIs, spec.PostLogoutRedirectURIs = slices.Clone(spec.RedirectURIs), slices.Clone(spec.PostLogoutRedirectURIs)
+	spec.Scopes = slices.Clone(spec.Scopes)
+	for i := range spec.Scopes {
+		s := &spec.Scopes[i]
+		s.Scope, s.OrganizationID, s.EnvironmentID = shared(s.Scope), shared(s.OrganizationID), shared(s.EnvironmentID)
+	}
+	status.Issuer = shared(status.Issuer)
+	status.Conditions = slices.Clone(status.Conditions)
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
 		c.Type, c.Reason, c.Status = shared(c.Type), shared(c.Reason), shared(c.Status)
+		if c.Type == v1alpha1.ConditionPolicyAccepted {
+			c.Message = shared(c.Message) // it speaks of the access rule, the others of this app
+		}
 	}
-	if status.Compared == nil {
-		return
+	status.Secrets = slices.Clone(status.Secrets)
+	for i := range status.Secrets {
+		status.Secrets[i].SecretNames = slices.Clone(status.Secrets[i].SecretNames)
 	}
-	fields := make(map[string]v1alpha1.FieldDigest, len(status.Compared.Fields))
-	for name, digest := range status.Compared.Fields {
-		fields[shared(name)] = shared(digest)
+}
+
+func sharedList[T ~string](list []T) []T {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i] = shared(list[i])
 	}
-	status.Compared.Fields = fields
+	return list
 }
 
 func shared[T ~string](text T) T { return unique.Make(text).Value() }

@@ -88,9 +88,8 @@ func (w *world) bring(server *registrar.Client, app *v1alpha1.ConnectedApp) erro
 	}
 	now := metav1.Now()
 	app.Status.ObservedGeneration, app.Status.ClientID = app.Generation, made.App.ClientID
-	app.Status.Compared = &v1alpha1.ComparedClient{Revision: made.App.Revision, Fields: map[string]v1alpha1.FieldDigest{}}
-	for i := range 20 { // as many as a client has
-		app.Status.Compared.Fields[fmt.Sprintf("field%d", i)] = "0123456789ab"
+	app.Status.Compared = &v1alpha1.ComparedClient{
+		Revision: made.App.Revision, Digests: strings.Repeat("01234567.", 20), // as many as a client has
 	}
 	app.Status.Secrets = []v1alpha1.ClientSecretStatus{{ID: made.App.ClientSecretID, CreatedAt: &now}}
 	for _, name := range []string{v1alpha1.ConditionPolicyAccepted, v1alpha1.ConditionRegistered, v1alpha1.ConditionSecretPublished, v1alpha1.ConditionReady} {

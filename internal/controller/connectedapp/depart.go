@@ -110,18 +110,23 @@ func (r *Reconciler) letGo(ctx context.Context, p *pass) error {
 type registered struct {
 	mu   sync.Mutex
 	apps map[types.NamespacedName]knownApp
-	// compared is when the app was last found, or made, as it should be.
-	compared map[types.NamespacedName]comparison
 	// doubts are the apps that somebody doubts.
 	doubts map[types.NamespacedName]doubt
 }
 
-// knownApp is what is needed of an app once it is gone.
+// knownApp is what is needed of an app once it is gone, and of its last
+// comparison.
 type knownApp struct {
 	uid                   types.UID
 	tokenServer, clientID string
 	// stays: its client was to outlive it.
 	stays bool
+	// compared is when the app was last found, or made, as it should be; zero:
+	// never by this process.
+	compared time.Time
+	// with is what was known of the server then: another may stand in its place
+	// since.
+	with *inventory.Inventory
 }
 
 // object is the app, as far as it is known.
@@ -133,22 +138,16 @@ func (k knownApp) object(key types.NamespacedName) *v1alpha1.ConnectedApp {
 	return app
 }
 
-type comparison struct {
-	uid types.UID
-	at  time.Time
-	// with is what was known of the server: another may stand in its place since.
-	with *inventory.Inventory
-}
-
-// compare notes that the client was compared at a time, with what was known of
-// the server.
+// compare notes that the client of an app that was noted was compared at a time,
+// with what was known of the server.
 func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time, with *inventory.Inventory) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.compared == nil {
-		d.compared = map[types.NamespacedName]comparison{}
+	key := client.ObjectKeyFromObject(app)
+	if known, ok := d.apps[key]; ok && known.uid == app.UID {
+		known.compared, known.with = at, with
+		d.apps[key] = known
 	}
-	d.compared[client.ObjectKeyFromObject(app)] = comparison{app.UID, at, with}
 }
 
 // lastCompared is when that was; zero: not by this process, or with another
@@ -156,31 +155,34 @@ func (d *registered) compare(app *v1alpha1.ConnectedApp, at time.Time, with *inv
 func (d *registered) lastCompared(app *v1alpha1.ConnectedApp, with *inventory.Inventory) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.compared[client.ObjectKeyFromObject(app)]; c.uid == app.UID && c.with == with {
-		return c.at
+	if known := d.apps[client.ObjectKeyFromObject(app)]; known.uid == app.UID && known.with == with {
+		return known.compared
 	}
 	return time.Time{}
 }
 
-// note remembers an app. mayOutlive tells whether access rules let its client stay
-// without it, should its deletionPolicy say so.
+// note remembers an app, and when it was compared before. mayOutlive tells whether
+// access rules let its client stay without it, should its deletionPolicy say so.
 func (d *registered) note(app *v1alpha1.ConnectedApp, mayOutlive bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.apps == nil {
 		d.apps = map[types.NamespacedName]knownApp{}
 	}
-	d.apps[client.ObjectKeyFromObject(app)] = knownApp{
+	key, noted := client.ObjectKeyFromObject(app), knownApp{
 		uid: app.UID, tokenServer: app.TokenServerName(), clientID: app.Status.ClientID,
 		stays: mayOutlive && app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan,
 	}
+	if before := d.apps[key]; before.uid == app.UID {
+		noted.compared, noted.with = before.compared, before.with
+	}
+	d.apps[key] = noted
 }
 
 func (d *registered) forget(key types.NamespacedName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.apps, key)
-	delete(d.compared, key)
 	delete(d.doubts, key)
 }
 

@@ -391,10 +391,8 @@ func (p *pass) recordNotKept() {
 // forgetComparison takes from the record what was not reached: it is our own
 // unfinished work, not somebody else's.
 func (p *pass) forgetComparison(changes []plan.Change) {
-	for _, c := range changes {
-		if p.app.Status.Compared != nil {
-			delete(p.app.Status.Compared.Fields, c.Field)
-		}
+	if p.app.Status.Compared != nil {
+		plan.Uncompared(p.app.Status.Compared, changes)
 	}
 }
 

@@ -4,6 +4,7 @@ package secretcache
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -20,10 +21,12 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
-// secret holds so many bytes that cannot be compressed.
+// secret holds so many bytes that cannot be compressed, each name its own.
 func secret(name, version string, size int) *corev1.Secret {
 	value := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{}).Read(value)
+	seed := [32]byte{}
+	copy(seed[:], name)
+	_, _ = rand.NewChaCha8(seed).Read(value)
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID("uid-" + name), ResourceVersion: version},
 		Data:       map[string][]byte{"key": value},
@@ -70,6 +73,41 @@ func TestWhatIsKeptIsWhatWasRead(t *testing.T) {
 	read := &corev1.Secret{}
 	require.True(t, k.get(client.ObjectKeyFromObject(whole), seen(whole), read))
 	require.True(t, equality.Semantic.DeepEqual(whole, read))
+}
+
+// Thousands of Secrets of the same making take little more than what is their own.
+func TestWhatManySecretsSayIsKeptOnce(t *testing.T) {
+	k := &kept{limit: 1 << 20, largest: 1 << 20}
+	common := secret("", "", 1000).Data["key"]
+	like := func(i int) *corev1.Secret {
+		s := secret(strconv.Itoa(i), "1", 0)
+		s.Data = map[string][]byte{"ca.crt": common, "client-id": fmt.Appendf(nil, "client %d", i)}
+		return s
+	}
+	for i := range 100 {
+		k.put(client.ObjectKeyFromObject(like(i)), like(i))
+	}
+	require.Less(t, k.bytes, 100*200)
+	for i := range 100 {
+		read := &corev1.Secret{}
+		require.True(t, k.get(client.ObjectKeyFromObject(like(i)), seen(like(i)), read))
+		require.Equal(t, like(i), read)
+	}
+}
+
+// Whoever may write Secrets may give them any keys.
+func TestModelsHaveABound(t *testing.T) {
+	k := &kept{limit: 1 << 20, largest: 1 << 20}
+	for i := range 100 {
+		s := secret(strconv.Itoa(i), "1", 100*i)
+		s.Data = map[string][]byte{"key-" + s.Name: s.Data["key"]}
+		k.put(client.ObjectKeyFromObject(s), s)
+		require.True(t, k.get(client.ObjectKeyFromObject(s), seen(s), &corev1.Secret{}))
+	}
+	require.LessOrEqual(t, len(k.models), mostModels)
+	for _, m := range k.models {
+		require.LessOrEqual(t, len(m), largestModel)
+	}
 }
 
 func TestASecretThatGrewTooLargeIsNotKept(t *testing.T) {
@@ -125,7 +163,7 @@ func TestTrimmedMetadataIsSmall(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, metav1.ObjectMeta{
 		Namespace: "ns", Name: "a", UID: "u", ResourceVersion: "7",
-		Labels:          map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged, v1alpha1.LabelConnectedApp: "app"},
+		Labels:          map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretManaged},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: "app", UID: "owner", Controller: new(true)}},
 	}, trimmed.(*metav1.PartialObjectMetadata).ObjectMeta)
 

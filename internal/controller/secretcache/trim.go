@@ -4,6 +4,7 @@ package secretcache
 
 import (
 	"slices"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -14,24 +15,35 @@ import (
 // nobody checks, a name may be as long as an object can be.
 const longestName = 253
 
+// labels are those of Secrets in the cache, one map for all that have the same.
+var labels = map[string]map[string]string{
+	v1alpha1.SecretManaged:    {v1alpha1.LabelSecret: v1alpha1.SecretManaged},
+	v1alpha1.SecretReferenced: {v1alpha1.LabelSecret: v1alpha1.SecretReferenced},
+}
+
+// isController is what every owner reference in the cache points to.
+var isController = true
+
 // TrimSecret leaves of a Secret's metadata what the controllers ask of it: its
-// name and version, our labels, and who controls it. All else has no bound.
+// name and version, what it is to us, and who controls it. All else has no bound.
+// What many Secrets say takes the memory of one.
 func TrimSecret(o any) (any, error) {
 	if secret, ok := o.(*metav1.PartialObjectMetadata); ok {
 		m := secret.ObjectMeta
+		secret.APIVersion, secret.Kind = shared(secret.APIVersion), shared(secret.Kind)
 		secret.ObjectMeta = identity(m)
-		for _, name := range []string{v1alpha1.LabelSecret, v1alpha1.LabelConnectedApp, v1alpha1.LabelAccessToken} {
-			if value, ok := m.Labels[name]; ok {
-				metav1.SetMetaDataLabel(&secret.ObjectMeta, name, value)
-			}
-		}
+		secret.Labels = labels[m.Labels[v1alpha1.LabelSecret]]
 		if owner := metav1.GetControllerOfNoCopy(&m); owner != nil && !slices.ContainsFunc(
 			[]string{owner.APIVersion, owner.Kind, owner.Name, string(owner.UID)}, func(s string) bool { return len(s) > longestName }) {
-			secret.OwnerReferences = []metav1.OwnerReference{*owner}
+			secret.OwnerReferences = []metav1.OwnerReference{{
+				APIVersion: shared(owner.APIVersion), Kind: shared(owner.Kind), Name: owner.Name, UID: owner.UID, Controller: &isController,
+			}}
 		}
 	}
 	return o, nil
 }
+
+func shared(text string) string { return unique.Make(text).Value() }
 
 // TrimConfigMap leaves a ConfigMap's name and version.
 func TrimConfigMap(o any) (any, error) {
@@ -54,7 +66,7 @@ func TrimNamespace(o any) (any, error) {
 
 func identity(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		Namespace: shared(m.Namespace), Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
 }
