@@ -118,7 +118,7 @@ type published struct {
 }
 
 func newPublished(t testing.TB) *published {
-	p := &published{publisher: newPublisher(t), clock: &clock{}, log: &lines{}}
+	p := &published{publisher: newPublisher(t), clock: &clock{set: time.Now()}, log: &lines{}}
 	p.cluster = newCluster(t, p.URL, p.clock.Now)
 	p.source = workload.NewDiscovery(p.URL, workload.Connection{CAFile: p.ca()}, p.clock.Now, slog.New(slog.NewJSONHandler(p.log, nil)))
 	return p

@@ -42,8 +42,10 @@ const audience = "https://id.example.com/accounts/api/v2/oauth2"
 
 const gitproxy = "system:serviceaccount:payments:gitproxy"
 
-// clock is a time that a test moves.
+// clock is a time that a test moves. It stands still between its moves when it is
+// set, for tests of intervals.
 type clock struct {
+	set    time.Time
 	mu     sync.Mutex
 	offset time.Duration
 }
@@ -51,6 +53,9 @@ type clock struct {
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.set.IsZero() {
+		return c.set.Add(c.offset)
+	}
 	return time.Now().Add(c.offset)
 }
 
