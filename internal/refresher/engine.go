@@ -207,12 +207,19 @@ func (e *Engine) withdraw() {
 		return
 	}
 	e.held, e.told = nil, true
+	e.update(func(s *Status) {
+		if s.ExpiresAt.After(now) {
+			s.ExpiresAt = now
+		}
+	})
 }
 
-// withdrawal is when a token is taken away: a moment before it ends, so that
-// nobody reads it in its last instant.
+// withdrawal is when a token is taken away: a second before the end that readers
+// are told, which is in whole seconds, so that nobody reads it in its last instant.
+// Of a short life it is the last tenth at most.
 func withdrawal(h *Held) time.Time {
-	return h.ExpiresAt.Add(-min(time.Second, h.ExpiresAt.Sub(h.IssuedAt)/10))
+	fraction := time.Duration(h.ExpiresAt.Nanosecond())
+	return h.ExpiresAt.Add(-min(time.Second+fraction, h.ExpiresAt.Sub(h.IssuedAt)/10))
 }
 
 // tell publishes why there is no newer token, once.

@@ -281,9 +281,11 @@ func TestEngineWithdrawsATokenBeforeItEnds(t *testing.T) {
 		require.Equal(t, "token-1", published(t, dir))
 		require.Equal(t, ReasonServerUnavailable, reported(t, dir).Reason)
 		require.True(t, reported(t, dir).Valid)
+		requireProbes(t, e, 200, 200, 200)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken))
+		requireProbes(t, e, 200, 503, 200)
 	})
 }
 

@@ -10,8 +10,8 @@ import (
 // Status is what the engine has done and is about to do. The zero value is an
 // engine that has not started.
 type Status struct {
-	// ExpiresAt is when the published token expires; zero while none was
-	// published or found.
+	// ExpiresAt is when the published token expires, or was withdrawn before
+	// that; zero while none was published or found.
 	ExpiresAt time.Time
 	// NextAttempt is when the source is asked next; zero before the first
 	// attempt has ended.
