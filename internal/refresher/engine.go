@@ -4,6 +4,7 @@ package refresher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,7 +34,7 @@ type Output interface {
 //	  └── Wake, or the time that Decide gave
 //
 // An expired or malformed token is never published, and one that expires because
-// the source has no successor is withdrawn.
+// the source has no successor is withdrawn. A Shared output is looked at first.
 type Engine struct {
 	Source  Source
 	Output  Output
@@ -52,6 +53,10 @@ type Engine struct {
 	problem  error
 	told     bool
 	failures Failures
+	// unseen is why a Shared output could not be looked at, turnAt when this
+	// process may ask beside others; zero: there is no such thing.
+	unseen error
+	turnAt time.Time
 
 	mu     sync.Mutex
 	status Status
@@ -72,7 +77,7 @@ func (e *Engine) Once(ctx context.Context) error {
 	var last error
 	for ctx.Err() == nil {
 		next := e.step(ctx)
-		if e.held.Valid(time.Now()) && e.problem == nil {
+		if e.held.Valid(time.Now()) && e.problem == nil && e.turnAt.IsZero() {
 			return nil
 		}
 		if ctx.Err() == nil {
@@ -110,11 +115,18 @@ func (e *Engine) restore(ctx context.Context) {
 func (e *Engine) step(ctx context.Context) (next time.Time) {
 	// Why the purpose is not known, asking tells.
 	purpose, _ := e.Source.Purpose(ctx)
+	unseen := e.look(ctx, purpose)
 	decision := Decide(e.held, string(purpose), e.failures, time.Now())
+	if decision.Action == Ask && unseen == nil {
+		decision = e.turn(purpose, time.Now())
+	}
 	if decision.Action == Ask {
-		problem := e.ask(ctx, string(purpose))
-		if problem != nil && ctx.Err() != nil {
-			return time.Now() // stopped, not failed
+		problem := unseen
+		if problem == nil {
+			problem = e.ask(ctx, string(purpose))
+		}
+		if problem != nil && ctx.Err() != nil || errors.Is(problem, ErrOvertaken) {
+			return time.Now() // stopped, not failed; or to look again
 		}
 		e.count(problem, string(purpose))
 		decision = Decide(e.held, string(purpose), e.failures, time.Now())
@@ -122,8 +134,8 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	}
 	e.withdraw()
 	e.tell()
-	next = decision.Until
-	if e.held != nil && withdrawal(e.held).Before(next) {
+	next = e.lookAgain(decision.Until)
+	if e.held != nil && before(time.Now(), withdrawal(e.held)) && withdrawal(e.held).Before(next) {
 		next = withdrawal(e.held)
 	}
 	e.update(func(s *Status) { s.NextAttempt = next })
