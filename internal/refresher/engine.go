@@ -219,9 +219,10 @@ func withdrawal(h *Held) time.Time {
 	return h.ExpiresAt.Add(-min(time.Second, h.ExpiresAt.Sub(h.IssuedAt)/10))
 }
 
-// tell publishes why there is no newer token, once.
+// tell publishes why there is no newer token, once. In a Shared output it would
+// be the problem of one process among the tokens of others.
 func (e *Engine) tell() {
-	if e.told || e.problem == nil {
+	if _, shared := e.Output.(Shared); shared || e.told || e.problem == nil {
 		return
 	}
 	if err := e.Output.Publish(e.held, e.problem); err != nil {

@@ -36,10 +36,12 @@ func (v *view) Load() (*Held, error) { return v.Look(context.Background(), "") }
 func (v *view) Look(context.Context, Purpose) (*Held, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.fault == nil || errors.Is(v.fault, ErrNotOurs) {
+		v.seen = v.version
+	}
 	if v.fault != nil {
 		return nil, v.fault
 	}
-	v.seen = v.version
 	if v.token == nil {
 		return nil, nil
 	}
@@ -214,10 +216,12 @@ func TestAnOutputOfSomebodyElsesIsLeftAlone(t *testing.T) {
 		e := sharing(s, b)
 		go e.Run(t.Context())
 		time.Sleep(time.Minute)
-		b.spoil(func(b *board) { b.token, b.fault = nil, fmt.Errorf("not marked: %w", ErrNotOurs) })
+		foreign := &Held{Token: testToken("foreign", time.Hour)}
+		b.spoil(func(b *board) { b.token, b.fault = foreign, fmt.Errorf("not marked: %w", ErrNotOurs) })
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Equal(t, 1, b.writes, "the token is not even withdrawn")
+		require.Equal(t, "foreign", b.published())
+		require.Equal(t, 1, b.writes)
 		require.Len(t, s.calls(), 1)
 		requireProbes(t, e, 503, 503, 200)
 	})
