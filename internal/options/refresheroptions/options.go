@@ -26,8 +26,10 @@ import (
 type Options struct {
 	// CredentialsDir holds the files of the credentials Secret.
 	CredentialsDir string
-	// OutputDir receives the token's files.
+	// OutputDir receives the token's files; empty for none.
 	OutputDir string
+	// Outputs are those beside it, or in its stead.
+	Outputs
 	// Mode of the token's files.
 	Mode fs.FileMode
 	// Group id of the token's files; 0 leaves it to the system.
@@ -71,6 +73,7 @@ func Parse(args []string, getenv func(string) string, output io.Writer) (*Option
 		return o, nil
 	}
 	problems = append(problems, o.validate()...)
+	problems = append(problems, o.Outputs.validate(o.OutputDir, getenv)...)
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
@@ -83,7 +86,8 @@ func (o *Options) flagSet() *flag.FlagSet {
 	o.RequestFormat = refresher.EncodingForm
 	flags.StringVar(&o.CredentialsDir, "credentials-dir", "",
 		"`directory` of the credentials Secret's files: client-id, client-secret, token-url, ... (required)")
-	flags.StringVar(&o.OutputDir, "output-dir", "", "`directory` the token's files are written to (required)")
+	flags.StringVar(&o.OutputDir, "output-dir", "", "`directory` the token's files are written to (required without --secret and --serve)")
+	o.register(flags)
 	flags.Func("mode", "`octal` mode of the token's files (default 0440)", o.setMode)
 	flags.IntVar(&o.Group, "group", 0, "group `id` of the token's files (default: as the directory gives)")
 	flags.StringVar(&o.Scope, "scope", "", "space-delimited `scopes` to ask for (default: all the app has)")
@@ -126,9 +130,6 @@ func (o *Options) validate() []error {
 		add("--credentials-dir: %w", err)
 	case !info.IsDir():
 		add("--credentials-dir: %s is not a directory; mount the whole Secret without subPath, so that its rotation is seen", o.CredentialsDir)
-	}
-	if o.OutputDir == "" {
-		add("--output-dir is required: where the token's files are written")
 	}
 	if o.OutputDir != "" && o.OutputDir == o.CredentialsDir {
 		add("--output-dir and --credentials-dir must differ")

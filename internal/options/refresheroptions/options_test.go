@@ -25,6 +25,7 @@ func TestParseDefaults(t *testing.T) {
 	require.Equal(t, &Options{
 		CredentialsDir: creds, OutputDir: "/out", Mode: 0o440, RequestFormat: refresher.EncodingForm,
 		OnceTimeout: 2 * time.Minute, LogFormat: "text",
+		Outputs: Outputs{ServiceAccountDir: serviceAccountDir, MinimumLifetime: 10 * time.Minute},
 	}, o)
 }
 
