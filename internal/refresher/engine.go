@@ -95,6 +95,7 @@ func (e *Engine) Once(ctx context.Context) error {
 // restart neither asks for another nor makes it count as missing. One that
 // expired meanwhile is withdrawn.
 func (e *Engine) restore(ctx context.Context) {
+	defer e.show()
 	found, err := e.Output.Load()
 	if err != nil {
 		return
@@ -139,6 +140,7 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 		next = withdrawal(e.held)
 	}
 	e.update(func(s *Status) { s.NextAttempt = next })
+	e.show()
 	return next
 }
 

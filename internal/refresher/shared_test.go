@@ -263,3 +263,30 @@ func TestATokenOfAnotherIdentityIsReplaced(t *testing.T) {
 		require.Len(t, s.calls(), 1)
 	})
 }
+
+// What Token returns is what readers have, or why they have nothing.
+func TestTokenTellsWhatReadersHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(10*time.Minute, true)
+		e := &Engine{Source: s, Output: MemoryOutput{}, Logger: slog.New(slog.DiscardHandler)}
+		_, err := e.Token()
+		require.EqualError(t, err, "no token yet")
+		go e.Run(t.Context())
+		synctest.Wait()
+		_, err = e.Token()
+		require.ErrorIs(t, err, errAway)
+
+		s.away.Store(false)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		token, err := e.Token()
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("token-%d", len(s.calls())), token.AccessToken)
+
+		s.away.Store(true)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		_, err = e.Token()
+		require.ErrorIs(t, err, errAway, "an expired token is not handed out")
+	})
+}
