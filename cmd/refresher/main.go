@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command refresher keeps an access token fresh in a directory of files.
+// Command refresher keeps an access token fresh: in a directory of files, in a
+// Secret that Pods share, or behind an endpoint of the Pod's own.
 package main
 
 import (
@@ -18,7 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"connectedapps.dev/operator/internal/atomicfile"
 	"connectedapps.dev/operator/internal/options/refresheroptions"
 	"connectedapps.dev/operator/internal/refresher"
 )
@@ -61,9 +61,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logger) error {
-	dir := atomicfile.Dir{Path: o.OutputDir, Mode: o.Mode, Group: o.Group}
-	if err := dir.Check(); err != nil {
-		return fmt.Errorf("checking --output-dir: %w", err)
+	output, err := output(o)
+	if err != nil {
+		return err
 	}
 	engine := &refresher.Engine{
 		Source: frugal{&refresher.ClientSecretSource{
@@ -71,7 +71,7 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 			Scope:       o.Scope,
 			Encoding:    o.RequestFormat,
 		}},
-		Output: refresher.FileOutput{Dir: dir},
+		Output: output,
 		Logger: logger,
 	}
 	shutdown, err := serveHealth(o.HealthListen, engine, logger)
@@ -79,7 +79,12 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 		return err
 	}
 	defer shutdown()
-	logger.Info("starting", "version", version, "credentials_dir", o.CredentialsDir, "output_dir", o.OutputDir)
+	shutdownToken, err := serveToken(o.Serve, engine, logger)
+	if err != nil {
+		return err
+	}
+	defer shutdownToken()
+	logger.Info("starting", "version", version, "credentials_dir", o.CredentialsDir, "output_dir", o.OutputDir, "secret", o.Secret)
 	if o.Once {
 		return once(ctx, engine, o.OnceTimeout)
 	}
@@ -116,8 +121,14 @@ func serveHealth(address string, engine *refresher.Engine, logger *slog.Logger) 
 		return nil, fmt.Errorf("listening for probes: %w", err)
 	}
 	logger.Info("serving probes", "address", listener.Addr().String())
-	server := &http.Server{
-		Handler:           engine.HealthHandler(),
+	server := newServer(engine.HealthHandler(), logger)
+	go func() { _ = server.Serve(listener) }()
+	return func() { _ = server.Close() }, nil
+}
+
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,
 		WriteTimeout:      5 * time.Second,
@@ -125,6 +136,4 @@ func serveHealth(address string, engine *refresher.Engine, logger *slog.Logger) 
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	go func() { _ = server.Serve(listener) }()
-	return func() { _ = server.Close() }, nil
 }

@@ -48,7 +48,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "refresher")
-	build := exec.Command("go", "build", "-o", binary, root+"/cmd/refresher")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, root+"/cmd/refresher")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the refresher: %v\n%s", err, out)
