@@ -91,6 +91,8 @@ func (e *Engine) compare(ctx context.Context, shared Shared, purpose Purpose) er
 	switch {
 	case !same && (keeps(found, purpose, now) || !e.publishable(now)):
 		e.takeUp(found, purpose, now)
+	case !same && found.laterThan(e.held, now):
+		// Of a clock ahead of this one's: readers have it, and it is not taken back.
 	case e.publishable(now):
 		e.held.bind(purpose)
 		// What lacks of it is restored; nothing is written when nothing does.
@@ -122,6 +124,12 @@ func (e *Engine) takeUp(found *Held, purpose Purpose, now time.Time) {
 // publishable reports whether the held token may be given to readers.
 func (e *Engine) publishable(now time.Time) bool {
 	return e.held.Valid(now) && before(now, withdrawal(e.held))
+}
+
+// laterThan reports whether the token was issued after other and has not expired,
+// by clocks that need not agree.
+func (h *Held) laterThan(other *Held, now time.Time) bool {
+	return h != nil && h.Validate(now) == nil && h.IssuedAt.After(other.IssuedAt)
 }
 
 // bind makes a stored purpose, which is an identity alone, the present one when

@@ -166,6 +166,27 @@ func TestWhatIsSpoiltIsRestoredWithoutAsking(t *testing.T) {
 	})
 }
 
+// Two nodes whose clocks differ do not take each other's tokens back.
+func TestALaterTokenIsNotTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b := newServer(time.Hour, false), &board{}
+		e := sharing(s, b)
+		go e.Run(t.Context())
+		time.Sleep(time.Minute)
+		later := &Held{Token: testToken("later", time.Hour), Purpose: string(appPurpose.Identity())}
+		later.IssuedAt = later.IssuedAt.Add(5 * time.Minute)
+		later.ExpiresAt = later.ExpiresAt.Add(5 * time.Minute)
+		b.spoil(func(b *board) { b.token = later })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, "later", b.published())
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, "later", e.held.AccessToken)
+		require.Len(t, s.calls(), 1)
+	})
+}
+
 // The server is not asked for a token that could not be published.
 func TestNothingIsAskedWhileTheOutputCannotBeLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -44,13 +44,12 @@ type secret struct {
 }
 
 type metadata struct {
-	Namespace         string            `json:"namespace"`
-	Name              string            `json:"name"`
-	ResourceVersion   string            `json:"resourceVersion"`
-	DeletionTimestamp *time.Time        `json:"deletionTimestamp"`
-	Labels            map[string]string `json:"labels"`
-	Annotations       map[string]string `json:"annotations"`
-	OwnerReferences   []owner           `json:"ownerReferences"`
+	Namespace       string            `json:"namespace"`
+	Name            string            `json:"name"`
+	ResourceVersion string            `json:"resourceVersion"`
+	Labels          map[string]string `json:"labels"`
+	Annotations     map[string]string `json:"annotations"`
+	OwnerReferences []owner           `json:"ownerReferences"`
 }
 
 type owner struct {
