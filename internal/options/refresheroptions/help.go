@@ -19,6 +19,11 @@ the client credentials grant, and writes
   token.json     all of it in one document
   id-token       when the server issued one
 
+With --secret they are the keys of a Secret that Pods share; with --serve an
+application asks for token.json on the Pod's loopback address:
+
+  curl -H 'X-Connected-Apps: token' http://127.0.0.1:8091/token
+
 The files are replaced together, by the kubelet's ..data symlink: open them anew
 for each use, or watch the directory, not the file. A new token arrives after
 0.55 to 0.75 of the old one's life. While the server is away the last token
