@@ -52,8 +52,8 @@ func TestComponentServesTheTokenBesideTheFiles(t *testing.T) {
 // its Role is for.
 func TestTheSampleOfASharedSecret(t *testing.T) {
 	rendered := kubectl(t, "", "kustomize", config("samples/shared-token"))
-	kubectl(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: payments}", "apply", "-f", "-")
-	kubectl(t, rendered, "apply", "--server-side", "--dry-run=server", "-f", "-")
+	kubectl(t, "", "create", "namespace", "shared-token")
+	kubectl(t, strings.ReplaceAll(rendered, "namespace: payments", "namespace: shared-token"), "apply", "--server-side", "--dry-run=server", "-f", "-")
 	text, err := os.ReadFile(filepath.Join(config("samples/shared-token"), "deployment.yaml"))
 	require.NoError(t, err)
 	d := &appsv1.Deployment{}
