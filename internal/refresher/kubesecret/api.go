@@ -43,7 +43,8 @@ type API struct {
 func InCluster(getenv func(string) string, dir string) (API, error) {
 	host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
-		return API{}, errors.New("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: a Secret is kept from within a Pod; write files with --output-dir elsewhere")
+		return API{}, errors.New("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: " +
+			"a Secret is kept from within a Pod; write files with --output-dir elsewhere")
 	}
 	return API{URL: "https://" + net.JoinHostPort(host, port), Dir: dir}, nil
 }
