@@ -136,8 +136,12 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	e.withdraw()
 	e.tell()
 	next = e.lookAgain(decision.Until)
-	if e.held != nil && before(time.Now(), withdrawal(e.held)) && withdrawal(e.held).Before(next) {
+	if e.held != nil && withdrawal(e.held).Before(next) {
+		// What cannot be withdrawn is tried again, and not without pause.
 		next = withdrawal(e.held)
+		if now := time.Now(); !before(now, next) {
+			next = now.Add(shortestWait)
+		}
 	}
 	e.update(func(s *Status) { s.NextAttempt = next })
 	e.show()
