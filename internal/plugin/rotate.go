@@ -112,14 +112,13 @@ func (p *Plugin) annotate(ctx context.Context, app *v1alpha1.ConnectedApp, value
 // wait returns when the manager followed the request, and tells on the way what
 // it says. app is then as it was last read.
 func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, asked string, o RotateOptions) error {
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
 	every := o.Every
 	if every <= 0 {
 		every = time.Second
 	}
-	tick := time.NewTicker(every)
+	tick, end := time.NewTicker(every), time.NewTimer(o.Timeout)
 	defer tick.Stop()
+	defer end.Stop()
 	said := ""
 	for {
 		if done, err := followed(app, asked); done || err != nil {
@@ -131,7 +130,9 @@ func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, asked str
 		}
 		select {
 		case <-ctx.Done():
-			return unfollowed(ctx, app, asked, said, o.Timeout)
+			return fmt.Errorf("stopped waiting for another client secret of ConnectedApp %s; the request stands, and the manager follows it when it can", app.Name)
+		case <-end.C:
+			return fmt.Errorf("ConnectedApp %s has no other client secret after %s; the request stands, and the manager follows it when it can", app.Name, o.Timeout)
 		case <-tick.C:
 		}
 		if err := p.get(ctx, app.Name, "ConnectedApp", app); err != nil && ctx.Err() == nil {
@@ -159,11 +160,4 @@ func progress(app *v1alpha1.ConnectedApp) string {
 		return "ConnectedApp " + app.Name + " is ready; the rotation has not begun"
 	}
 	return fmt.Sprintf("ConnectedApp %s: %s: %s", app.Name, reason, message)
-}
-
-func unfollowed(ctx context.Context, app *v1alpha1.ConnectedApp, asked, said string, timeout time.Duration) error {
-	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return fmt.Errorf("stopped waiting; the request of %s stands, and the manager follows it when it can", asked)
-	}
-	return fmt.Errorf("ConnectedApp %s has no other client secret after %s; the request stands, and the manager follows it when it can. Last seen: %s", app.Name, timeout, said)
 }

@@ -39,6 +39,8 @@ func (p *Plugin) Token(ctx context.Context, what string, o TokenOptions) error {
 	}
 	kind = strings.ToLower(kind)
 	switch {
+	case name == "":
+		return fmt.Errorf("%q names nothing", what)
 	case slices.Contains(appKinds, kind):
 		return p.mint(ctx, name, o)
 	case slices.Contains(tokenKinds, kind):
