@@ -26,8 +26,8 @@ type token struct {
 
 type tokens []*token
 
-// prepare makes an engine for each and takes its directory, until release is
-// called.
+// prepare makes an engine for each and takes its directory, if it has one, until
+// release is called.
 func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens, release func(), err error) {
 	var locks []func()
 	release = func() {
@@ -37,14 +37,13 @@ func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens
 	}
 	var problems []error
 	for _, s := range settings {
-		dir := atomicfile.Dir{Path: s.OutputDir, Mode: s.Mode, Group: s.Group}
-		unlock, err := take(dir)
+		output, unlock, err := output(s)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
 		locks = append(locks, unlock)
-		all = append(all, newToken(s, dir, logger))
+		all = append(all, newToken(s, output, logger))
 	}
 	if err := errors.Join(problems...); err != nil {
 		release()
@@ -64,7 +63,7 @@ func take(dir atomicfile.Dir) (unlock func(), err error) {
 	return unlock, nil
 }
 
-func newToken(s refresheroptions.Token, dir atomicfile.Dir, logger *slog.Logger) *token {
+func newToken(s refresheroptions.Token, output refresher.Output, logger *slog.Logger) *token {
 	if s.Name != "" {
 		logger = logger.With("token", s.Name)
 	}
@@ -79,7 +78,7 @@ func newToken(s refresheroptions.Token, dir atomicfile.Dir, logger *slog.Logger)
 		Source: frugal{&refresher.EndpointSource{
 			Credentials: credentials.Credentials, Scope: s.Scope, Encoding: s.RequestFormat, Logger: logger,
 		}},
-		Output: refresher.FileOutput{Dir: dir},
+		Output: output,
 		Wake:   wake,
 		Logger: logger,
 	}}

@@ -20,7 +20,7 @@ import (
 // readConfig reads the tokens of a configuration file, whose members are the flags
 // of a token in camelCase. Problems name the path of the member that they are
 // about.
-func readConfig(path string) (tokens []Token, problems []error) {
+func readConfig(path string, getenv func(string) string) (tokens []Token, problems []error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, []error{err}
@@ -49,7 +49,7 @@ func readConfig(path string) (tokens []Token, problems []error) {
 			add("%s: must be an object, such as {name: gitproxy, credentialsDir: ..., outputDir: ...}", at)
 			continue
 		}
-		token, wrong := readToken(at, members)
+		token, wrong := readToken(at, members, getenv)
 		for _, err := range wrong {
 			add("%w", err)
 		}
@@ -77,7 +77,7 @@ func decode(text []byte) (map[string]any, error) {
 }
 
 // readToken sets the flag of each member of the entry at.
-func readToken(at string, members map[string]any) (token Token, problems []error) {
+func readToken(at string, members map[string]any, getenv func(string) string) (token Token, problems []error) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&token.Name, "name", "", "")
@@ -101,7 +101,7 @@ func readToken(at string, members map[string]any) (token Token, problems []error
 	if token.Name == "" {
 		problems = append(problems, fmt.Errorf("%s.name is required, to tell the token in logs and metrics", at))
 	}
-	return token, append(problems, token.problems(func(flag string) string { return at + "." + camelCase(flag) })...)
+	return token, append(problems, token.problems(func(flag string) string { return at + "." + camelCase(flag) }, getenv)...)
 }
 
 // textOf writes a member as its flag would be.
@@ -152,6 +152,9 @@ func apart(tokens []Token) (problems []error) {
 		for j, other := range tokens[:i] {
 			if token.Name != "" && token.Name == other.Name {
 				problems = append(problems, fmt.Errorf("tokens[%d].name: %s is the name of tokens[%d] too", i, token.Name, j))
+			}
+			if token.Secret != "" && token.Secret == other.Secret && token.SecretNamespace == other.SecretNamespace {
+				problems = append(problems, fmt.Errorf("tokens[%d].secret: %s is that of tokens[%d] too: give each token a Secret of its own", i, token.Secret, j))
 			}
 			if token.OutputDir == "" || other.OutputDir == "" {
 				continue

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,7 +45,14 @@ tokens:
   audience: https://aud.example.com
   subject: jane
   requestFormat: json
+  serve: 127.0.0.1:8091
 - {name: second, credentialsDir: /creds/second, outputDir: /token/second}
+- name: third
+  credentialsDir: /creds/third
+  secret: third-token
+  secretNamespace: payments
+  serviceAccountDir: /
+  minimumLifetime: 1h
 `)
 	o, err := Parse([]string{"--config=" + path, "--health-listen=:8090"}, noEnv, nil)
 	require.NoError(t, err)
@@ -54,12 +62,18 @@ tokens:
 		TokenURL: "https://id.example.com/token", Issuer: "https://id.example.com", CAFile: "/ca.crt", ClientID: "app",
 		GrantType: oauth.GrantJWTBearer, ServiceAccountTokenFile: "/sa", PrivateKeyFile: "/key.pem", KeyID: "k1",
 		Audience: "https://aud.example.com", Subject: "jane", RequestFormat: refresher.EncodingJSON,
+		Outputs: Outputs{Serve: "127.0.0.1:8091", ServiceAccountDir: serviceAccountDir, MinimumLifetime: defaultMinimumLifetime},
 	}, {
 		Name: "second", CredentialsDir: "/creds/second", OutputDir: "/token/second", Mode: fs.FileMode(0o440),
 		GrantType: oauth.GrantClientCredentials, RequestFormat: refresher.EncodingForm,
+		Outputs: Outputs{ServiceAccountDir: serviceAccountDir, MinimumLifetime: defaultMinimumLifetime},
+	}, {
+		Name: "third", CredentialsDir: "/creds/third", Mode: fs.FileMode(0o440),
+		GrantType: oauth.GrantClientCredentials, RequestFormat: refresher.EncodingForm,
+		Outputs: Outputs{Secret: "third-token", SecretNamespace: "payments", ServiceAccountDir: "/", MinimumLifetime: time.Hour},
 	}}, o.Tokens)
 
-	// The first one sets every flag of a token, and so does a flag that is new.
+	// Together they set every flag of a token, and so does a flag that is new.
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
@@ -98,6 +112,11 @@ func TestConfigNamesEachProblemWithItsPath(t *testing.T) {
 		"nothing of a token": {"tokens: [{}]", []string{"tokens[0].name is required", "tokens[0].credentialsDir is required", "tokens[0].outputDir is required"}},
 		"several at once":    {"tokens: [{" + good + ", group: -1}, {name: b}]", []string{"tokens[0].group must not be negative", "tokens[1].credentialsDir is required"}},
 		"a name of two":      {"tokens: [{" + good + "}, {name: a, credentialsDir: /c, outputDir: /o}]", []string{"tokens[1].name: a is the name of tokens[0] too"}},
+		"a Secret of two": {
+			"tokens: [{name: a, credentialsDir: /c, secret: s, serviceAccountDir: /}, {name: b, credentialsDir: /c, secret: s, serviceAccountDir: /}]",
+			[]string{"tokens[1].secret: s is that of tokens[0] too: give each token a Secret of its own"},
+		},
+		"a Secret and files": {"tokens: [{" + good + ", secret: s, serviceAccountDir: /}]", []string{"tokens[0].outputDir and tokens[0].secret exclude each other"}},
 		"a directory of two": {"tokens: [{" + good + "}, {name: b, credentialsDir: /creds, outputDir: /x/../out/}]", []string{"tokens[1].outputDir: /x/../out/ is the same directory as that of tokens[0], /out: give each token a directory of its own"}},
 		"a directory of two, by a link": {
 			"tokens: [{name: a, credentialsDir: /creds, outputDir: " + base + "/a}, {name: b, credentialsDir: /creds, outputDir: " + link + "}]",
@@ -138,7 +157,7 @@ func FuzzReadConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		path := filepath.Join(t.TempDir(), "c")
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		tokens, problems := readConfig(path)
+		tokens, problems := readConfig(path, noEnv)
 		if len(problems) == 0 {
 			require.NotEmpty(t, tokens)
 		}

@@ -21,6 +21,11 @@ writes
   authorization-header  the value of the header Authorization
   status.json           whether there is a token, and why there is no newer one
 
+With --secret they are the keys of a Secret that Pods share; with --serve an
+application asks for token.json on the Pod's loopback address:
+
+  curl -H 'X-Connected-Apps: token' http://127.0.0.1:8091/token
+
 The files are replaced together, by the kubelet's ..data symlink: open them anew
 for each use, or watch the directory, not the file. A new token arrives after
 0.55 to 0.75 of the old one's life, and at once when the credentials change.
