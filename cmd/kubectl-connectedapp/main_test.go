@@ -90,6 +90,32 @@ func TestContextsAndNamespacesAreKubectls(t *testing.T) {
 	require.Contains(t, asked, "/apis/connectedapps.dev/v1alpha1/namespaces/billing/accesstokens")
 }
 
+func TestAClusterWithoutTheOperatorIsNamed(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/api":
+			_, _ = w.Write([]byte(`{"kind":"APIVersions","versions":["v1"]}`))
+		case "/apis":
+			_, _ = w.Write([]byte(`{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	_, stderr, code := call(t, "status", "--kubeconfig="+kubeconfig(t, server.URL), "--context=here")
+	require.Equal(t, exitFailed, code)
+	require.Equal(t, "error: the cluster does not know Connected Apps: install the operator, or choose another --context\n", stderr)
+}
+
+func TestThePageHasEveryCommand(t *testing.T) {
+	page, err := os.ReadFile("../../docs/kubectl-plugin.md")
+	require.NoError(t, err)
+	for _, command := range rootCommand().Commands() {
+		require.Contains(t, string(page), "\n| `"+command.Name(), command.Name())
+	}
+}
+
 func TestNothingIsColouredForAProgram(t *testing.T) {
 	require.False(t, colors(&bytes.Buffer{}))
 	file, err := os.Create(filepath.Join(t.TempDir(), "out"))

@@ -38,7 +38,8 @@ type Plugin struct {
 func (p *Plugin) get(ctx context.Context, name, kind string, object client.Object) error {
 	err := p.Client.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: name}, object)
 	if apierrors.IsNotFound(err) {
-		return &notFound{fmt.Sprintf("there is no %s %s in namespace %s; kubectl connectedapp status -n %s shows what there is", kind, name, p.Namespace, p.Namespace)}
+		return &notFound{fmt.Sprintf("there is no %s %s in namespace %s; kubectl connectedapp status -n %s shows what there is",
+			kind, name, p.Namespace, p.Namespace)}
 	}
 	return worded(err, kind+" "+name)
 }
