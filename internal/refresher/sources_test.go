@@ -188,7 +188,7 @@ func TestSourcesNameWhatIsMissing(t *testing.T) {
 		},
 		"a client with a secret": {
 			map[string]string{"auth-method": "none"}, Directory{},
-			"auth-method is none, and nobody gets a token by client credentials without any: use a client that has a secret, or mount service-account-token",
+			"auth-method is none, which gets no token by client credentials: use a client with a secret, or mount service-account-token",
 		},
 		"a key that is none":      {map[string]string{"private-key": canary}, Directory{}, "private-key is not a private key in PEM"},
 		"a key that is damaged":   {map[string]string{"private-key": damaged}, Directory{}, "private-key is damaged, or of a kind that cannot be read"},
