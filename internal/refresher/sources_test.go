@@ -204,8 +204,12 @@ func TestSourcesNameWhatIsMissing(t *testing.T) {
 			require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
 		})
 	}
-	_, err := (&Directory{ClientID: "app", TokenURL: "https://id.example.com/", ServiceAccountTokenFile: "/no/such"}).Credentials(t.Context())
-	require.EqualError(t, err, "reading the credentials: open /no/such: no such file or directory")
+	directory := &Directory{ClientID: "app", TokenURL: "https://id.example.com/", ServiceAccountTokenFile: "/no/such", CAFile: "/no/ca"}
+	_, err := directory.Credentials(t.Context())
+	require.EqualError(t, err, "reading the credentials: open /no/such: no such file or directory\nopen /no/ca: no such file or directory")
+	empty := writeFiles(t, map[string]string{"token": "\n"}) + "/token"
+	_, err = (&Directory{ClientID: "app", TokenURL: "https://id.example.com/", ServiceAccountTokenFile: empty}).Credentials(t.Context())
+	require.EqualError(t, err, "reading the credentials: "+empty+", which is to hold service-account-token, is empty")
 }
 
 // A ConnectedApp renames single keys of its Secret.
