@@ -39,7 +39,11 @@ func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens
 	for _, s := range settings {
 		output, unlock, err := output(s)
 		if err != nil {
-			problems = append(problems, err)
+			setting := "--output-dir"
+			if s.Name != "" {
+				setting = "outputDir of token " + s.Name
+			}
+			problems = append(problems, fmt.Errorf("checking %s: %w", setting, err))
 			continue
 		}
 		locks = append(locks, unlock)
@@ -55,12 +59,9 @@ func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens
 // take makes sure that a directory can be written, and is by nobody else.
 func take(dir atomicfile.Dir) (unlock func(), err error) {
 	if err := dir.Check(); err != nil {
-		return nil, fmt.Errorf("checking --output-dir: %w", err)
+		return nil, err
 	}
-	if unlock, err = dir.Lock(); err != nil {
-		return nil, fmt.Errorf("checking --output-dir: %w", err)
-	}
-	return unlock, nil
+	return dir.Lock()
 }
 
 func newToken(s refresheroptions.Token, output refresher.Output, logger *slog.Logger) *token {

@@ -289,6 +289,22 @@ func TestEngineWithdrawsATokenBeforeItEnds(t *testing.T) {
 	})
 }
 
+// Readers are told of whole seconds.
+func TestWithdrawalIsBeforeTheEndThatReadersAreTold(t *testing.T) {
+	end := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct{ life, fraction, want time.Duration }{
+		"an hour":                      {time.Hour, 0, time.Second},
+		"an hour and most of a second": {time.Hour, 900 * time.Millisecond, time.Second},
+		"a short life":                 {3 * time.Second, 0, 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			expires := end.Add(test.fraction)
+			at := withdrawal(&Held{Token: &Token{IssuedAt: expires.Add(-test.life), ExpiresAt: expires}})
+			require.Equal(t, test.want, end.Sub(at))
+		})
+	}
+}
+
 // New credentials are taken up at once: a token of a client that was replaced may
 // be dead, and a refusal need not be sat out.
 func TestEngineTakesUpNewCredentialsAtOnce(t *testing.T) {

@@ -188,7 +188,7 @@ func TestSourcesNameWhatIsMissing(t *testing.T) {
 		},
 		"a client with a secret": {
 			map[string]string{"auth-method": "none"}, Directory{},
-			"auth-method is none, and nobody gets a token by client credentials without any: use a client that has a secret, or mount service-account-token",
+			"auth-method is none, which gets no token by client credentials: use a client with a secret, or mount service-account-token",
 		},
 		"a key that is none":      {map[string]string{"private-key": canary}, Directory{}, "private-key is not a private key in PEM"},
 		"a key that is damaged":   {map[string]string{"private-key": damaged}, Directory{}, "private-key is damaged, or of a kind that cannot be read"},
@@ -204,8 +204,12 @@ func TestSourcesNameWhatIsMissing(t *testing.T) {
 			require.Equal(t, ReasonCredentialsInvalid, ReasonOf(err))
 		})
 	}
-	_, err := (&Directory{ClientID: "app", TokenURL: "https://id.example.com/", ServiceAccountTokenFile: "/no/such"}).Credentials(t.Context())
-	require.EqualError(t, err, "reading the credentials: open /no/such: no such file or directory")
+	directory := &Directory{ClientID: "app", TokenURL: "https://id.example.com/", ServiceAccountTokenFile: "/no/such", CAFile: "/no/ca"}
+	_, err := directory.Credentials(t.Context())
+	require.EqualError(t, err, "reading the credentials: open /no/such: no such file or directory\nopen /no/ca: no such file or directory")
+	empty := writeFiles(t, map[string]string{"token": "\n"}) + "/token"
+	_, err = (&Directory{ClientID: "app", TokenURL: "https://id.example.com/", ServiceAccountTokenFile: empty}).Credentials(t.Context())
+	require.EqualError(t, err, "reading the credentials: "+empty+", which is to hold service-account-token, is empty")
 }
 
 // A ConnectedApp renames single keys of its Secret.

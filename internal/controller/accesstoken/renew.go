@@ -24,7 +24,7 @@ const lifetimePause = 10 * time.Minute
 // and for the same purpose, a failure is no news to its readers: it is tried
 // again with backoff, and the status stays.
 func (r *Reconciler) renew(ctx context.Context, p *pass) error {
-	source := &refresher.ClientSecretSource{
+	source := &refresher.EndpointSource{
 		Credentials: func(context.Context) (*refresher.Credentials, error) { return p.tokenRequest() },
 		Scope:       oauth.JoinScopes(p.token.Spec.Scopes),
 	}
