@@ -39,8 +39,19 @@ func refresherFlags(t *testing.T, args []string, env []corev1.EnvVar) *refresher
 }
 
 func TestComponentServesTheTokenBesideTheFiles(t *testing.T) {
+	// kustomize takes relative paths alone.
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "components"), os.DirFS(config("components"))))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "app"), 0o755))
+	for name, content := range map[string]string{
+		"kustomization.yaml": "resources: [web.yaml]\ncomponents: [../components/refresher, ../components/refresher/serve]\n",
+		"web.yaml": `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, labels: {connectedapps.dev/inject: my-app}}, spec: {
+			selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web}]}}}}`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "app", name), []byte(strings.ReplaceAll(content, "\t", " ")), 0o600))
+	}
 	d := &appsv1.Deployment{}
-	require.NoError(t, yaml.UnmarshalStrict([]byte(withComponent(t, plainDeployment, "serve")), d))
+	require.NoError(t, yaml.UnmarshalStrict([]byte(kubectl(t, "", "kustomize", filepath.Join(dir, "app"))), d))
 	container := d.Spec.Template.Spec.InitContainers[0]
 	require.Equal(t, "connectedapps-refresher", container.Name)
 	o := refresherFlags(t, container.Args, container.Env)
