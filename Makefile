@@ -11,6 +11,7 @@ TOOLS := $(BIN)/tools
 K8S := $(BIN)/k8s
 
 BINARIES := manager tokenserver refresher
+PLUGIN := kubectl-connectedapp
 
 # Images: make docker-build deploy IMAGE_PREFIX=registry.example.com/connectedapps TAG=v1
 IMAGE_PREFIX ?= connectedapps
@@ -160,7 +161,7 @@ browser-tools: $(BIN)/browser/node_modules/.package-lock.json
 
 .PHONY: build
 build: ## Build the binaries into bin/.
-	@$(BUILD) "$(BINARIES)" . -ldflags='$(LDFLAGS)' -o $(BIN)/ $(BINARIES:%=./cmd/%)
+	@$(BUILD) "$(BINARIES) $(PLUGIN)" . -ldflags='$(LDFLAGS)' -o $(BIN)/ $(BINARIES:%=./cmd/%) ./cmd/$(PLUGIN)
 
 .PHONY: run
 run: ## Run the manager on this machine, against the current kubeconfig.

@@ -72,7 +72,13 @@ func refresh(ctx context.Context, o *refresheroptions.Options, logger *slog.Logg
 	}
 	defer shutdown()
 	for _, token := range tokens {
-		token.engine.Logger.Info("starting", "version", version, "credentials_dir", token.CredentialsDir, "output_dir", token.OutputDir)
+		stop, err := serveToken(token.Serve, token.engine, token.engine.Logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		token.engine.Logger.Info("starting", "version", version,
+			"credentials_dir", token.CredentialsDir, "output_dir", token.OutputDir, "secret", token.Secret)
 	}
 	if o.Once {
 		return tokens.once(ctx, o.OnceTimeout)
@@ -92,8 +98,14 @@ func serveHealth(address string, engines []*refresher.Engine, logger *slog.Logge
 		return nil, fmt.Errorf("listening for probes: %w", err)
 	}
 	logger.Info("serving probes", "address", listener.Addr().String())
-	server := &http.Server{
-		Handler:           refresher.HealthHandler(engines...),
+	server := newServer(refresher.HealthHandler(engines...), logger)
+	go func() { _ = server.Serve(listener) }()
+	return func() { _ = server.Close() }, nil
+}
+
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,
 		WriteTimeout:      5 * time.Second,
@@ -101,6 +113,4 @@ func serveHealth(address string, engines []*refresher.Engine, logger *slog.Logge
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	go func() { _ = server.Serve(listener) }()
-	return func() { _ = server.Close() }, nil
 }

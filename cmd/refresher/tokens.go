@@ -26,8 +26,8 @@ type token struct {
 
 type tokens []*token
 
-// prepare makes an engine for each and takes its directory, until release is
-// called.
+// prepare makes an engine for each and takes its directory, if it has one, until
+// release is called.
 func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens, release func(), err error) {
 	var locks []func()
 	release = func() {
@@ -37,14 +37,17 @@ func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens
 	}
 	var problems []error
 	for _, s := range settings {
-		dir := atomicfile.Dir{Path: s.OutputDir, Mode: s.Mode, Group: s.Group}
-		unlock, err := take(dir)
+		output, unlock, err := output(s)
 		if err != nil {
-			problems = append(problems, err)
+			setting := "--output-dir"
+			if s.Name != "" {
+				setting = "outputDir of token " + s.Name
+			}
+			problems = append(problems, fmt.Errorf("checking %s: %w", setting, err))
 			continue
 		}
 		locks = append(locks, unlock)
-		all = append(all, newToken(s, dir, logger))
+		all = append(all, newToken(s, output, logger))
 	}
 	if err := errors.Join(problems...); err != nil {
 		release()
@@ -56,15 +59,12 @@ func prepare(settings []refresheroptions.Token, logger *slog.Logger) (all tokens
 // take makes sure that a directory can be written, and is by nobody else.
 func take(dir atomicfile.Dir) (unlock func(), err error) {
 	if err := dir.Check(); err != nil {
-		return nil, fmt.Errorf("checking --output-dir: %w", err)
+		return nil, err
 	}
-	if unlock, err = dir.Lock(); err != nil {
-		return nil, fmt.Errorf("checking --output-dir: %w", err)
-	}
-	return unlock, nil
+	return dir.Lock()
 }
 
-func newToken(s refresheroptions.Token, dir atomicfile.Dir, logger *slog.Logger) *token {
+func newToken(s refresheroptions.Token, output refresher.Output, logger *slog.Logger) *token {
 	if s.Name != "" {
 		logger = logger.With("token", s.Name)
 	}
@@ -79,7 +79,7 @@ func newToken(s refresheroptions.Token, dir atomicfile.Dir, logger *slog.Logger)
 		Source: frugal{&refresher.EndpointSource{
 			Credentials: credentials.Credentials, Scope: s.Scope, Encoding: s.RequestFormat, Logger: logger,
 		}},
-		Output: refresher.FileOutput{Dir: dir},
+		Output: output,
 		Wake:   wake,
 		Logger: logger,
 	}}

@@ -20,13 +20,9 @@ func (d Dir) Lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the directory: %w", err)
 	}
-	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	if errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
 		_ = f.Close()
 		return nil, fmt.Errorf("locking %s: %w", d.Path, ErrLocked)
-	case err != nil:
-		_ = f.Close()
-		return func() {}, nil
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -212,15 +212,15 @@ func (c *Credentials) proofProblems() []string {
 	default:
 		return []string{"auth-method must be client_secret_post, client_secret_basic, private_key_jwt or none"}
 	}
-	switch proof := c.proof(); {
-	case proof == proofSecret && c.ClientSecret == "" && c.ClientID != "":
+	switch with := c.proof(); {
+	case with == proofSecret && c.ClientSecret == "" && c.ClientID != "":
 		return []string{"client-secret is missing: when it is in an ExistingSecret, mount that beside its companion"}
-	case proof == proofSecret && c.ClientSecret == "":
+	case with == proofSecret && c.ClientSecret == "":
 		return []string{"client-secret is missing"}
-	case proof == proofPrivateKey && c.PrivateKey == "" && c.GrantType != oauth.GrantJWTBearer:
+	case with == proofPrivateKey && c.PrivateKey == "" && c.GrantType != oauth.GrantJWTBearer:
 		return []string{"private-key is missing, which auth-method private_key_jwt signs with"}
-	case proof == proofNone && c.isClientCredentials():
-		return []string{"auth-method is none, and nobody gets a token by client credentials without any: use a client that has a secret, or mount service-account-token"}
+	case with == proofNone && c.isClientCredentials():
+		return []string{"auth-method is none, which gets no token by client credentials: use a client with a secret, or mount service-account-token"}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package refresher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -112,17 +113,25 @@ func (d *Directory) replace(values map[string]string) error {
 			values[name] = value
 		}
 	}
-	for name, path := range map[string]string{
-		nameServiceAccountToken: d.ServiceAccountTokenFile, namePrivateKey: d.PrivateKeyFile, nameCA: d.CAFile,
-	} {
-		if path == "" {
-			continue
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		values[name] = strings.TrimRight(string(content), "\r\n")
+	return errors.Join(
+		readInto(values, nameServiceAccountToken, d.ServiceAccountTokenFile),
+		readInto(values, namePrivateKey, d.PrivateKeyFile),
+		readInto(values, nameCA, d.CAFile),
+	)
+}
+
+// readInto reads the value of a file that was named; an empty path names none.
+func readInto(values map[string]string, name, path string) error {
+	if path == "" {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	values[name] = strings.TrimRight(string(content), "\r\n")
+	if values[name] == "" {
+		return fmt.Errorf("%s, which is to hold %s, is empty", path, name)
 	}
 	return nil
 }

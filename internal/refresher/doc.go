@@ -8,6 +8,9 @@
 //	             ▼
 //	           Health
 //
+// Watch wakes the engine when the credentials change, and EndpointSource asks any
+// OAuth 2.0 token endpoint, by several grants and with several proofs of the client.
+//
 // The engine serves the sidecar, whose output is a directory of files. The
 // parts it is made of (Source, Decide, Backoff, Files) serve the AccessToken
 // controller too, which has a queue instead of a loop and a Secret instead of a

@@ -207,13 +207,13 @@ func (p *parameters) addGrant(c *Credentials, audience string) error {
 
 // addProof says who asks.
 func (p *parameters) addProof(c *Credentials, at *endpoint, audience string) error {
-	proof := c.proof()
-	if proof == proofSecret && at.authMethod(c) == oauth.AuthMethodSecretBasic {
+	with := c.proof()
+	if with == proofSecret && at.authMethod(c) == oauth.AuthMethodSecretBasic {
 		p.user, p.password, p.secrets = c.ClientID, c.ClientSecret, append(p.secrets, c.ClientSecret)
 		return nil
 	}
 	p.body["client_id"] = c.ClientID
-	switch proof {
+	switch with {
 	case proofSecret:
 		p.addSecret("client_secret", c.ClientSecret)
 	case proofServiceAccount:

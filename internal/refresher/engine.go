@@ -4,6 +4,7 @@ package refresher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -34,7 +35,7 @@ type Output interface {
 //	  └── Wake, or the time that Decide gave
 //
 // An expired or malformed token is never published, and one that expires because
-// the source has no successor is withdrawn.
+// the source has no successor is withdrawn. A Shared output is looked at first.
 type Engine struct {
 	// Name tells the token from others of the process; empty when it is the only
 	// one.
@@ -56,6 +57,10 @@ type Engine struct {
 	problem  error
 	told     bool
 	failures Failures
+	// unseen is why a Shared output could not be looked at, turnAt when this
+	// process may ask beside others; zero: there is no such thing.
+	unseen error
+	turnAt time.Time
 
 	mu     sync.Mutex
 	status Status
@@ -76,7 +81,7 @@ func (e *Engine) Once(ctx context.Context) error {
 	var last error
 	for ctx.Err() == nil {
 		next := e.step(ctx)
-		if e.held.Valid(time.Now()) && e.problem == nil {
+		if e.held.Valid(time.Now()) && e.problem == nil && e.turnAt.IsZero() {
 			return nil
 		}
 		if ctx.Err() == nil {
@@ -94,6 +99,7 @@ func (e *Engine) Once(ctx context.Context) error {
 // restart neither asks for another nor makes it count as missing. One that
 // expired meanwhile is withdrawn.
 func (e *Engine) restore(ctx context.Context) {
+	defer e.show()
 	found, err := e.Output.Load()
 	if err != nil {
 		return
@@ -114,11 +120,18 @@ func (e *Engine) restore(ctx context.Context) {
 func (e *Engine) step(ctx context.Context) (next time.Time) {
 	// Why the purpose is not known, asking tells.
 	purpose, _ := e.Source.Purpose(ctx)
+	unseen := e.look(ctx, purpose)
 	decision := Decide(e.held, string(purpose), e.failures, time.Now())
+	if decision.Action == Ask && unseen == nil {
+		decision = e.turn(purpose, time.Now())
+	}
 	if decision.Action == Ask {
-		problem := e.ask(ctx, string(purpose))
-		if problem != nil && ctx.Err() != nil {
-			return time.Now() // stopped, not failed
+		problem := unseen
+		if problem == nil {
+			problem = e.ask(ctx, string(purpose))
+		}
+		if problem != nil && ctx.Err() != nil || errors.Is(problem, ErrOvertaken) {
+			return time.Now() // stopped, not failed; or to look again
 		}
 		e.count(problem, string(purpose))
 		decision = Decide(e.held, string(purpose), e.failures, time.Now())
@@ -126,7 +139,7 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	}
 	e.withdraw()
 	e.tell()
-	next = decision.Until
+	next = e.lookAgain(decision.Until)
 	if e.held != nil && withdrawal(e.held).Before(next) {
 		// What cannot be withdrawn is tried again, and not without pause.
 		next = withdrawal(e.held)
@@ -135,6 +148,7 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 		}
 	}
 	e.update(func(s *Status) { s.NextAttempt = next })
+	e.show()
 	return next
 }
 
@@ -207,17 +221,25 @@ func (e *Engine) withdraw() {
 		return
 	}
 	e.held, e.told = nil, true
+	e.update(func(s *Status) {
+		if s.ExpiresAt.After(now) {
+			s.ExpiresAt = now
+		}
+	})
 }
 
-// withdrawal is when a token is taken away: a moment before it ends, so that
-// nobody reads it in its last instant.
+// withdrawal is when a token is taken away: a second before the end that readers
+// are told, which is in whole seconds, so that nobody reads it in its last instant.
+// Of a short life it is the last tenth at most.
 func withdrawal(h *Held) time.Time {
-	return h.ExpiresAt.Add(-min(time.Second, h.ExpiresAt.Sub(h.IssuedAt)/10))
+	fraction := time.Duration(h.ExpiresAt.Nanosecond())
+	return h.ExpiresAt.Add(-min(time.Second+fraction, h.ExpiresAt.Sub(h.IssuedAt)/10))
 }
 
-// tell publishes why there is no newer token, once.
+// tell publishes why there is no newer token, once. In a Shared output it would
+// be the problem of one process among the tokens of others.
 func (e *Engine) tell() {
-	if e.told || e.problem == nil {
+	if _, shared := e.Output.(Shared); shared || e.told || e.problem == nil {
 		return
 	}
 	if err := e.Output.Publish(e.held, e.problem); err != nil {

@@ -281,10 +281,28 @@ func TestEngineWithdrawsATokenBeforeItEnds(t *testing.T) {
 		require.Equal(t, "token-1", published(t, dir))
 		require.Equal(t, ReasonServerUnavailable, reported(t, dir).Reason)
 		require.True(t, reported(t, dir).Valid)
+		requireProbes(t, e, 200, 200, 200)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.NoFileExists(t, filepath.Join(dir, KeyAccessToken))
+		requireProbes(t, e, 200, 503, 200)
 	})
+}
+
+// Readers are told of whole seconds.
+func TestWithdrawalIsBeforeTheEndThatReadersAreTold(t *testing.T) {
+	end := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct{ life, fraction, want time.Duration }{
+		"an hour":                      {time.Hour, 0, time.Second},
+		"an hour and most of a second": {time.Hour, 900 * time.Millisecond, time.Second},
+		"a short life":                 {3 * time.Second, 0, 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			expires := end.Add(test.fraction)
+			at := withdrawal(&Held{Token: &Token{IssuedAt: expires.Add(-test.life), ExpiresAt: expires}})
+			require.Equal(t, test.want, end.Sub(at))
+		})
+	}
 }
 
 // New credentials are taken up at once: a token of a client that was replaced may

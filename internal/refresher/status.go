@@ -3,6 +3,7 @@
 package refresher
 
 import (
+	"errors"
 	"maps"
 	"time"
 )
@@ -10,8 +11,8 @@ import (
 // Status is what the engine has done and is about to do. The zero value is an
 // engine that has not started.
 type Status struct {
-	// ExpiresAt is when the published token expires; zero while none was
-	// published or found.
+	// ExpiresAt is when the published token expires, or was withdrawn before
+	// that; zero while none was published or found.
 	ExpiresAt time.Time
 	// NextAttempt is when the source is asked next; zero before the first
 	// attempt has ended.
@@ -24,6 +25,8 @@ type Status struct {
 	FailuresInRow int
 	// LastError is why the latest attempt failed; nil when it did not.
 	LastError error
+	// held is the published token; nil: there is none.
+	held *Held
 }
 
 // HasToken reports whether a token is or was there to read: applications may
@@ -48,6 +51,28 @@ func (e *Engine) Status() Status {
 	s := e.status
 	s.Failures = maps.Clone(s.Failures)
 	return s
+}
+
+// Token returns the token that readers have, or an *Error that says why there is
+// no valid one. It may be called at any time from any goroutine.
+func (e *Engine) Token() (*Token, error) {
+	s := e.Status()
+	switch {
+	case s.held.Valid(time.Now()):
+		return s.held.Token, nil
+	case s.LastError != nil:
+		return nil, s.LastError
+	}
+	return nil, &Error{Reason: ReasonServerUnavailable, Err: errors.New("no token yet")}
+}
+
+// show lets Token return what is held.
+func (e *Engine) show() {
+	var held *Held
+	if e.held != nil {
+		held = &Held{Token: e.held.Token} // others may read it while e.held changes
+	}
+	e.update(func(s *Status) { s.held = held })
 }
 
 func (e *Engine) update(change func(*Status)) {

@@ -34,8 +34,8 @@ func Watch(ctx context.Context, paths []string, logger *slog.Logger, changed fun
 	defer func() { _ = notify.Close() }()
 	w := &watch{notify: notify, logger: logger}
 	for _, path := range paths {
-		if path, err := filepath.Abs(path); err == nil {
-			w.paths = append(w.paths, path)
+		if absolute, err := filepath.Abs(path); err == nil {
+			w.paths = append(w.paths, absolute)
 		}
 	}
 	w.renew()

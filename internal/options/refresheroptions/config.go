@@ -20,7 +20,7 @@ import (
 // readConfig reads the tokens of a configuration file, whose members are the flags
 // of a token in camelCase. Problems name the path of the member that they are
 // about.
-func readConfig(path string) (tokens []Token, problems []error) {
+func readConfig(path string, getenv func(string) string) (tokens []Token, problems []error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, []error{err}
@@ -29,34 +29,34 @@ func readConfig(path string) (tokens []Token, problems []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("%s: %w", path, err)}
 	}
-	add := func(at, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s: "+at+": "+format, append([]any{path}, args...)...))
+	add := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
 	}
 	for _, name := range slices.Sorted(maps.Keys(document)) {
 		if name != "tokens" {
-			add(name, "there is no such member, only tokens")
+			add("%s: there is no such member, only tokens", name)
 		}
 	}
 	entries, ok := document["tokens"].([]any)
 	if !ok || len(entries) == 0 {
-		add("tokens", "must be a list of at least one token")
+		add("tokens: must be a list of at least one token")
 		return nil, problems
 	}
 	for i, entry := range entries {
 		at := fmt.Sprintf("tokens[%d]", i)
 		members, ok := entry.(map[string]any)
 		if !ok {
-			add(at, "must be an object, such as {name: gitproxy, credentialsDir: ..., outputDir: ...}")
+			add("%s: must be an object, such as {name: gitproxy, credentialsDir: ..., outputDir: ...}", at)
 			continue
 		}
-		token, wrong := readToken(members)
+		token, wrong := readToken(at, members, getenv)
 		for _, err := range wrong {
-			add(at, "%w", err)
+			add("%w", err)
 		}
 		tokens = append(tokens, token)
 	}
 	for _, err := range apart(tokens) {
-		problems = append(problems, fmt.Errorf("%s: %w", path, err))
+		add("%w", err)
 	}
 	return tokens, problems
 }
@@ -65,7 +65,7 @@ func readConfig(path string) (tokens []Token, problems []error) {
 func decode(text []byte) (map[string]any, error) {
 	content, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
-		return nil, err
+		return nil, errors.New(strings.Join(strings.Fields(err.Error()), " ")) // one line
 	}
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.UseNumber()
@@ -76,8 +76,8 @@ func decode(text []byte) (map[string]any, error) {
 	return document, nil
 }
 
-// readToken sets the flag of each member.
-func readToken(members map[string]any) (token Token, problems []error) {
+// readToken sets the flag of each member of the entry at.
+func readToken(at string, members map[string]any, getenv func(string) string) (token Token, problems []error) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&token.Name, "name", "", "")
@@ -87,7 +87,7 @@ func readToken(members map[string]any) (token Token, problems []error) {
 	for _, member := range slices.Sorted(maps.Keys(members)) {
 		f, ok := known[member]
 		if !ok {
-			problems = append(problems, fmt.Errorf("%s: there is no such member, only %s", member, strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
+			problems = append(problems, fmt.Errorf("%s.%s: there is no such member, only %s", at, member, strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
 			continue
 		}
 		value, err := textOf(f, members[member])
@@ -95,13 +95,13 @@ func readToken(members map[string]any) (token Token, problems []error) {
 			err = f.Value.Set(value)
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", member, err))
+			problems = append(problems, fmt.Errorf("%s.%s: %w", at, member, err))
 		}
 	}
 	if token.Name == "" {
-		problems = append(problems, errors.New("name: is required, to tell the token in logs and metrics"))
+		problems = append(problems, fmt.Errorf("%s.name is required, to tell the token in logs and metrics", at))
 	}
-	return token, append(problems, token.problems(camelCase)...)
+	return token, append(problems, token.problems(func(flag string) string { return at + "." + camelCase(flag) }, getenv)...)
 }
 
 // textOf writes a member as its flag would be.
@@ -151,13 +151,16 @@ func apart(tokens []Token) (problems []error) {
 	for i, token := range tokens {
 		for j, other := range tokens[:i] {
 			if token.Name != "" && token.Name == other.Name {
-				problems = append(problems, fmt.Errorf("tokens[%d]: name: %s is the name of tokens[%d] too", i, token.Name, j))
+				problems = append(problems, fmt.Errorf("tokens[%d].name: %s is the name of tokens[%d] too", i, token.Name, j))
+			}
+			if token.Secret != "" && token.Secret == other.Secret && token.SecretNamespace == other.SecretNamespace {
+				problems = append(problems, fmt.Errorf("tokens[%d].secret: %s is that of tokens[%d] too: give each token a Secret of its own", i, token.Secret, j))
 			}
 			if token.OutputDir == "" || other.OutputDir == "" {
 				continue
 			}
 			if how := overlap(token.OutputDir, other.OutputDir); how != "" {
-				problems = append(problems, fmt.Errorf("tokens[%d]: outputDir: %s %s that of tokens[%d], %s: give each token a directory of its own",
+				problems = append(problems, fmt.Errorf("tokens[%d].outputDir: %s %s that of tokens[%d], %s: give each token a directory of its own",
 					i, token.OutputDir, how, j, other.OutputDir))
 			}
 		}
@@ -166,7 +169,7 @@ func apart(tokens []Token) (problems []error) {
 				continue
 			}
 			if how := overlap(token.OutputDir, other.CredentialsDir); how != "" {
-				problems = append(problems, fmt.Errorf("tokens[%d]: outputDir: %s %s credentialsDir of tokens[%d], %s: give each token a directory of its own",
+				problems = append(problems, fmt.Errorf("tokens[%d].outputDir: %s %s credentialsDir of tokens[%d], %s: give each token a directory of its own",
 					i, token.OutputDir, how, j, other.CredentialsDir))
 			}
 		}

@@ -58,7 +58,7 @@ func Parse(args []string, getenv func(string) string, output io.Writer) (*Option
 	if o.Version {
 		return o, nil
 	}
-	problems = append(problems, o.readTokens(flags)...)
+	problems = append(problems, o.readTokens(flags, getenv)...)
 	problems = append(problems, o.validate()...)
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -80,10 +80,10 @@ func (o *Options) flagSet() *flag.FlagSet {
 }
 
 // readTokens are those of the configuration file, or the one of the flags.
-func (o *Options) readTokens(flags *flag.FlagSet) (problems []error) {
+func (o *Options) readTokens(flags *flag.FlagSet, getenv func(string) string) (problems []error) {
 	if o.Config == "" {
 		o.Tokens = []Token{o.Token}
-		return o.problems(func(flag string) string { return "--" + flag })
+		return o.Token.problems(func(flag string) string { return "--" + flag }, getenv)
 	}
 	ofToken := flag.NewFlagSet("", flag.ContinueOnError)
 	new(Token).tokenFlags(ofToken)
@@ -92,7 +92,7 @@ func (o *Options) readTokens(flags *flag.FlagSet) (problems []error) {
 			problems = append(problems, fmt.Errorf("--config and --%s exclude each other: write %s into the file", f.Name, camelCase(f.Name)))
 		}
 	})
-	tokens, wrong := readConfig(o.Config)
+	tokens, wrong := readConfig(o.Config, getenv)
 	o.Tokens = tokens
 	for _, err := range wrong {
 		problems = append(problems, fmt.Errorf("--config: %w", err))

@@ -24,6 +24,7 @@ func TestParseDefaults(t *testing.T) {
 	require.NoError(t, err)
 	token := Token{
 		CredentialsDir: creds, OutputDir: "/out", Mode: 0o440, RequestFormat: refresher.EncodingForm, GrantType: "client_credentials",
+		Outputs: Outputs{ServiceAccountDir: serviceAccountDir, MinimumLifetime: 10 * time.Minute},
 	}
 	require.Equal(t, &Options{Token: token, Tokens: []Token{token}, OnceTimeout: 2 * time.Minute, LogFormat: "text"}, o)
 }

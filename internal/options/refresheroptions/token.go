@@ -44,8 +44,10 @@ type Token struct {
 	// RequestFormat is the encoding of the token request.
 	RequestFormat refresher.Encoding
 
-	// OutputDir receives the token's files.
+	// OutputDir receives the token's files; empty for none.
 	OutputDir string
+	// Outputs are those beside it, or in its stead.
+	Outputs
 	// Mode of the token's files.
 	Mode fs.FileMode
 	// Group id of the token's files; 0 leaves it to the system.
@@ -58,7 +60,8 @@ func (t *Token) tokenFlags(flags *flag.FlagSet) {
 	flags.StringVar(&t.CredentialsDir, "credentials-dir", "",
 		"`directory` of the credentials Secret's files: client-id, client-secret, token-url, ... (required without --client-id)")
 	flags.Func("credentials-keys", "`names` of files that are called otherwise, such as client-id=ID,client-secret=SECRET", t.setKeys)
-	flags.StringVar(&t.OutputDir, "output-dir", "", "`directory` the token's files are written to (required)")
+	flags.StringVar(&t.OutputDir, "output-dir", "", "`directory` the token's files are written to (required without --secret and --serve)")
+	t.outputFlags(flags)
 	flags.Func("mode", "`octal` mode of the token's files (default 0440)", t.setMode)
 	flags.IntVar(&t.Group, "group", 0, "group `id` of the token's files (default: as the directory gives)")
 	flags.StringVar(&t.Scope, "scope", "", "space-delimited `scopes` to ask for (default: all the app has)")
@@ -124,7 +127,7 @@ func (t *Token) setRequestFormat(s string) error {
 
 // problems are all that is wrong with the settings; called is how the user writes
 // the name of a flag.
-func (t *Token) problems(called func(flag string) string) (problems []error) {
+func (t *Token) problems(called func(flag string) string, getenv func(string) string) (problems []error) {
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	credentials, output := called("credentials-dir"), called("output-dir")
 	switch info, err := os.Stat(t.CredentialsDir); {
@@ -137,10 +140,7 @@ func (t *Token) problems(called func(flag string) string) (problems []error) {
 	case !info.IsDir():
 		add("%s: %s is not a directory; mount the whole Secret without subPath, so that its rotation is seen", credentials, t.CredentialsDir)
 	}
-	switch {
-	case t.OutputDir == "":
-		add("%s is required: where the token's files are written", output)
-	case t.CredentialsDir != "":
+	if t.OutputDir != "" && t.CredentialsDir != "" {
 		if how := overlap(t.OutputDir, t.CredentialsDir); how != "" {
 			add("%s %s %s %s %s, whose files it would replace: give the token a directory of its own",
 				output, t.OutputDir, how, credentials, t.CredentialsDir)
@@ -162,7 +162,7 @@ func (t *Token) problems(called func(flag string) string) (problems []error) {
 		add("%s and %s exclude each other: the client authenticates with one of them",
 			called("service-account-token-file"), called("private-key-file"))
 	}
-	return problems
+	return append(problems, t.Outputs.problems(t.OutputDir, called, getenv)...)
 }
 
 // isURL reports whether s is empty or can be asked by HTTP.

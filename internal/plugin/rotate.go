@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+)
+
+// fieldManager owns the annotation that Rotate writes.
+const fieldManager = "kubectl-connectedapp"
+
+// RotateOptions say how Rotate waits.
+type RotateOptions struct {
+	// Timeout bounds the wait for the manager; 0: Rotate asks and does not wait.
+	Timeout time.Duration
+	// Every is how often the object is looked at; 0 means a second.
+	Every time.Duration
+}
+
+// Rotation is what became of a request for another client secret.
+type Rotation struct {
+	ConnectedApp string `json:"connectedApp"`
+	RequestedAt  string `json:"requestedAt"`
+	// Done: the Secret holds another client secret. False: nobody waited for it.
+	Done   bool   `json:"done"`
+	Secret string `json:"secret,omitempty"`
+	// Message is what becomes of the client secret that was replaced.
+	Message string `json:"message,omitempty"`
+}
+
+// Rotate asks the manager for another client secret of a ConnectedApp, and waits
+// until the Secret holds it.
+func (p *Plugin) Rotate(ctx context.Context, name string, o RotateOptions) error {
+	app := &v1alpha1.ConnectedApp{}
+	if err := p.get(ctx, name, "ConnectedApp", app); err != nil {
+		return err
+	}
+	if err := cannotRotate(app); err != nil {
+		return err
+	}
+	asked := time.Now().UTC().Format(time.RFC3339Nano)
+	if err := p.annotate(ctx, app, asked); err != nil {
+		return err
+	}
+	r := &Rotation{ConnectedApp: name, RequestedAt: asked}
+	if o.Timeout > 0 {
+		p.say("asked for another client secret of ConnectedApp %s, waiting for the manager", name)
+		if err := p.wait(ctx, app, asked, o); err != nil {
+			return err
+		}
+		r.Done, r.Secret = true, bound(app.Status.Binding)
+		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRotating); c != nil {
+			r.Message = c.Message
+		}
+	}
+	return p.report(r)
+}
+
+func (p *Plugin) report(r *Rotation) error {
+	if p.JSON {
+		return p.writeJSON(r)
+	}
+	text := fmt.Sprintf("asked for another client secret of ConnectedApp %s\n", r.ConnectedApp)
+	if r.Done {
+		text = fmt.Sprintf("Secret %s holds another client secret of ConnectedApp %s\n", r.Secret, r.ConnectedApp)
+	}
+	if r.Message != "" {
+		text += r.Message + "\n"
+	}
+	_, err := fmt.Fprint(p.Out, text)
+	return err
+}
+
+// cannotRotate is why the manager would not follow the request.
+func cannotRotate(app *v1alpha1.ConnectedApp) error {
+	switch {
+	case app.DeletionTimestamp != nil:
+		return fmt.Errorf("ConnectedApp %s is being deleted", app.Name)
+	case app.Suspended():
+		return fmt.Errorf("ConnectedApp %s is suspended, and its manager leaves it alone: set spec.suspend to false first", app.Name)
+	case app.CredentialsType() == v1alpha1.CredentialsExistingSecret:
+		return fmt.Errorf("the client secret of ConnectedApp %s is made by somebody else: put a new one into Secret %s, and the manager takes it up",
+			app.Name, app.CredentialsSecretName())
+	case app.CredentialsType() != v1alpha1.CredentialsSecret:
+		return fmt.Errorf("ConnectedApp %s has no client secret: its credentials are of type %s", app.Name, app.CredentialsType())
+	}
+	return nil
+}
+
+func (p *Plugin) annotate(ctx context.Context, app *v1alpha1.ConnectedApp, value string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"annotations": map[string]string{v1alpha1.AnnotationRotateRequestedAt: value},
+	}})
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	return worded(p.Client.Patch(ctx, app, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager)),
+		"asking for a rotation of ConnectedApp "+app.Name)
+}
+
+// wait returns when the manager followed the request, and tells on the way what
+// it says. app is then as it was last read.
+func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, asked string, o RotateOptions) error {
+	every := o.Every
+	if every <= 0 {
+		every = time.Second
+	}
+	tick, end := time.NewTicker(every), time.NewTimer(o.Timeout)
+	defer tick.Stop()
+	defer end.Stop()
+	said := ""
+	for {
+		if done, err := followed(app, asked); done || err != nil {
+			return err
+		}
+		if now := progress(app); now != said {
+			p.say("%s", now)
+			said = now
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stopped waiting for another client secret of ConnectedApp %s; the request stands, and the manager follows it when it can", app.Name)
+		case <-end.C:
+			return fmt.Errorf("ConnectedApp %s has no other client secret after %s; the request stands, and the manager follows it when it can", app.Name, o.Timeout)
+		case <-tick.C:
+		}
+		if err := p.get(ctx, app.Name, "ConnectedApp", app); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// followed reports whether the Secret holds another client secret; an error when
+// the request is no longer there to be followed.
+func followed(app *v1alpha1.ConnectedApp, asked string) (bool, error) {
+	if app.Status.LastHandledRotateAt == asked {
+		return true, nil
+	}
+	if app.Annotations[v1alpha1.AnnotationRotateRequestedAt] != asked {
+		return false, errors.New("another rotation was asked for meanwhile, or the annotation was taken off; kubectl connectedapp status shows what became of it")
+	}
+	return false, nil
+}
+
+// progress is what the manager says it does.
+func progress(app *v1alpha1.ConnectedApp) string {
+	status, reason, message := ready(app)
+	if status == metav1.ConditionTrue {
+		return "ConnectedApp " + app.Name + " is ready; the rotation has not begun"
+	}
+	return fmt.Sprintf("ConnectedApp %s: %s: %s", app.Name, reason, message)
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/plan"
+)
+
+// Overview is the state of a namespace.
+type Overview struct {
+	Namespace     string          `json:"namespace"`
+	ConnectedApps []AppOverview   `json:"connectedApps"`
+	AccessTokens  []TokenOverview `json:"accessTokens"`
+}
+
+// AppOverview is the state of a ConnectedApp.
+type AppOverview struct {
+	Name     string                 `json:"name"`
+	Ready    metav1.ConditionStatus `json:"ready"`
+	Reason   string                 `json:"reason,omitempty"`
+	Message  string                 `json:"message,omitempty"`
+	ClientID string                 `json:"clientID,omitempty"`
+	Secret   string                 `json:"secret,omitempty"`
+	// NextRotation is when the client secret is replaced by schedule.
+	NextRotation time.Time `json:"nextRotation,omitzero"`
+}
+
+// TokenOverview is the state of an AccessToken.
+type TokenOverview struct {
+	Name         string                 `json:"name"`
+	ConnectedApp string                 `json:"connectedApp"`
+	Ready        metav1.ConditionStatus `json:"ready"`
+	Reason       string                 `json:"reason,omitempty"`
+	Message      string                 `json:"message,omitempty"`
+	Secret       string                 `json:"secret,omitempty"`
+	ExpiresAt    time.Time              `json:"expiresAt,omitzero"`
+	NextRefresh  time.Time              `json:"nextRefresh,omitzero"`
+}
+
+// Status shows the ConnectedApps and AccessTokens of the namespace.
+func (p *Plugin) Status(ctx context.Context) error {
+	overview, err := p.overview(ctx)
+	if err != nil {
+		return err
+	}
+	if p.JSON {
+		return p.writeJSON(overview)
+	}
+	if len(overview.ConnectedApps)+len(overview.AccessTokens) == 0 {
+		p.say("No ConnectedApps and no AccessTokens in namespace %s.", p.Namespace)
+		return nil
+	}
+	p.print(overview, time.Now())
+	return nil
+}
+
+func (p *Plugin) overview(ctx context.Context) (*Overview, error) {
+	apps, tokens := &v1alpha1.ConnectedAppList{}, &v1alpha1.AccessTokenList{}
+	if err := p.Client.List(ctx, apps, client.InNamespace(p.Namespace)); err != nil {
+		return nil, worded(err, "listing ConnectedApps")
+	}
+	if err := p.Client.List(ctx, tokens, client.InNamespace(p.Namespace)); err != nil {
+		return nil, worded(err, "listing AccessTokens")
+	}
+	o := &Overview{Namespace: p.Namespace, ConnectedApps: []AppOverview{}, AccessTokens: []TokenOverview{}}
+	for i := range apps.Items {
+		o.ConnectedApps = append(o.ConnectedApps, appOverview(&apps.Items[i]))
+	}
+	for i := range tokens.Items {
+		o.AccessTokens = append(o.AccessTokens, tokenOverview(&tokens.Items[i]))
+	}
+	return o, nil
+}
+
+func appOverview(app *v1alpha1.ConnectedApp) AppOverview {
+	o := AppOverview{Name: app.Name, ClientID: app.Status.ClientID, Secret: bound(app.Status.Binding)}
+	o.Ready, o.Reason, o.Message = ready(app)
+	if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRotating); c == nil || c.Reason != v1alpha1.ReasonRotationNotPossible {
+		o.NextRotation = plan.NextRotation(app)
+	}
+	return o
+}
+
+func tokenOverview(token *v1alpha1.AccessToken) TokenOverview {
+	o := TokenOverview{
+		Name: token.Name, ConnectedApp: token.Spec.ConnectedAppRef.Name, Secret: bound(token.Status.Binding),
+		ExpiresAt: timeOf(token.Status.ExpiresAt), NextRefresh: timeOf(token.Status.NextRefreshTime),
+	}
+	o.Ready, o.Reason, o.Message = ready(token)
+	return o
+}
+
+func bound(b *v1alpha1.SecretBinding) string {
+	if b == nil {
+		return ""
+	}
+	return b.Name
+}
+
+// print writes a table for each kind, and why what is not ready is not.
+func (p *Plugin) print(o *Overview, now time.Time) {
+	apps := table{{"CONNECTEDAPP", "READY", "REASON", "CLIENT-ID", "SECRET", "NEXT-ROTATION"}}
+	tokens := table{{"ACCESSTOKEN", "READY", "REASON", "APP", "SECRET", "EXPIRES", "NEXT-REFRESH"}}
+	var problems []string
+	note := func(kind, name string, status metav1.ConditionStatus, message string) {
+		if status != metav1.ConditionTrue && message != "" {
+			problems = append(problems, fmt.Sprintf("%s %s: %s", kind, name, message))
+		}
+	}
+	for _, a := range o.ConnectedApps {
+		apps = append(apps, []string{a.Name, string(a.Ready), a.Reason, a.ClientID, a.Secret, until(a.NextRotation, now)})
+		note("ConnectedApp", a.Name, a.Ready, a.Message)
+	}
+	for _, t := range o.AccessTokens {
+		tokens = append(tokens, []string{t.Name, string(t.Ready), t.Reason, t.ConnectedApp, t.Secret, until(t.ExpiresAt, now), until(t.NextRefresh, now)})
+		note("AccessToken", t.Name, t.Ready, t.Message)
+	}
+	written := false
+	for _, t := range []table{apps, tokens} {
+		if len(t) == 1 {
+			continue
+		}
+		if written {
+			_, _ = fmt.Fprintln(p.Out)
+		}
+		t.write(p.Out, p.Color)
+		written = true
+	}
+	if len(problems) > 0 {
+		_, _ = fmt.Fprintf(p.Out, "\n%s\n", strings.Join(problems, "\n"))
+	}
+}
+
+// table is rows of cells, the first row the headings. The second column is a
+// condition's status.
+type table [][]string
+
+const readyColumn = 1
+
+func (t table) write(w io.Writer, color bool) {
+	widths := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cmp.Or(cell, "-")))
+		}
+	}
+	for r, row := range t {
+		line := ""
+		for i, cell := range row {
+			cell = cmp.Or(cell, "-")
+			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3)
+			if color && r > 0 && i == readyColumn {
+				cell = colored(cell)
+			}
+			line += cell + padding
+		}
+		_, _ = fmt.Fprintln(w, strings.TrimRight(line, " "))
+	}
+}
+
+// colored is green for True, red for False and yellow for all else.
+func colored(status string) string {
+	code := map[string]string{string(metav1.ConditionTrue): "32", string(metav1.ConditionFalse): "31"}[status]
+	return "\x1b[" + cmp.Or(code, "33") + "m" + status + "\x1b[0m"
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/refresher"
+)
+
+// Names of kinds that an argument KIND/NAME may have, as kubectl takes them.
+var (
+	appKinds   = []string{"connectedapp", "connectedapps", "capp", "app"}
+	tokenKinds = []string{"accesstoken", "accesstokens", "atok"}
+)
+
+// TokenOptions say which token Token prints.
+type TokenOptions struct {
+	// Scopes to ask for when a token is made; empty: all the app has.
+	Scopes []string
+}
+
+// Token prints an access token: the one in the Secret of an AccessToken, or a new
+// one of a ConnectedApp, made with its credentials. What has no kind is the
+// AccessToken of the name, or else the ConnectedApp.
+func (p *Plugin) Token(ctx context.Context, what string, o TokenOptions) error {
+	kind, name, typed := strings.Cut(what, "/")
+	if !typed {
+		kind, name = "", what
+	}
+	kind = strings.ToLower(kind)
+	switch {
+	case name == "":
+		return fmt.Errorf("%q names nothing", what)
+	case slices.Contains(appKinds, kind):
+		return p.mint(ctx, name, o)
+	case slices.Contains(tokenKinds, kind):
+		return p.published(ctx, name, o)
+	case typed:
+		return fmt.Errorf("%q is neither app/NAME, for a new token of a ConnectedApp, nor accesstoken/NAME, for the token in the Secret of an AccessToken", what)
+	}
+	if len(o.Scopes) > 0 {
+		return p.mint(ctx, name, o)
+	}
+	err := p.published(ctx, name, o)
+	if !isNotFound(err) {
+		return err
+	}
+	if err := p.mint(ctx, name, o); !isNotFound(err) {
+		return err
+	}
+	return &notFound{fmt.Sprintf("there is neither an AccessToken nor a ConnectedApp %s in namespace %s; kubectl connectedapp status -n %s shows what there is",
+		name, p.Namespace, p.Namespace)}
+}
+
+// published prints the token in the Secret of an AccessToken.
+func (p *Plugin) published(ctx context.Context, name string, o TokenOptions) error {
+	token := &v1alpha1.AccessToken{}
+	if err := p.get(ctx, name, "AccessToken", token); err != nil {
+		return err
+	}
+	if len(o.Scopes) > 0 {
+		return fmt.Errorf("the token of AccessToken %s has the scopes of its spec; --scope is for app/%s", name, token.Spec.ConnectedAppRef.Name)
+	}
+	_, reason, message := ready(token)
+	secret := &corev1.Secret{}
+	if err := p.get(ctx, token.SecretName(), "Secret", secret); isNotFound(err) {
+		return fmt.Errorf("AccessToken %s has no Secret %s yet: %s: %s", name, token.SecretName(), reason, message)
+	} else if err != nil {
+		return err
+	}
+	held, err := refresher.ParseFiles(secret.Data)
+	if err != nil {
+		return fmt.Errorf("the Secret %s of AccessToken %s holds no token: %w", secret.Name, name, err)
+	}
+	if err := held.Validate(time.Now()); err != nil {
+		return fmt.Errorf("the token in Secret %s of AccessToken %s is of no use: %w; %s: %s", secret.Name, name, err, reason, message)
+	}
+	return p.printToken(held)
+}
+
+// mint makes a token with the credentials of a ConnectedApp and prints it.
+func (p *Plugin) mint(ctx context.Context, name string, o TokenOptions) error {
+	app := &v1alpha1.ConnectedApp{}
+	if err := p.get(ctx, name, "ConnectedApp", app); err != nil {
+		return err
+	}
+	if !slices.Contains(app.Spec.GrantTypes, oauth.GrantClientCredentials) {
+		return fmt.Errorf("ConnectedApp %s does not have %s among its spec.grantTypes %v, so it gets no token for itself",
+			name, oauth.GrantClientCredentials, app.Spec.GrantTypes)
+	}
+	credentials, err := p.credentials(ctx, app)
+	if err != nil {
+		return err
+	}
+	token, err := tokenOf(ctx, credentials, o.Scopes)
+	if err != nil {
+		return fmt.Errorf("no token of ConnectedApp %s: %w", name, err)
+	}
+	if !p.JSON {
+		p.say("made a token of ConnectedApp %s for %q, valid until %s", name, token.Scope, token.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	return p.printToken(token)
+}
+
+// tokenOf asks for a token by the client credentials grant.
+func tokenOf(ctx context.Context, credentials *refresher.Credentials, scopes []string) (*refresher.Token, error) {
+	source := &refresher.EndpointSource{
+		Credentials: func(context.Context) (*refresher.Credentials, error) { return credentials, nil },
+		Scope:       oauth.JoinScopes(scopes),
+	}
+	return source.Token(ctx)
+}
+
+// credentials are those of the app, from its Secrets.
+func (p *Plugin) credentials(ctx context.Context, app *v1alpha1.ConnectedApp) (*refresher.Credentials, error) {
+	if app.CredentialsType() == v1alpha1.CredentialsNone {
+		return nil, fmt.Errorf("ConnectedApp %s is a Public client and has no credentials to ask with", app.Name)
+	}
+	made, err := p.secretOf(ctx, app, app.PublishedSecretName())
+	if err != nil {
+		return nil, err
+	}
+	proof := made
+	if name := app.CredentialsSecretName(); name != made.Name {
+		if proof, err = p.secretOf(ctx, app, name); err != nil {
+			return nil, err
+		}
+	}
+	var spec *v1alpha1.CredentialsSecretSpec
+	if c := app.Spec.Credentials; c != nil {
+		spec = c.Secret
+	}
+	data := map[string][]byte{}
+	// Not the address inside the cluster, where this program is not.
+	for _, name := range []string{plan.KeyClientID, plan.KeyTokenURL, plan.KeyAuthMethod, plan.KeyCA} {
+		data[name] = made.Data[plan.SecretKey(spec, name)]
+	}
+	data[plan.KeyClientSecret] = proof.Data[plan.SecretKey(spec, plan.KeyClientSecret)]
+	credentials, err := refresher.ParseCredentials(data, "")
+	if err != nil {
+		return nil, fmt.Errorf("the credentials of ConnectedApp %s in Secret %s: %w", app.Name, made.Name, err)
+	}
+	return credentials, nil
+}
+
+func (p *Plugin) secretOf(ctx context.Context, app *v1alpha1.ConnectedApp, name string) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := p.get(ctx, name, "Secret", secret)
+	if isNotFound(err) {
+		_, reason, message := ready(app)
+		return nil, fmt.Errorf("ConnectedApp %s has no Secret %s yet: %s: %s", app.Name, name, reason, message)
+	}
+	return secret, err
+}
+
+func (p *Plugin) printToken(token *refresher.Token) error {
+	files := refresher.Files(token)
+	content := files[refresher.KeyAccessToken]
+	if p.JSON {
+		content = files[refresher.KeyTokenJSON]
+	}
+	_, err := fmt.Fprintf(p.Out, "%s\n", content)
+	return err
+}
