@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,7 +25,7 @@ import (
 // are one projected volume, as config/components/refresher/existing-secret makes
 // it, and a new value is taken up without a restart.
 func TestAnExistingSecretAndItsCompanionInOneVolume(t *testing.T) {
-	server := tokenservertest.Start(t, tokenservertest.WithTokenLifetime(3*time.Second))
+	server := tokenservertest.Start(t)
 	app := registerApp(t, server)
 	out, volume := t.TempDir(), t.TempDir()
 	mount := func(secret string) {
@@ -51,7 +50,7 @@ func TestAnExistingSecretAndItsCompanionInOneVolume(t *testing.T) {
 
 	second := chosen("another-secret-that-somebody-chose")
 	mount(second)
-	reader.waitForTokens(t, reader.tokens()+2)
+	reader.waitForTokens(t, 2)
 	requireAccepted(t, server.URL, reader.latest())
 	require.NoError(t, reader.stop(), "the reader saw a gap")
 	require.NotContains(t, p.output.String(), first)

@@ -5,6 +5,7 @@ package refresher
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -168,8 +169,8 @@ func (e *endpoint) authMethod(c *Credentials) string {
 // parameters are what a token request says.
 type parameters struct {
 	body map[string]string
-	// user and password are those of the header Authorization; both empty: there
-	// is none.
+	// user and password are those of the header Authorization, encoded; both
+	// empty: there is none.
 	user, password string
 	// secrets are what must not be repeated.
 	secrets []string
@@ -209,7 +210,10 @@ func (p *parameters) addGrant(c *Credentials, audience string) error {
 func (p *parameters) addProof(c *Credentials, at *endpoint, audience string) error {
 	with := c.proof()
 	if with == proofSecret && at.authMethod(c) == oauth.AuthMethodSecretBasic {
-		p.user, p.password, p.secrets = c.ClientID, c.ClientSecret, append(p.secrets, c.ClientSecret)
+		// RFC 6749 section 2.3.1: both are form-encoded first.
+		p.user, p.password = url.QueryEscape(c.ClientID), url.QueryEscape(c.ClientSecret)
+		p.keep(c.ClientSecret)
+		p.secrets = append(p.secrets, base64.StdEncoding.EncodeToString([]byte(p.user+":"+p.password)))
 		return nil
 	}
 	p.body["client_id"] = c.ClientID
@@ -235,7 +239,12 @@ func (p *parameters) addAssertion(assertion string) {
 
 func (p *parameters) addSecret(name, value string) {
 	p.body[name] = value
-	p.secrets = append(p.secrets, value)
+	p.keep(value)
+}
+
+// keep has a secret not repeated, neither as it is nor as a form has it.
+func (p *parameters) keep(secret string) {
+	p.secrets = append(p.secrets, secret, url.QueryEscape(secret))
 }
 
 func (s *EndpointSource) request(ctx context.Context, at *endpoint, p *parameters) (*http.Request, error) {
@@ -248,8 +257,7 @@ func (s *EndpointSource) request(ctx context.Context, at *endpoint, p *parameter
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", userAgent)
 	if p.user != "" {
-		// RFC 6749 section 2.3.1: both are form-encoded first.
-		request.SetBasicAuth(url.QueryEscape(p.user), url.QueryEscape(p.password))
+		request.SetBasicAuth(p.user, p.password)
 	}
 	return request, nil
 }

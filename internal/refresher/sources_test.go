@@ -269,20 +269,31 @@ func TestPurposeOfEverySource(t *testing.T) {
 	}
 }
 
-// No server's answer makes the refresher repeat what it sent.
+// No server's answer makes the refresher repeat what it sent, however it is
+// written.
 func TestNoSecretOfARequestIsRepeated(t *testing.T) {
 	_, key := newKey(t)
-	for name, c := range map[string]Credentials{
-		"password":  {GrantType: oauth.GrantPassword, Username: "u", Password: canary, ClientSecret: "s"},
-		"cluster":   {ServiceAccountToken: canary},
-		"assertion": {PrivateKey: key},
+	const secret = "p@ss+word"
+	for name, test := range map[string]struct {
+		credentials Credentials
+		sent        []string
+	}{
+		"a client secret": {Credentials{ClientSecret: secret}, []string{secret, "p%40ss%2Bword"}},
+		"a client secret in the header": {
+			Credentials{ClientSecret: secret, AuthMethod: oauth.AuthMethodSecretBasic},
+			[]string{secret, "p%40ss%2Bword", base64.StdEncoding.EncodeToString([]byte("app:p%40ss%2Bword"))},
+		},
+		"a password":                    {Credentials{GrantType: oauth.GrantPassword, Username: "u", Password: secret, ClientSecret: "other"}, []string{secret, "other"}},
+		"the cluster's token":           {Credentials{ServiceAccountToken: secret}, []string{secret}},
+		"a signed assertion, as it was": {Credentials{PrivateKey: key}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := newParameters(&c, &endpoint{url: "https://id.example.com"}, "")
+			test.credentials.ClientID = "app"
+			p, err := newParameters(&test.credentials, &endpoint{url: "https://id.example.com"}, "")
 			require.NoError(t, err)
-			secret := p.secrets[0]
-			require.NotEmpty(t, secret)
-			require.True(t, repeats("you sent "+secret, p.secrets))
+			for _, sent := range append(test.sent, p.body["client_assertion"]) {
+				require.Equal(t, sent != "", repeats("you sent "+sent, p.secrets), sent)
+			}
 		})
 	}
 }
