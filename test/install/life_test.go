@@ -202,6 +202,18 @@ func (l *life) live() {
 	l.create(token)
 	l.ready(app, token)
 
+	// Another TokenServer is logged in to as the manager's ServiceAccount, which
+	// this server does not trust.
+	own := l.server.DeepCopy()
+	own.ObjectMeta = metav1.ObjectMeta{Name: l.server.Name + "-own"}
+	own.Spec.Credentials = v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsServiceAccount, ClientID: "manager"}
+	l.create(own)
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(own), own))
+		c.Equal(v1alpha1.ReasonCredentialsRefused, testenv.Condition(own.Status.Conditions, v1alpha1.ConditionReady).Reason)
+	})
+	require.NoError(l, l.client.Delete(l.Context(), own))
+
 	// An edit is undone.
 	secret := l.secret(l.namespace, "app-credentials", exists)
 	l.edit(secret, func() { secret.Data["token-url"] = []byte("edited") })
