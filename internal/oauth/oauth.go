@@ -60,6 +60,9 @@ const (
 	ExtensionSecrets    = "secrets"
 	ExtensionRevision   = "revision"
 	ExtensionRestore    = "restore"
+	// ExtensionFederatedIdentities is there while the server trusts an issuer of
+	// workload tokens.
+	ExtensionFederatedIdentities = "federated_identities"
 )
 
 // Paths below a server's public URL (contract sections 3 to 7, 10 and 12).

@@ -55,6 +55,16 @@ type ConnectedApp struct {
 	CreatedAt                    time.Time  `json:"created_at"`
 	UpdatedAt                    time.Time  `json:"updated_at"`
 	ClientSecretUpdatedAt        *time.Time `json:"client_secret_updated_at"`
+
+	// FederatedIdentities are the workloads whose tokens authenticate the app.
+	FederatedIdentities []FederatedIdentity `json:"federated_identities"`
+}
+
+// FederatedIdentity is a workload of an issuer that the server's configuration
+// names; of a cluster a ServiceAccount, by the sub of its tokens.
+type FederatedIdentity struct {
+	IssuerName string `json:"issuer_name"`
+	Subject    string `json:"subject"`
 }
 
 // ContextScope is a scope assigned in the context of an organization and an

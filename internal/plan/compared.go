@@ -27,6 +27,7 @@ var fields = map[string]func(*Client) any{
 	FieldAudience:                func(c *Client) any { return &c.Audience },
 	FieldPublicKeys:              func(c *Client) any { return &c.PublicKeys },
 	FieldIdentityProviders:       func(c *Client) any { return &c.IdentityProviders },
+	FieldServiceAccounts:         func(c *Client) any { return &c.Identities },
 	FieldAssertionsWithoutExpiry: func(c *Client) any { return &c.AssertionsWithoutExpiry },
 	FieldSkipUserConsent:         func(c *Client) any { return &c.SkipUserConsent },
 	FieldAccessTokenFormat:       func(c *Client) any { return &c.AccessTokenFormat },
@@ -96,6 +97,8 @@ func assign(to, from any) {
 		*to = slices.Clone(*from.(*[]string))
 	case *[]Scope:
 		*to = slices.Clone(*from.(*[]Scope))
+	case *[]Identity:
+		*to = slices.Clone(*from.(*[]Identity))
 	case **int64:
 		*to = *from.(**int64)
 	}
@@ -166,10 +169,10 @@ func ReportsDrift(app *v1alpha1.ConnectedApp) bool {
 // client still is so, and a server that is away is not missed.
 func Settled(in Input) bool {
 	compared := in.App.Status.Compared
-	if compared == nil || in.Policy == nil || in.Hindrance != nil || in.SecretHindrance != nil || in.App.Status.ClientID == "" {
+	if compared == nil || in.Policy == nil || hindrance(in) != nil || in.SecretHindrance != nil || in.App.Status.ClientID == "" {
 		return false
 	}
-	want := Judge(Desired(in.App, in.Keys), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
+	want := Judge(desired(in), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
 	now := make(map[string]v1alpha1.FieldDigest, len(fields))
 	for field := range fields {
 		now[field] = digest(want, field)

@@ -49,7 +49,7 @@ var kind = map[string]member{
 	"assertions_without_expiry": {field: "assertionsWithoutExpiry", rule: "allowAssertionsWithoutExpiry", set: func(s *v1alpha1.ConnectedAppSpec) { s.AssertionsWithoutExpiry = new(true) }},
 	"skip_user_consent":         {field: "skipUserConsent", rule: "allowSkipUserConsent", set: func(s *v1alpha1.ConnectedAppSpec) { s.SkipUserConsent = new(true) }},
 	"token_endpoint_auth_method": {
-		field: "tokenEndpointAuthMethod", noRule: "every way to authenticate with the same secret",
+		field: "tokenEndpointAuthMethod", noRule: "every way to authenticate with what the app has anyhow",
 		set: func(s *v1alpha1.ConnectedAppSpec) { s.TokenEndpointAuthMethod = "client_secret_basic" },
 	},
 	"access_token_format":              {field: "accessTokenFormat", noRule: noPower, set: func(s *v1alpha1.ConnectedAppSpec) { s.AccessTokenFormat = "opaque" }},
@@ -62,6 +62,7 @@ var kind = map[string]member{
 	"enabled":                          {field: "enabled", noRule: noPower, set: func(s *v1alpha1.ConnectedAppSpec) { s.Enabled = new(false) }},
 
 	"client_id":                        {reason: "the server assigns it; status.clientID tells"},
+	"federated_identities":             {reason: "which ServiceAccounts authenticate is for spec.credentials to say"},
 	"client_secret":                    {reason: "in a Secret, never in a spec: spec.credentials"},
 	"client_secret_id":                 {reason: "the server assigns it; status.secrets tells"},
 	"client_secret_updated_at":         {reason: "read-only"},
@@ -85,7 +86,7 @@ var (
 	}
 	besideRule = map[string]string{
 		"name": "of the rule", "namespaceSelector": "whose apps", "redirectSchemes": "of redirect URIs without a host",
-		"deletionPolicies": "limits spec.deletionPolicy", "clientIDs": "limits the annotation adopt-client-id",
+		"deletionPolicies": "limits spec.deletionPolicy", "allowDefaultServiceAccount": "limits spec.credentials.serviceAccounts", "clientIDs": "limits the annotation adopt-client-id",
 	}
 )
 
@@ -139,7 +140,7 @@ func TestEveryFieldOfTheSpecIsComparedWithTheServer(t *testing.T) {
 		for _, key := range app.Spec.PublicKeys {
 			pem = append(pem, key.PEM)
 		}
-		return plan.Desired(app, pem)
+		return plan.Desired(app, pem, "")
 	}
 	live := desired(func(*v1alpha1.ConnectedAppSpec) {})
 	for name, m := range kind {

@@ -40,7 +40,7 @@ func (r Request) App(namespace string) *v1alpha1.ConnectedApp {
 // Judge is the plan's verdict on an app: whether a rule allows all of it, its
 // deletionPolicy included, and which rule comes nearest otherwise.
 func Judge(app *v1alpha1.ConnectedApp, labels map[string]string, rules []v1alpha1.AccessRule, organizationID string) (allowed bool, rule string) {
-	verdict := plan.Judge(plan.Desired(app, nil), plan.Namespace{Labels: labels}, rules, organizationID)
+	verdict := plan.Judge(plan.Desired(app, nil, "prod"), plan.Namespace{Labels: labels}, rules, organizationID)
 	return verdict.Allowed && (verdict.OrphanAllowed || app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan), verdict.Rule
 }
 
