@@ -146,6 +146,13 @@ type Secret struct {
 	Differs func(Client) bool
 }
 
+func (s Secret) String() string {
+	if s.IsConfigMap {
+		return "ConfigMap " + s.Name
+	}
+	return "secret " + s.Name
+}
+
 // ExistingSecret is what was found in the Secret of type ExistingSecret.
 type ExistingSecret struct {
 	// Name of the Secret.

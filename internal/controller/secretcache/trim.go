@@ -25,20 +25,28 @@ func TrimSecret(o any) (any, error) {
 				metav1.SetMetaDataLabel(&secret.ObjectMeta, name, value)
 			}
 		}
-		if owner := metav1.GetControllerOfNoCopy(&m); owner != nil && !slices.ContainsFunc(
-			[]string{owner.APIVersion, owner.Kind, owner.Name, string(owner.UID)}, func(s string) bool { return len(s) > longestName }) {
-			secret.OwnerReferences = []metav1.OwnerReference{*owner}
-		}
+		secret.OwnerReferences = controllerOf(&m)
 	}
 	return o, nil
 }
 
-// TrimConfigMap leaves a ConfigMap's name and version.
+// TrimConfigMap leaves a ConfigMap's name and version, and who controls it.
 func TrimConfigMap(o any) (any, error) {
 	if configMap, ok := o.(*metav1.PartialObjectMetadata); ok {
-		configMap.ObjectMeta = identity(configMap.ObjectMeta)
+		m := configMap.ObjectMeta
+		configMap.ObjectMeta = identity(m)
+		configMap.OwnerReferences = controllerOf(&m)
 	}
 	return o, nil
+}
+
+func controllerOf(m *metav1.ObjectMeta) []metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(m)
+	if owner == nil || slices.ContainsFunc(
+		[]string{owner.APIVersion, owner.Kind, owner.Name, string(owner.UID)}, func(s string) bool { return len(s) > longestName }) {
+		return nil
+	}
+	return []metav1.OwnerReference{*owner}
 }
 
 // TrimNamespace leaves a Namespace's name, version and labels, which access
