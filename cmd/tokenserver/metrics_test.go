@@ -41,7 +41,7 @@ func registered(t *testing.T) *prometheus.Registry {
 	require.NoError(t, err)
 	r, err := newReloader(f, loaded, store, keyring, registry, logger)
 	require.NoError(t, err)
-	server, err := newServer(t.Context(), loaded.Config, store, keyring, r.directory, registry, logger)
+	server, err := newServer(t.Context(), loaded.Config, store, keyring, r.directory, nil, registry, logger)
 	require.NoError(t, err)
 	require.NoError(t, server.Load(t.Context()))
 

@@ -22,6 +22,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // reloader takes over files that changed while the server runs. Everything but
@@ -37,6 +38,7 @@ type reloader struct {
 	// certificate is nil without TLS.
 	certificate *atomic.Pointer[tls.Certificate]
 	apps        *configapps.Applier
+	workloads   *workload.Issuers
 	failed      *prometheus.GaugeVec
 	lastError   map[string]string
 	logger      *slog.Logger
@@ -47,6 +49,7 @@ const (
 	groupConfig      = "configuration"
 	groupCertificate = "certificate"
 	groupAdminClient = "admin_client"
+	groupIssuers     = "workload_issuers"
 )
 
 func newReloader(
@@ -81,6 +84,10 @@ func (r *reloader) watch(ctx context.Context) {
 	if c := r.started.Bootstrap.AdminClient; c != nil {
 		files := []string{c.ClientSecretFile}
 		groups = append(groups, &filewatch.Group{Name: groupAdminClient, Files: func() []string { return files }, Apply: r.applyApps})
+	}
+	if files := r.started.JWKSFiles(); len(files) > 0 {
+		reload := func(context.Context) error { return r.workloads.Reload() }
+		groups = append(groups, &filewatch.Group{Name: groupIssuers, Files: func() []string { return files }, Apply: reload})
 	}
 	for _, group := range groups {
 		r.failed.WithLabelValues(group.Name).Set(0)

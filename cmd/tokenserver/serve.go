@@ -23,6 +23,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // serveFlags are the flags of serve.
@@ -45,7 +46,7 @@ requests that have begun are finished, and it exits with status 0 after at most
 25 seconds; a second signal ends it at once.
 
 The configuration file, the certificate, the password hashes, the secrets and keys
-of apps and the administrator's secret are read again within seconds after they
+of apps, the administrator's secret and JWK Sets are read again within seconds after they
 changed. A bad edit keeps what was there before and is logged; settings that need
 a restart are named in the log.`,
 		Example: `  tokenserver serve --config=tokenserver.yaml
@@ -168,6 +169,10 @@ func assemble(
 			_ = store.Close()
 		}
 	}()
+	workloads, err := config.Workloads(time.Now, logger)
+	if err != nil {
+		return nil, fmt.Errorf("building the issuers of workload tokens: %w", err)
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r, err := newReloader(f, loaded, store, keyring, registry, logger)
@@ -177,7 +182,8 @@ func assemble(
 	if err := r.applyApps(ctx); err != nil {
 		return nil, err
 	}
-	server, err := newServer(ctx, config, store, keyring, r.directory, registry, logger)
+	r.workloads = workloads
+	server, err := newServer(ctx, config, store, keyring, r.directory, workloads, registry, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +197,10 @@ func assemble(
 
 func newServer(
 	ctx context.Context, config *tokenserveroptions.Config, store storage.Storage, keyring *keys.Keyring, live *directory.Live,
-	registry *prometheus.Registry, logger *slog.Logger,
+	workloads *workload.Issuers, registry *prometheus.Registry, logger *slog.Logger,
 ) (*tokenserver.Server, error) {
 	server, err := tokenserver.New(ctx, tokenserver.Config{
-		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Logger: logger, Registry: registry, Version: version,
+		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Workloads: workloads, Logger: logger, Registry: registry, Version: version,
 		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
 		LoginDisabled: !config.LoginEndpoint,
 		Source:        httpx.Proxies(config.ProxyPrefixes()).Of,

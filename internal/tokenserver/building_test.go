@@ -9,17 +9,22 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // building is a server with an app of every kind, whose storage fails at will.
@@ -47,8 +52,9 @@ func newBuilding(t *testing.T, options ...tokenservertest.Option) *building {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	b := &building{key: key, faults: tokenservertest.NewFaults(), apps: map[string]oauth.ConnectedApp{}}
-	options = append(options, tokenservertest.WithStorage(b.faults.Wrap))
+	b := &building{personWorld: &personWorld{t: t}, key: key, faults: tokenservertest.NewFaults(), apps: map[string]oauth.ConnectedApp{}}
+	options = append(options, tokenservertest.WithStorage(b.faults.Wrap),
+		tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Workloads = b.cluster() }))
 	b.personWorld = newPersonWorld(t, webApp, options...)
 	b.apps["web"] = b.app
 	people := map[string]any{"grant_types": []string{"authorization_code", "refresh_token", "password"}, "redirect_uris": []string{callback},
@@ -57,9 +63,10 @@ func newBuilding(t *testing.T, options ...tokenservertest.Option) *building {
 	vouching := map[string]any{"grant_types": []string{oauth.GrantJWTBearer}, "public_keys": []string{pemOf(t, key.Public())},
 		"redirect_uris": []string{callback}, "scopes": []string{"openid", "profile"}, "identity_providers": []string{tokenservertest.ProviderID}}
 	keyed := map[string]any{"public_keys": []string{pemOf(t, key.Public())}, "token_endpoint_auth_method": "private_key_jwt"}
+	federated := map[string]any{"federated_identities": []map[string]string{{"issuer_name": "cluster", "subject": workloadSubject}}}
 	opaque := map[string]any{"access_token_format": "opaque"}
 	for name, members := range map[string][]map[string]any{
-		"machine": {machine}, "opaque machine": {machine, opaque}, "keyed": {machine, keyed}, "opaque keyed": {machine, keyed, opaque},
+		"machine": {machine}, "workload": {machine, federated}, "opaque machine": {machine, opaque}, "keyed": {machine, keyed}, "opaque keyed": {machine, keyed, opaque},
 		"opaque web": {people, opaque}, "vouching": {vouching}, "opaque vouching": {vouching, opaque},
 		"public":   {people, opaque, {"token_endpoint_auth_method": "none", "refresh_grace_seconds": 0, "grant_types": []string{"authorization_code", "refresh_token"}}},
 		"managing": {machine, opaque},
@@ -139,10 +146,30 @@ func (b *building) as(name, path string, fields ...string) attempt {
 		form.Set("client_assertion_type", oauth.AssertionTypeJWTBearer)
 		form.Set("client_assertion", b.sign(jwt.MapClaims{"iss": app.ClientID, "sub": app.ClientID, "aud": b.i.URL + oauth.IssuerPath}))
 	}
+	if name == "workload" {
+		form.Set("client_assertion_type", oauth.AssertionTypeJWTBearer)
+		form.Set("client_assertion", b.sign(jwt.MapClaims{"iss": workloadIssuer, "sub": workloadSubject, "aud": "building", "iat": b.clock.Now().Unix()}))
+	}
 	for i := 0; i < len(fields); i += 2 {
 		form.Set(fields[i], fields[i+1])
 	}
 	return b.send(http.MethodPost, path, "", form.Encode())
+}
+
+const workloadIssuer, workloadSubject = "https://cluster.example", "system:serviceaccount:a:b"
+
+// cluster is a workload issuer that signs with the key of the building.
+func (b *building) cluster() *workload.Issuers {
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: b.key.Public()}}})
+	require.NoError(b.t, err)
+	path := filepath.Join(b.t.TempDir(), "keys.json")
+	require.NoError(b.t, os.WriteFile(path, set, 0o600))
+	keys, err := workload.NewKeyFile(path)
+	require.NoError(b.t, err)
+	trusted, err := workload.New([]workload.Issuer{{Name: "cluster", URL: workloadIssuer, Audience: "building", Source: keys}},
+		func() time.Time { return b.clock.Now() })
+	require.NoError(b.t, err)
+	return trusted
 }
 
 func (b *building) sign(claims jwt.MapClaims) string {

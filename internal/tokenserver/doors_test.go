@@ -27,6 +27,7 @@ var tokenDoors = []door{
 	{"client credentials by private_key_jwt, opaque", 200, func(b *building) attempt {
 		return b.as("opaque keyed", oauth.PathToken, clientCredentials...)
 	}},
+	{"client credentials by the token of a workload", 200, func(b *building) attempt { return b.as("workload", oauth.PathToken, clientCredentials...) }},
 	{"a code", 200, func(b *building) attempt { return b.redemption("web") }},
 	{"a code, opaque", 200, func(b *building) attempt { return b.redemption("opaque web") }},
 	{"a refresh token", 200, func(b *building) attempt { return b.refreshing("web") }},
@@ -49,6 +50,9 @@ var bearerDoors = []door{
 	}},
 	{"introspection of an opaque token by private_key_jwt", 200, func(b *building) attempt {
 		return b.as("opaque keyed", oauth.PathIntrospect, "token", b.machineToken("opaque keyed"))
+	}},
+	{"introspection of a JWT by the token of a workload", 200, func(b *building) attempt {
+		return b.as("workload", oauth.PathIntrospect, "token", b.machineToken("workload"))
 	}},
 	{"introspection of a refresh token", 200, func(b *building) attempt {
 		return b.as("web", oauth.PathIntrospect, "token", b.tokens(b.redemption("web")).RefreshToken)

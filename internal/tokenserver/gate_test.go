@@ -169,13 +169,15 @@ func TestAStaleReplicaServesWhatItKnowsAndRefusesNobody(t *testing.T) {
 	wrong := b.as("machine", oauth.PathToken, "grant_type", "client_credentials", "client_secret", "cas_rotated_at_another_replica")
 	keyed := b.as("keyed", oauth.PathToken, "grant_type", "client_credentials", "scope", "full")
 	right := b.as("machine", oauth.PathToken, clientCredentials...)
+	workload := b.as("workload", oauth.PathToken, clientCredentials...)
 	stateful := map[string]attempt{}
-	for _, door := range append(tokenDoors[4:], bearerDoors...) {
+	for _, door := range append(tokenDoors[5:], bearerDoors...) {
 		stateful[door.name] = door.make(b)
 	}
 	b.faults.Break(tokenservertest.Refused, "Changes")
 	b.tick()
 	require.Equal(t, http.StatusOK, right().StatusCode, "from memory")
+	require.Equal(t, http.StatusOK, workload().StatusCode, "from memory")
 	for name, refused := range map[string]attempt{"an app it has not heard of": unknown, "a secret it has not heard of": wrong,
 		"a scope it has not heard of": keyed} {
 		t.Run(name, func(t *testing.T) { checkWords(t, "oauth", refused()) })

@@ -33,6 +33,9 @@ func (s *Server) metadata(grants []grant.Grant, installationID string) oauth.Met
 		},
 		InstallationID: installationID,
 	}
+	if len(s.config.Workloads.Names()) > 0 {
+		m.Extensions = append(m.Extensions, oauth.ExtensionFederatedIdentities)
+	}
 	for _, g := range grants {
 		m.GrantTypesSupported = append(m.GrantTypesSupported, g.Type())
 	}

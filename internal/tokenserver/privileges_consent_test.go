@@ -51,6 +51,7 @@ var changes = map[string]struct {
 	"token_endpoint_auth_method": {does: moves, body: `{"token_endpoint_auth_method":"none"}`},
 	"public_client":              {does: moves, body: `{"public_client":true}`},
 	"public_keys":                {does: moves, body: `{"public_keys":["` + strings.ReplaceAll(attackerKey, "\n", `\n`) + `"]}`},
+	"federated_identities":       {does: moves, body: `{"federated_identities":[` + attackerWorkload + `]}`},
 	"owner_user_id":              {does: moves, body: `{"owner_user_id":"` + kimID + `"}`},
 	"audience":                   {does: moves, body: `{"audience":"everyone"}`, endsSkip: true},
 	"scopes":                     {does: touches, body: `{"scopes":["profile","openid","view:environment","full","offline_access","manage:apis"]}`},
@@ -76,6 +77,8 @@ const attackerKey = `-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9
 q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
 -----END PUBLIC KEY-----`
+
+const attackerWorkload = `{"issuer_name":"` + realmCluster + `","subject":"system:serviceaccount:attacker:default"}`
 
 // TestWhoChangesAnAppAndWhoIsAskedAgain: an app with skip_user_consent, used by
 // one person under it, and with the full consent of an administrator. Every caller

@@ -176,6 +176,7 @@ func TestCredentialsOfAnAppThatHoldsMore(t *testing.T) {
 					{http.MethodPatch, "?resetSecret=true", `{}`},
 					{http.MethodPost, "/secrets", `{"overlap_seconds":1}`},
 					{http.MethodPatch, "", `{"public_keys":["` + strings.ReplaceAll(attackerKey, "\n", `\n`) + `"]}`},
+					{http.MethodPatch, "", `{"federated_identities":[` + attackerWorkload + `]}`},
 					{http.MethodPatch, "", `{"token_endpoint_auth_method":"private_key_jwt"}`},
 					{http.MethodPatch, "", `{"grant_types":["password"]}`},
 					{http.MethodPatch, "", `{"grant_types":["password"],"client_secret":"a secret of the attacker"}`},

@@ -18,6 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // The attacks of docs/privileges.md happen in home, which lies between the root
@@ -27,7 +28,10 @@ const (
 	homeOrg  = "11111111-1111-4111-8111-00000000000a"
 	belowOrg = "11111111-1111-4111-8111-00000000000b"
 	otherOrg = tokenservertest.OtherOrgID
-	homeIDP  = "11111111-1111-4111-8111-0000000000d1"
+	// realmCluster is a workload issuer of the configuration.
+	realmCluster = "cluster"
+
+	homeIDP = "11111111-1111-4111-8111-0000000000d1"
 
 	carlID = "11111111-1111-4111-8111-0000000000c1"
 	kimID  = "11111111-1111-4111-8111-0000000000c2"
@@ -70,7 +74,9 @@ func newRealm(t *testing.T, options ...tokenservertest.Option) *realm {
 	t.Helper()
 	r := &realm{personWorld: &personWorld{t: t, clock: &clock{}}, tokens: map[string]string{}}
 	r.apps = oauth.PathOrganizations + "/" + homeOrg + "/connectedApplications"
-	options = append(options, tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Now = r.clock.Now }))
+	workloads, err := workload.New([]workload.Issuer{{Name: realmCluster, URL: "https://cluster.example", Audience: "here"}}, r.clock.Now)
+	require.NoError(t, err)
+	options = append(options, tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Now, c.Workloads = r.clock.Now, workloads }))
 	r.i = tokenservertest.Start(t, options...)
 	require.NoError(t, r.i.Server.TakeDirectory(t.Context(), realmDirectory(t, nil)))
 	for caller, name := range map[string]string{homeAdmin: "carl", rootAdmin: "olga", member: "kim", otherAdmin: "otto", belowAdmin: "gina"} {

@@ -40,6 +40,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // DefaultAccessTokenLifetime is how long an access token is valid (contract
@@ -53,6 +54,8 @@ type Config struct {
 	Store     storage.Storage
 	Keyring   *keys.Keyring
 	Directory *directory.Live
+	// Workloads are the issuers whose tokens are client assertions; nil: none.
+	Workloads *workload.Issuers
 	// AccessTokenLifetime in whole seconds; zero: DefaultAccessTokenLifetime.
 	AccessTokenLifetime time.Duration
 	// MaxStale is for how long client_credentials is served from memory while the
@@ -77,6 +80,9 @@ type Config struct {
 func (c *Config) setDefaults() {
 	if c.AccessTokenLifetime == 0 {
 		c.AccessTokenLifetime = DefaultAccessTokenLifetime
+	}
+	if c.Workloads == nil {
+		c.Workloads = &workload.Issuers{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -145,7 +151,9 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.verifier.Admits = s.persons.admits
 	s.clients = &clientauth.Authenticator{
 		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, Now: config.Now,
-		Assertions: &clientauth.Assertions{Apps: s.view, Issuer: config.issuer(), Used: s.uses, Now: config.Now},
+		Assertions: &clientauth.Assertions{
+			Apps: s.view, Workloads: config.Workloads, Issuer: config.issuer(), Used: s.uses, Now: config.Now,
+		},
 	}
 	s.follower = &feed.Follower{
 		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
@@ -171,7 +179,8 @@ func (s *Server) watch() error {
 	}
 	state := metrics.State{
 		Now: s.config.Now, Confirmed: s.follower.Confirmed, Apps: s.view.Len, Revocations: s.ended.Active,
-		KeyActiveSince: since, PasswordChecks: s.persons.authenticator.Checks,
+		IssuersUnavailable: s.config.Workloads.Unavailable,
+		KeyActiveSince:     since, PasswordChecks: s.persons.authenticator.Checks,
 	}
 	if err := complete(state); err != nil {
 		return err
@@ -216,7 +225,7 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 	grants := s.grants()
 	manage := &management.Endpoint{
 		Apps: c.Store, Ended: s.ended, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),
-		CompleteUntil: s.usage.CompleteUntil, Audit: log, Now: c.Now, Logger: c.Logger,
+		WorkloadIssuers: c.Workloads.Names(), CompleteUntil: s.usage.CompleteUntil, Audit: log, Now: c.Now, Logger: c.Logger,
 	}
 	if c.RecoverableSecrets {
 		manage.Sealer = c.Keyring

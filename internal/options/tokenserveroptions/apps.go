@@ -32,6 +32,9 @@ type App struct {
 	// PublicKeyFiles are PEM, one key or certificate in each.
 	PublicKeyFiles []string `yaml:"publicKeyFiles"`
 
+	// FederatedIdentities are the workloads whose tokens authenticate the app.
+	FederatedIdentities []FederatedIdentity `yaml:"federatedIdentities" member:"federated_identities"`
+
 	ClientName              string         `yaml:"clientName" member:"client_name"`
 	GrantTypes              []string       `yaml:"grantTypes" member:"grant_types"`
 	RedirectURIs            []string       `yaml:"redirectURIs" member:"redirect_uris"`
@@ -50,6 +53,17 @@ type App struct {
 	AccessTokenAlg          string         `yaml:"accessTokenSigningAlg" member:"access_token_signed_response_alg"`
 	AssertionsWithoutExpiry bool           `yaml:"assertionsWithoutExpiry" member:"assertions_without_expiry"`
 	RefreshGrace            *time.Duration `yaml:"refreshGrace" member:"refresh_grace_seconds"`
+}
+
+// FederatedIdentity is a workload of an issuer of workloadIssuers.
+type FederatedIdentity struct {
+	IssuerName string `yaml:"issuerName"`
+	// Subject is system:serviceaccount:NAMESPACE:NAME.
+	Subject string `yaml:"subject"`
+}
+
+func (i FederatedIdentity) member() any {
+	return map[string]any{"issuer_name": i.IssuerName, "subject": i.Subject}
 }
 
 // AppScope is a scope of an app; in YAML a plain name, or an object when it is
@@ -98,9 +112,18 @@ func (a *App) paths() []*string {
 	return paths
 }
 
+// authMethod is how the app authenticates: an app that workloads authenticate as
+// has no secret unless it is asked for.
+func (a *App) authMethod() string {
+	if a.TokenEndpointAuthMethod == "" && len(a.FederatedIdentities) > 0 {
+		return oauth.AuthMethodPrivateKeyJWT
+	}
+	return a.TokenEndpointAuthMethod
+}
+
 // hasSecret tells whether the app authenticates with a secret.
 func (a *App) hasSecret() bool {
-	return a.TokenEndpointAuthMethod != oauth.AuthMethodNone && a.TokenEndpointAuthMethod != oauth.AuthMethodPrivateKeyJWT
+	return a.authMethod() != oauth.AuthMethodNone && a.authMethod() != oauth.AuthMethodPrivateKeyJWT
 }
 
 // members are the fields with a member, in their order; those at their zero
@@ -132,6 +155,8 @@ func memberValue(field reflect.Value) any {
 		return json.Number(strconv.FormatFloat(value.Seconds(), 'f', -1, 64))
 	case []string:
 		return list(value, func(s string) any { return s })
+	case []FederatedIdentity:
+		return list(value, FederatedIdentity.member)
 	case []AppScope:
 		return list(value, AppScope.member)
 	}
@@ -166,7 +191,7 @@ func (v *validator) apps(d *directory.Directory, files bool) []configapps.App {
 		if orgID == "" {
 			orgID = d.Organizations()[0].ID
 		}
-		record, problems := management.ConfiguredApp(d, orgID, app.ClientID, path, members)
+		record, problems := management.ConfiguredApp(d, v.config.issuerNames(), orgID, app.ClientID, path, members)
 		for _, problem := range problems {
 			v.addf(problem.Path, "%s", problem.Message)
 		}
@@ -216,7 +241,7 @@ func (v *validator) appSecrets(path string, app *App, read bool) []string {
 	case app.hasSecret() && len(files) == 0:
 		v.addf(path+".clientSecretFile", "is required: the file that holds the app's secret; or give tokenEndpointAuthMethod: private_key_jwt or none")
 	case !app.hasSecret() && len(files) > 0:
-		v.addf(paths[0], "an app with tokenEndpointAuthMethod: %s has no secret", app.TokenEndpointAuthMethod)
+		v.addf(paths[0], "an app with tokenEndpointAuthMethod: %s has no secret", app.authMethod())
 		return nil
 	}
 	var secrets []string

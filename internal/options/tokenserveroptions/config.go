@@ -37,10 +37,13 @@ type Config struct {
 	// LoginEndpoint serves /accounts/login.
 	LoginEndpoint bool `yaml:"loginEndpoint"`
 	// TrustedProxies are addresses or networks whose X-Forwarded-For is taken.
-	TrustedProxies []string                       `yaml:"trustedProxies"`
-	Bootstrap      Bootstrap                      `yaml:"bootstrap"`
-	Organizations  []directory.OrganizationConfig `yaml:"organizations"`
-	Users          []directory.UserConfig         `yaml:"users"`
+	TrustedProxies []string  `yaml:"trustedProxies"`
+	Bootstrap      Bootstrap `yaml:"bootstrap"`
+	// WorkloadIssuers are the clusters, and other issuers, whose workloads
+	// authenticate as apps with a token of theirs.
+	WorkloadIssuers []WorkloadIssuer               `yaml:"workloadIssuers"`
+	Organizations   []directory.OrganizationConfig `yaml:"organizations"`
+	Users           []directory.UserConfig         `yaml:"users"`
 	// Apps are kept as they are here; people and programs cannot change them.
 	Apps []App `yaml:"apps"`
 }
@@ -99,6 +102,11 @@ func (c *Config) Files() []string {
 	for i := range c.Apps {
 		files = append(files, c.Apps[i].Files()...)
 	}
+	for i := range c.WorkloadIssuers {
+		for _, path := range c.WorkloadIssuers[i].paths() {
+			files = append(files, *path)
+		}
+	}
 	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
@@ -120,6 +128,9 @@ func (c *Config) resolve(folder string) {
 	}
 	for i := range c.Apps {
 		paths = append(paths, c.Apps[i].paths()...)
+	}
+	for i := range c.WorkloadIssuers {
+		paths = append(paths, c.WorkloadIssuers[i].paths()...)
 	}
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {

@@ -30,6 +30,7 @@ func (v *validator) checkFiles() {
 	if v.config.TLSCertFile != "" && v.config.TLSKeyFile != "" {
 		v.certificate()
 	}
+	v.workloadIssuerFiles()
 	if c := v.config.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {
 		if _, err := c.Secret(); err != nil {
 			v.addf("bootstrap.adminClient.clientSecretFile", "%v", err)

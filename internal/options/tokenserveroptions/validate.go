@@ -51,6 +51,7 @@ func (v *validator) validate() {
 	v.maxStale()
 	v.trustedProxies()
 	v.adminClient()
+	v.workloadIssuers()
 }
 
 // publicURL allows what an issuer can be made of: clients compare it byte by

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package assertion verifies JWTs that somebody else signed: assertions of the
-// JWT bearer grant and of private_key_jwt client authentication.
+// JWT bearer grant and client assertions, be they of the client's own key
+// (private_key_jwt) or of the issuer that a workload runs under.
 // https://www.rfc-editor.org/rfc/rfc7523#section-3
 package assertion
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -52,23 +54,57 @@ type Policy struct {
 	Audiences []string
 	// WithoutExpiry accepts an assertion that never expires.
 	WithoutExpiry bool
-	Now           time.Time
+	// Life is how long it may be valid; zero: MaxLife.
+	Life time.Duration
+	Now  time.Time
 }
 
-// Issuer returns the iss of an assertion that has not been verified: it tells
+// Hint is what an assertion that has not been verified says of itself: it tells
 // whose keys to verify it with, and nothing else.
-func Issuer(raw string) (string, error) {
+type Hint struct {
+	Issuer   string
+	Audience []string
+}
+
+// HintOf fails when the assertion names no issuer.
+func HintOf(raw string) (Hint, error) {
 	payload, err := part(raw, 1)
 	if err != nil {
-		return "", err
+		return Hint{}, err
 	}
 	var c struct {
-		Issuer string `json:"iss"`
+		Issuer   string          `json:"iss"`
+		Audience json.RawMessage `json:"aud"`
 	}
 	if err := json.Unmarshal(payload, &c); err != nil || c.Issuer == "" {
-		return "", errors.New("it names no iss")
+		return Hint{}, errors.New("it names no iss")
 	}
-	return c.Issuer, checkIdentifier("iss", c.Issuer)
+	var audience jwt.ClaimStrings
+	_ = json.Unmarshal(c.Audience, &audience) // what is wrong with it is for Verify to say
+	return Hint{c.Issuer, audience}, checkIdentifier("iss", c.Issuer)
+}
+
+// Issuer is the Issuer of the Hint.
+func Issuer(raw string) (string, error) {
+	hint, err := HintOf(raw)
+	return hint.Issuer, err
+}
+
+// Header names the key that an assertion says it is signed with; both may be
+// empty. Like a Hint it is of use for finding the key alone.
+type Header struct {
+	KeyID     string `json:"kid"`
+	Algorithm string `json:"alg"`
+}
+
+// HeaderOf returns the header of an assertion that has not been verified.
+func HeaderOf(raw string) (Header, error) {
+	var h Header
+	decoded, err := part(raw, 0)
+	if err == nil && json.Unmarshal(decoded, &h) != nil {
+		err = errors.New("its header is malformed")
+	}
+	return h, err
 }
 
 // Verify checks the signature against the keys and the claims against the policy. The error says what was wrong and holds nothing of the assertion
@@ -84,12 +120,33 @@ func Verify(raw string, keys []crypto.PublicKey, policy Policy) (*Claims, error)
 	if len(candidates.Keys) == 0 {
 		return nil, errors.New("the app has no public key")
 	}
-	// Time and audience are checked below, where the policy differs.
-	parser := jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 	var registered jwt.RegisteredClaims
-	if _, err := parser.ParseWithClaims(raw, &registered, func(*jwt.Token) (any, error) { return candidates, nil }); err != nil {
+	if _, err := parser().ParseWithClaims(raw, &registered, func(*jwt.Token) (any, error) { return candidates, nil }); err != nil {
 		return nil, wordError(err)
 	}
+	return policy.claims(&registered)
+}
+
+// Read is Verify without the signature, which somebody else has to vouch for
+// before anything of the result counts.
+func Read(raw string, policy Policy) (*Claims, error) {
+	if err := checkShape(raw); err != nil {
+		return nil, err
+	}
+	var registered jwt.RegisteredClaims
+	if _, _, err := parser().ParseUnverified(raw, &registered); err != nil {
+		return nil, wordError(err)
+	}
+	return policy.claims(&registered)
+}
+
+// parser leaves time and audience to the policy.
+func parser() *jwt.Parser {
+	return jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+}
+
+// claims are those of an assertion that fits the policy.
+func (p Policy) claims(registered *jwt.RegisteredClaims) (*Claims, error) {
 	claims := &Claims{Issuer: registered.Issuer, Subject: registered.Subject, ID: registered.ID, Audience: registered.Audience}
 	if registered.IssuedAt != nil {
 		claims.IssuedAt = registered.IssuedAt.Time
@@ -98,10 +155,10 @@ func Verify(raw string, keys []crypto.PublicKey, policy Policy) (*Claims, error)
 		claims.ExpiresAt = registered.ExpiresAt.Time
 	}
 	notBefore := registered.NotBefore
-	if notBefore != nil && policy.Now.Add(Skew).Before(notBefore.Time) {
+	if notBefore != nil && p.Now.Add(Skew).Before(notBefore.Time) {
 		return nil, ClaimError("it is not valid yet (nbf)")
 	}
-	if err := policy.checkClaims(claims); err != nil {
+	if err := p.checkClaims(claims); err != nil {
 		return nil, err
 	}
 	return claims, nil
@@ -134,6 +191,7 @@ func checkIdentifier(claim, value string) error {
 }
 
 func (p Policy) checkTimes(c *Claims) error {
+	life := cmp.Or(p.Life, MaxLife)
 	switch {
 	case !c.IssuedAt.IsZero() && p.Now.Add(Skew).Before(c.IssuedAt):
 		return ClaimError("it was issued in the future (iat)")
@@ -143,11 +201,11 @@ func (p Policy) checkTimes(c *Claims) error {
 		return ClaimError("exp is missing")
 	case !p.Now.Before(c.ExpiresAt.Add(Skew)):
 		return ClaimError("it has expired")
-	case c.ExpiresAt.After(p.Now.Add(MaxLife + Skew)):
-		return claimError("it is valid for longer than %s (exp)", MaxLife)
+	case c.ExpiresAt.After(p.Now.Add(life + Skew)):
+		return claimError("it is valid for longer than %s (exp)", life)
 	// One that was made to live a year is as good as stolen in its last hour too.
-	case !c.IssuedAt.IsZero() && c.ExpiresAt.Sub(c.IssuedAt) > MaxLife:
-		return claimError("it was issued to be valid for longer than %s (exp, iat)", MaxLife)
+	case !c.IssuedAt.IsZero() && c.ExpiresAt.Sub(c.IssuedAt) > life:
+		return claimError("it was issued to be valid for longer than %s (exp, iat)", life)
 	}
 	return nil
 }
@@ -206,11 +264,14 @@ func part(raw string, index int) ([]byte, error) {
 	return decoded, nil
 }
 
+// ErrSignature says that an assertion is not signed with any of the keys.
+var ErrSignature = errors.New("its signature fits none of the app's public keys")
+
 // wordError keeps a parser's error from repeating parts of the token.
 func wordError(err error) error {
 	switch {
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return errors.New("its signature fits none of the app's public keys")
+		return ErrSignature
 	case errors.Is(err, jwt.ErrTokenUnverifiable):
 		return errors.New("its algorithm fits none of the app's public keys")
 	default:

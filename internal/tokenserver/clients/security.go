@@ -16,6 +16,7 @@ import (
 func SecurityChanged(before, after *storage.App) bool {
 	return !sameSet(before.RedirectURIs, after.RedirectURIs) ||
 		!sameSet(before.PublicKeys, after.PublicKeys) ||
+		!sameSet(before.FederatedIdentities, after.FederatedIdentities) ||
 		before.TokenEndpointAuthMethod != after.TokenEndpointAuthMethod ||
 		before.OwnerUserID != after.OwnerUserID || before.OwnerOrgID != after.OwnerOrgID ||
 		before.OrgID != after.OrgID ||
@@ -27,6 +28,9 @@ func actsForItself(app *storage.App) bool {
 	return slices.Contains(app.GrantTypes, oauth.GrantClientCredentials)
 }
 
-func sameSet(a, b []string) bool {
-	return slices.Equal(slices.Compact(slices.Sorted(slices.Values(a))), slices.Compact(slices.Sorted(slices.Values(b))))
+func sameSet[T comparable](a, b []T) bool {
+	within := func(list, all []T) bool {
+		return !slices.ContainsFunc(list, func(item T) bool { return !slices.Contains(all, item) })
+	}
+	return within(a, b) && within(b, a)
 }

@@ -124,6 +124,7 @@ func copySettings(to, from *storage.App) {
 	to.Name, to.Config, to.Enabled, to.Audience = from.Name, from.Config, from.Enabled, from.Audience
 	to.GrantTypes, to.RedirectURIs, to.PostLogoutRedirectURIs = from.GrantTypes, from.RedirectURIs, from.PostLogoutRedirectURIs
 	to.Scopes, to.ContextScopes, to.PublicKeys = from.Scopes, from.ContextScopes, from.PublicKeys
+	to.FederatedIdentities = from.FederatedIdentities
 	to.ClientURI, to.PolicyURI, to.TOSURI = from.ClientURI, from.PolicyURI, from.TOSURI
 	to.OwnerUserID, to.OwnerOrgID = from.OwnerUserID, from.OwnerOrgID
 	to.GenerateISSClaimWithoutToken, to.IDProviderID = from.GenerateISSClaimWithoutToken, from.IDProviderID

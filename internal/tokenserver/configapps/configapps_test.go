@@ -182,6 +182,8 @@ func TestEveryFieldIsASettingOrTheServersOwn(t *testing.T) {
 			*value = "text of " + record.Type().Field(i).Name
 		case *[]string:
 			*value = []string{"one"}
+		case *[]storage.FederatedIdentity:
+			*value = []storage.FederatedIdentity{{IssuerName: "i", Subject: "s"}}
 		case *[]storage.ContextScope:
 			*value = []storage.ContextScope{{Scope: "s"}}
 		case **time.Duration:
@@ -208,8 +210,11 @@ func TestAChangedFileMovesTheSecurityVersion(t *testing.T) {
 		change func(*storage.App)
 		moves  bool
 	}{
-		"another redirect URI":     {func(a *storage.App) { a.RedirectURIs = []string{"https://b.example/"} }, true},
-		"another key":              {func(a *storage.App) { a.PublicKeys = []string{"key"} }, true},
+		"another redirect URI": {func(a *storage.App) { a.RedirectURIs = []string{"https://b.example/"} }, true},
+		"another key":          {func(a *storage.App) { a.PublicKeys = []string{"key"} }, true},
+		"another workload": {func(a *storage.App) {
+			a.FederatedIdentities = []storage.FederatedIdentity{{IssuerName: "i", Subject: "s"}}
+		}, true},
 		"another authentication":   {func(a *storage.App) { a.TokenEndpointAuthMethod = "none" }, true},
 		"another owner":            {func(a *storage.App) { a.OwnerUserID = "somebody" }, true},
 		"another audience":         {func(a *storage.App) { a.Audience, a.SkipUserConsent = "everyone", false }, true},

@@ -26,6 +26,8 @@ type Event struct {
 	ClientID string
 	// GrantType is one of package oauth's, or empty.
 	GrantType string
+	// Workload is whose token authenticated the app: an issuer's name and a subject.
+	Workload string
 	// Remote is the address of the caller: what a trusted proxy tells, else the
 	// peer's, without port.
 	Remote  string
@@ -143,6 +145,9 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 	}
 	if event.GrantType != "" {
 		attributes = append(attributes, slog.String("grant_type", event.GrantType))
+	}
+	if event.Workload != "" {
+		attributes = append(attributes, slog.String("workload", event.Workload))
 	}
 	if event.failure != nil {
 		attributes = append(attributes, slog.String("error", event.failure.Code), slog.String("error_description", event.failure.Description))

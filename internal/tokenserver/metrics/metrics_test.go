@@ -93,7 +93,7 @@ func TestAgesAreNeverNegativeAndLagBeginsAtTheStart(t *testing.T) {
 	confirmed, registry := time.Time{}, prometheus.NewRegistry()
 	none := func() int { return 0 }
 	require.NoError(t, metrics.Watch(registry, metrics.State{
-		Now: func() time.Time { return now }, Confirmed: func() time.Time { return confirmed }, Apps: none, Revocations: none,
+		Now: func() time.Time { return now }, Confirmed: func() time.Time { return confirmed }, Apps: none, Revocations: none, IssuersUnavailable: none,
 		KeyActiveSince: map[string]func() (time.Time, bool){
 			"ES256": func() (time.Time, bool) { return now.Add(time.Hour), true },
 			"RS256": func() (time.Time, bool) { return time.Time{}, false },

@@ -16,6 +16,8 @@ type State struct {
 	Confirmed func() time.Time
 	// Apps and Revocations are how many are in memory.
 	Apps, Revocations func() int
+	// IssuersUnavailable is how many workload issuers did not answer last.
+	IssuersUnavailable func() int
 	// KeyActiveSince is when the key that signs with an algorithm began to, by
 	// algorithm; false: there is none.
 	KeyActiveSince map[string]func() (time.Time, bool)
@@ -32,6 +34,8 @@ func Watch(registry prometheus.Registerer, s State) error {
 		gauge("revocations_active", "Single tokens and authorizations that are remembered as revoked.", nil,
 			func() float64 { return float64(s.Revocations()) }),
 		gauge("apps", "Apps in memory.", nil, func() float64 { return float64(s.Apps()) }),
+		gauge("workload_issuers_unavailable", "Issuers of workload tokens that did not answer when they were last asked; the log says which.", nil,
+			func() float64 { return float64(s.IssuersUnavailable()) }),
 		gauge("password_slots", "How many passwords may be checked at once.", nil,
 			func() float64 { _, _, slots := s.PasswordChecks(); return float64(slots) }),
 		gauge("password_slots_in_use", "Passwords that are being checked.", nil,

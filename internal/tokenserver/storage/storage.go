@@ -52,6 +52,8 @@ type App struct {
 	ContextScopes []ContextScope
 	// PublicKeys are PEM, byte for byte as sent.
 	PublicKeys []string
+	// FederatedIdentities are the workloads whose tokens authenticate the app.
+	FederatedIdentities []FederatedIdentity
 	// Audience is internal or everyone.
 	Audience                     string
 	ClientURI, PolicyURI, TOSURI string // empty: null on the wire
@@ -103,6 +105,9 @@ func (a *App) ChangedHands(before App) bool {
 // ContextScope is a scope within an organization and an environment; either
 // may be empty.
 type ContextScope struct{ Scope, Org, EnvID string }
+
+// FederatedIdentity is a workload of an issuer of the configuration.
+type FederatedIdentity struct{ IssuerName, Subject string }
 
 // Secret is one client secret of an app.
 type Secret struct {

@@ -32,6 +32,7 @@ type appBody struct {
 	redirectURIs                       opt[[]string]
 	scopes                             opt[[]storage.ContextScope]
 	publicKeys                         opt[[]string]
+	federatedIdentities                opt[[]storage.FederatedIdentity]
 	audience                           opt[string]
 	clientURI, policyURI, tosURI       opt[string]
 	enabled                            opt[bool]
@@ -60,6 +61,7 @@ var appMembers = map[string]func(b *appBody, path string, v any) error{
 	"redirect_uris":                    member(func(b *appBody) *opt[[]string] { return &b.redirectURIs }, readRedirectURIs),
 	"scopes":                           member(func(b *appBody) *opt[[]storage.ContextScope] { return &b.scopes }, readScopes),
 	"public_keys":                      member(func(b *appBody) *opt[[]string] { return &b.publicKeys }, readPublicKeys),
+	"federated_identities":             member(func(b *appBody) *opt[[]storage.FederatedIdentity] { return &b.federatedIdentities }, readFederatedIdentities),
 	"audience":                         member(func(b *appBody) *opt[string] { return &b.audience }, oneOf(audiences...)),
 	"client_uri":                       member(func(b *appBody) *opt[string] { return &b.clientURI }, orNull(readWebURI)),
 	"policy_uri":                       member(func(b *appBody) *opt[string] { return &b.policyURI }, orNull(readWebURI)),

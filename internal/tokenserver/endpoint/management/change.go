@@ -18,11 +18,20 @@ func newApp(clientID, org string, belongs owner, now time.Time) storage.App {
 		ClientID: clientID, OrgID: org,
 		OwnerUserID: belongs.userID, OwnerOrgID: belongs.orgID,
 		GrantTypes: []string{}, RedirectURIs: []string{}, Scopes: []string{}, ContextScopes: []storage.ContextScope{},
-		PublicKeys: []string{}, PostLogoutRedirectURIs: []string{}, IdentityProviders: []string{},
+		PublicKeys: []string{}, FederatedIdentities: []storage.FederatedIdentity{}, PostLogoutRedirectURIs: []string{}, IdentityProviders: []string{},
 		Audience: oauth.AudienceInternal, Enabled: true,
 		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost, SecurityVersion: now.UnixMicro(),
 		CreatedAt: now, UpdatedAt: now,
 	}
+}
+
+// create writes the members of the body over a new app. One that workloads
+// authenticate as needs no secret, and gets none unless it is asked for.
+func (b appBody) create(app *storage.App) error {
+	if len(b.federatedIdentities.value) > 0 {
+		app.TokenEndpointAuthMethod = oauth.AuthMethodPrivateKeyJWT
+	}
+	return b.apply(app)
 }
 
 // apply writes the members of the body over app; identity, secrets and owner
@@ -34,6 +43,7 @@ func (b appBody) apply(app *storage.App) error {
 	b.grantTypes.into(&app.GrantTypes)
 	b.redirectURIs.into(&app.RedirectURIs)
 	b.publicKeys.into(&app.PublicKeys)
+	b.federatedIdentities.into(&app.FederatedIdentities)
 	b.audience.into(&app.Audience)
 	b.clientURI.into(&app.ClientURI)
 	b.policyURI.into(&app.PolicyURI)
@@ -97,6 +107,9 @@ func checkApp(app *storage.App) error {
 		return httpx.BadRequest("skip_user_consent: not with audience everyone: only the users of its own organization can be spoken for")
 	case actsForItself(app) && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
 		return httpx.BadRequest("token_endpoint_auth_method: an app with client_credentials must authenticate; none is not possible")
+	case len(app.FederatedIdentities) > 0 && app.TokenEndpointAuthMethod == oauth.AuthMethodNone:
+		return httpx.BadRequest("federated_identities: an app with token_endpoint_auth_method none is public and does not authenticate; " +
+			"private_key_jwt needs no secret either")
 	}
 	if err := checkRedirects(app); err != nil {
 		return err

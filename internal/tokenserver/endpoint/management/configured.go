@@ -31,8 +31,11 @@ type MemberProblem struct{ Path, Message string }
 // ConfiguredApp makes the record of an app that the configuration lists, by the
 // same rules as a body of the management API, and tells all that is wrong. There
 // is no caller: the configuration is the strongest authority, so it may hand out
-// any scope. path names the app in messages.
-func ConfiguredApp(dir *directory.Directory, orgID, clientID, path string, members []Member) (storage.App, []MemberProblem) {
+// any scope. issuers are the names of the workload issuers; path names the app in
+// messages.
+func ConfiguredApp(
+	dir *directory.Directory, issuers []string, orgID, clientID, path string, members []Member,
+) (storage.App, []MemberProblem) {
 	org, ok := dir.Organization(orgID)
 	if !ok {
 		return storage.App{}, []MemberProblem{{path + ".organizationID", "no organization has the id " + shorten(orgID)}}
@@ -54,7 +57,7 @@ func ConfiguredApp(dir *directory.Directory, orgID, clientID, path string, membe
 	if len(problems) > 0 {
 		return app, problems
 	}
-	checks := append([]error{b.apply(&app), checkApp(&app)}, configuredReferences(dir, &app)...)
+	checks := append([]error{b.create(&app), checkApp(&app), checkFederated(issuers, &app)}, configuredReferences(dir, &app)...)
 	for _, err := range checks {
 		if err != nil {
 			problems = append(problems, memberProblem(err, path, members))

@@ -92,7 +92,8 @@ func TestTheAppOnTheWire(t *testing.T) {
 		"generate_iss_claim_without_token": true, "idprovider_id": "idp-a", "token_endpoint_auth_method": "client_secret_basic",
 		"access_token_format": "opaque", "post_logout_redirect_uris": []string{"https://example.com/bye"}, "identity_providers": []string{"idp-a"},
 		"skip_user_consent": true, "assertions_without_expiry": true, "refresh_grace_seconds": 10,
-		"external_id": "cluster/a/b/1",
+		"external_id":          "cluster/a/b/1",
+		"federated_identities": []any{map[string]string{"issuer_name": "prod", "subject": "system:serviceaccount:payments:gitproxy"}},
 	})
 	require.NoError(t, err)
 	full := s.call("user", http.MethodPost, bareApps, string(body)).app(t, http.StatusCreated)

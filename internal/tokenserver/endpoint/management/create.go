@@ -135,7 +135,7 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 	}
 	app.ExternalID = body.externalID.value
 	app.SecurityBy = c.caller.party()
-	if err := body.apply(&app); err != nil {
+	if err := body.create(&app); err != nil {
 		return app, madeSecret{}, err
 	}
 	if err := checkApp(&app); err != nil {

@@ -45,6 +45,8 @@ type Endpoint struct {
 	Ended     *ended.Ledger
 	View      View
 	Directory *directory.Live
+	// WorkloadIssuers are the names that federated identities may refer to.
+	WorkloadIssuers []string
 	// Authenticate verifies the bearer token of a request.
 	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
 	Credentials  Credentials

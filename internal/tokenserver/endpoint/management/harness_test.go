@@ -80,7 +80,7 @@ func start(t *testing.T, options ...option) *server {
 	live := directory.NewLive(testDirectory())
 	s.endpoint = &management.Endpoint{
 		Apps: store, Ended: ended.New(store, s.clock), View: clients.New(store, live), Directory: live,
-		Authenticate: s.authenticate, Credentials: hasher,
+		Authenticate: s.authenticate, Credentials: hasher, WorkloadIssuers: []string{"prod", "staging"},
 		Audit: &audit.Log{Logger: logger}, Now: s.clock, Logger: logger,
 	}
 	for _, option := range options {

@@ -22,6 +22,7 @@ var power = []struct {
 	{"redirect_uris", func(b, a *storage.App) bool { return !sameSet(b.RedirectURIs, a.RedirectURIs) }, false},
 	{"token_endpoint_auth_method", func(b, a *storage.App) bool { return b.TokenEndpointAuthMethod != a.TokenEndpointAuthMethod }, true},
 	{"public_keys", func(b, a *storage.App) bool { return !sameSet(b.PublicKeys, a.PublicKeys) }, true},
+	{"federated_identities", func(b, a *storage.App) bool { return !sameSet(b.FederatedIdentities, a.FederatedIdentities) }, true},
 	{"owner_user_id", func(b, a *storage.App) bool { return b.OwnerUserID != a.OwnerUserID || b.OwnerOrgID != a.OwnerOrgID }, false},
 	{"audience", func(b, a *storage.App) bool { return b.Audience != a.Audience }, false},
 	{"scopes", func(b, a *storage.App) bool { return len(withoutScopes(scopesOf(a), scopesOf(b))) > 0 }, false},
@@ -93,13 +94,13 @@ func (c *caller) moveVersion(app *storage.App) {
 	}
 }
 
-func sameSet(a, b []string) bool { return subset(a, b) && subset(b, a) }
+func sameSet[T comparable](a, b []T) bool { return subset(a, b) && subset(b, a) }
 
 // subset tells whether all of list is among all.
-func subset(list, all []string) bool {
-	known := make(map[string]bool, len(all))
+func subset[T comparable](list, all []T) bool {
+	known := make(map[T]bool, len(all))
 	for _, item := range all {
 		known[item] = true
 	}
-	return !slices.ContainsFunc(list, func(item string) bool { return !known[item] })
+	return !slices.ContainsFunc(list, func(item T) bool { return !known[item] })
 }

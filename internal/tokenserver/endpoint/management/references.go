@@ -55,6 +55,11 @@ func (e *Endpoint) checkReferences(c *call, app *storage.App, body appBody, adde
 			return err
 		}
 	}
+	if body.federatedIdentities.set {
+		if err := checkFederated(e.WorkloadIssuers, app); err != nil {
+			return err
+		}
+	}
 	return checkContexts(dir, c, app, added)
 }
 

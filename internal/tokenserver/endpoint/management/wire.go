@@ -23,6 +23,7 @@ func wireApp(app *storage.App) oauth.ConnectedApp {
 		RedirectURIs:                 array(app.RedirectURIs),
 		Scopes:                       scopeNames(scopesOf(app)),
 		PublicKeys:                   array(app.PublicKeys),
+		FederatedIdentities:          wireFederated(app.FederatedIdentities),
 		Audience:                     app.Audience,
 		ClientURI:                    nullable(app.ClientURI),
 		PolicyURI:                    nullable(app.PolicyURI),

@@ -230,6 +230,9 @@ func normal(app storage.App) storage.App {
 	if len(app.ContextScopes) == 0 {
 		app.ContextScopes = nil
 	}
+	if len(app.FederatedIdentities) == 0 {
+		app.FederatedIdentities = nil
+	}
 	if len(app.Secrets) == 0 {
 		app.Secrets = nil
 	}

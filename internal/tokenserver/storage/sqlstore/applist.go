@@ -92,6 +92,9 @@ func appTexts(app storage.App) []string {
 	for _, scope := range app.ContextScopes {
 		texts = append(texts, scope.Scope, scope.Org, scope.EnvID)
 	}
+	for _, identity := range app.FederatedIdentities {
+		texts = append(texts, identity.IssuerName, identity.Subject)
+	}
 	return texts
 }
 

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenserveroptions_test
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+)
+
+// edKey is the JWK Set of RFC 8037 appendix A.2.
+const edKey = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}`
+
+func TestWorkloadIssuersAndTheirDefaults(t *testing.T) {
+	path := folder(t, valid+`workloadIssuers:
+- name: prod
+  issuer: https://oidc.example.com/clusters/prod
+- name: own
+  issuer: https://kubernetes.default.svc.cluster.local
+  tokenReview: {}
+- name: staging
+  issuer: https://kubernetes.default.svc.cluster.local
+  audience: https://id.example.com/staging
+  maxTokenLifetime: 2h
+  jwksFile: keys/staging.json
+- name: dev
+  issuer: https://kubernetes.default.svc.cluster.local
+  audience: dev
+  discovery: {url: "https://10.0.0.1:6443/", caFile: dev.crt, tokenFile: dev.token}
+apps:
+- clientID: gitproxy
+  clientName: Gitproxy
+  grantTypes: [client_credentials]
+  federatedIdentities:
+  - {issuerName: prod, subject: "system:serviceaccount:payments:gitproxy"}
+`)
+	loaded, err := tokenserveroptions.LoadText(path)
+	require.NoError(t, err)
+	at := func(name string) string { return filepath.Join(filepath.Dir(path), name) }
+	const own = "https://id.example.com/accounts/api/v2/oauth2"
+	require.Equal(t, []tokenserveroptions.WorkloadIssuer{
+		{Name: "prod", Issuer: "https://oidc.example.com/clusters/prod", Audience: own, MaxTokenLifetime: time.Hour},
+		{Name: "own", Issuer: "https://kubernetes.default.svc.cluster.local", Audience: own, MaxTokenLifetime: time.Hour, TokenReview: &tokenserveroptions.IssuerEndpoint{
+			URL: "https://kubernetes.default.svc", CAFile: "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", TokenFile: "/var/run/secrets/kubernetes.io/serviceaccount/token",
+		}},
+		{Name: "staging", Issuer: "https://kubernetes.default.svc.cluster.local", Audience: "https://id.example.com/staging", MaxTokenLifetime: 2 * time.Hour,
+			JWKSFile: at("keys/staging.json")},
+		{Name: "dev", Issuer: "https://kubernetes.default.svc.cluster.local", Audience: "dev", MaxTokenLifetime: time.Hour,
+			Discovery: &tokenserveroptions.IssuerEndpoint{URL: "https://10.0.0.1:6443/", CAFile: at("dev.crt"), TokenFile: at("dev.token")}},
+	}, loaded.Config.WorkloadIssuers)
+	require.Subset(t, loaded.Config.Files(), []string{at("keys/staging.json"), at("dev.crt"), at("dev.token"), "/var/run/secrets/kubernetes.io/serviceaccount/token"})
+	require.Equal(t, []string{at("keys/staging.json")}, loaded.Config.JWKSFiles())
+
+	app := loaded.Apps[0]
+	require.Empty(t, app.Secrets, "it needs none")
+	require.Equal(t, "private_key_jwt", app.Record.TokenEndpointAuthMethod)
+	require.Equal(t, []storage.FederatedIdentity{{IssuerName: "prod", Subject: "system:serviceaccount:payments:gitproxy"}}, app.Record.FederatedIdentities)
+
+	next := *loaded.Config
+	next.WorkloadIssuers = next.WorkloadIssuers[1:]
+	require.Equal(t, []string{"workloadIssuers"}, loaded.Config.RestartFields(&next))
+}
+
+func TestAWorkloadIssuerIsBuiltFromItsFiles(t *testing.T) {
+	path := folder(t, valid+`workloadIssuers:
+- {name: prod, issuer: "https://a.example", jwksFile: keys.json}
+- {name: dev, issuer: "https://b.example"}
+`)
+	write(t, filepath.Dir(path), "keys.json", edKey)
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.NoError(t, err)
+	workloads, err := loaded.Config.Workloads(time.Now, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.Equal(t, []string{"prod", "dev"}, workloads.Names())
+	require.True(t, workloads.Has("https://b.example"))
+	require.False(t, workloads.Has("https://b.example/"))
+}
+
+func TestEveryProblemOfAWorkloadIssuerNamesItsLineAndField(t *testing.T) {
+	path := folder(t, valid+`workloadIssuers:
+- {issuer: "http://a.example"}
+- {name: Prod, issuer: "kubernetes/serviceaccount"}
+- {name: a, issuer: "https://a.example", jwksFile: keys.json, tokenReview: {}}
+- {name: a, issuer: "https://a.example", jwksFile: missing.json}
+- {name: b, issuer: "https://b.example", audience: "https://b.example"}
+- {name: c, issuer: "https://c.example", audience: "https://kubernetes.default.svc.cluster.local"}
+- {name: d, issuer: "https://id.example.com/accounts/api/v2/oauth2"}
+- {name: e, issuer: "https://e.example", maxTokenLifetime: 25h, discovery: {url: "https://u:p@e.example", caFile: client-secret}}
+- {name: f, issuer: "https://f.example?x", tokenReview: {url: "https://f.example"}}
+- {name: g, issuer: "https://g.example", key: x}
+- {name: h, issuer: "https://h.example", maxTokenLifetime: 1m, jwksFile: client-secret}
+- {name: i}
+apps:
+- clientID: gitproxy
+  clientName: Gitproxy
+  grantTypes: [client_credentials]
+  clientSecretFile: client-secret
+  federatedIdentities:
+  - {issuerName: a, subject: "system:serviceaccount:payments:gitproxy"}
+  - {issuerName: nobody, subject: "system:serviceaccount:payments:gitproxy"}
+- clientID: star
+  clientName: Star
+  grantTypes: [client_credentials]
+  federatedIdentities:
+  - {issuerName: a, subject: "system:serviceaccount:payments:*"}
+`)
+	write(t, filepath.Dir(path), "keys.json", edKey)
+	_, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.Error(t, err)
+	for _, want := range []string{
+		"line 14: workloadIssuers[0].name: is required: what federated identities of apps call the issuer",
+		`line 14: workloadIssuers[0].issuer: must be an https URL, not "http://a.example"`,
+		`line 15: workloadIssuers[1].name: must be 1 to 63 lower-case letters, digits, hyphens or dots, not "Prod"`,
+		`line 15: workloadIssuers[1].issuer: must be an https URL, not "kubernetes/serviceaccount"`,
+		"line 16: workloadIssuers[2]: must have at most one of discovery, jwksFile and tokenReview",
+		`line 17: workloadIssuers[3].name: "a" is already used at workloadIssuers[2].name`,
+		"line 17: workloadIssuers[3].audience: workloadIssuers[2] has the same issuer and the same audience " +
+			"(https://id.example.com/accounts/api/v2/oauth2): give one of them an audience of its own",
+		"line 17: workloadIssuers[3].jwksFile: open ",
+		"line 18: workloadIssuers[4].audience: https://b.example is the audience of the API server itself",
+		"line 19: workloadIssuers[5].audience: https://kubernetes.default.svc.cluster.local is the audience of the API server itself",
+		"line 20: workloadIssuers[6].issuer: is this server's own issuer",
+		"line 21: workloadIssuers[7].maxTokenLifetime: must be from 10m to 24h, not 25h0m0s",
+		"line 21: workloadIssuers[7].discovery.url: must not hold a user name, a query or a fragment",
+		"client-secret holds no certificate",
+		"line 22: workloadIssuers[8].issuer: must not hold a user name, a query or a fragment",
+		"line 22: workloadIssuers[8].tokenReview.tokenFile: is required: the token of a ServiceAccount that may create tokenreviews",
+		"line 23: workloadIssuers[9].key: unknown field",
+		"line 24: workloadIssuers[10].maxTokenLifetime: must be from 10m to 24h, not 1m0s",
+		"client-secret: it is not a JWK Set",
+		"line 25: workloadIssuers[11].issuer: is required: the iss of its tokens",
+		"line 30: apps[0].clientSecretFile: an app with tokenEndpointAuthMethod: private_key_jwt has no secret",
+		`line 33: apps[0].federatedIdentities[1]: there is no workload issuer "nobody"; there are `,
+		`line 38: apps[1].federatedIdentities[0]: subject must be system:serviceaccount:NAMESPACE:NAME, not "system:serviceaccount:payments:*"`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	require.NotContains(t, err.Error(), secret)
+	if t.Failed() {
+		t.Log(err)
+	}
+}
