@@ -167,7 +167,7 @@ func TestServiceAccountsAreAnApp(t *testing.T) {
 	require.Equal(t, w.instance.URL+oauth.PathToken, published.Data["TOKEN_URL"])
 	require.Equal(t, "private_key_jwt", published.Data["AUTH_METHOD"])
 	require.Equal(t, []string{
-		"AUTHORIZATION_URL", "AUTH_METHOD", "CLIENT_ID", "INTERNAL_TOKEN_URL", "INTROSPECTION_URL", "ISSUER_URL", "JWKS_URL", "PROVIDER", "SCOPES", "TOKEN_URL", "TYPE", "USERINFO_URL",
+		"AUTHORIZATION_URL", "AUTH_METHOD", "CLIENT_ID", "INTROSPECTION_URL", "ISSUER_URL", "JWKS_URL", "PROVIDER", "SCOPES", "TOKEN_URL", "TYPE", "USERINFO_URL",
 	}, slices.Sorted(maps.Keys(published.Data)))
 	var secrets corev1.SecretList
 	require.NoError(t, plane.Client.List(t.Context(), &secrets, client.InNamespace(w.namespace)))
@@ -295,7 +295,7 @@ func TestAnAppIsOfTheClusterThatTheTokenServerKnows(t *testing.T) {
 	require.Empty(t, w.clients())
 	w.called("staging")
 	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonRejected)
-	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message, `there is no workload issuer "staging"; there are other, prod`)
+	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message, `there is no workload issuer "staging"; there are prod, other`)
 	w.called("prod")
 	w.ready(app)
 	require.Equal(t, http.StatusOK, w.tokenRequest(app.Status.ClientID, "gitproxy", "prod"))
@@ -414,8 +414,12 @@ func TestAnAppSignsWithItsKey(t *testing.T) {
 	id := app.Status.ClientID
 	_, err := w.instance.Store.DeleteApp(t.Context(), id, time.Now())
 	require.NoError(t, err)
-	testenv.Eventually(t, func(c *require.Assertions) { c.Equal(http.StatusOK, w.signed(id, next), "it comes back under its id") })
-	require.Empty(t, w.registered(app).Secrets)
+	testenv.Eventually(t, func(c *require.Assertions) {
+		back, err := w.instance.Store.App(t.Context(), id)
+		c.NoError(err, "it comes back under its id")
+		c.Empty(back.Secrets)
+		c.Equal(http.StatusOK, w.signed(id, next))
+	})
 
 	w.update(app, func() { app.Spec.Credentials, app.Spec.PublicKeys = nil, nil })
 	w.ready(app)
