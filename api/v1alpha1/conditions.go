@@ -90,6 +90,9 @@ const (
 	// ReasonClientNotFound: there is no client of the id that the annotation
 	// adopt-client-id names.
 	ReasonClientNotFound = "ClientNotFound"
+	// ReasonSecretlessNotPossible: the TokenServer cannot authenticate apps with
+	// credentials of the type ServiceAccount, or PrivateKey; the message says why.
+	ReasonSecretlessNotPossible = "SecretlessNotPossible"
 	// ReasonPublished: the Secret holds valid credentials.
 	ReasonPublished = "Published"
 	// ReasonWaitingForSecret: the ExistingSecret, or its key, is not there yet.
@@ -194,6 +197,9 @@ const (
 	ReasonAppStalled = "AppStalled"
 	// ReasonGrantNotAllowed: the ConnectedApp does not have the grant type.
 	ReasonGrantNotAllowed = "GrantNotAllowed"
+	// ReasonSecretlessNeedsSidecar: the ConnectedApp has no client secret, and what
+	// authenticates it is in its Pods alone: the refresher sidecar gets their tokens.
+	ReasonSecretlessNeedsSidecar = "SecretlessNeedsSidecar"
 	// ReasonTokenRefused: the token endpoint refused the request; the message
 	// says why.
 	ReasonTokenRefused = "TokenRefused"

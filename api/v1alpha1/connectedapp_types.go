@@ -47,13 +47,14 @@ type ConnectedApp struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.redirectURIs) || (has(self.clientType) && self.clientType == 'Public') || self.redirectURIs.all(u, u.startsWith('https://') || u.startsWith('http://'))",message="a private-use scheme, such as com.example.app:/callback, is for clientType Public: other apps on the device can claim it, so a secret proves nothing; use https, or set clientType Public",fieldPath=".redirectURIs"
 // +kubebuilder:validation:XValidation:rule="!('client_credentials' in self.grantTypes) || !has(self.postLogoutRedirectURIs) || self.postLogoutRedirectURIs.size() == 0",message="an app with client_credentials acts for itself and sends nobody anywhere: leave postLogoutRedirectURIs out, or make another app that acts for users",fieldPath=".postLogoutRedirectURIs"
 // +kubebuilder:validation:XValidation:rule="!has(self.postLogoutRedirectURIs) || (has(self.clientType) && self.clientType == 'Public') || self.postLogoutRedirectURIs.all(u, u.startsWith('https://') || u.startsWith('http://'))",message="a private-use scheme, such as com.example.app:/signed-out, is for clientType Public, as in redirectURIs; use https, or set clientType Public",fieldPath=".postLogoutRedirectURIs"
-// +kubebuilder:validation:XValidation:rule="('urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes) == (has(self.publicKeys) && self.publicKeys.size() > 0)",message="urn:ietf:params:oauth:grant-type:jwt-bearer needs publicKeys to verify assertions with, and no other grant type uses them",fieldPath=".publicKeys"
+// +kubebuilder:validation:XValidation:rule="('urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes || (has(self.credentials) && self.credentials.type == 'PrivateKey')) == (has(self.publicKeys) && self.publicKeys.size() > 0)",message="the grant type urn:ietf:params:oauth:grant-type:jwt-bearer and credentials of type PrivateKey need publicKeys to verify assertions with, and nothing else uses them",fieldPath=".publicKeys"
 // +kubebuilder:validation:XValidation:rule="'urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes || !has(self.identityProviders) || self.identityProviders.size() == 0",message="identityProviders are for the grant type urn:ietf:params:oauth:grant-type:jwt-bearer, whose assertions speak for their users: leave them out, or add the grant type and publicKeys",fieldPath=".identityProviders"
 // +kubebuilder:validation:XValidation:rule="'urn:ietf:params:oauth:grant-type:jwt-bearer' in self.grantTypes || !has(self.assertionsWithoutExpiry) || !self.assertionsWithoutExpiry",message="assertionsWithoutExpiry is for the grant type urn:ietf:params:oauth:grant-type:jwt-bearer, and no other takes assertions: leave it out, or add the grant type and publicKeys",fieldPath=".assertionsWithoutExpiry"
 // +kubebuilder:validation:XValidation:rule="'authorization_code' in self.grantTypes || !has(self.skipUserConsent) || !self.skipUserConsent",message="skipUserConsent is for the grant type authorization_code, and no other asks people for their consent: leave it out, or add the grant type",fieldPath=".skipUserConsent"
 // +kubebuilder:validation:XValidation:rule="!has(self.audience) || self.audience != 'everyone' || !has(self.skipUserConsent) || !self.skipUserConsent",message="skipUserConsent is not possible with audience everyone: only users of the app's own organization can be spoken for; leave it out, or set audience internal",fieldPath=".skipUserConsent"
 // +kubebuilder:validation:XValidation:rule="'refresh_token' in self.grantTypes || !has(self.refreshGraceSeconds)",message="refreshGraceSeconds is for the grant type refresh_token, without which there is no refresh token: leave it out, or add the grant type",fieldPath=".refreshGraceSeconds"
 // +kubebuilder:validation:XValidation:rule="!has(self.tokenEndpointAuthMethod) || (self.tokenEndpointAuthMethod == 'none') == (has(self.clientType) && self.clientType == 'Public')",message="none is for clientType Public, and a Public client has no other; leave tokenEndpointAuthMethod out, or change clientType",fieldPath=".tokenEndpointAuthMethod"
+// +kubebuilder:validation:XValidation:rule="!has(self.tokenEndpointAuthMethod) || (self.tokenEndpointAuthMethod == 'private_key_jwt') == (has(self.credentials) && self.credentials.type in ['PrivateKey', 'ServiceAccount'])",message="private_key_jwt is for credentials of type PrivateKey or ServiceAccount, and these have no other; leave tokenEndpointAuthMethod out, or change credentials.type",fieldPath=".tokenEndpointAuthMethod"
 // +kubebuilder:validation:XValidation:rule="!has(self.clientType) || self.clientType != 'Public' || !('client_credentials' in self.grantTypes || 'password' in self.grantTypes)",message="a Public client has no secret to authenticate with; client_credentials and password need clientType Confidential",fieldPath=".clientType"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentials) || (has(self.clientType) && self.clientType == 'Public') == (self.credentials.type == 'None')",message="type None is for clientType Public, and a Public client has no other; leave credentials out or change clientType",fieldPath=".credentials.type"
 // +kubebuilder:validation:XValidation:rule="'client_credentials' in self.grantTypes || !has(self.scopes) || self.scopes.all(s, !has(s.organizationID) && !has(s.environmentID))",message="organizationID and environmentID are for apps with client_credentials; the scopes of an app that acts for users have no context",fieldPath=".scopes"
@@ -118,7 +119,8 @@ type ConnectedAppSpec struct {
 	// +optional
 	Audience Audience `json:"audience,omitempty"`
 
-	// PublicKeys verify the assertions of the JWT bearer grant.
+	// PublicKeys verify the assertions of the JWT bearer grant, and those by which
+	// an app with credentials of type PrivateKey authenticates.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
@@ -146,9 +148,10 @@ type ConnectedAppSpec struct {
 	SkipUserConsent *bool `json:"skipUserConsent,omitempty"`
 
 	// TokenEndpointAuthMethod is how the app authenticates at the token endpoint:
-	// client_secret_post or client_secret_basic; none for clientType Public.
-	// Omitted: either of those with a secret, as the server has it; none for a
-	// Public client.
+	// client_secret_post or client_secret_basic; private_key_jwt for credentials of
+	// type PrivateKey or ServiceAccount; none for clientType Public. Omitted: as
+	// credentials and clientType say, with a secret by either way, as the server
+	// has it.
 	// +optional
 	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod,omitempty"`
 
@@ -237,8 +240,7 @@ const (
 
 // TokenEndpointAuthMethod is how a client authenticates at the token endpoint, by
 // its name on the wire (RFC 7591 section 2).
-// +kubebuilder:validation:MaxLength=64
-// +kubebuilder:validation:XValidation:rule="self in ['client_secret_post', 'client_secret_basic', 'none']",message="must be client_secret_post or client_secret_basic, or none for clientType Public; private_key_jwt needs credentials with a private key, which no credentials.type offers yet"
+// +kubebuilder:validation:Enum=client_secret_post;client_secret_basic;private_key_jwt;none
 type TokenEndpointAuthMethod string
 
 // AccessTokenFormat is what access tokens look like.
@@ -313,7 +315,7 @@ type PublicKey struct {
 }
 
 // CredentialsType is a way for an app to authenticate.
-// +kubebuilder:validation:Enum=Secret;ExistingSecret;None
+// +kubebuilder:validation:Enum=Secret;ExistingSecret;ServiceAccount;PrivateKey;None
 type CredentialsType string
 
 // Types of credentials.
@@ -324,12 +326,27 @@ const (
 	// finds in a Secret somebody else makes. It waits for that Secret and never
 	// invents a value.
 	CredentialsExistingSecret CredentialsType = "ExistingSecret"
+	// CredentialsServiceAccount has Pods authenticate with the tokens of their
+	// ServiceAccount. There is no secret at all: what else they need to know is in a
+	// ConfigMap.
+	CredentialsServiceAccount CredentialsType = "ServiceAccount"
+	// CredentialsPrivateKey has the app sign with private keys that nobody else
+	// has, of which the server knows the public ones (private_key_jwt).
+	CredentialsPrivateKey CredentialsType = "PrivateKey"
 	// CredentialsNone is for Public clients, which have no secret.
 	CredentialsNone CredentialsType = "None"
 )
 
+// HasClientSecret tells whether an app with credentials of the type authenticates
+// with a client secret.
+func (t CredentialsType) HasClientSecret() bool {
+	return t == CredentialsSecret || t == CredentialsExistingSecret
+}
+
 // Credentials say how an app authenticates and where its credentials are.
 //
+// +kubebuilder:validation:XValidation:rule="(self.type == 'ServiceAccount') == (has(self.serviceAccounts) && self.serviceAccounts.size() > 0)",message="type ServiceAccount needs serviceAccounts, those that Pods of the app run as, and no other type uses them",fieldPath=".serviceAccounts"
+// +kubebuilder:validation:XValidation:rule="self.type != 'ServiceAccount' || !has(self.secret) || !has(self.secret.preset) || self.secret.preset != 'servicebinding'",message="type ServiceAccount publishes a ConfigMap, and a service binding is a Secret; choose another preset",fieldPath=".secret.preset"
 // +kubebuilder:validation:XValidation:rule="self.type != 'ExistingSecret' || (has(self.secret) && has(self.secret.name))",message="type ExistingSecret needs secret.name: the Secret to read",fieldPath=".secret.name"
 // +kubebuilder:validation:XValidation:rule="self.type != 'ExistingSecret' || !has(self.secret) || !has(self.secret.metadata)",message="the manager does not write a Secret of type ExistingSecret; set its metadata where it is made",fieldPath=".secret.metadata"
 // +kubebuilder:validation:XValidation:rule="self.type == 'Secret' || !has(self.rotation)",message="rotation is for type Secret, whose client secret the manager makes; rotate an ExistingSecret where it is made, and leave rotation out",fieldPath=".rotation"
@@ -337,12 +354,16 @@ type Credentials struct {
 	// Type is Secret: the manager makes a Secret with id, secret and endpoints;
 	// ExistingSecret: the manager takes the client secret from a Secret made by
 	// somebody else, which must carry the label connectedapps.dev/secret:
-	// referenced; None: the client is Public and has no secret, the Secret holds
-	// id and endpoints.
+	// referenced; ServiceAccount: Pods authenticate with tokens of their
+	// ServiceAccount, there is no secret, and a ConfigMap holds id and endpoints;
+	// PrivateKey: the app signs with a key whose public part is in publicKeys, the
+	// Secret holds id and endpoints; None: the client is Public and has no secret,
+	// the Secret holds id and endpoints.
 	// +required
 	Type CredentialsType `json:"type"`
 
-	// Secret says what the Secret is called and what its keys are.
+	// Secret says what the Secret is called and what its keys are; for type
+	// ServiceAccount the ConfigMap.
 	// +optional
 	Secret *CredentialsSecretSpec `json:"secret,omitempty"`
 
@@ -350,6 +371,25 @@ type Credentials struct {
 	// when the annotation connectedapps.dev/rotate-requested-at asks for it.
 	// +optional
 	Rotation *Rotation `json:"rotation,omitempty"`
+
+	// ServiceAccounts are those of the app's namespace whose tokens authenticate
+	// it, for type ServiceAccount. The one called default, which every Pod has that
+	// names none, needs an access rule with allowDefaultServiceAccount.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	ServiceAccounts []ServiceAccountReference `json:"serviceAccounts,omitempty"`
+}
+
+// ServiceAccountReference names a ServiceAccount of the same namespace.
+type ServiceAccountReference struct {
+	// Name of the ServiceAccount.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
 }
 
 // Rotation says when a client secret is replaced, and how long the replaced one
@@ -500,9 +540,15 @@ type ConnectedAppStatus struct {
 	SecretRepairs *SecretRepairs `json:"secretRepairs,omitempty"`
 
 	// Binding names the Secret, as the Service Binding specification expects it
-	// (https://servicebinding.io/spec/core/1.1.0/#provisioned-service).
+	// (https://servicebinding.io/spec/core/1.1.0/#provisioned-service). Absent for
+	// credentials of type ServiceAccount.
 	// +optional
 	Binding *SecretBinding `json:"binding,omitempty"`
+
+	// ConfigMap names the ConfigMap with what workloads need to know, for
+	// credentials of type ServiceAccount.
+	// +optional
+	ConfigMap *ConfigMapReference `json:"configMap,omitempty"`
 
 	// Conditions: Ready, Reconciling, Stalled, PolicyAccepted, Registered,
 	// SecretPublished, Drifted, Rotating.
@@ -593,6 +639,14 @@ type SecretBinding struct {
 	Name string `json:"name"`
 }
 
+// ConfigMapReference names a ConfigMap.
+type ConfigMapReference struct {
+	// Name of the ConfigMap.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
 // GetStatus returns the whole status.
 func (a *ConnectedApp) GetStatus() any { return &a.Status }
 
@@ -633,8 +687,9 @@ func (a *ConnectedApp) CredentialsSecretName() string {
 	return a.Name + "-credentials"
 }
 
-// PublishedSecretName is the name of the Secret that the manager writes: for type
-// ExistingSecret a companion of that one, which holds all but the client secret.
+// PublishedSecretName is the name of the Secret that the manager writes, for type
+// ServiceAccount of the ConfigMap: for type ExistingSecret a companion of that
+// one, which holds all but the client secret.
 func (a *ConnectedApp) PublishedSecretName() string {
 	name := a.CredentialsSecretName()
 	if a.CredentialsType() != CredentialsExistingSecret {

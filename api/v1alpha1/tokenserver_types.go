@@ -84,6 +84,16 @@ type TokenServerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be a duration from 0s to 168h, such as 10m: the largest unit is the hour"
 	DeletionTimeout *metav1.Duration `json:"deletionTimeout,omitempty"`
 
+	// WorkloadIssuer is what the token server calls this cluster among the issuers
+	// of workload tokens that it trusts, of the bundled server name in its
+	// configuration's workloadIssuers. Omitted: it is not known, and apps cannot
+	// have credentials of type ServiceAccount.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	WorkloadIssuer string `json:"workloadIssuer,omitempty"`
+
 	// Access are the rules that say which namespace may have which apps. An app
 	// is allowed when one rule allows all of it. Without a rule nothing is
 	// allowed.
@@ -215,6 +225,12 @@ type AccessRule struct {
 	// grant that never expire. Omitted: false.
 	// +optional
 	AllowAssertionsWithoutExpiry *bool `json:"allowAssertionsWithoutExpiry,omitempty"`
+
+	// AllowDefaultServiceAccount lets an app be authenticated by tokens of the
+	// ServiceAccount called default, which every Pod of the namespace has that
+	// names no other. Omitted: false.
+	// +optional
+	AllowDefaultServiceAccount *bool `json:"allowDefaultServiceAccount,omitempty"`
 
 	// DeletionPolicies an app may have; without Orphan no client outlives its
 	// ConnectedApp. Omitted: both.

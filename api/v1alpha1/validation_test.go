@@ -71,6 +71,10 @@ func TestConnectedAppManifestsThatAreAccepted(t *testing.T) {
 		"a rotation by request, with an overlap": `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {overlap: 10m}}}`,
 		"the quickest rotation":                  `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {interval: 1h}}}`,
 		"a Secret made by somebody else":         `{grantTypes: [client_credentials], credentials: {type: ExistingSecret, secret: {name: vault}}}`,
+		"ServiceAccounts":                        `{grantTypes: [client_credentials], credentials: {type: ServiceAccount, serviceAccounts: [{name: gitproxy}, {name: git.proxy-2}], secret: {name: gitproxy, preset: env, metadata: {labels: {team: a}}}}}`,
+		"a ServiceAccount for users":             `{grantTypes: [authorization_code], redirectURIs: ["https://example.com/"], tokenEndpointAuthMethod: private_key_jwt, credentials: {type: ServiceAccount, serviceAccounts: [{name: default}]}}`,
+		"a private key":                          fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}], credentials: {type: PrivateKey}}`, publicKey),
+		"a private key, said twice":              fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}], tokenEndpointAuthMethod: private_key_jwt, credentials: {type: PrivateKey, secret: {preset: servicebinding}}}`, jwtBearer, publicKey),
 		"a ClientName in any language":           `{grantTypes: [client_credentials], clientName: "Grüße, 世界"}`,
 		"all that a web app may say": `{grantTypes: [authorization_code, refresh_token], redirectURIs: ["https://example.com/"], postLogoutRedirectURIs: ["https://example.com/bye"],
 			skipUserConsent: true, tokenEndpointAuthMethod: client_secret_basic, accessTokenFormat: opaque, accessTokenSigningAlg: RS256, idTokenSigningAlg: ES256, refreshGraceSeconds: 3600}`,
@@ -91,6 +95,9 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 	}
 	rotation := func(rest string) string {
 		return `{grantTypes: [client_credentials], credentials: {type: Secret, rotation: {` + rest + `}}}`
+	}
+	serviceAccount := func(rest string) string {
+		return `{grantTypes: [client_credentials], credentials: {type: ServiceAccount, ` + rest + `}}`
 	}
 	redirect := func(uri string) string {
 		return fmt.Sprintf(`{grantTypes: [authorization_code], redirectURIs: [%q]}`, uri)
@@ -115,8 +122,8 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 		"refresh_token with password":             {`{grantTypes: [password, refresh_token]}`, "spec.grantTypes", "refresh_token needs authorization_code"},
 		"authorization_code without a redirect":   {`{grantTypes: [authorization_code]}`, "spec.redirectURIs", "authorization_code needs redirectURIs"},
 		"a redirect without authorization_code":   {`{grantTypes: [client_credentials], redirectURIs: ["https://a.example/"]}`, "spec.redirectURIs", "acts for itself"},
-		"jwt-bearer without a key":                {fmt.Sprintf(`{grantTypes: [%q]}`, jwtBearer), "spec.publicKeys", "needs publicKeys"},
-		"a key without jwt-bearer":                {fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}]}`, publicKey), "spec.publicKeys", "no other grant type uses them"},
+		"jwt-bearer without a key":                {fmt.Sprintf(`{grantTypes: [%q]}`, jwtBearer), "spec.publicKeys", "need publicKeys"},
+		"a key without jwt-bearer":                {fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}]}`, publicKey), "spec.publicKeys", "nothing else uses them"},
 		"a redirect by http":                      {redirect("http://example.com/"), "spec.redirectURIs[0]", "must be https: http is for localhost"},
 		"a redirect to a host like localhost":     {redirect("http://localhost.example.com/"), "spec.redirectURIs[0]", "must be https: http is for localhost"},
 		"a redirect by a scheme of its own":       {redirect("com.example.app:/cb"), "spec.redirectURIs", "is for clientType Public"},
@@ -170,7 +177,23 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 		"consent of everybody's users":            {`{grantTypes: [authorization_code], redirectURIs: ["https://a.example/"], audience: everyone, skipUserConsent: true}`, "spec.skipUserConsent", "not possible with audience everyone"},
 		"grace without refresh tokens":            {`{grantTypes: [password], refreshGraceSeconds: 1}`, "spec.refreshGraceSeconds", "is for the grant type refresh_token"},
 		"more than an hour of grace":              {`{grantTypes: [authorization_code, refresh_token], redirectURIs: ["https://a.example/"], refreshGraceSeconds: 3601}`, "spec.refreshGraceSeconds", "less than or equal to 3600"},
-		"authentication by a key":                 {`{grantTypes: [password], tokenEndpointAuthMethod: private_key_jwt}`, "spec.tokenEndpointAuthMethod", "private_key_jwt needs credentials with a private key, which no credentials.type offers yet"},
+		"authentication by a key":                 {`{grantTypes: [password], tokenEndpointAuthMethod: private_key_jwt}`, "spec.tokenEndpointAuthMethod", "private_key_jwt is for credentials of type PrivateKey or ServiceAccount"},
+		"authentication with a Secret of a key":   {fmt.Sprintf(`{grantTypes: [password], publicKeys: [{pem: %q}], tokenEndpointAuthMethod: client_secret_post, credentials: {type: PrivateKey}}`, publicKey), "spec.tokenEndpointAuthMethod", "and these have no other"},
+		"authentication with a Secret of a Pod":   {`{grantTypes: [client_credentials], tokenEndpointAuthMethod: client_secret_basic, credentials: {type: ServiceAccount, serviceAccounts: [{name: a}]}}`, "spec.tokenEndpointAuthMethod", "and these have no other"},
+		"authentication that does not exist":      {`{grantTypes: [password], tokenEndpointAuthMethod: tls_client_auth}`, "spec.tokenEndpointAuthMethod", "Unsupported value"},
+		"a private key that nobody knows":         {`{grantTypes: [client_credentials], credentials: {type: PrivateKey}}`, "spec.publicKeys", "need publicKeys"},
+		"a private key that is rotated":           {fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}], credentials: {type: PrivateKey, rotation: {interval: 720h}}}`, publicKey), "spec.credentials.rotation", "rotation is for type Secret"},
+		"a private key of a public client":        {fmt.Sprintf(`{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://a.example/"], publicKeys: [{pem: %q}], credentials: {type: PrivateKey}}`, publicKey), "spec.credentials.type", "type None is for clientType Public"},
+		"a ServiceAccount with a public key":      {fmt.Sprintf(`{grantTypes: [client_credentials], publicKeys: [{pem: %q}], credentials: {type: ServiceAccount, serviceAccounts: [{name: a}]}}`, publicKey), "spec.publicKeys", "nothing else uses them"},
+		"no ServiceAccount":                       {serviceAccount(""), "spec.credentials.serviceAccounts", "type ServiceAccount needs serviceAccounts"},
+		"an empty list of ServiceAccounts":        {serviceAccount("serviceAccounts: []"), "spec.credentials.serviceAccounts", "type ServiceAccount needs serviceAccounts"},
+		"a ServiceAccount of type Secret":         {`{grantTypes: [client_credentials], credentials: {type: Secret, serviceAccounts: [{name: a}]}}`, "spec.credentials.serviceAccounts", "no other type uses them"},
+		"a ServiceAccount of another namespace":   {serviceAccount(`serviceAccounts: [{name: "other:a"}]`), "spec.credentials.serviceAccounts[0].name", "should match"},
+		"a ServiceAccount and its namespace":      {serviceAccount(`serviceAccounts: [{name: a, namespace: other}]`), "spec.credentials.serviceAccounts[0].namespace", "unknown field"},
+		"any ServiceAccount":                      {serviceAccount(`serviceAccounts: [{name: "*"}]`), "spec.credentials.serviceAccounts[0].name", "should match"},
+		"a ServiceAccount twice":                  {serviceAccount(`serviceAccounts: [{name: a}, {name: a}]`), "spec.credentials.serviceAccounts[1]", "Duplicate value"},
+		"seventeen ServiceAccounts":               {serviceAccount(`serviceAccounts: [` + strings.Repeat(`{name: a},`, 17) + `]`), "spec.credentials.serviceAccounts", "at most 16"},
+		"a binding of a ConfigMap":                {serviceAccount(`serviceAccounts: [{name: a}], secret: {preset: servicebinding}`), "spec.credentials.secret.preset", "a service binding is a Secret"},
 		"authentication that is none":             {`{grantTypes: [password], tokenEndpointAuthMethod: none}`, "spec.tokenEndpointAuthMethod", "none is for clientType Public"},
 		"authentication of a public client":       {`{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["https://a.example/"], tokenEndpointAuthMethod: client_secret_post}`, "spec.tokenEndpointAuthMethod", "none is for clientType Public"},
 		"a token format that does not exist":      {`{grantTypes: [password], accessTokenFormat: paseto}`, "spec.accessTokenFormat", "Unsupported value"},
@@ -241,9 +264,11 @@ func TestTokenServerManifests(t *testing.T) {
 		"a server on loopback":             {`{url: "http://127.0.0.1:8080", ` + rest + `}`, "", ""},
 		"a server on loopback, version 6":  {`{url: "http://[::1]:8080", ` + rest + `}`, "", ""},
 		"wildcards where they are allowed": {rule(`scopes: [{scope: "view:*"}, {scope: "*"}], redirectHosts: ["*.example.com", "a-b.example.com", "[::1]"]`), "", ""},
-		"all the power there is":           {rule(`identityProviders: [corp], allowSkipUserConsent: true, allowAssertionsWithoutExpiry: true, deletionPolicies: [Delete, Orphan]`), "", ""},
+		"all the power there is":           {rule(`identityProviders: [corp], allowSkipUserConsent: true, allowAssertionsWithoutExpiry: true, allowDefaultServiceAccount: true, deletionPolicies: [Delete, Orphan]`), "", ""},
 		"schemes of native apps":           {rule(`redirectSchemes: [com.example.app]`), "", ""},
 		"a selector with expressions":      {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, namespaceSelector: {matchExpressions: [{key: a, operator: In, values: [b]}, {key: c, operator: Exists}]}, grantTypes: [password]}]}`, "", ""},
+
+		"a cluster by its name": {`{url: "https://a.example", workloadIssuer: prod.eu-1, ` + rest + `}`, "", ""},
 
 		"plain http":                    {`{url: "http://id.example.com", ` + rest + `}`, "spec.url", "must be an https URL"},
 		"something that is no URL":      {`{url: "id.example.com", ` + rest + `}`, "spec.url", "must be an https URL"},
@@ -261,6 +286,7 @@ func TestTokenServerManifests(t *testing.T) {
 		"a host in upper case":          {rule(`redirectHosts: ["Example.com"]`), "redirectHosts", "in lower case"},
 		"a scheme without a dot":        {rule(`redirectSchemes: [javascript]`), "redirectSchemes", "reverse-domain form"},
 		"a scheme with its colon":       {rule(`redirectSchemes: ["com.example.app:"]`), "redirectSchemes", "without colon"},
+		"a cluster that is no name":     {`{url: "https://a.example", workloadIssuer: "https://kubernetes.default.svc", ` + rest + `}`, "spec.workloadIssuer", "should match"},
 		"no way to delete":              {rule(`deletionPolicies: []`), "deletionPolicies", "at least 1"},
 		"a way to delete of no kind":    {rule(`deletionPolicies: [Keep]`), "deletionPolicies[0]", "Unsupported value"},
 		"a rule without a selector":     {`{url: "https://a.example", credentials: {type: Secret, secretRef: {name: a}}, access: [{name: a, grantTypes: [password]}]}`, "namespaceSelector", "Required"},

@@ -17,14 +17,14 @@ package controller
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 //
 // In each namespace it serves, which are all or those of --namespaces, and its
-// own: apps and tokens, their Secrets, ConfigMaps with public keys, and the Pods
-// that may hold a client secret which was replaced. The name tenant stands for the
-// namespace.
+// own: apps and tokens, their Secrets, the ConfigMaps of apps without a secret and
+// those with public keys, and the Pods that may hold a client secret which was
+// replaced. The name tenant stands for the namespace.
 //
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps;accesstokens,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps/status;accesstokens/status,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=configmaps,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=create;patch
 //
@@ -36,6 +36,6 @@ package controller
 //
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=connectedapps-system,verbs=get;create;update
 // +kubebuilder:rbac:groups="",resources=events,namespace=connectedapps-system,verbs=create
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=update
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=connectedapps-manager,namespace=connectedapps-system,verbs=create
 // +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-admin;tokenserver-keys;tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -100,6 +101,7 @@ func judge(want Client, rule v1alpha1.AccessRule, organizationID string) Verdict
 	c.IdentityProviders = v.keepListed("identity provider", want.IdentityProviders, names(rule.IdentityProviders))
 	c.SkipUserConsent = v.keepFlag("skipUserConsent", want.SkipUserConsent, rule.AllowSkipUserConsent)
 	c.AssertionsWithoutExpiry = v.keepFlag("assertionsWithoutExpiry", want.AssertionsWithoutExpiry, rule.AllowAssertionsWithoutExpiry)
+	c.Identities = v.keepIdentities(want.Identities, rule)
 	v.Allowed = v.lacks == 0
 	v.works = getsTokens(*c) && slices.Contains(audiences, c.Audience)
 	if !v.Allowed && !v.works {
@@ -130,6 +132,15 @@ func (v *Verdict) keepFlag(field string, want bool, allowed *bool) bool {
 		v.lackFlag(field)
 	}
 	return want && isTrue(allowed)
+}
+
+// keepIdentities drops the ServiceAccount that Pods have without asking for it.
+func (v *Verdict) keepIdentities(list []Identity, rule v1alpha1.AccessRule) []Identity {
+	kept, missing := split(list, func(i Identity) bool { return !i.isDefault() || isTrue(rule.AllowDefaultServiceAccount) })
+	if len(missing) > 0 {
+		v.lack("ServiceAccount", []string{defaultServiceAccount}, fmt.Sprintf("rule %s allows others, and this one only with allowDefaultServiceAccount", v.Rule))
+	}
+	return kept
 }
 
 // keepScopes tells a scope that is not allowed at all from one that is allowed
@@ -172,7 +183,7 @@ func getsTokens(c Client) bool {
 // types stay, since servers refuse a client without one.
 func disabled(c Client) Client {
 	c.Enabled = false
-	c.Scopes, c.RedirectURIs, c.PostLogoutRedirectURIs, c.IdentityProviders = nil, nil, nil, nil
+	c.Scopes, c.RedirectURIs, c.PostLogoutRedirectURIs, c.IdentityProviders, c.Identities = nil, nil, nil, nil, nil
 	c.SkipUserConsent, c.AssertionsWithoutExpiry = false, false
 	c.Audience = string(v1alpha1.AudienceInternal)
 	return c

@@ -49,6 +49,17 @@ func TestWhatAVerdictSays(t *testing.T) {
 			head + "scope view:a (organization o, environment e) (rule payments allows view:* in organization p or q in environment f), " +
 				"scope full (rule payments allows profile, view:* in organization p or q in environment f)" + tail,
 		},
+		"a ServiceAccount": {
+			func(c *plan.Client) {
+				c.Identities = []plan.Identity{{Issuer: "prod", Subject: "system:serviceaccount:a:default"}, {Issuer: "prod", Subject: "system:serviceaccount:a:b"}}
+			}, nothing, head + "ServiceAccount default (rule payments allows others, and this one only with allowDefaultServiceAccount)" + tail,
+		},
+		"a ServiceAccount that is called so": {
+			func(c *plan.Client) {
+				c.Identities = []plan.Identity{{Issuer: "prod", Subject: "system:serviceaccount:default:not-default"}}
+			},
+			nothing, "access rule payments allows the app",
+		},
 		"a grant type":       {func(c *plan.Client) { c.GrantTypes = []string{"password"} }, nothing, head + "grant type password (rule payments allows client_credentials, authorization_code, refresh_token)" + tail},
 		"some grant types":   {func(c *plan.Client) { c.GrantTypes = []string{"password", "x"} }, nothing, head + "grant types password, x (rule payments allows client_credentials, authorization_code, refresh_token)" + tail},
 		"a host":             {web("https://evil.example/cb"), hosts, head + "redirect URI https://evil.example/cb (redirectHosts has no evil.example: rule payments allows *.example.com, localhost)" + tail},

@@ -61,7 +61,7 @@ func listed(in Input) bool {
 // adoption is the plan for an app that has no client and is to take one over.
 // While it may not, none is registered for it.
 func adoption(in Input, r Result) Result {
-	r.Hold = firstHold(suspended(in), in.Hindrance, in.SecretHindrance, r.Refusal, serverDeleting(in), notPermitted(in), notAdoptable(in, r.Target))
+	r.Hold = firstHold(suspended(in), hindrance(in), in.SecretHindrance, r.Refusal, serverDeleting(in), notPermitted(in), notAdoptable(in, r.Target))
 	if r.Hold != nil {
 		return r
 	}

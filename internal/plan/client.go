@@ -5,6 +5,7 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
@@ -29,6 +30,8 @@ type Client struct {
 	IdentityProviders       []string
 	AssertionsWithoutExpiry bool
 	SkipUserConsent         bool
+	// Identities are the workloads whose tokens authenticate the client.
+	Identities []Identity
 
 	// Members of which the zero value leaves the choice to the server: a client
 	// that is wanted says nothing about them, one on a server has its default.
@@ -65,6 +68,28 @@ func orOwn(organization string) string {
 	return organization
 }
 
+// Identity is a workload of an issuer, both as the server calls them.
+type Identity struct {
+	Issuer, Subject string
+}
+
+// serviceAccountPrefix is what subjects of ServiceAccounts begin with; a namespace
+// and a name follow.
+// https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens
+const serviceAccountPrefix = "system:serviceaccount:"
+
+func (i Identity) String() string {
+	return strings.TrimPrefix(i.Subject, serviceAccountPrefix) + " of " + i.Issuer
+}
+
+// isDefault tells whether it is the ServiceAccount of every Pod of some namespace
+// that names none.
+func (i Identity) isDefault() bool {
+	return strings.HasPrefix(i.Subject, serviceAccountPrefix) && strings.HasSuffix(i.Subject, ":"+defaultServiceAccount)
+}
+
+const defaultServiceAccount = "default"
+
 // ActsForItself tells whether the client uses client_credentials, and so has
 // scopes with contexts.
 func (c Client) ActsForItself() bool {
@@ -82,8 +107,9 @@ func (c Client) Public() bool { return c.AuthMethod == oauth.AuthMethodNone }
 func (c Client) HasSecret() bool { return !c.Public() && c.AuthMethod != oauth.AuthMethodPrivateKeyJWT }
 
 // Desired is the client that the spec asks for, with the defaults the spec
-// leaves open. keys are the app's public keys, in the spec's order.
-func Desired(app *v1alpha1.ConnectedApp, keys []string) Client {
+// leaves open. keys are the app's public keys, in the spec's order; workloadIssuer
+// is what the server calls the app's cluster.
+func Desired(app *v1alpha1.ConnectedApp, keys []string, workloadIssuer string) Client {
 	spec := &app.Spec
 	c := Client{
 		Name:       spec.ClientName,
@@ -102,14 +128,31 @@ func Desired(app *v1alpha1.ConnectedApp, keys []string) Client {
 	if c.Audience == "" {
 		c.Audience = string(v1alpha1.AudienceInternal)
 	}
-	if spec.ClientType == v1alpha1.ClientPublic {
+	switch {
+	case spec.ClientType == v1alpha1.ClientPublic:
 		c.AuthMethod = oauth.AuthMethodNone
+	case !app.CredentialsType().HasClientSecret():
+		c.AuthMethod = oauth.AuthMethodPrivateKeyJWT
 	}
+	c.Identities = identities(app, workloadIssuer)
 	for _, s := range spec.Scopes {
 		c.Scopes = append(c.Scopes, Scope{Name: s.Scope, OrganizationID: s.OrganizationID, EnvironmentID: s.EnvironmentID})
 	}
 	c.Scopes = NormalScopes(c, c.Scopes)
 	return c
+}
+
+// identities are the app's ServiceAccounts: nobody can name one of another
+// namespace.
+func identities(app *v1alpha1.ConnectedApp, issuer string) []Identity {
+	if app.CredentialsType() != v1alpha1.CredentialsServiceAccount {
+		return nil
+	}
+	var list []Identity
+	for _, account := range app.Spec.Credentials.ServiceAccounts {
+		list = append(list, Identity{Issuer: issuer, Subject: serviceAccountPrefix + app.Namespace + ":" + account.Name})
+	}
+	return list
 }
 
 // NormalScopes are the scopes of c without repetitions, and without the profile

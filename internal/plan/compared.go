@@ -42,6 +42,7 @@ var fields = [...]struct {
 	{FieldPolicyURI, func(c *Client) any { return &c.PolicyURI }},
 	{FieldTOSURI, func(c *Client) any { return &c.TOSURI }},
 	{FieldEnabled, func(c *Client) any { return &c.Enabled }},
+	{FieldServiceAccounts, func(c *Client) any { return &c.Identities }},
 }
 
 // place is where a field's digest is in a record; -1: there is no such field.
@@ -119,6 +120,8 @@ func assign(to, from any) {
 		*to = slices.Clone(*from.(*[]string))
 	case *[]Scope:
 		*to = slices.Clone(*from.(*[]Scope))
+	case *[]Identity:
+		*to = slices.Clone(*from.(*[]Identity))
 	case **int64:
 		*to = *from.(**int64)
 	}
@@ -245,9 +248,9 @@ func ReportsDrift(app *v1alpha1.ConnectedApp) bool {
 // client still is so, and a server that is away is not missed.
 func Settled(in Input) bool {
 	compared := in.App.Status.Compared
-	if compared == nil || in.Policy == nil || in.Hindrance != nil || in.SecretHindrance != nil || in.App.Status.ClientID == "" {
+	if compared == nil || in.Policy == nil || hindrance(in) != nil || in.SecretHindrance != nil || in.App.Status.ClientID == "" {
 		return false
 	}
-	want := Judge(Desired(in.App, in.Keys), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
+	want := Judge(desired(in), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
 	return parse(compared.Digests) == digestsOf(&want) && publishedWell(in)
 }

@@ -31,7 +31,7 @@ func TestEveryFieldCanBeCopied(t *testing.T) {
 	n := int64(1)
 	full := Client{
 		Name: "x", GrantTypes: []string{"x"}, RedirectURIs: []string{"x"}, PostLogoutRedirectURIs: []string{"x"}, Scopes: []Scope{{Name: "x"}},
-		Audience: "x", PublicKeys: []string{"x"}, ClientURI: "x", PolicyURI: "x", TOSURI: "x", Enabled: true, IdentityProviders: []string{"x"},
+		Audience: "x", PublicKeys: []string{"x"}, ClientURI: "x", PolicyURI: "x", TOSURI: "x", Enabled: true, IdentityProviders: []string{"x"}, Identities: []Identity{{Issuer: "x"}},
 		AssertionsWithoutExpiry: true, SkipUserConsent: true, AuthMethod: "x", AccessTokenFormat: "x", AccessTokenAlg: "x", IDTokenAlg: "x", RefreshGrace: &n,
 	}
 	var copied Client

@@ -41,6 +41,7 @@ const (
 	FieldAudience                = "audience"
 	FieldPublicKeys              = "publicKeys"
 	FieldIdentityProviders       = "identityProviders"
+	FieldServiceAccounts         = "credentials.serviceAccounts"
 	FieldAssertionsWithoutExpiry = "assertionsWithoutExpiry"
 	FieldSkipUserConsent         = "skipUserConsent"
 	FieldAccessTokenFormat       = "accessTokenFormat"
@@ -67,6 +68,7 @@ func Diff(live, want Client) []Change {
 	d.text(FieldAudience, live.Audience, want.Audience)
 	d.list(FieldPublicKeys, fingerprints(live.PublicKeys), fingerprints(want.PublicKeys))
 	d.set(FieldIdentityProviders, live.IdentityProviders, want.IdentityProviders)
+	d.set(FieldServiceAccounts, texts(live.Identities), texts(want.Identities))
 	d.flag(FieldAssertionsWithoutExpiry, live.AssertionsWithoutExpiry, want.AssertionsWithoutExpiry)
 	d.flag(FieldSkipUserConsent, live.SkipUserConsent, want.SkipUserConsent)
 	d.choice(FieldAccessTokenFormat, live.AccessTokenFormat, want.AccessTokenFormat)
@@ -159,9 +161,9 @@ func number(n *int64) string {
 
 func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
 
-func texts(scopes []Scope) []string {
-	list := make([]string, len(scopes))
-	for i, s := range scopes {
+func texts[T fmt.Stringer](items []T) []string {
+	list := make([]string, len(items))
+	for i, s := range items {
 		list[i] = s.String()
 	}
 	return list

@@ -49,7 +49,7 @@ var kind = map[string]member{
 	"assertions_without_expiry": {field: "assertionsWithoutExpiry", rule: "allowAssertionsWithoutExpiry", set: func(s *v1alpha1.ConnectedAppSpec) { s.AssertionsWithoutExpiry = new(true) }},
 	"skip_user_consent":         {field: "skipUserConsent", rule: "allowSkipUserConsent", set: func(s *v1alpha1.ConnectedAppSpec) { s.SkipUserConsent = new(true) }},
 	"token_endpoint_auth_method": {
-		field: "tokenEndpointAuthMethod", noRule: "every way to authenticate with the same secret",
+		field: "tokenEndpointAuthMethod", noRule: "every way to authenticate with what the app has anyhow",
 		set: func(s *v1alpha1.ConnectedAppSpec) { s.TokenEndpointAuthMethod = "client_secret_basic" },
 	},
 	"access_token_format":              {field: "accessTokenFormat", noRule: noPower, set: func(s *v1alpha1.ConnectedAppSpec) { s.AccessTokenFormat = "opaque" }},
@@ -86,7 +86,7 @@ var (
 	}
 	besideRule = map[string]string{
 		"name": "of the rule", "namespaceSelector": "whose apps", "redirectSchemes": "of redirect URIs without a host",
-		"deletionPolicies": "limits spec.deletionPolicy", "clientIDs": "limits the annotation adopt-client-id",
+		"deletionPolicies": "limits spec.deletionPolicy", "allowDefaultServiceAccount": "limits spec.credentials.serviceAccounts", "clientIDs": "limits the annotation adopt-client-id",
 	}
 )
 
@@ -140,7 +140,7 @@ func TestEveryFieldOfTheSpecIsComparedWithTheServer(t *testing.T) {
 		for _, key := range app.Spec.PublicKeys {
 			pem = append(pem, key.PEM)
 		}
-		return plan.Desired(app, pem)
+		return plan.Desired(app, pem, "")
 	}
 	live := desired(func(*v1alpha1.ConnectedAppSpec) {})
 	for name, m := range kind {

@@ -62,6 +62,11 @@ type Server struct {
 	Deleting bool
 	// ExternalID, Secrets and Restore are the extensions it has (oauth.Extension…).
 	ExternalID, Secrets, Restore bool
+	// NoWorkloads: it said that it takes no tokens of workloads; NoKeys: that it
+	// takes no assertions by which clients authenticate (private_key_jwt).
+	NoWorkloads, NoKeys bool
+	// WorkloadIssuer is what it calls this cluster; empty: nobody said.
+	WorkloadIssuer string
 	// Lost is why a client that is gone must not be registered anew yet; nil: it
 	// may be.
 	Lost *Hold
@@ -118,10 +123,12 @@ type ClientSecret struct {
 	LastUsed time.Time
 }
 
-// Secret is a Secret of ours, as it was found.
+// Secret is a Secret of ours, as it was found, or the ConfigMap in its place.
 type Secret struct {
 	// Name is what the spec calls it.
 	Name string
+	// IsConfigMap: it is a ConfigMap, since there is nothing secret to publish.
+	IsConfigMap bool
 	// Exists tells whether it is there.
 	Exists bool
 	// SecretID is the server's id of the client secret in it, or in the former one
@@ -130,13 +137,20 @@ type Secret struct {
 	// Foreign is the field manager that wrote what we had written; empty: none.
 	Foreign string
 	// Former is the name of the Secret that the spec called differently before;
-	// empty: none of ours.
-	Former string
+	// empty: none of ours. FormerConfigMap likewise.
+	Former, FormerConfigMap string
 	// Yields: the Secret's name is taken by an app that waits, by way of others
 	// perhaps, for the former one of this app.
 	Yields bool
 	// Differs tells whether it has to be written for a client like this; nil: no.
 	Differs func(Client) bool
+}
+
+func (s Secret) String() string {
+	if s.IsConfigMap {
+		return "ConfigMap " + s.Name
+	}
+	return "secret " + s.Name
 }
 
 // ExistingSecret is what was found in the Secret of type ExistingSecret.
@@ -180,10 +194,13 @@ const (
 	GiveBack Kind = "give the published secret back"
 	// GiveSecret gives the client the secret that somebody else provides.
 	GiveSecret Kind = "give the client the secret of its Secret"
-	// Publish writes the Secret.
+	// Publish writes the Secret, or the ConfigMap in its place, as all that follow.
 	Publish Kind = "publish the Secret"
 	// RemoveFormer deletes the Secret that the spec called differently before.
 	RemoveFormer Kind = "delete the former Secret"
+	// RemoveFormerConfigMap deletes the ConfigMap that the spec called differently
+	// before, or that a Secret has taken the place of.
+	RemoveFormerConfigMap Kind = "delete the former ConfigMap"
 	// RemoveSecret deletes the Secret.
 	RemoveSecret Kind = "delete the Secret"
 	// ReleaseSecret lets the Secret stay when the object goes.
@@ -257,7 +274,7 @@ type Result struct {
 func Make(in Input) Result {
 	var r Result
 	if in.Policy != nil {
-		verdict := Judge(Desired(in.App, in.Keys), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
+		verdict := Judge(desired(in), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
 		r.Verdict, r.Target = &verdict, verdict.Client
 		r.Refusal = refusal(in, verdict)
 	}
@@ -310,13 +327,40 @@ func refusableLast(actions []Action) []Action {
 // withoutServer is the plan while the server cannot be asked: an app that is as
 // it should be stays so.
 func withoutServer(in Input, r Result) Result {
-	r.Hold = firstHold(suspended(in), in.Hindrance, in.SecretHindrance, r.Refusal)
+	r.Hold = firstHold(suspended(in), hindrance(in), in.SecretHindrance, r.Refusal)
 	settled := Settled(in)
 	if r.Hold == nil && !settled {
 		r.Hold = in.Server.Away
 	}
 	r.CarriesOut = settled && !in.App.Suspended()
 	return r
+}
+
+// desired is the client that the spec asks for.
+func desired(in Input) Client { return Desired(in.App, in.Keys, in.Server.WorkloadIssuer) }
+
+// hindrance is why the spec cannot be carried out for now.
+func hindrance(in Input) *Hold { return firstHold(in.Hindrance, secretless(in)) }
+
+// secretless is why an app cannot do without a client secret on its server.
+func secretless(in Input) *Hold {
+	kind, name := in.App.CredentialsType(), in.Server.Name
+	message := ""
+	switch {
+	case kind == v1alpha1.CredentialsPrivateKey && in.Server.NoKeys:
+		message = fmt.Sprintf("TokenServer %s does not offer private_key_jwt, which spec.credentials.type PrivateKey needs; use type Secret", name)
+	case kind != v1alpha1.CredentialsServiceAccount:
+		return nil
+	case in.Server.NoWorkloads:
+		message = fmt.Sprintf("TokenServer %s takes no tokens of ServiceAccounts, which spec.credentials.type ServiceAccount needs: "+
+			"it does not offer the extension federated_identities; the platform team configures this cluster there, or use type Secret", name)
+	case in.Server.WorkloadIssuer == "":
+		message = fmt.Sprintf("TokenServer %s does not say what the token server calls this cluster, which spec.credentials.type ServiceAccount needs; "+
+			"the platform team sets spec.workloadIssuer of the TokenServer, or use type Secret", name)
+	default:
+		return nil
+	}
+	return &Hold{Condition: v1alpha1.ConditionRegistered, Reason: v1alpha1.ReasonSecretlessNotPossible, Stalled: true, Message: message}
 }
 
 func firstHold(holds ...*Hold) *Hold {
@@ -338,7 +382,7 @@ func presence(in Input, r Result) Result {
 	if in.Adoption != nil {
 		return adoption(in, r)
 	}
-	first := firstHold(ownedElsewhere(in), suspended(in), in.Hindrance)
+	first := firstHold(ownedElsewhere(in), suspended(in), hindrance(in))
 	secret := firstHold(in.SecretHindrance, foreignSecret(in))
 	r.Hold = firstHold(first, secret, r.Refusal, hasAnother(in))
 	if in.Live.OwnedElsewhere {

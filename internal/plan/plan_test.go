@@ -56,7 +56,7 @@ func input(change ...func(*plan.Input)) plan.Input {
 		Server: plan.Server{Name: "default", Exists: true, ExternalID: true, Secrets: true, Restore: true, DeletionTimeout: 10 * time.Minute},
 		Secret: plan.Secret{Name: "app-credentials", Exists: true, SecretID: "s1"},
 	}
-	want := plan.Desired(in.App, nil)
+	want := plan.Desired(in.App, nil, "")
 	in.Live = &plan.Live{Client: &plan.LiveClient{ID: "c1", Revision: "r1", Client: want, SecretsKnown: true, Secrets: []plan.ClientSecret{{ID: "s1"}}}}
 	in.App.Status.ClientID = "c1"
 	in.App.Status.Binding = &v1alpha1.SecretBinding{Name: "app-credentials"}
@@ -148,7 +148,7 @@ func adopting(in *plan.Input) {
 	in.App.Annotations = map[string]string{v1alpha1.AnnotationAdoptClientID: "c7"}
 	in.Policy.Rules[0].ClientIDs = []v1alpha1.ClientID{"c7"}
 	in.Adoption = &plan.Adoption{ID: "c7", Client: &plan.LiveClient{
-		ID: "c7", Client: plan.Desired(in.App, nil), SecretsKnown: true, Secrets: []plan.ClientSecret{{ID: "theirs"}}, Adopted: true, Kept: []string{"theirs"},
+		ID: "c7", Client: plan.Desired(in.App, nil, ""), SecretsKnown: true, Secrets: []plan.ClientSecret{{ID: "theirs"}}, Adopted: true, Kept: []string{"theirs"},
 	}}
 	in.Adoption.Client.Client.Name = "Made by hand"
 }
@@ -208,9 +208,70 @@ func replaced(ago time.Duration, pods ...plan.Holder) func(*plan.Input) {
 	}
 }
 
+// signing is an app that signs with a key of its own, and secretless one that is
+// authenticated by the tokens of ServiceAccounts, as they should be.
+func signing(in *plan.Input) {
+	in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsPrivateKey}
+	in.Keys = []string{"key"}
+	withoutSecret(in)
+}
+
+func secretless(in *plan.Input) {
+	in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsServiceAccount, ServiceAccounts: []v1alpha1.ServiceAccountReference{{Name: "gitproxy"}}}
+	in.Server.WorkloadIssuer = "prod"
+	in.Secret.IsConfigMap = true
+	in.App.Status.ConfigMap, in.App.Status.Binding = &v1alpha1.ConfigMapReference{Name: "app-credentials"}, nil
+	withoutSecret(in)
+}
+
+func withoutSecret(in *plan.Input) {
+	want := plan.Desired(in.App, in.Keys, in.Server.WorkloadIssuer)
+	in.Live.Client.Client, in.Live.Client.Secrets = want, nil
+	in.App.Status.Compared, in.App.Status.Secrets = plan.Compared(nil, "r1", want, nil, nil), nil
+	in.Secret.SecretID = ""
+}
+
+// becomes is an app that had other credentials before.
+func becomes(change func(*plan.Input)) func(*plan.Input) {
+	return func(in *plan.Input) {
+		live, status, secret := *in.Live.Client, *in.App.Status.DeepCopy(), in.Secret
+		change(in)
+		isConfigMap := in.Secret.IsConfigMap
+		in.Live.Client, in.App.Status = &live, status
+		if in.Secret = secret; isConfigMap != secret.IsConfigMap {
+			in.Secret = plan.Secret{Name: "app-credentials", IsConfigMap: isConfigMap, SecretID: secret.SecretID}
+			if isConfigMap {
+				in.Secret.Former = "app-credentials"
+			} else {
+				in.Secret.FormerConfigMap = "app-credentials"
+			}
+		}
+		in.Secret.Differs = func(plan.Client) bool { return true }
+	}
+}
+
+// usual is an app with a Secret that the manager makes.
+func usual(in *plan.Input) {
+	in.App.Spec.Credentials, in.Keys = nil, nil
+	in.Secret.IsConfigMap = false
+}
+
+func accounts(names ...string) func(*plan.Input) {
+	return func(in *plan.Input) {
+		in.App.Spec.Credentials.ServiceAccounts = nil
+		for _, name := range names {
+			in.App.Spec.Credentials.ServiceAccounts = append(in.App.Spec.Credentials.ServiceAccounts, v1alpha1.ServiceAccountReference{Name: name})
+		}
+	}
+}
+
+func intruder(c *plan.Client) {
+	c.Identities = append(slices.Clone(c.Identities), plan.Identity{Issuer: "prod", Subject: "system:serviceaccount:evil:x"})
+}
+
 // tosNotKept is the record of a server that keeps no tosURI.
 func tosNotKept(in *plan.Input) map[string]v1alpha1.FieldDigest {
-	return map[string]v1alpha1.FieldDigest{plan.FieldTOSURI: plan.NotKept(client(), plan.Desired(in.App, nil), plan.FieldTOSURI)}
+	return map[string]v1alpha1.FieldDigest{plan.FieldTOSURI: plan.NotKept(client(), plan.Desired(in.App, nil, ""), plan.FieldTOSURI)}
 }
 
 func TestMake(t *testing.T) {
@@ -295,20 +356,20 @@ func TestMake(t *testing.T) {
 		},
 		"a field that the server does not keep": {
 			in: all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.TOSURI = "https://x" }), func(in *plan.Input) {
-				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, tosNotKept(in))
+				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil, ""), nil, tosNotKept(in))
 			}),
 		},
 		"a field that the server did not keep, and somebody else changed": {
 			in: all(live(func(c *plan.Client) { c.Scopes = []plan.Scope{{Name: "full"}} }), func(in *plan.Input) {
 				in.App.Status.Compared.NotKept = map[string]v1alpha1.FieldDigest{
-					plan.FieldScopes: plan.NotKept(client(func(c *plan.Client) { c.Scopes = nil }), plan.Desired(in.App, nil), plan.FieldScopes),
+					plan.FieldScopes: plan.NotKept(client(func(c *plan.Client) { c.Scopes = nil }), plan.Desired(in.App, nil, ""), plan.FieldScopes),
 				}
 			}),
 			want: []string{"assign scopes scopes"},
 		},
 		"another value of a field that the server did not keep": {
 			in: all(spec(func(s *v1alpha1.ConnectedAppSpec) { s.TOSURI = "https://x" }), func(in *plan.Input) {
-				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil), nil, tosNotKept(in))
+				in.App.Status.Compared = plan.Compared(nil, "r1", plan.Desired(in.App, nil, ""), nil, tosNotKept(in))
 				in.App.Spec.TOSURI = "https://y"
 			}),
 			want: []string{"update the client tosURI"},
@@ -527,6 +588,114 @@ func TestMake(t *testing.T) {
 		"an ExistingSecret of another client, and a new app": {
 			in: all(unregistered, func(in *plan.Input) { existing(in); in.Existing.ClientID = "c7" }), hold: v1alpha1.ReasonInvalidSecret,
 		},
+		"an app that signs": {in: all(signing)},
+		"a new app that signs": {
+			in: all(signing, unregistered), want: []string{"register the client", "publish the Secret"},
+		},
+		"an app that is to sign instead of having a secret": {
+			in: all(becomes(signing)), want: []string{"update the client tokenEndpointAuthMethod publicKeys", "publish the Secret"},
+		},
+		"an app that is to have a secret instead of signing": {
+			in:   all(signing, becomes(usual)),
+			want: []string{"update the client tokenEndpointAuthMethod publicKeys", "make a client secret", "publish the Secret"},
+		},
+		"an app that is to have the secret of an ExistingSecret instead of signing": {
+			in: all(signing, becomes(usual), func(in *plan.Input) {
+				in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsExistingSecret, Secret: &v1alpha1.CredentialsSecretSpec{Name: "vault"}}
+				in.Existing = &plan.ExistingSecret{Name: "vault", Version: "7"}
+			}),
+			want: []string{"update the client tokenEndpointAuthMethod publicKeys", "give the client the secret of its Secret", "publish the Secret"},
+		},
+		"an app that signs, and was given a secret": {
+			in: all(signing, live(func(c *plan.Client) { c.AuthMethod = "client_secret_basic" })), want: []string{"update the client tokenEndpointAuthMethod"},
+		},
+		"an app that signs is gone":                      {in: all(signing, gone), want: []string{"restore the client c1", "publish the Secret"}},
+		"an app that signs, of which one asks to rotate": {in: all(signing, asking("b"))},
+		"an app that signs, on a server that takes no signatures": {
+			in: all(signing, unregistered, func(in *plan.Input) { in.Server.NoKeys = true }), hold: v1alpha1.ReasonSecretlessNotPossible,
+		},
+		"an app that is to sign, on a server that takes no signatures": {
+			in: all(becomes(signing), func(in *plan.Input) { in.Server.NoKeys = true }), hold: v1alpha1.ReasonSecretlessNotPossible,
+		},
+		"a deletion of an app that signs, on a server that takes no signatures": {
+			in:   all(signing, deleting, func(in *plan.Input) { in.Server.NoKeys = true }),
+			want: []string{"delete the client c1", "delete the Secret", "let the object go"},
+		},
+
+		"ServiceAccounts":              {in: all(secretless)},
+		"a new app of ServiceAccounts": {in: all(secretless, unregistered), want: []string{"register the client", "publish the Secret"}},
+		"an app that is to have ServiceAccounts instead of a secret": {
+			in:   all(becomes(secretless)),
+			want: []string{"update the client tokenEndpointAuthMethod credentials.serviceAccounts", "publish the Secret", "delete the former Secret app-credentials"},
+		},
+		"an app that is to have a secret instead of ServiceAccounts": {
+			in: all(secretless, becomes(usual)),
+			want: []string{
+				"update the client tokenEndpointAuthMethod credentials.serviceAccounts", "make a client secret", "publish the Secret",
+				"delete the former ConfigMap app-credentials",
+			},
+		},
+		"one more ServiceAccount":          {in: all(secretless, accounts("gitproxy", "other")), want: []string{"update the client credentials.serviceAccounts"}},
+		"ServiceAccounts in another order": {in: all(secretless, accounts("a", "b"), withoutSecret, accounts("b", "a"))},
+		"another name of the cluster": {
+			in: all(secretless, func(in *plan.Input) { in.Server.WorkloadIssuer = "production" }), want: []string{"update the client credentials.serviceAccounts"},
+		},
+		"a ServiceAccount that somebody added": {in: all(secretless, live(intruder)), want: []string{"update the client credentials.serviceAccounts"}},
+		"a ServiceAccount that somebody added to an app with a secret": {
+			in: all(live(intruder)), want: []string{"update the client credentials.serviceAccounts"},
+		},
+		"a ServiceAccount that somebody added, only reported": {in: all(secretless, live(intruder), report)},
+		"the ServiceAccount default": {
+			in: all(secretless, accounts("gitproxy", "default")), hold: v1alpha1.ReasonNotAllowed,
+		},
+		"the ServiceAccount default, where a rule allows it": {
+			in:   all(secretless, accounts("gitproxy", "default"), func(in *plan.Input) { in.Policy.Rules[0].AllowDefaultServiceAccount = new(true) }),
+			want: []string{"update the client credentials.serviceAccounts"},
+		},
+		"the ServiceAccount default, which a rule allowed once": {
+			in:   all(secretless, accounts("gitproxy", "default"), withoutSecret),
+			want: []string{"update the client credentials.serviceAccounts"}, hold: v1alpha1.ReasonNotAllowed,
+		},
+		"the ServiceAccount default, which a rule allowed once, of a suspended app": {
+			in:   all(secretless, accounts("default"), withoutSecret, suspended),
+			want: []string{"update the client credentials.serviceAccounts"}, hold: v1alpha1.ReasonSuspended,
+		},
+		"the ServiceAccount default of any namespace, which somebody added, only reported": {
+			in: all(secretless, report, live(func(c *plan.Client) {
+				c.Identities = append(slices.Clone(c.Identities), plan.Identity{Issuer: "other", Subject: "system:serviceaccount:evil:default"})
+			})),
+			want: []string{"update the client credentials.serviceAccounts"},
+		},
+		"ServiceAccounts of a client that is gone": {in: all(secretless, gone), want: []string{"restore the client c1", "publish the Secret"}},
+		"ServiceAccounts, and the ConfigMap is gone": {
+			in: all(secretless, func(in *plan.Input) {
+				in.Secret.Exists, in.Secret.Differs = false, func(plan.Client) bool { return true }
+			}),
+			want: []string{"publish the Secret"},
+		},
+		"ServiceAccounts, and the server is away":      {in: all(secretless, away)},
+		"ServiceAccounts, of which one asks to rotate": {in: all(secretless, asking("b"))},
+		"an adoption by ServiceAccounts": {
+			in: all(secretless, adopting, func(in *plan.Input) {
+				in.Secret.IsConfigMap = true
+				in.Adoption.Client.Client.AuthMethod, in.Adoption.Client.Client.Identities = "client_secret_post", nil
+			}),
+			want: []string{"adopt the client c7", "update the client clientName tokenEndpointAuthMethod credentials.serviceAccounts", "publish the Secret"},
+		},
+		"ServiceAccounts, on a server that takes no tokens of workloads": {
+			in: all(secretless, unregistered, func(in *plan.Input) { in.Server.NoWorkloads = true }), hold: v1alpha1.ReasonSecretlessNotPossible,
+		},
+		"ServiceAccounts, on a server that takes no tokens of workloads any more": {
+			in: all(secretless, func(in *plan.Input) { in.Server.NoWorkloads = true }), hold: v1alpha1.ReasonSecretlessNotPossible,
+		},
+		"ServiceAccounts instead of a secret, on a server that does not know the cluster": {
+			in: all(becomes(secretless), func(in *plan.Input) { in.Server.WorkloadIssuer = "" }), hold: v1alpha1.ReasonSecretlessNotPossible,
+		},
+		"an adoption by ServiceAccounts, on a server that does not know the cluster": {
+			in: all(secretless, adopting, func(in *plan.Input) { in.Server.WorkloadIssuer = "" }), hold: v1alpha1.ReasonSecretlessNotPossible,
+		},
+		"a deletion of ServiceAccounts": {in: all(secretless, deleting), want: []string{"delete the client c1", "delete the Secret", "let the object go"}},
+
 		"a Secret that is to be called differently": {
 			in: all(func(in *plan.Input) {
 				in.Secret = plan.Secret{Name: "new", Former: "app-credentials", SecretID: "s1", Differs: func(plan.Client) bool { return true }}
@@ -656,7 +825,7 @@ func TestReportedDriftIsRemembered(t *testing.T) {
 		in.App.Status.Compared = plan.Compared(in.App.Status.Compared, "r2", result.Verdict.Client, result.Drift, nil)
 		require.True(t, plan.Settled(in), "there is nothing to do about it")
 	}
-	in.Live.Client.Client = plan.Desired(in.App, nil)
+	in.Live.Client.Client = plan.Desired(in.App, nil, "")
 	require.Empty(t, plan.Make(in).Drift)
 	in.App.Spec.DriftPolicy = v1alpha1.DriftRepair
 	live(mallory)(&in)
@@ -690,4 +859,47 @@ func TestAContestNamesTheOtherAndTheTime(t *testing.T) {
 	require.Equal(t, int32(4), plan.Repaired(&v1alpha1.SecretRepairs{Count: 3, LastTime: metav1.Time{Time: now}}, now.Add(time.Hour)))
 	require.Equal(t, int32(1), plan.Repaired(&v1alpha1.SecretRepairs{Count: 3, LastTime: metav1.Time{Time: now}}, now.Add(25*time.Hour)))
 	require.Equal(t, int32(1), plan.Repaired(nil, now))
+}
+
+func TestWhyAnAppCannotDoWithoutASecret(t *testing.T) {
+	for says, change := range map[string]func(*plan.Input){
+		"TokenServer default does not offer private_key_jwt, which spec.credentials.type PrivateKey needs; use type Secret": func(in *plan.Input) {
+			signing(in)
+			in.Server.NoKeys = true
+		},
+		"TokenServer default takes no tokens of ServiceAccounts, which spec.credentials.type ServiceAccount needs: it does not offer the extension " +
+			"federated_identities; the platform team configures this cluster there, or use type Secret": func(in *plan.Input) {
+			secretless(in)
+			in.Server.NoWorkloads = true
+		},
+		"TokenServer default does not say what the token server calls this cluster, which spec.credentials.type ServiceAccount needs; " +
+			"the platform team sets spec.workloadIssuer of the TokenServer, or use type Secret": func(in *plan.Input) {
+			secretless(in)
+			in.Server.WorkloadIssuer = ""
+		},
+	} {
+		result := plan.Make(input(change, unregistered))
+		require.Equal(t, says, result.Hold.Message)
+		require.True(t, result.Hold.Stalled)
+		require.Empty(t, result.Actions)
+	}
+}
+
+// Drift of who authenticates is told by names.
+func TestServiceAccountsInDrift(t *testing.T) {
+	result := plan.Make(input(secretless, live(intruder)))
+	require.Equal(t, "credentials.serviceAccounts: [evil:x of prod, payments:gitproxy of prod], should be [payments:gitproxy of prod]", result.Drift[0].String())
+}
+
+func TestWhyARequestedRotationIsNotCarriedOut(t *testing.T) {
+	for says, change := range map[string]func(*plan.Input){
+		"annotation connectedapps.dev/rotate-requested-at asks for a rotation, but an app with credentials of type PrivateKey has no client secret; " +
+			"put the public part of another key into spec.publicKeys, and take the annotation off": signing,
+		"annotation connectedapps.dev/rotate-requested-at asks for a rotation, but an app with credentials of type ServiceAccount has no client secret: " +
+			"the cluster renews the tokens of its Pods; take it off": secretless,
+	} {
+		hold, isFalse, known := plan.Rotating(input(change, asking("b")))
+		require.Equal(t, says, hold.Message)
+		require.True(t, isFalse && known)
+	}
 }

@@ -33,8 +33,13 @@ func genClient(t *rapid.T, label string) plan.Client {
 		Name: rapid.SampledFrom([]string{"x", "y"}).Draw(t, label+" name"), GrantTypes: grants.Draw(t, label+" grants"),
 		RedirectURIs: words.Draw(t, label+" redirects"), Audience: rapid.SampledFrom([]string{"internal", "everyone"}).Draw(t, label+" audience"),
 		PublicKeys: words.Draw(t, label+" keys"), Enabled: rapid.Bool().Draw(t, label+" enabled"),
-		AuthMethod: rapid.SampledFrom([]string{"client_secret_post", "none"}).Draw(t, label+" method"),
+		AuthMethod: rapid.SampledFrom([]string{"client_secret_post", "private_key_jwt", "none"}).Draw(t, label+" method"),
 		ClientURI:  rapid.SampledFrom([]string{"", "u"}).Draw(t, label+" uri"),
+	}
+	for _, name := range words.Draw(t, label+" identities") {
+		c.Identities = append(c.Identities, plan.Identity{
+			Issuer: "prod", Subject: "system:serviceaccount:payments:" + map[string]string{"a": "a", "b": "b", "c": "default"}[name],
+		})
 	}
 	for i, uri := range c.RedirectURIs {
 		c.RedirectURIs[i] = "https://" + uri + ".example/"
@@ -51,8 +56,10 @@ type modelled struct {
 	in      plan.Input
 	clients map[string]*modelClient
 	made    int
-	// published is the client and secret that the Secret holds.
+	// published is the client and secret that the Secret holds; configMap the client
+	// that a ConfigMap tells of.
 	published struct{ client, secret string }
+	configMap string
 	reachable bool
 	released  bool
 }
@@ -69,7 +76,16 @@ func (c *modelClient) isOurs() bool { return c.mark == "ours" || c.adopted }
 func (m *modelled) observe() {
 	in := &m.in
 	in.Live = nil
-	in.Secret.Exists = m.published.client != ""
+	in.Secret.IsConfigMap = in.App.CredentialsType() == v1alpha1.CredentialsServiceAccount
+	in.Secret.Exists, in.Secret.Former, in.Secret.FormerConfigMap = m.published.client != "", "", ""
+	if in.Secret.IsConfigMap {
+		in.Secret.Exists = m.configMap != ""
+		if m.published.client != "" {
+			in.Secret.Former = in.Secret.Name
+		}
+	} else if m.configMap != "" {
+		in.Secret.FormerConfigMap = in.Secret.Name
+	}
 	id := in.App.Status.ClientID
 	live := &plan.Live{}
 	read := func(id string) {
@@ -118,7 +134,12 @@ func (m *modelled) observe() {
 	if m.published.client == known {
 		in.Secret.SecretID = m.published.secret
 	}
-	in.Secret.Differs = func(plan.Client) bool { return m.published.client != known }
+	in.Secret.Differs = func(target plan.Client) bool {
+		if in.Secret.IsConfigMap {
+			return m.configMap != known
+		}
+		return m.published.client != known || m.published.secret != "" && !target.HasSecret()
+	}
 	if m.reachable {
 		in.Live = live
 	} else {
@@ -152,6 +173,9 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 				}
 			}
 			c := &modelClient{mark: "ours", client: r.Target, secrets: []plan.ClientSecret{{ID: secret}}}
+			if !r.Target.HasSecret() {
+				secret, c.secrets = "", nil
+			}
 			if !m.in.Server.ExternalID {
 				c.client.Name = "temporary"
 			}
@@ -183,6 +207,9 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 				if apart && len(scopes) > 0 {
 					c.client.Scopes = scopes
 				}
+				if !r.Target.HasSecret() {
+					c.secrets = nil
+				}
 			} else {
 				c.client.Scopes = r.Target.Scopes
 			}
@@ -195,6 +222,9 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 			}
 			m.clients[id].secrets = slices.DeleteFunc(m.clients[id].secrets, func(s plan.ClientSecret) bool { return s.ID == a.ID })
 		case plan.MakeSecret, plan.ResetSecret, plan.GiveBack:
+			if !m.clients[id].client.HasSecret() {
+				t.Fatalf("makes a secret for a client that has none")
+			}
 			m.made++
 			secret = fmt.Sprint("secret-", m.made)
 			if a.Kind != plan.MakeSecret {
@@ -202,7 +232,11 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 			}
 			m.clients[id].secrets = append(m.clients[id].secrets, plan.ClientSecret{ID: secret})
 		case plan.Publish:
-			if secret == "" {
+			if m.in.Secret.IsConfigMap {
+				m.configMap, status.ConfigMap = id, &v1alpha1.ConfigMapReference{Name: m.in.Secret.Name}
+				continue
+			}
+			if secret == "" && r.Target.HasSecret() {
 				secret = m.in.Secret.SecretID
 			}
 			m.published.client, m.published.secret = id, secret
@@ -211,10 +245,14 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 				status.Secrets = append(status.Secrets, v1alpha1.ClientSecretStatus{ID: secret})
 			}
 		case plan.RemoveSecret:
-			m.published.client, m.published.secret = "", ""
+			m.published.client, m.published.secret, m.configMap = "", "", ""
+		case plan.RemoveFormer:
+			m.published.client, m.published.secret, status.Binding = "", "", nil
+		case plan.RemoveFormerConfigMap:
+			m.configMap, status.ConfigMap = "", nil
 		case plan.LetGo:
 			m.released = true
-		case plan.ReleaseSecret, plan.Remember, plan.RemoveFormer, plan.GiveSecret:
+		case plan.ReleaseSecret, plan.Remember, plan.GiveSecret:
 		}
 	}
 	if r.CarriesOut && m.in.Live != nil {
@@ -246,15 +284,25 @@ func genModel(t *rapid.T) *modelled {
 	if coin("orphan") {
 		app.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
 	}
+	kind := rapid.SampledFrom([]v1alpha1.CredentialsType{"Secret", "Secret", "PrivateKey", "ServiceAccount"}).Draw(t, "credentials")
+	app.Spec.Credentials = &v1alpha1.Credentials{Type: kind}
+	if kind == v1alpha1.CredentialsServiceAccount {
+		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "default"}), 1, 3, rapid.ID[string]).Draw(t, "accounts") {
+			app.Spec.Credentials.ServiceAccounts = append(app.Spec.Credentials.ServiceAccounts, v1alpha1.ServiceAccountReference{Name: name})
+		}
+	}
 	app.Spec.Suspend = new(rapid.IntRange(0, 3).Draw(t, "suspend") == 0)
 	extended := coin("extensions")
 	m.in = plan.Input{
 		Now: now, App: app, Server: plan.Server{ExternalID: extended, Secrets: extended, Restore: extended},
 		Secret: plan.Secret{Name: "app-credentials"}, Policy: &plan.Policy{OrganizationID: "o"},
 	}
+	m.in.Server.WorkloadIssuer = rapid.SampledFrom([]string{"prod", "prod", "prod", ""}).Draw(t, "cluster")
+	m.in.Server.NoKeys, m.in.Server.NoWorkloads = !extended, !extended
 	for i := range rapid.IntRange(0, 2).Draw(t, "rules") {
 		allowed := genClient(t, fmt.Sprint("rule ", i))
 		rule := v1alpha1.AccessRule{Name: fmt.Sprint("rule-", i), Audiences: []v1alpha1.Audience{v1alpha1.Audience(allowed.Audience)}}
+		rule.AllowDefaultServiceAccount = new(coin("rule with default"))
 		for _, g := range allowed.GrantTypes {
 			rule.GrantTypes = append(rule.GrantTypes, v1alpha1.GrantType(g))
 		}
@@ -331,7 +379,7 @@ func (m *modelled) ours() []string {
 // forbidden is what the access rules do not allow of a client.
 func (m *modelled) forbidden(c plan.Client) []string {
 	verdict := plan.Judge(c, m.in.Policy.Namespace, m.in.Policy.Rules, m.in.Policy.OrganizationID)
-	if verdict.Allowed || !c.Enabled && len(c.Scopes) == 0 && len(c.RedirectURIs) == 0 {
+	if verdict.Allowed || !c.Enabled && len(c.Scopes) == 0 && len(c.RedirectURIs) == 0 && len(c.Identities) == 0 {
 		return nil
 	}
 	return append(verdict.Missing, "all of it")
@@ -358,11 +406,23 @@ func TestPlansConvergeFromWhateverIsThere(t *testing.T) {
 		require.Len(t, ours, 1)
 		c := m.clients[ours[0]]
 		require.Equal(t, ours[0], m.in.App.Status.ClientID)
-		require.Equal(t, ours[0], m.published.client)
-		require.True(t, !m.in.Server.Secrets && m.published.secret != "" || slices.ContainsFunc(c.secrets, func(s plan.ClientSecret) bool { return s.ID == m.published.secret }),
-			"the Secret holds %s, the server accepts %v", m.published.secret, c.secrets)
+		if m.in.App.CredentialsType() == v1alpha1.CredentialsServiceAccount {
+			require.Equal(t, ours[0], m.configMap)
+			require.Empty(t, m.published, "no Secret is left")
+		} else {
+			require.Equal(t, ours[0], m.published.client)
+			require.Empty(t, m.configMap, "no ConfigMap is left")
+		}
+		if !m.in.App.CredentialsType().HasClientSecret() {
+			require.Empty(t, m.published.secret, "nobody has a client secret")
+			require.True(t, len(c.secrets) == 0 || m.in.App.Spec.DriftPolicy == v1alpha1.DriftReport, "the server has none either")
+			require.True(t, !c.client.HasSecret() || m.in.App.Spec.DriftPolicy == v1alpha1.DriftReport)
+		} else {
+			require.True(t, !m.in.Server.Secrets && m.published.secret != "" || slices.ContainsFunc(c.secrets, func(s plan.ClientSecret) bool { return s.ID == m.published.secret }),
+				"the Secret holds %s, the server accepts %v", m.published.secret, c.secrets)
+		}
 		if m.in.App.Spec.DriftPolicy != v1alpha1.DriftReport {
-			require.Empty(t, plan.Diff(c.client, plan.Desired(m.in.App, nil)))
+			require.Empty(t, plan.Diff(c.client, plan.Desired(m.in.App, nil, m.in.Server.WorkloadIssuer)))
 		}
 	})
 }

@@ -130,9 +130,10 @@ func formers(app *v1alpha1.ConnectedApp) []v1alpha1.ClientSecretStatus {
 }
 
 // NotOver are the client secrets on record without those that were replaced and
-// have come to their end, by the status alone. A Public client has none.
+// have come to their end, by the status alone. An app of a type without a client
+// secret has none.
 func NotOver(app *v1alpha1.ConnectedApp, now time.Time) []v1alpha1.ClientSecretStatus {
-	if app.CredentialsType() == v1alpha1.CredentialsNone {
+	if !app.CredentialsType().HasClientSecret() {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(app.Status.Secrets), func(s v1alpha1.ClientSecretStatus) bool {
@@ -367,6 +368,12 @@ func notPossible(in Input) *Hold {
 			v1alpha1.AnnotationRotateRequestedAt, in.App.CredentialsSecretName())
 	case kind == v1alpha1.CredentialsNone && isRequested(in.App):
 		return because(reason, "annotation %s asks for a rotation, but a Public client has no secret; take it off", v1alpha1.AnnotationRotateRequestedAt)
+	case kind == v1alpha1.CredentialsPrivateKey && isRequested(in.App):
+		return because(reason, "annotation %s asks for a rotation, but an app with credentials of type PrivateKey has no client secret; "+
+			"put the public part of another key into spec.publicKeys, and take the annotation off", v1alpha1.AnnotationRotateRequestedAt)
+	case kind == v1alpha1.CredentialsServiceAccount && isRequested(in.App):
+		return because(reason, "annotation %s asks for a rotation, but an app with credentials of type ServiceAccount has no client secret: "+
+			"the cluster renews the tokens of its Pods; take it off", v1alpha1.AnnotationRotateRequestedAt)
 	case kind == v1alpha1.CredentialsSecret && interval(in.App) > 0 && !in.Server.Secrets:
 		return because(reason, "spec.credentials.rotation.interval is not followed: TokenServer %s accepts one secret of a client at a time, "+
 			"so that each rotation is an outage until everybody has read the Secret again; ask for one when that does no harm, with the annotation %s",

@@ -201,7 +201,7 @@ func (w *rotatingWorld) pass(t *rapid.T, steps int) {
 	w.secrets = slices.DeleteFunc(w.secrets, func(s plan.ClientSecret) bool { return !isLive(in.Now, s) })
 	in.Secret.Exists, in.Secret.SecretID = true, w.holds
 	in.Live = &plan.Live{Client: &plan.LiveClient{
-		ID: "c1", Client: plan.Desired(in.App, nil), SecretsKnown: true, Secrets: slices.Clone(w.secrets), CompleteUntil: w.flushed,
+		ID: "c1", Client: plan.Desired(in.App, nil, ""), SecretsKnown: true, Secrets: slices.Clone(w.secrets), CompleteUntil: w.flushed,
 	}}
 	// The server's revision tells of a secret that was made.
 	if !w.cutOff && !plan.RotationDue(*in) && plan.RetirementDue(*in).IsZero() && rapid.Bool().Draw(t, "unread") {

@@ -52,10 +52,13 @@ func secretActions(in Input, r Result) Result {
 	return removeFormer(in, r)
 }
 
-// removeFormer comes last: the new Secret is there before the former goes.
+// removeFormer comes last: what is published is there before the former goes.
 func removeFormer(in Input, r Result) Result {
 	if in.Secret.Former != "" {
 		r.Actions = append(r.Actions, Action{Kind: RemoveFormer, ID: in.Secret.Former})
+	}
+	if in.Secret.FormerConfigMap != "" {
+		r.Actions = append(r.Actions, Action{Kind: RemoveFormerConfigMap, ID: in.Secret.FormerConfigMap})
 	}
 	return r
 }
@@ -67,6 +70,9 @@ func ownSecret(in Input, c Client) bool {
 
 // wasPublished tells whether the Secret was written under its present name.
 func wasPublished(in Input) bool {
+	if in.Secret.IsConfigMap {
+		return in.App.Status.ConfigMap != nil && in.App.Status.ConfigMap.Name == in.Secret.Name
+	}
 	return in.App.Status.Binding != nil && in.App.Status.Binding.Name == in.Secret.Name
 }
 
@@ -157,9 +163,9 @@ func contested(in Input, r Result) *Hold {
 	}
 	return &Hold{
 		Condition: v1alpha1.ConditionSecretPublished, Reason: v1alpha1.ReasonSecretContested, After: left,
-		Message: fmt.Sprintf("%s %s secret %s, which was written anew %d times; it is written again after %s: "+
+		Message: fmt.Sprintf("%s %s %s, which was written anew %d times; it is written again after %s: "+
 			"take the Secret out of what that one applies, or name another in spec.credentials.secret.name",
-			who, what, in.Secret.Name, repairs.Count, next.UTC().Format(time.RFC3339)),
+			who, what, in.Secret, repairs.Count, next.UTC().Format(time.RFC3339)),
 	}
 }
 

@@ -32,6 +32,8 @@ type Fields struct {
 	IdentityProviders       *[]string `json:"identity_providers,omitempty"`
 	AssertionsWithoutExpiry *bool     `json:"assertions_without_expiry,omitempty"`
 	SkipUserConsent         *bool     `json:"skip_user_consent,omitempty"`
+	// FederatedIdentities need the extension federated_identities.
+	FederatedIdentities *[]oauth.FederatedIdentity `json:"federated_identities,omitempty"`
 	// TokenEndpointAuthMethod is one of oauth.AuthMethod….
 	TokenEndpointAuthMethod      *string `json:"token_endpoint_auth_method,omitempty"`
 	AccessTokenFormat            *string `json:"access_token_format,omitempty"`

@@ -3,6 +3,7 @@
 package registrar_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -17,7 +18,10 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/tokenserver"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // connect makes a client of the administrator of a real server.
@@ -235,9 +239,19 @@ func TestTheScopeCatalogue(t *testing.T) {
 	}
 }
 
+// silent is a cluster of which no Pod asks for a token.
+type silent struct{}
+
+// Claims implements workload.Source.
+func (silent) Claims(context.Context, string, assertion.Policy) (*assertion.Claims, error) {
+	return nil, workload.ErrUnavailable
+}
+
 // Every member that can be sent is kept by the server and told again.
 func TestEveryMemberOfAnAppIsKept(t *testing.T) {
-	client := connect(t, tokenservertest.Start(t))
+	trusted, err := workload.New([]workload.Issuer{{Name: "prod", URL: "https://cluster.example", Audience: "a", Source: silent{}}}, time.Now)
+	require.NoError(t, err)
+	client := connect(t, tokenservertest.Start(t, tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Workloads = trusted })))
 	fields := registrar.Fields{
 		ClientName: new("Portal"), GrantTypes: &[]string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
 		RedirectURIs: &[]string{"https://a.example/cb"}, PostLogoutRedirectURIs: &[]string{"https://a.example/bye"},
@@ -246,6 +260,7 @@ func TestEveryMemberOfAnAppIsKept(t *testing.T) {
 		IdentityProviders: &[]string{}, AssertionsWithoutExpiry: new(true), SkipUserConsent: new(false),
 		TokenEndpointAuthMethod: new(oauth.AuthMethodSecretBasic), AccessTokenFormat: new("opaque"), AccessTokenSignedResponseAlg: new("RS256"),
 		IDTokenSignedResponseAlg: new("ES256"), RefreshGraceSeconds: new(int64(0)),
+		FederatedIdentities: &[]oauth.FederatedIdentity{{IssuerName: "prod", Subject: "system:serviceaccount:payments:gitproxy"}},
 	}
 	made, err := client.Register(t.Context(), "", fields)
 	require.NoError(t, err)
@@ -260,6 +275,9 @@ func TestEveryMemberOfAnAppIsKept(t *testing.T) {
 	_, err = client.Update(t.Context(), made.App.ClientID, registrar.Fields{Audience: new(oauth.AudienceInternal), SkipUserConsent: new(true)})
 	require.True(t, registrar.IsInvalid(err), "our server leaves that to administrators: %v", err)
 	require.ErrorContains(t, err, "skip_user_consent")
+	changed, err := client.Update(t.Context(), made.App.ClientID, registrar.Fields{FederatedIdentities: &[]oauth.FederatedIdentity{}})
+	require.NoError(t, err)
+	require.Empty(t, changed.FederatedIdentities, "none is sent as well")
 }
 
 func members(t *testing.T, body any) map[string]any {

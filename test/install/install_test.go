@@ -99,6 +99,7 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 		{"patch", "accesstokens.connectedapps.dev/status", "-n", "payments"},
 		{"create", "secrets", "-n", "payments"},
 		{"create", "secrets", "-n", "connectedapps-system"},
+		{"create", "configmaps", "-n", "payments"},
 		{"create", "configmaps", "-n", "connectedapps-system"},
 		{"update", "secrets/tokenserver-tls", "-n", "connectedapps-system"},
 		{"update", "configmaps/tokenserver-ca", "-n", "connectedapps-system"},
@@ -111,7 +112,7 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 	for _, refused := range [][]string{
 		{"update", "leases.coordination.k8s.io", "-n", "payments"},
 		{"create", "pods", "-n", "payments"},
-		{"create", "configmaps", "-n", "payments"},
+		{"update", "configmaps", "-n", "payments"},
 		{"impersonate", "users"},
 		{"create", "clusterroles.rbac.authorization.k8s.io"},
 		{"create", "serviceaccounts/token", "-n", "payments"},

@@ -3,6 +3,7 @@
 package install
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -29,7 +30,10 @@ import (
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 const systemNamespace = "connectedapps-system"
@@ -120,7 +124,10 @@ func (l *life) app(change ...func(*v1alpha1.ConnectedApp)) *v1alpha1.ConnectedAp
 
 // begin makes a TokenServer with what it refers to.
 func (l *life) begin() {
-	instance := tokenservertest.Start(l.T, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+	trusted, err := workload.New([]workload.Issuer{{Name: "prod", URL: "https://cluster.example.com", Audience: "tokenserver", Source: silent{}}}, time.Now)
+	require.NoError(l, err)
+	trusting := tokenservertest.WithConfig(func(c *tokenserver.Config) { c.Workloads = trusted })
+	instance := tokenservertest.Start(l.T, trusting, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if l.away.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
@@ -144,6 +151,7 @@ func (l *life) begin() {
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1alpha1.TokenServerSpec{
 			URL:             instance.URL,
+			WorkloadIssuer:  "prod",
 			CABundle:        &v1alpha1.CABundle{ConfigMapRef: v1alpha1.ConfigMapKeyReference{Name: "tokenserver-ca", Key: "ca.crt"}},
 			Credentials:     v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsSecret, SecretRef: &v1alpha1.SecretReference{Name: name}},
 			Access:          []v1alpha1.AccessRule{testenv.AllowAll("all")},
@@ -156,6 +164,14 @@ func (l *life) begin() {
 		Data:       map[string]string{"a.pem": publicKey(l.T)},
 	})
 	l.ready(l.server)
+}
+
+// silent is a cluster of which no Pod asks for a token.
+type silent struct{}
+
+// Claims implements workload.Source.
+func (silent) Claims(context.Context, string, assertion.Policy) (*assertion.Claims, error) {
+	return nil, workload.ErrUnavailable
 }
 
 func publicKey(t *testing.T) string {
@@ -230,6 +246,26 @@ func (l *life) live() {
 	l.ready(app, token)
 
 	l.retire(app)
+
+	// An app without any secret tells its Pods the rest in a ConfigMap. An edit of
+	// that is undone, and it goes when there is a secret again.
+	secretless := l.app(func(app *v1alpha1.ConnectedApp) {
+		app.Name = "secretless"
+		app.Spec.Credentials = &v1alpha1.Credentials{
+			Type: v1alpha1.CredentialsServiceAccount, ServiceAccounts: []v1alpha1.ServiceAccountReference{{Name: "gitproxy"}},
+		}
+	})
+	l.ready(secretless)
+	published := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "secretless-credentials"}}
+	l.edit(published, func() { published.Data["token-url"] = "edited" })
+	eventually(l.T, func(c *require.Assertions) {
+		c.NoError(l.client.Get(l.Context(), client.ObjectKeyFromObject(published), published))
+		c.NotEqual("edited", published.Data["token-url"])
+	})
+	l.edit(secretless, func() { secretless.Spec.Credentials = nil })
+	l.ready(secretless)
+	require.True(l, apierrors.IsNotFound(l.client.Get(l.Context(), client.ObjectKeyFromObject(published), published)))
+	l.delete(secretless)
 
 	// An app, with a key from a ConfigMap, of which nobody can tell the token server that it is gone.
 	other := l.app(func(app *v1alpha1.ConnectedApp) {

@@ -155,12 +155,13 @@ func TestWhatThePolicySays(t *testing.T) {
 				GrantTypes: []v1alpha1.GrantType{"authorization_code", "password"}, Audience: "everyone", DeletionPolicy: "Orphan",
 				RedirectURIs: []v1alpha1.RedirectURI{"https://evil.example/cb"}, Scopes: []v1alpha1.ScopeAssignment{{Scope: "full"}},
 				SkipUserConsent: new(true), AssertionsWithoutExpiry: new(true), IdentityProviders: []v1alpha1.Identifier{"corp"},
+				Credentials: &v1alpha1.Credentials{Type: v1alpha1.CredentialsServiceAccount, ServiceAccounts: []v1alpha1.ServiceAccountReference{{Name: "default"}}},
 			}, []v1alpha1.AccessRule{payments},
 			head + "grant type password (rule payments allows client_credentials, authorization_code, urn:ietf:params:oauth:grant-type:jwt-bearer), " +
 				"redirect URI https://evil.example/cb (rule payments allows *.example.com), scope full (rule payments allows profile, view:*), " +
 				"audience everyone (rule payments allows internal), identity provider corp (rule payments allows none), " +
 				"skipUserConsent true (rule payments allows false), assertionsWithoutExpiry true (rule payments allows false), " +
-				"deletionPolicy Orphan (rule payments allows Delete)" + tail,
+				"deletionPolicy Orphan (rule payments allows Delete), ServiceAccount default (rule payments allows others)" + tail,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,6 +78,12 @@ func app(t *rapid.T) *v1alpha1.ConnectedApp {
 	if slices.ContainsFunc(s.RedirectURIs, isNative) || slices.ContainsFunc(s.PostLogoutRedirectURIs, isNative) {
 		s.ClientType = v1alpha1.ClientPublic
 	}
+	if s.ClientType != v1alpha1.ClientPublic && chance(t, "by ServiceAccounts", 3) {
+		s.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsServiceAccount}
+		for _, name := range append(some(t, "accounts", "a", "not-default", "default"), "b") {
+			s.Credentials.ServiceAccounts = append(s.Credentials.ServiceAccounts, v1alpha1.ServiceAccountReference{Name: name})
+		}
+	}
 	seen := map[v1alpha1.ScopeAssignment]bool{}
 	for range rapid.IntRange(0, 3).Draw(t, "scopes") {
 		assignment := v1alpha1.ScopeAssignment{Scope: scopeName(t)}
@@ -104,7 +110,8 @@ func rule(t *rapid.T, name string) v1alpha1.AccessRule {
 		Audiences:            some(t, "audiences", v1alpha1.AudienceInternal, v1alpha1.AudienceEveryone),
 		IdentityProviders:    some(t, "allowed providers", v1alpha1.Identifier("corp"), "partner"),
 		AllowSkipUserConsent: flag(t, "allow skip"), AllowAssertionsWithoutExpiry: flag(t, "allow for ever"),
-		DeletionPolicies: some(t, "deletions", v1alpha1.DeletionDelete, v1alpha1.DeletionOrphan),
+		AllowDefaultServiceAccount: flag(t, "allow default"),
+		DeletionPolicies:           some(t, "deletions", v1alpha1.DeletionDelete, v1alpha1.DeletionOrphan),
 	}
 	if chance(t, "few grants", 2) {
 		r.GrantTypes = some(t, "allowed grants", r.GrantTypes...)

@@ -49,7 +49,8 @@ func (p *pass) needsReadyApp() bool {
 func ofTheApp(reason string) bool {
 	switch reason {
 	case v1alpha1.ReasonAppNotFound, v1alpha1.ReasonAppNotReady, v1alpha1.ReasonAppDisabled, v1alpha1.ReasonAppNotAllowed,
-		v1alpha1.ReasonAppDeleting, v1alpha1.ReasonAppStalled, v1alpha1.ReasonGrantNotAllowed:
+		v1alpha1.ReasonAppDeleting, v1alpha1.ReasonAppStalled, v1alpha1.ReasonGrantNotAllowed,
+		v1alpha1.ReasonSecretlessNeedsSidecar:
 		return true
 	}
 	return false
@@ -64,6 +65,10 @@ func troubleOf(app *v1alpha1.ConnectedApp, token *v1alpha1.AccessToken) *status.
 	case !app.DeletionTimestamp.IsZero():
 		return status.WaitingError(v1alpha1.ReasonAppDeleting, 0,
 			"ConnectedApp %s is being deleted, and its tokens end with it: delete this AccessToken too", app.Name)
+	case app.CredentialsType() == v1alpha1.CredentialsServiceAccount || app.CredentialsType() == v1alpha1.CredentialsPrivateKey:
+		return status.StalledError(v1alpha1.ReasonSecretlessNeedsSidecar,
+			"ConnectedApp %s has spec.credentials.type %s, and what authenticates it is in its Pods alone: "+
+				"use the refresher sidecar there and delete this AccessToken, or change the type to Secret", app.Name, app.CredentialsType())
 	case !slices.Contains(app.Spec.GrantTypes, grant):
 		return status.StalledError(v1alpha1.ReasonGrantNotAllowed,
 			"ConnectedApp %s has spec.grantTypes %v, and this AccessToken needs an app with %s: make one for such an app",

@@ -84,6 +84,10 @@ func troubleSentences() map[string]sentence {
 		"it is Stalled": "AppStalled: ConnectedApp app is Stalled until somebody changes something: Rejected: the organization has 10000 apps",
 		"it has another grant": "GrantNotAllowed: ConnectedApp app has spec.grantTypes [password], and this AccessToken needs an app with client_credentials: " +
 			"make one for such an app",
+		"it has ServiceAccounts": "SecretlessNeedsSidecar: ConnectedApp app has spec.credentials.type ServiceAccount, and what authenticates it is in its Pods alone: " +
+			"use the refresher sidecar there and delete this AccessToken, or change the type to Secret",
+		"it has a private key": "SecretlessNeedsSidecar: ConnectedApp app has spec.credentials.type PrivateKey, and what authenticates it is in its Pods alone: " +
+			"use the refresher sidecar there and delete this AccessToken, or change the type to Secret",
 		"it is being deleted": "AppDeleting: ConnectedApp app is being deleted, and its tokens end with it: " +
 			"delete this AccessToken too",
 		"it is gone": "AppNotFound: there is no ConnectedApp app in namespace NAMESPACE: create it, or delete this AccessToken",

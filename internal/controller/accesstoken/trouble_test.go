@@ -71,6 +71,27 @@ func troubles() map[string]trouble {
 				b.edit(b.app, func() { b.app.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantClientCredentials} })
 			},
 		},
+		"it has ServiceAccounts": {
+			v1alpha1.ReasonSecretlessNeedsSidecar, status.FailedStatus,
+			func(b *bench) {
+				b.edit(b.app, func() {
+					b.app.Spec.Credentials = &v1alpha1.Credentials{
+						Type: v1alpha1.CredentialsServiceAccount, ServiceAccounts: []v1alpha1.ServiceAccountReference{{Name: "gitproxy"}},
+					}
+				})
+			},
+			func(b *bench) { b.edit(b.app, func() { b.app.Spec.Credentials = nil }) },
+		},
+		"it has a private key": {
+			v1alpha1.ReasonSecretlessNeedsSidecar, status.FailedStatus,
+			func(b *bench) {
+				b.edit(b.app, func() {
+					b.app.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsPrivateKey}
+					b.app.Spec.PublicKeys = []v1alpha1.PublicKey{{ConfigMapRef: &v1alpha1.ConfigMapKeyReference{Name: "keys", Key: "a.pem"}}}
+				})
+			},
+			func(b *bench) { b.edit(b.app, func() { b.app.Spec.Credentials, b.app.Spec.PublicKeys = nil, nil }) },
+		},
 		"it is being deleted": {
 			v1alpha1.ReasonAppDeleting, status.InProgressStatus,
 			func(b *bench) {

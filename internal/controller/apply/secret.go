@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,12 +24,15 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
-// ErrNotOurs is returned when a Secret of the name exists and belongs to
+// ErrNotOurs is returned when an object of the name exists and belongs to
 // somebody else. Nothing was written.
-var ErrNotOurs = errors.New("the secret belongs to somebody else")
+var ErrNotOurs = errors.New("it belongs to somebody else")
 
-// Secrets reads and writes Secrets of one controller.
+// Secrets reads and writes Secrets of one controller, or ConfigMaps in the form of
+// Secrets.
 type Secrets struct {
+	// Kind is what they are on the API server.
+	Kind Kind
 	// Client reads from the cache, which holds labelled Secrets only, and
 	// writes.
 	Client client.Client
@@ -56,32 +58,35 @@ type Secret struct {
 // Get returns the owner's Secret of that name, or nil when there is none.
 // ErrNotOurs when it belongs to somebody else.
 func (s *Secrets) Get(ctx context.Context, owner client.Object, name string) (*corev1.Secret, error) {
+	if s.Kind == KindConfigMap {
+		return s.GetLive(ctx, owner, name) // no cache holds what is in them
+	}
 	secret := &corev1.Secret{}
 	err := s.Client.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, secret)
 	if apierrors.IsNotFound(err) {
 		return s.GetLive(ctx, owner, name)
 	}
-	return checked(secret, owner, err)
+	return s.checked(secret, owner, err)
 }
 
 // GetLive is Get without the cache, for decisions that must not rest on what was
 // true a moment ago.
 func (s *Secrets) GetLive(ctx context.Context, owner client.Object, name string) (*corev1.Secret, error) {
-	secret := &corev1.Secret{}
-	err := s.Live.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, secret)
-	return checked(secret, owner, err)
+	object := s.Kind.empty()
+	err := s.Live.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, object)
+	return s.checked(object, owner, err)
 }
 
-func checked(secret *corev1.Secret, owner client.Object, err error) (*corev1.Secret, error) {
+func (s *Secrets) checked(object, owner client.Object, err error) (*corev1.Secret, error) {
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading a secret: %w", err)
-	case !Owned(secret, owner):
+		return nil, fmt.Errorf("reading a %s: %w", s.Kind, err)
+	case !Owned(object, owner):
 		return nil, ErrNotOurs
 	}
-	return secret, nil
+	return s.Kind.secret(object), nil
 }
 
 // Owned tells whether owner's controller made object: the controller reference
@@ -118,9 +123,9 @@ func (s *Secrets) Delete(ctx context.Context, owner client.Object, secret *corev
 	if !Owned(secret, owner) {
 		return ErrNotOurs
 	}
-	err := s.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID})
+	err := s.Client.Delete(ctx, s.Kind.object(secret), client.Preconditions{UID: &secret.UID})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return fmt.Errorf("deleting secret %s: %w", secret.Name, err)
+		return fmt.Errorf("deleting %s %s: %w", s.Kind, secret.Name, err)
 	}
 	return nil
 }
@@ -134,9 +139,10 @@ func (s *Secrets) Release(ctx context.Context, owner client.Object, secret *core
 	released := secret.DeepCopy()
 	released.OwnerReferences = slices.DeleteFunc(released.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == owner.GetUID() })
 	delete(released.Labels, v1alpha1.LabelSecret)
-	err := s.Client.Patch(ctx, released, client.MergeFromWithOptions(secret, client.MergeFromWithOptimisticLock{}), client.FieldOwner(s.FieldManager))
+	patch := client.MergeFromWithOptions(s.Kind.object(secret), client.MergeFromWithOptimisticLock{})
+	err := s.Client.Patch(ctx, s.Kind.object(released), patch, client.FieldOwner(s.FieldManager))
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("releasing secret %s: %w", secret.Name, err)
+		return fmt.Errorf("releasing %s %s: %w", s.Kind, secret.Name, err)
 	}
 	return nil
 }
@@ -196,21 +202,21 @@ func (s *Secrets) create(ctx context.Context, owner client.Object, want Secret) 
 	if err != nil {
 		return nil, err
 	}
-	secret := &corev1.Secret{
+	object := s.Kind.object(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: owner.GetNamespace(), Name: want.Name, Labels: want.Labels, Annotations: want.Annotations,
 			OwnerReferences: []metav1.OwnerReference{reference},
 		},
 		Type: want.Type, Data: want.Data,
-	}
-	err = s.Client.Create(ctx, secret, client.FieldOwner(s.FieldManager))
+	})
+	err = s.Client.Create(ctx, object, client.FieldOwner(s.FieldManager))
 	if apierrors.IsAlreadyExists(err) {
 		return nil, ErrNotOurs
 	}
 	if err != nil {
-		return nil, fmt.Errorf("creating secret %s: %w", want.Name, err)
+		return nil, fmt.Errorf("creating %s %s: %w", s.Kind, want.Name, err)
 	}
-	return secret, nil
+	return s.Kind.secret(object), nil
 }
 
 func (s *Secrets) apply(ctx context.Context, owner client.Object, uid types.UID, want Secret) (*corev1.Secret, error) {
@@ -218,13 +224,11 @@ func (s *Secrets) apply(ctx context.Context, owner client.Object, uid types.UID,
 	if err != nil {
 		return nil, err
 	}
-	configuration := corev1ac.Secret(want.Name, owner.GetNamespace()).
-		WithUID(uid).WithType(want.Type).WithData(want.Data).WithLabels(want.Labels).WithAnnotations(want.Annotations).
-		WithOwnerReferences(metav1ac.OwnerReference().
-			WithAPIVersion(reference.APIVersion).WithKind(reference.Kind).WithName(reference.Name).WithUID(reference.UID).
-			WithController(true))
+	configuration := s.Kind.configuration(owner.GetNamespace(), uid, want, metav1ac.OwnerReference().
+		WithAPIVersion(reference.APIVersion).WithKind(reference.Kind).WithName(reference.Name).WithUID(reference.UID).
+		WithController(true))
 	if err := s.Client.Apply(ctx, configuration, client.FieldOwner(s.FieldManager), client.ForceOwnership); err != nil {
-		return nil, fmt.Errorf("applying secret %s: %w", want.Name, err)
+		return nil, fmt.Errorf("applying %s %s: %w", s.Kind, want.Name, err)
 	}
 	changed := &corev1.Secret{}
 	changed.Namespace, changed.Name, changed.UID = owner.GetNamespace(), want.Name, uid
@@ -242,12 +246,13 @@ func (s *Secrets) takeOver(ctx context.Context, live *corev1.Secret) error {
 	if !slices.ContainsFunc(live.ManagedFields, created) {
 		return nil
 	}
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(s.FieldManager), s.FieldManager)
+	object := s.Kind.object(live)
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(object, sets.New(s.FieldManager), s.FieldManager)
 	if err != nil || len(patch) == 0 {
 		return err
 	}
-	if err := s.Client.Patch(ctx, live, client.RawPatch(types.JSONPatchType, patch)); err != nil {
-		return fmt.Errorf("taking over the fields of secret %s: %w", live.Name, err)
+	if err := s.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("taking over the fields of %s %s: %w", s.Kind, live.Name, err)
 	}
 	return nil
 }

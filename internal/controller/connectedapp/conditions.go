@@ -24,7 +24,7 @@ func (p *pass) summarise(err error) {
 	failure := p.sayFailure(err)
 	if p.result.CarriesOut && failure != v1alpha1.ConditionRegistered && p.app.Status.ClientID != "" {
 		status.True(p.app, v1alpha1.ConditionRegistered, p.registeredReason(), p.registeredMessage())
-		if p.app.Status.Binding != nil && failure != v1alpha1.ConditionSecretPublished && (err == nil || failure != "") {
+		if publishedName(p.app, p.published()) != "" && failure != v1alpha1.ConditionSecretPublished && (err == nil || failure != "") {
 			status.True(p.app, v1alpha1.ConditionSecretPublished, v1alpha1.ReasonPublished, p.publishedMessage())
 		}
 	}
@@ -156,6 +156,9 @@ func (p *pass) registeredMessage() string {
 func (p *pass) publishedMessage() string {
 	if p.isExisting() {
 		return fmt.Sprintf("the client has the secret of secret %s; id and addresses are in secret %s", p.app.CredentialsSecretName(), p.in.Secret.Name)
+	}
+	if !p.app.CredentialsType().HasClientSecret() {
+		return "id and addresses are in " + p.in.Secret.String()
 	}
 	return "credentials are in secret " + p.in.Secret.Name
 }

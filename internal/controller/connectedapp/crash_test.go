@@ -196,14 +196,17 @@ func crashAnywhere(t *testing.T, prepare func(w *world, app *v1alpha1.ConnectedA
 // crash runs a story many times. Each time the process dies one write later
 // than the time before; another takes over and must end where one that lives
 // ends.
-func crash(t *testing.T, plain bool, prepare func(w *world, app *v1alpha1.ConnectedApp), done func(w *world, app *v1alpha1.ConnectedApp) bool, check func(w *world, app *v1alpha1.ConnectedApp)) {
+func crash(
+	t *testing.T, plain bool, prepare func(w *world, app *v1alpha1.ConnectedApp), done func(w *world, app *v1alpha1.ConnectedApp) bool,
+	check func(w *world, app *v1alpha1.ConnectedApp), options ...tokenservertest.Option,
+) {
 	t.Helper()
 	m := &mortal{}
 	middleware := m.middleware
 	if plain {
 		middleware = func(next http.Handler) http.Handler { return m.middleware(withoutExtensions(next)) }
 	}
-	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, tokenservertest.WithMiddleware(middleware))}
+	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, append(options, tokenservertest.WithMiddleware(middleware))...)}
 	w.server = plane.TokenServer(t, w.instance)
 	w.server.Status.OrganizationID = w.instance.OrgID
 	for writes := 1; ; writes++ {

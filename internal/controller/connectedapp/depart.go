@@ -24,33 +24,54 @@ import (
 	"connectedapps.dev/operator/internal/plan"
 )
 
-// withSecret does to a Secret of ours what the plan says; one that is gone, or
-// somebody else's, is no error.
-func (r *Reconciler) withSecret(ctx context.Context, p *pass, action plan.Action) error {
-	names := []string{action.ID}
-	if action.ID == "" {
-		names = []string{p.in.Secret.Name}
-		if former := p.app.Status.Binding; former != nil && former.Name != p.in.Secret.Name {
-			names = append(names, former.Name)
+// withPublished removes or releases all that the app published.
+func (r *Reconciler) withPublished(ctx context.Context, p *pass, action plan.Kind) error {
+	for _, kind := range []apply.Kind{apply.KindSecret, apply.KindConfigMap} {
+		var names []string
+		if kind == p.published() {
+			names = append(names, p.in.Secret.Name)
 		}
-	}
-	for _, name := range names {
-		secret, err := r.secrets().GetLive(ctx, p.app, name)
-		if errors.Is(err, apply.ErrNotOurs) || err == nil && secret == nil {
-			continue
+		if former := publishedName(p.app, kind); former != "" && !slices.Contains(names, former) {
+			names = append(names, former)
 		}
-		if err != nil {
-			return err
-		}
-		do := r.secrets().Delete
-		if action.Kind == plan.ReleaseSecret {
-			do = r.secrets().Release
-		}
-		if err := do(ctx, p.app, secret); err != nil {
-			return object.WriteError("secret "+name, err)
+		for _, name := range names {
+			if err := r.withObject(ctx, p, kind, name, action); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// removeFormer removes what the app published before.
+func (r *Reconciler) removeFormer(ctx context.Context, p *pass, action plan.Action) error {
+	kind := apply.KindSecret
+	if action.Kind == plan.RemoveFormerConfigMap {
+		kind = apply.KindConfigMap
+	}
+	err := r.withObject(ctx, p, kind, action.ID, action.Kind)
+	if err == nil && kind != p.published() {
+		setPublished(p.app, kind, "")
+	}
+	return err
+}
+
+// withObject does to an object of ours what the plan says; one that is gone, or
+// somebody else's, is no error.
+func (r *Reconciler) withObject(ctx context.Context, p *pass, kind apply.Kind, name string, action plan.Kind) error {
+	objects := r.objectsOf(kind)
+	live, err := objects.GetLive(ctx, p.app, name)
+	if errors.Is(err, apply.ErrNotOurs) || err == nil && live == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	do := objects.Delete
+	if action == plan.ReleaseSecret {
+		do = objects.Release
+	}
+	return object.WriteError(kind.String()+" "+name, do(ctx, p.app, live))
 }
 
 // remember makes tombstones, so that the object can go before its client.

@@ -103,9 +103,9 @@ func (p *pass) driftIsNews() bool {
 func (p *pass) restored() string {
 	switch {
 	case !p.in.Secret.Exists:
-		return fmt.Sprintf("secret %s was deleted and is written anew", p.in.Secret.Name)
+		return fmt.Sprintf("%s was deleted and is written anew", p.in.Secret)
 	case p.made == nil:
-		return fmt.Sprintf("secret %s was changed by field manager %s and is written anew", p.in.Secret.Name, p.in.Secret.Foreign)
+		return fmt.Sprintf("%s was changed by field manager %s and is written anew", p.in.Secret, p.in.Secret.Foreign)
 	}
 	return fmt.Sprintf("secret %s was changed by field manager %s and is written anew, with another client secret", p.in.Secret.Name, p.in.Secret.Foreign)
 }

@@ -41,12 +41,12 @@ func (r *Reconciler) execute(ctx context.Context, p *pass) error {
 		if err != nil {
 			p.secretFailed = isAfterClient(action.Kind)
 			p.forgetComparison(action.Changes)
-			if p.published {
+			if p.isPublished {
 				p.recordSecrets()
 			}
 			return err
 		}
-		p.published = p.published || action.Kind == plan.Publish
+		p.isPublished = p.isPublished || action.Kind == plan.Publish
 	}
 	if !compared {
 		p.recordComparison()
@@ -95,7 +95,8 @@ func (p *pass) formerHints() []string {
 // registration.
 func isAfterClient(kind plan.Kind) bool {
 	switch kind {
-	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveBack, plan.GiveSecret, plan.Publish, plan.RemoveFormer:
+	case plan.DeleteSecret, plan.MakeSecret, plan.ResetSecret, plan.GiveBack, plan.GiveSecret, plan.Publish, plan.RemoveFormer,
+		plan.RemoveFormerConfigMap:
 		return true
 	}
 	return false
@@ -125,8 +126,10 @@ func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error 
 		return p.giveSecret(ctx)
 	case plan.Publish:
 		return r.publish(ctx, p)
-	case plan.RemoveFormer, plan.RemoveSecret, plan.ReleaseSecret:
-		return r.withSecret(ctx, p, action)
+	case plan.RemoveFormer, plan.RemoveFormerConfigMap:
+		return r.removeFormer(ctx, p, action)
+	case plan.RemoveSecret, plan.ReleaseSecret:
+		return r.withPublished(ctx, p, action.Kind)
 	case plan.Remember:
 		return r.remember(ctx, p)
 	case plan.LetGo:
@@ -329,7 +332,7 @@ func publishedSecret(id string, now time.Time) []v1alpha1.ClientSecretStatus {
 
 // publish writes the Secret.
 func (r *Reconciler) publish(ctx context.Context, p *pass) error {
-	live, written, err := r.secrets().Apply(ctx, p.app, p.secret, wantedSecret(p, p.result.Target))
+	live, written, err := r.objectsOf(p.published()).Apply(ctx, p.app, p.secret, wantedSecret(p, p.result.Target))
 	if errors.Is(err, apply.ErrNotOurs) {
 		if err := r.nameTaken(ctx, p); err != nil {
 			return err
@@ -337,10 +340,10 @@ func (r *Reconciler) publish(ctx context.Context, p *pass) error {
 		return errorOf(p.in.SecretHindrance)
 	}
 	if err != nil {
-		return object.WriteError("secret "+p.in.Secret.Name, err)
+		return object.WriteError(p.in.Secret.String(), err)
 	}
 	p.secret, p.written = live, written
-	p.app.Status.Binding = &v1alpha1.SecretBinding{Name: p.in.Secret.Name}
+	setPublished(p.app, p.published(), p.in.Secret.Name)
 	if p.result.Repairs && written {
 		count := plan.Repaired(p.app.Status.SecretRepairs, p.in.Now)
 		p.app.Status.SecretRepairs = &v1alpha1.SecretRepairs{Count: count, LastTime: metav1.NewTime(p.in.Now.Truncate(time.Second))}

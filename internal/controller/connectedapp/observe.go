@@ -77,7 +77,7 @@ func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 		return fmt.Errorf("reading TokenServer %s: %w", name, err)
 	}
 	p.server = server
-	p.in.Server.Exists = true
+	p.in.Server.Exists, p.in.Server.WorkloadIssuer = true, server.Spec.WorkloadIssuer
 	p.in.Server.Deleting = !server.DeletionTimestamp.IsZero()
 	if server.Spec.DeletionTimeout != nil {
 		p.in.Server.DeletionTimeout = server.Spec.DeletionTimeout.Duration
@@ -89,6 +89,8 @@ func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 		p.in.Server.ExternalID = connection.Discovery.Has(oauth.ExtensionExternalID)
 		p.in.Server.Secrets = connection.Discovery.Has(oauth.ExtensionSecrets)
 		p.in.Server.Restore = connection.Discovery.Has(oauth.ExtensionRestore)
+		p.in.Server.NoWorkloads = !connection.Discovery.Has(oauth.ExtensionFederatedIdentities)
+		p.in.Server.NoKeys = !slices.Contains(connection.Discovery.TokenEndpointAuthMethodsSupported, oauth.AuthMethodPrivateKeyJWT)
 	} else {
 		p.in.Server.Away = holdOf(v1alpha1.ConditionRegistered, errNoConnection(server))
 	}
@@ -114,9 +116,9 @@ func (r *Reconciler) namespaceLabels(ctx context.Context, name string) (map[stri
 
 // observeSecret reads the Secret of ours.
 func (r *Reconciler) observeSecret(ctx context.Context, p *pass) error {
-	name := p.app.PublishedSecretName()
-	p.in.Secret.Name = name
-	secret, err := r.secrets().Get(ctx, p.app, name)
+	name, kind := p.app.PublishedSecretName(), p.published()
+	p.in.Secret.Name, p.in.Secret.IsConfigMap = name, kind == apply.KindConfigMap
+	secret, err := r.objectsOf(kind).Get(ctx, p.app, name)
 	if errors.Is(err, apply.ErrNotOurs) {
 		err = r.nameTaken(ctx, p)
 	}
@@ -124,16 +126,34 @@ func (r *Reconciler) observeSecret(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.secret = secret
-	if former := p.app.Status.Binding; former != nil && former.Name != name {
-		before, err := r.secrets().Get(ctx, p.app, former.Name)
-		if err != nil && !errors.Is(err, apply.ErrNotOurs) {
-			return fmt.Errorf("looking for the former secret: %w", err)
-		}
-		if before != nil && err == nil {
-			p.former, p.in.Secret.Former = before, former.Name
-		}
+	before, err := r.formerObject(ctx, p, apply.KindSecret)
+	if err != nil {
+		return err
 	}
-	return nil
+	if before != nil {
+		p.former, p.in.Secret.Former = before, before.Name
+	}
+	if before, err = r.formerObject(ctx, p, apply.KindConfigMap); before != nil {
+		p.in.Secret.FormerConfigMap = before.Name
+	}
+	return err
+}
+
+// formerObject is what the app published before and does not any more, of one
+// kind; nil: nothing of ours.
+func (r *Reconciler) formerObject(ctx context.Context, p *pass, kind apply.Kind) (*corev1.Secret, error) {
+	name := publishedName(p.app, kind)
+	if name == "" || kind == p.published() && name == p.in.Secret.Name {
+		return nil, nil
+	}
+	before, err := r.objectsOf(kind).Get(ctx, p.app, name)
+	if err != nil && !errors.Is(err, apply.ErrNotOurs) {
+		return nil, fmt.Errorf("looking for the former %s: %w", kind, err)
+	}
+	if before == nil && kind != p.published() {
+		setPublished(p.app, kind, "") // somebody else removed it
+	}
+	return before, nil
 }
 
 // lookInto tells the plan what is in the Secret.
@@ -152,7 +172,7 @@ func (r *Reconciler) lookInto(p *pass) {
 // another ends others.
 func (r *Reconciler) settleSecret(ctx context.Context, p *pass) error {
 	if p.outdated() {
-		secret, err := r.secrets().GetLive(ctx, p.app, p.in.Secret.Name)
+		secret, err := r.objectsOf(p.published()).GetLive(ctx, p.app, p.in.Secret.Name)
 		if err != nil && !errors.Is(err, apply.ErrNotOurs) {
 			return err
 		}
@@ -160,7 +180,9 @@ func (r *Reconciler) settleSecret(ctx context.Context, p *pass) error {
 	}
 	r.lookInto(p)
 	if p.connection != nil && p.in.SecretHindrance == nil {
-		p.in.Secret.Differs = func(target plan.Client) bool { return !r.secrets().Matches(p.secret, wantedSecret(p, target)) }
+		p.in.Secret.Differs = func(target plan.Client) bool {
+			return !r.objectsOf(p.published()).Matches(p.secret, wantedSecret(p, target))
+		}
 	}
 	return nil
 }

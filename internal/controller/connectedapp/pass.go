@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
@@ -25,7 +26,8 @@ type pass struct {
 	server *v1alpha1.TokenServer
 	// connection is how to reach it; nil while it cannot be used.
 	connection *inventory.Connection
-	// secret is the Secret of ours as it was found; nil when there is none.
+	// secret is the Secret of ours as it was found, or the ConfigMap in its form; nil
+	// when there is none.
 	secret *corev1.Secret
 	// former is the one that the spec called differently before; nil: none.
 	former *corev1.Secret
@@ -58,9 +60,9 @@ type pass struct {
 	// made of them.
 	notKept []plan.Change
 	keptAs  map[string]v1alpha1.FieldDigest
-	// written tells that the Secret was written, published that it is as planned,
+	// written tells that the Secret was written, isPublished that it is as planned,
 	// secretFailed that it was what failed.
-	written, published, secretFailed bool
+	written, isPublished, secretFailed bool
 	// rotated is the client secret that another took the place of in this pass;
 	// empty: none. retired are those that came to their end.
 	rotated string
@@ -93,6 +95,42 @@ func (p *pass) secretSpec() *v1alpha1.CredentialsSecretSpec {
 		return nil
 	}
 	return p.app.Spec.Credentials.Secret
+}
+
+// published is what the app's credentials are published in.
+func (p *pass) published() apply.Kind { return publishedKind(p.app) }
+
+func publishedKind(app *v1alpha1.ConnectedApp) apply.Kind {
+	if app.CredentialsType() == v1alpha1.CredentialsServiceAccount {
+		return apply.KindConfigMap
+	}
+	return apply.KindSecret
+}
+
+// publishedName is the object of a kind that the app published last; empty: none.
+func publishedName(app *v1alpha1.ConnectedApp, kind apply.Kind) string {
+	switch {
+	case kind == apply.KindConfigMap && app.Status.ConfigMap != nil:
+		return app.Status.ConfigMap.Name
+	case kind == apply.KindSecret && app.Status.Binding != nil:
+		return app.Status.Binding.Name
+	}
+	return ""
+}
+
+// setPublished records the object of a kind that the app has published; empty:
+// none.
+func setPublished(app *v1alpha1.ConnectedApp, kind apply.Kind, name string) {
+	switch {
+	case kind == apply.KindConfigMap && name == "":
+		app.Status.ConfigMap = nil
+	case kind == apply.KindConfigMap:
+		app.Status.ConfigMap = &v1alpha1.ConfigMapReference{Name: name}
+	case name == "":
+		app.Status.Binding = nil
+	default:
+		app.Status.Binding = &v1alpha1.SecretBinding{Name: name}
+	}
 }
 
 // isExisting tells whether somebody else makes the client secret.

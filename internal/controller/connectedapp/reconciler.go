@@ -198,8 +198,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, p *pass) error {
 	return err
 }
 
-func (r *Reconciler) secrets() *apply.Secrets {
-	return &apply.Secrets{Client: r.Client, Live: r.Live, Scheme: r.Client.Scheme(), FieldManager: apply.ManagerConnectedApp}
+// objectsOf writes what apps publish, of one kind.
+func (r *Reconciler) objectsOf(kind apply.Kind) *apply.Secrets {
+	return &apply.Secrets{Kind: kind, Client: r.Client, Live: r.Live, Scheme: r.Client.Scheme(), FieldManager: apply.ManagerConnectedApp}
 }
 
 func (r *Reconciler) now() time.Time {

@@ -39,14 +39,11 @@ func (r *Reconciler) observeReferences(ctx context.Context, p *pass) error {
 	return err
 }
 
-// nameTaken says whose Secret has the name that the app's is to have.
+// nameTaken says whose Secret, or ConfigMap, has the name that the app's is to have.
 func (r *Reconciler) nameTaken(ctx context.Context, p *pass) error {
-	name := p.in.Secret.Name
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.app.Namespace, Name: name}, secret)
+	secret, err := r.metadata(ctx, p.published(), p.app.Namespace, p.in.Secret.Name)
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading secret %s: %w", name, err)
+		return fmt.Errorf("reading %s: %w", p.in.Secret, err)
 	}
 	whose := "was not made for this ConnectedApp"
 	owner := metav1.GetControllerOf(secret)
@@ -56,15 +53,22 @@ func (r *Reconciler) nameTaken(ctx context.Context, p *pass) error {
 	case owner != nil:
 		whose = "was made for " + owner.Kind + " " + owner.Name
 	case secret.Annotations[v1alpha1.AnnotationClientID] != "":
-		whose = "holds the credentials of client " + secret.Annotations[v1alpha1.AnnotationClientID] +
+		whose = "is of client " + secret.Annotations[v1alpha1.AnnotationClientID] +
 			", which a ConnectedApp with deletionPolicy Orphan left behind"
 	}
 	e := status.StalledError(v1alpha1.ReasonSecretNameTaken,
-		"secret %s exists and %s; it was left as it is: name another in spec.credentials.secret.name, or remove it", name, whose)
+		"%s exists and %s; it was left as it is: name another in spec.credentials.secret.name, or remove it", p.in.Secret, whose)
 	e.After = recheck // a Secret without our label is not watched
 	p.in.SecretHindrance = holdOf(v1alpha1.ConditionSecretPublished, e)
 	p.in.Secret.Yields, err = r.waitsForUs(ctx, p.app, owner)
 	return err
+}
+
+func (r *Reconciler) metadata(ctx context.Context, kind apply.Kind, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	found := &metav1.PartialObjectMetadata{}
+	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind.Name()))
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, found)
+	return found, err
 }
 
 // longestCircle bounds how many apps are followed that want one another's names.
@@ -72,7 +76,7 @@ const longestCircle = 10
 
 // waitsForUs tells whether the app that owns the Secret of the wanted name wants
 // in its turn, by way of others perhaps, the name that this app's Secret has:
-// then somebody has to give way first.
+// then somebody has to give way first. ConfigMaps likewise.
 func (r *Reconciler) waitsForUs(ctx context.Context, app *v1alpha1.ConnectedApp, owner *metav1.OwnerReference) (bool, error) {
 	for range longestCircle {
 		if owner == nil || owner.Kind != "ConnectedApp" {
@@ -80,12 +84,14 @@ func (r *Reconciler) waitsForUs(ctx context.Context, app *v1alpha1.ConnectedApp,
 		}
 		other := &v1alpha1.ConnectedApp{}
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: owner.Name}, other)
-		if err != nil || other.UID != owner.UID || other.Status.Binding == nil || other.Status.Binding.Name == other.PublishedSecretName() {
+		if err != nil || other.UID != owner.UID {
 			return false, client.IgnoreNotFound(err)
 		}
-		secret := &metav1.PartialObjectMetadata{}
-		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		err = r.Live.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: other.PublishedSecretName()}, secret)
+		kind := publishedKind(app)
+		if has := publishedName(other, kind); has == "" || kind != publishedKind(other) || has == other.PublishedSecretName() {
+			return false, nil
+		}
+		secret, err := r.metadata(ctx, kind, app.Namespace, other.PublishedSecretName())
 		if err != nil {
 			return false, client.IgnoreNotFound(err)
 		}

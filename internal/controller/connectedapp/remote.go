@@ -57,6 +57,9 @@ func clientOf(app *oauth.ConnectedApp) plan.Client {
 	for _, name := range app.Scopes {
 		c.Scopes = append(c.Scopes, plan.Scope{Name: name})
 	}
+	for _, i := range app.FederatedIdentities {
+		c.Identities = append(c.Identities, plan.Identity{Issuer: i.IssuerName, Subject: i.Subject})
+	}
 	return c
 }
 
@@ -79,6 +82,7 @@ var members = map[string]func(*registrar.Fields, plan.Client){
 	plan.FieldAudience:                func(f *registrar.Fields, c plan.Client) { f.Audience = &c.Audience },
 	plan.FieldPublicKeys:              func(f *registrar.Fields, c plan.Client) { f.PublicKeys = list(c.PublicKeys) },
 	plan.FieldIdentityProviders:       func(f *registrar.Fields, c plan.Client) { f.IdentityProviders = list(c.IdentityProviders) },
+	plan.FieldServiceAccounts:         func(f *registrar.Fields, c plan.Client) { f.FederatedIdentities = federatedIdentities(c) },
 	plan.FieldAssertionsWithoutExpiry: func(f *registrar.Fields, c plan.Client) { f.AssertionsWithoutExpiry = &c.AssertionsWithoutExpiry },
 	plan.FieldSkipUserConsent:         func(f *registrar.Fields, c plan.Client) { f.SkipUserConsent = &c.SkipUserConsent },
 	plan.FieldAccessTokenFormat:       func(f *registrar.Fields, c plan.Client) { f.AccessTokenFormat = &c.AccessTokenFormat },
@@ -150,6 +154,14 @@ func contextScopes(c plan.Client) []oauth.ContextScope {
 		list[i] = oauth.ContextScope{Scope: s.Name, ContextParams: oauth.ContextParams{Org: s.OrganizationID, EnvID: s.EnvironmentID}}
 	}
 	return list
+}
+
+func federatedIdentities(c plan.Client) *[]oauth.FederatedIdentity {
+	list := make([]oauth.FederatedIdentity, len(c.Identities))
+	for i, identity := range c.Identities {
+		list[i] = oauth.FederatedIdentity{IssuerName: identity.Issuer, Subject: identity.Subject}
+	}
+	return &list
 }
 
 // list is a member that is sent even when it is empty.

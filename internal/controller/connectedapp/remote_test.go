@@ -19,7 +19,7 @@ const full = `{
 	"audience": "everyone", "client_uri": "https://a.example/", "policy_uri": "https://b.example/", "tos_uri": "https://c.example/", "enabled": true,
 	"token_endpoint_auth_method": "none", "access_token_format": "opaque", "access_token_signed_response_alg": "RS256",
 	"id_token_signed_response_alg": "ES256", "identity_providers": ["corp"], "skip_user_consent": true, "assertions_without_expiry": true,
-	"refresh_grace_seconds": 0}`
+	"refresh_grace_seconds": 0, "federated_identities": [{"issuer_name": "prod", "subject": "system:serviceaccount:payments:gitproxy"}]}`
 
 func sent(t *testing.T, body any) map[string]any {
 	t.Helper()

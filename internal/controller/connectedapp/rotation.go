@@ -45,7 +45,7 @@ func (r *Reconciler) observeRotation(ctx context.Context, p *pass) error {
 	}
 	if plan.RotationDue(p.in) {
 		// A Secret from an older cache would be replaced once more.
-		secret, err := r.secrets().GetLive(ctx, p.app, p.in.Secret.Name)
+		secret, err := r.objectsOf(p.published()).GetLive(ctx, p.app, p.in.Secret.Name)
 		if err != nil && !errors.Is(err, apply.ErrNotOurs) {
 			return err
 		}

@@ -24,7 +24,9 @@ const (
 )
 
 // wantedSecret is the Secret that the manager writes for a client like this: with
-// the client secret that was made in this pass, or else the one it holds.
+// the client secret that was made in this pass, or else the one it holds. For type
+// ServiceAccount it is a ConfigMap, which never holds one, whatever the client is
+// like.
 func wantedSecret(p *pass, target plan.Client) apply.Secret {
 	spec := p.secretSpec()
 	var metadata *v1alpha1.SecretMetadata
@@ -41,7 +43,7 @@ func wantedSecret(p *pass, target plan.Client) apply.Secret {
 	if secret == nil {
 		secret = p.stored()
 	}
-	if secret == nil || !target.HasSecret() || p.isExisting() {
+	if secret == nil || !target.HasSecret() || p.app.CredentialsType() != v1alpha1.CredentialsSecret {
 		secret = &clientSecret{}
 	}
 	if secret.value != "" {
@@ -54,11 +56,16 @@ func wantedSecret(p *pass, target plan.Client) apply.Secret {
 			data[plan.SecretKey(spec, name)] = []byte(value)
 		}
 	}
-	return apply.Secret{
+	want := apply.Secret{
 		Name: p.in.Secret.Name, Type: kind, Data: data,
 		Labels:      apply.Labels(metadata, map[string]string{v1alpha1.LabelConnectedApp: p.app.Name}),
 		Annotations: apply.Annotations(metadata, own),
 	}
+	if p.published() == apply.KindConfigMap {
+		want.Type = ""
+		delete(want.Labels, v1alpha1.LabelSecret)
+	}
+	return want
 }
 
 // contester is the field manager that changed what we wrote into the Secret;
@@ -71,11 +78,12 @@ func (r *Reconciler) contester(p *pass) string {
 	} {
 		keys = append(keys, plan.SecretKey(p.secretSpec(), name))
 	}
-	if who := r.secrets().Contester(p.secret, keys); who != "" {
+	objects := r.objectsOf(p.published())
+	if who := objects.Contester(p.secret, keys); who != "" {
 		return who
 	}
 	if p.secret.Annotations[v1alpha1.AnnotationSecretHash] != "" && p.stored() == nil && p.secret.Annotations[v1alpha1.AnnotationClientID] == p.clientID() {
-		return apply.LastWriter(p.secret, r.secrets().FieldManager)
+		return apply.LastWriter(p.secret, objects.FieldManager)
 	}
 	return ""
 }

@@ -52,7 +52,7 @@ func newSituation() *situation {
 		Server: plan.Server{Name: "default", Exists: true, ExternalID: true, Secrets: true, Restore: true, DeletionTimeout: time.Hour},
 		Secret: plan.Secret{Name: "app-credentials", Exists: true, SecretID: "s1"},
 	}
-	want := plan.Desired(app, nil)
+	want := plan.Desired(app, nil, "")
 	s.in.Live = &plan.Live{Client: &plan.LiveClient{
 		ID: "c1", Revision: "r1", Client: want, SecretsKnown: true, Secrets: []plan.ClientSecret{{ID: "s1"}},
 	}}

@@ -175,6 +175,20 @@ func TestTrimmedMetadataIsSmall(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, trimmed.(*metav1.PartialObjectMetadata).OwnerReferences)
 
+	owned := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "ns", Name: "a", UID: "u", Labels: map[string]string{"other": "label"}, Annotations: map[string]string{"a": huge},
+		OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "v1", Kind: "Other", Name: huge, UID: "o"},
+			{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: "app", UID: "owner", Controller: new(true)},
+		},
+	}}
+	trimmed, err = TrimConfigMap(owned)
+	require.NoError(t, err)
+	require.Equal(t, metav1.ObjectMeta{
+		Namespace: "ns", Name: "a", UID: "u",
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "connectedapps.dev/v1alpha1", Kind: "ConnectedApp", Name: "app", UID: "owner", Controller: new(true)}},
+	}, trimmed.(*metav1.PartialObjectMetadata).ObjectMeta, "whose it is")
+
 	for name, trim := range map[string]func(any) (any, error){"ConfigMap": TrimConfigMap, "Namespace": TrimNamespace} {
 		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 			Name: "a", ResourceVersion: "7", Labels: map[string]string{"team": "payments"}, Annotations: map[string]string{"a": huge},

@@ -33,24 +33,32 @@ func TrimSecret(o any) (any, error) {
 		secret.APIVersion, secret.Kind = shared(secret.APIVersion), shared(secret.Kind)
 		secret.ObjectMeta = identity(m)
 		secret.Labels = labels[m.Labels[v1alpha1.LabelSecret]]
-		if owner := metav1.GetControllerOfNoCopy(&m); owner != nil && !slices.ContainsFunc(
-			[]string{owner.APIVersion, owner.Kind, owner.Name, string(owner.UID)}, func(s string) bool { return len(s) > longestName }) {
-			secret.OwnerReferences = []metav1.OwnerReference{{
-				APIVersion: shared(owner.APIVersion), Kind: shared(owner.Kind), Name: owner.Name, UID: owner.UID, Controller: &isController,
-			}}
-		}
+		secret.OwnerReferences = controllerOf(&m)
 	}
 	return o, nil
 }
 
 func shared(text string) string { return unique.Make(text).Value() }
 
-// TrimConfigMap leaves a ConfigMap's name and version.
+// TrimConfigMap leaves a ConfigMap's name and version, and who controls it.
 func TrimConfigMap(o any) (any, error) {
 	if configMap, ok := o.(*metav1.PartialObjectMetadata); ok {
-		configMap.ObjectMeta = identity(configMap.ObjectMeta)
+		m := configMap.ObjectMeta
+		configMap.ObjectMeta = identity(m)
+		configMap.OwnerReferences = controllerOf(&m)
 	}
 	return o, nil
+}
+
+func controllerOf(m *metav1.ObjectMeta) []metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(m)
+	if owner == nil || slices.ContainsFunc(
+		[]string{owner.APIVersion, owner.Kind, owner.Name, string(owner.UID)}, func(s string) bool { return len(s) > longestName }) {
+		return nil
+	}
+	return []metav1.OwnerReference{{
+		APIVersion: shared(owner.APIVersion), Kind: shared(owner.Kind), Name: owner.Name, UID: owner.UID, Controller: &isController,
+	}}
 }
 
 // TrimNamespace leaves a Namespace's name, version and labels, which access

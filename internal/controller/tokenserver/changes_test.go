@@ -3,6 +3,11 @@
 package tokenserver_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,6 +44,36 @@ func TestAddressesThatChangeReachTheStatusAndTheSecrets(t *testing.T) {
 		}
 		c.Contains(values, w.server.URL+"/moved/jwks")
 	})
+}
+
+// What a server begins to offer, or stops, apps hear of.
+func TestAppsHearHowTheyMayAuthenticate(t *testing.T) {
+	w := newWorld(t)
+	w.create(w.credentials(w.server.AdminClientSecret))
+	w.ready(w.tokenServer(), metav1.ConditionTrue, v1alpha1.ReasonReady)
+	app := w.connectedApp()
+	w.rewrite(func(document map[string]any) {
+		document["token_endpoint_auth_methods_supported"] = []string{"client_secret_basic"}
+	})
+	w.edit(app, func() {
+		app.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsPrivateKey}
+		app.Spec.PublicKeys = []v1alpha1.PublicKey{{PEM: publicKey(t)}}
+	})
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
+		c.Equal(v1alpha1.ReasonSecretlessNotPossible, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Reason)
+	})
+	w.rewrite(func(map[string]any) {})
+	w.appReady(app)
+}
+
+func publicKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
 func TestCredentialsThatNoServerCouldAcceptAreExplained(t *testing.T) {

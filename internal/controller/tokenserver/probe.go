@@ -112,10 +112,16 @@ func extensions(d *registrar.Discovery) []string {
 	return slices.Compact(slices.Sorted(slices.Values(d.Extensions)))
 }
 
+// authMethods are how clients may authenticate.
+func authMethods(d *registrar.Discovery) []string {
+	return slices.Compact(slices.Sorted(slices.Values(d.TokenEndpointAuthMethodsSupported)))
+}
+
 // handOver gives the connection to the other controllers, anew when it says
 // something new: all apps look again then, since their Secrets are made of it.
 func (r *Reconciler) handOver(server *v1alpha1.TokenServer, connection *inventory.Connection, found *findings) {
-	if connection.Inventory != nil && hasContents(connection, found) && endpoints(&connection.Discovery) == endpoints(found.discovery) {
+	if connection.Inventory != nil && hasContents(connection, found) && endpoints(&connection.Discovery) == endpoints(found.discovery) &&
+		slices.Equal(authMethods(&connection.Discovery), authMethods(found.discovery)) {
 		if r.memory.failed(server.Name) {
 			connection.Recovered()
 			r.Connections.Notify(server.Name)

@@ -40,7 +40,7 @@ func (r Request) App(namespace string) *v1alpha1.ConnectedApp {
 // Judge is the plan's verdict on an app: whether a rule allows all of it, its
 // deletionPolicy included, and which rule comes nearest otherwise.
 func Judge(app *v1alpha1.ConnectedApp, labels map[string]string, rules []v1alpha1.AccessRule, organizationID string) (allowed bool, rule string) {
-	verdict := plan.Judge(plan.Desired(app, nil), plan.Namespace{Labels: labels}, rules, organizationID)
+	verdict := plan.Judge(plan.Desired(app, nil, "prod"), plan.Namespace{Labels: labels}, rules, organizationID)
 	return verdict.Allowed && (verdict.OrphanAllowed || app.Spec.DeletionPolicy != v1alpha1.DeletionOrphan), verdict.Rule
 }
 
@@ -266,6 +266,15 @@ func powerRequests() []Request {
 	providers := func(list ...v1alpha1.Identifier) func(*v1alpha1.AccessRule) {
 		return func(r *v1alpha1.AccessRule) { r.IdentityProviders = list }
 	}
+	accounts := func(names ...string) v1alpha1.ConnectedAppSpec {
+		spec := itself()
+		spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsServiceAccount}
+		for _, name := range names {
+			spec.Credentials.ServiceAccounts = append(spec.Credentials.ServiceAccounts, v1alpha1.ServiceAccountReference{Name: name})
+		}
+		return spec
+	}
+	allowDefault := func(r *v1alpha1.AccessRule) { r.AllowDefaultServiceAccount = new(true) }
 	return []Request{
 		{Name: "no rule at all", Spec: nothing},
 		{Name: "a grant type that is not listed", Spec: nothing, Rules: rule(grants("client_credentials"))},
@@ -290,6 +299,15 @@ func powerRequests() []Request {
 		{Name: "no consent", Spec: silent, Rules: rule(func(r *v1alpha1.AccessRule) { r.AllowAssertionsWithoutExpiry = new(true) })},
 		{Name: "no consent where that is allowed", Spec: silent, Rules: rule(func(r *v1alpha1.AccessRule) { r.AllowSkipUserConsent = new(true) }), Allowed: true},
 		{Name: "consent, as said", Spec: web(func(s *v1alpha1.ConnectedAppSpec) { s.SkipUserConsent = new(false) }), Rules: rule(), Allowed: true},
+		{Name: "a ServiceAccount", Spec: accounts("gitproxy", "default-2"), Rules: rule(), Allowed: true},
+		{Name: "the ServiceAccount default", Spec: accounts("default"), Rules: rule()},
+		{Name: "the ServiceAccount default among others", Spec: accounts("a", "b", "default"), Rules: rule()},
+		{Name: "the ServiceAccount default where it is false", Spec: accounts("default"), Rules: rule(func(r *v1alpha1.AccessRule) { r.AllowDefaultServiceAccount = new(false) })},
+		{Name: "the ServiceAccount default where other power is given", Spec: accounts("default"), Rules: rule(func(r *v1alpha1.AccessRule) { r.AllowSkipUserConsent = new(true) })},
+		{Name: "the ServiceAccount default where it is allowed", Spec: accounts("a", "default"), Rules: rule(allowDefault), Allowed: true},
+		{Name: "the ServiceAccount default by another rule than the rest", Spec: accounts("default"), Rules: append(rule(grants("password"), allowDefault), Rule("b"))},
+		{Name: "the ServiceAccount default in upper case", Spec: accounts("Default"), Rules: rule(), Allowed: true, Schema: "should match"},
+		{Name: "the ServiceAccount default of another namespace", Spec: accounts("kube-system:default"), Rules: rule(allowDefault), Allowed: true, Schema: "should match"},
 		{Name: "Orphan where nothing is said", Spec: orphan, Rules: rule(), Allowed: true},
 		{Name: "Orphan where Delete is listed", Spec: orphan, Rules: rule(deletion("Delete"))},
 		{Name: "Orphan where both are listed", Spec: orphan, Rules: rule(deletion("Delete", "Orphan")), Allowed: true},
