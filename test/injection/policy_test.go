@@ -403,6 +403,7 @@ func TestTheParametersGiveImageAndAudience(t *testing.T) {
 			sources := volume(spec, credentials).Projected.Sources
 			c.Equal([]corev1.VolumeProjection{
 				{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "shop-credentials"}, Optional: new(true)}},
+				{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "shop-credentials"}, Optional: new(true)}},
 				{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
 					Audience: "https://id.example.com", ExpirationSeconds: new(int64(3600)), Path: "service-account-token",
 				}},
