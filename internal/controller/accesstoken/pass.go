@@ -90,9 +90,10 @@ func (p *pass) wasReady() bool {
 }
 
 // wantedPurpose is what the token is to be for. While the app is at work on a
-// change that is not settled, and the token in hand serves until it is due.
+// change, or one of the Secrets is not there, that is not settled, and the token in
+// hand serves until it is due.
 func (p *pass) wantedPurpose() string {
-	if p.credentials == nil || !p.appReady() {
+	if p.credentials == nil || p.grantSecret == nil && p.token.GrantSecretName() != "" || !p.appReady() {
 		return ""
 	}
 	return p.purpose()
