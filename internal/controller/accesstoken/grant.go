@@ -146,13 +146,13 @@ func (r *Reconciler) keepChain(ctx context.Context, p *pass) error {
 	if p.token.GrantType() != v1alpha1.AccessTokenRefreshToken {
 		return nil
 	}
+	var successor string
 	spent, err := p.refreshToken()
-	if err != nil {
-		return nil // which asking tells of
+	if err == nil {
+		successor = r.memory.successor(p.name(), spent)
 	}
-	successor := r.memory.successor(p.name(), spent)
 	if successor == "" {
-		return nil
+		return nil // why there is no refresh token, asking tells
 	}
 	name := p.token.ChainSecretName()
 	next := &corev1.Secret{Type: corev1.SecretTypeOpaque}
@@ -211,6 +211,7 @@ func (r *Reconciler) own(token *v1alpha1.AccessToken, secret *corev1.Secret) err
 func (p *pass) loginRequired(cause error) *status.Error {
 	seed := p.token.Spec.Grant.RefreshToken.SeedSecretRef
 	return status.StalledError(v1alpha1.ReasonLoginRequired,
-		"the token server takes the refresh token of ConnectedApp %s no more, and only its user can begin anew: put the refresh token of a new login into key %s of Secret %s: %v",
+		"the token server takes the refresh token of ConnectedApp %s no more, and only its user can begin anew: "+
+			"put the refresh token of a new login into key %s of Secret %s: %v",
 		p.app.Name, seed.Key, seed.Name, cause)
 }

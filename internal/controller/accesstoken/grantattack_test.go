@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -255,18 +256,17 @@ func (w *person) accepted(token string) bool {
 
 // A public app has no client secret that could be wrong.
 func TestAPublicAppIsNotToldOfAClientSecret(t *testing.T) {
-	w := newPerson(t)
-	w.grants(seeded(), map[string]string{"seed": w.login()})
-	w.edit(w.app, func() { w.app.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsNone} })
-	w.setApp(func() { w.summarise(nil) })
-	refused := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.WriteHeader(http.StatusUnauthorized)
-		_, _ = rw.Write([]byte(`{"error":"invalid_client"}`))
+	b := newBench(t, func(a *v1alpha1.ConnectedApp) {
+		a.Spec.ClientType = v1alpha1.ClientPublic
+		a.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}
+		a.Spec.RedirectURIs = []v1alpha1.RedirectURI{callback}
 	})
-	w.fault.Store(&refused)
-	w.mustPass()
-	require.Equal(t, v1alpha1.ReasonTokenRefused, w.ready().Reason, w.ready().Message)
-	require.NotContains(t, w.ready().Message, "client secret")
+	plane.Create(t, theirs(b.namespace, "theirs", map[string]string{"seed": "of-a-login"}))
+	b.edit(b.token, func() { b.token.Spec.Grant = seeded() })
+	answer(http.StatusUnauthorized, `{"error":"invalid_client"}`)(b)
+	b.mustPass()
+	require.Equal(t, v1alpha1.ReasonTokenRefused, b.ready().Reason, b.ready().Message)
+	require.Contains(t, b.ready().Message, "does not take ConnectedApp app as a client without a secret")
 }
 
 // A token is issued in the future of a pass that had to wait for the API server.
@@ -308,4 +308,22 @@ func TestCredentialsOfNoUseSayNothingOfTheServer(t *testing.T) {
 		_, _ = b.pass()
 	}
 	require.EqualValues(t, 5, b.requests.Load(), "five failures in a row")
+}
+
+// An annotation has no bound, and the status does.
+func TestALongRequestForATokenIsFollowed(t *testing.T) {
+	b := newBench(t)
+	b.withCredentials()
+	b.mustPass()
+	b.edit(b.token, func() {
+		b.token.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: strings.Repeat("now", 100)}
+	})
+	for range 3 {
+		b.mustPass()
+	}
+	require.EqualValues(t, 2, b.requests.Load())
+	b.edit(b.token, func() { b.token.Annotations = nil })
+	b.mustPass()
+	require.EqualValues(t, 2, b.requests.Load(), "an annotation that was taken away asks for nothing")
+	require.Equal(t, metav1.ConditionTrue, b.ready().Status)
 }
