@@ -22,6 +22,8 @@ import (
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="metadata.name must have at most 52 characters, so that the name of its Secret fits",fieldPath=".metadata"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.secret) || !has(self.spec.secret.name) || self.spec.secret.name != self.metadata.name + '-refresh-token'",message="must not be metadata.name with -refresh-token, where refresh tokens are kept",fieldPath=".spec.secret.name"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.grant) || !has(self.spec.grant.refreshToken) || self.spec.grant.refreshToken.seedSecretRef.name != self.metadata.name + '-refresh-token'",message="must not be metadata.name with -refresh-token, where the manager keeps those that come after it",fieldPath=".spec.grant.refreshToken.seedSecretRef.name"
 type AccessToken struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

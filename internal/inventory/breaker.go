@@ -86,7 +86,8 @@ func (b *Breaker) Record(now time.Time, err error) (opened bool) {
 	}
 	failure, _ := errors.AsType[*registrar.Error](err)
 	b.failures++
-	if trial || b.failures >= cmp.Or(b.Failures, 5) || failure.RetryAfter > 0 {
+	closed := b.until.IsZero() // otherwise it was under way when that opened
+	if trial || closed && b.failures >= cmp.Or(b.Failures, 5) || failure.RetryAfter > 0 {
 		b.open(now, failure)
 		return b.opened == 1
 	}

@@ -48,6 +48,20 @@ func TestAServerThatKeepsFailingIsLeftInPeace(t *testing.T) {
 	}
 }
 
+// Calls that were under way when it opened tell of the same trouble, and do not each
+// double its delay.
+func TestOneOutageOpensItOnce(t *testing.T) {
+	b, now := &inventory.Breaker{}, time.Now()
+	for range 16 {
+		require.NoError(t, b.Allow(now))
+	}
+	for range 16 {
+		b.Record(now, down)
+	}
+	require.Error(t, b.Allow(now))
+	require.NoError(t, b.Allow(now.Add(time.Second)))
+}
+
 func TestOneCallTriesWhetherTheServerIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer("a")

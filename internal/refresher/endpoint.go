@@ -45,6 +45,9 @@ type EndpointSource struct {
 	// Logger is told when a token is asked for in another way than before; nil:
 	// nobody is.
 	Logger *slog.Logger
+	// Rotated is given the refresh token that an answer brings, also one without an
+	// access token of any use: the one before may be spent. Nil: nobody is.
+	Rotated func(refreshToken string)
 
 	// found is where the last token came from when that was discovered.
 	found *endpoint
@@ -116,7 +119,7 @@ func (s *EndpointSource) ask(ctx context.Context, client *http.Client, c *Creden
 		return nil, unavailable("token endpoint", request.URL.Host, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	return readToken(response, sent, s.Scope, asked.secrets...)
+	return readToken(response, sent, s.Scope, s.Rotated, asked.secrets...)
 }
 
 // tell logs how a token is asked for, when that is another way than before.

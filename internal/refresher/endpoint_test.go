@@ -335,7 +335,14 @@ func answered(status int, contentType, body string) (*Token, error) {
 		Header:     http.Header{"Content-Type": {contentType}},
 		Body:       io.NopCloser(strings.NewReader(body)),
 		Request:    &http.Request{URL: &url.URL{Host: "id.example.com"}},
-	}, time.Now(), "", canary)
+	}, time.Now(), "", nil, canary)
+}
+
+// A text of the server's is cut after it was searched for the secret.
+func TestNoPartOfASecretIsRepeated(t *testing.T) {
+	_, err := answered(401, "application/json", `{"error":"invalid_client","error_description":"`+strings.Repeat("x", 295)+canary+`"}`)
+	require.ErrorContains(t, err, "answered 401 invalid_client")
+	require.NotContains(t, err.Error(), canary[:5])
 }
 
 func TestEndpointSourceGivesUpOnASilentServer(t *testing.T) {

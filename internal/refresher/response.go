@@ -29,8 +29,9 @@ const (
 )
 
 // readToken makes a token or an *Error of an answer. secrets are what the request
-// proved itself with, which no error repeats.
-func readToken(r *http.Response, sent time.Time, askedScope string, secrets ...string) (*Token, error) {
+// proved itself with, which no error repeats; rotated, unless nil, is given the
+// refresh token of an answer that is no refusal.
+func readToken(r *http.Response, sent time.Time, askedScope string, rotated func(string), secrets ...string) (*Token, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxResponse+1))
 	if err != nil {
 		return nil, unavailable("token endpoint", r.Request.URL.Host, err)
@@ -51,6 +52,9 @@ func readToken(r *http.Response, sent time.Time, askedScope string, secrets ...s
 	}
 	if answer.Error != "" {
 		return nil, refused(r, body, secrets)
+	}
+	if rotated != nil && answer.RefreshToken != "" {
+		rotated(answer.RefreshToken)
 	}
 	life, err := lifetime(answer.ExpiresIn)
 	if err != nil {
@@ -145,7 +149,7 @@ func refusal(r *http.Response, code, description string, secrets []string) strin
 		return text
 	}
 	text += " " + code
-	if d := printable(description); d != "" && !repeats(d, secrets) {
+	if d := printable(description); d != "" && !repeats(description, secrets) {
 		text += ": " + d
 	}
 	return text

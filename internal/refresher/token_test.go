@@ -79,7 +79,7 @@ func FuzzReadToken(f *testing.F) {
 			Body:       io.NopCloser(strings.NewReader(body)),
 			Request:    &http.Request{URL: &url.URL{Host: "id.example.com"}},
 		}
-		token, err := readToken(r, time.Now(), "", canary)
+		token, err := readToken(r, time.Now(), "", nil, canary)
 		if err != nil {
 			require.NotContains(t, err.Error(), canary)
 			require.LessOrEqual(t, RetryAfter(err), maxRetryAfter)

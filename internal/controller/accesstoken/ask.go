@@ -105,10 +105,14 @@ func (r *Reconciler) doubt(app *v1alpha1.ConnectedApp) {
 	}
 }
 
-// asServerTrouble is what an error says about the server as a whole; nil:
-// nothing. That one client asks too often is its own trouble.
+// asServerTrouble is what an error says about the server as a whole; nil: it
+// answers. That one client asks too often is its own trouble, and one whose
+// credentials are of no use did not ask.
 func asServerTrouble(err error) error {
 	failure, ok := errors.AsType[*refresher.Error](err)
+	if ok && failure.Reason == refresher.ReasonCredentialsInvalid {
+		return context.Canceled
+	}
 	if !ok || failure.Reason != refresher.ReasonServerUnavailable || failure.Status == http.StatusTooManyRequests {
 		return nil
 	}

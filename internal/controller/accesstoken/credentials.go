@@ -26,9 +26,17 @@ import (
 // so that no watch tells of it.
 const unwatchedPause = 30 * time.Second
 
-// readCredentials sets credentials and clientSecret, or says what is not there
-// yet.
-func (r *Reconciler) readCredentials(ctx context.Context, p *pass) (err error) {
+// readCredentials sets credentials, clientSecret and grantSecret, or says what is
+// not there yet.
+func (r *Reconciler) readCredentials(ctx context.Context, p *pass) error {
+	if err := r.readClient(ctx, p); err != nil {
+		return err
+	}
+	return r.readGrant(ctx, p)
+}
+
+// readClient sets those of the app itself.
+func (r *Reconciler) readClient(ctx context.Context, p *pass) (err error) {
 	if p.app.CredentialsType() == v1alpha1.CredentialsExistingSecret {
 		if p.clientSecret, err = r.shared(ctx, p.app); err != nil {
 			return err
@@ -40,7 +48,7 @@ func (r *Reconciler) readCredentials(ctx context.Context, p *pass) (err error) {
 	if p.clientSecret == nil {
 		p.clientSecret = p.credentials
 	}
-	return r.readGrant(ctx, p)
+	return nil
 }
 
 // madeFor reads a Secret that the manager made for the app.
@@ -105,11 +113,23 @@ func (r *Reconciler) withoutCredentials(ctx context.Context, p *pass, err error)
 	return r.failed(ctx, p, problem, problem)
 }
 
-// tokenRequest is what a token is asked for with: who it is, of the Secrets of the
+// tokenRequest is what a token is asked for with. The error is a *refresher.Error.
+func (p *pass) tokenRequest() (*refresher.Credentials, error) {
+	c, err := p.client()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.grant(c); err != nil {
+		return nil, err
+	}
+	return c, c.Validate()
+}
+
+// client is as whom the manager asks the token server: who it is, of the Secrets of the
 // namespace, and where to ask and whom to trust, of the TokenServer alone, since
 // whoever may edit those Secrets could send the manager anywhere. The error is a
 // *refresher.Error.
-func (p *pass) tokenRequest() (*refresher.Credentials, error) {
+func (p *pass) client() (*refresher.Credentials, error) {
 	endpoint := p.connection.Discovery.TokenEndpoint
 	c := &refresher.Credentials{
 		TokenURL: cmp.Or(p.connection.Internal(endpoint), endpoint), Issuer: p.connection.Issuer, CABundle: p.connection.CABundle,
@@ -131,10 +151,7 @@ func (p *pass) tokenRequest() (*refresher.Credentials, error) {
 			return nil, err
 		}
 	}
-	if err := p.grant(c); err != nil {
-		return nil, err
-	}
-	return c, c.Validate()
+	return c, nil
 }
 
 // key is what the spec of the app calls a value in its Secrets.

@@ -57,14 +57,15 @@ func (r *Reconciler) finalize(ctx context.Context, token *v1alpha1.AccessToken) 
 	return unwritten(r.Objects.RemoveFinalizer(ctx, token))
 }
 
-// revoke does nothing when there is no valid token, or the server has no
+// revoke does nothing when there is nothing that lives, or the server has no
 // revocation endpoint. It has a lane and a breaker of its own: what ends delays
 // nothing that lives. Without a turn, queued is set.
 func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	if err := r.readSecretLive(ctx, p); err != nil || !p.valid() {
-		return nil // nothing of ours to revoke
+	ends, err := r.ends(ctx, p)
+	if err != nil || ends == "" {
+		return err
 	}
 	p.app = &v1alpha1.ConnectedApp{}
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: p.token.Namespace, Name: p.token.Spec.ConnectedAppRef.Name}, p.app); err != nil {
@@ -77,20 +78,13 @@ func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 	if connection.Discovery.RevocationEndpoint == "" {
 		return nil
 	}
-	if err := r.readCredentials(ctx, p); err != nil {
+	if err := r.readClient(ctx, p); err != nil {
 		return err
 	}
 	p.connection = connection
-	if err := r.readChain(ctx, p); err != nil {
-		return err
-	}
-	credentials, err := p.tokenRequest()
+	credentials, err := p.client()
 	if err != nil {
 		return err
-	}
-	ends := p.held.AccessToken
-	if credentials.RefreshToken != "" {
-		ends = credentials.RefreshToken // and with it all that came of it
 	}
 	own := "revoke/" + p.app.TokenServerName()
 	if p.queued = !r.lanes.Enter(ctrl.Request{NamespacedName: p.name()}, lane.Lane{Name: own, Width: revokeWidth}); p.queued {
@@ -103,4 +97,30 @@ func (r *Reconciler) revoke(ctx context.Context, p *pass) error {
 	err = connection.Client.Revoke(ctx, ends, credentials.ClientID, credentials.ClientSecret)
 	breaker.Record(time.Now(), err)
 	return err
+}
+
+// ends is what is to be revoked; empty: nothing. With a refresh token all ends that
+// came of it, so that it is that one, whatever became of the access token.
+func (r *Reconciler) ends(ctx context.Context, p *pass) (string, error) {
+	if err := r.readSecretLive(ctx, p); err != nil && !p.looked {
+		return "", err
+	}
+	if err := r.readChain(ctx, p); err != nil {
+		return "", err
+	}
+	if p.chain != nil {
+		if link, err := valueOf(p.chain, keyRefreshToken); err == nil {
+			return link, nil
+		}
+	}
+	// A server may issue no successor, so that the seed is still the one.
+	if p.held != nil && p.token.GrantType() == v1alpha1.AccessTokenRefreshToken && r.readGrant(ctx, p) == nil {
+		if seed, err := p.refreshToken(); err == nil {
+			return seed, nil
+		}
+	}
+	if !p.valid() {
+		return "", nil
+	}
+	return p.held.AccessToken, nil
 }

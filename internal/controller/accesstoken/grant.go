@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -121,18 +122,37 @@ func (r *Reconciler) readChain(ctx context.Context, p *pass) error {
 	case err != nil:
 		return unread(err, "Secret "+name)
 	case !apply.Owned(chain, p.token):
-		return status.StalledError(v1alpha1.ReasonSecretNameTaken,
+		e := status.StalledError(v1alpha1.ReasonSecretNameTaken,
 			"there is a Secret %s that this AccessToken did not make, and its refresh tokens are kept under that name: delete it", name)
+		e.After = unwatchedPause
+		return e
 	}
 	p.chain = chain
 	return nil
 }
 
-// keepChain stores the successor of the refresh token that was used. It never
-// overwrites what another process stored meanwhile.
-func (r *Reconciler) keepChain(ctx context.Context, p *pass, fresh *refresher.Token) error {
-	if fresh.RefreshToken == "" || p.token.GrantType() != v1alpha1.AccessTokenRefreshToken {
+// rotated remembers what an answer brought in place of the refresh token of the
+// request, until keepChain has stored it.
+func (r *Reconciler) rotated(p *pass, next string) {
+	if spent, err := p.refreshToken(); err == nil && p.token.GrantType() == v1alpha1.AccessTokenRefreshToken && next != spent {
+		r.memory.rotated(p.name(), spent, next)
+	}
+}
+
+// keepChain stores the successor of the refresh token that was used last, if there
+// is one. Until it is stored nothing is asked for: the answer would bring another.
+// It never overwrites what another process stored meanwhile.
+func (r *Reconciler) keepChain(ctx context.Context, p *pass) error {
+	if p.token.GrantType() != v1alpha1.AccessTokenRefreshToken {
 		return nil
+	}
+	var successor string
+	spent, err := p.refreshToken()
+	if err == nil {
+		successor = r.memory.successor(p.name(), spent)
+	}
+	if successor == "" {
+		return nil // why there is no refresh token, asking tells
 	}
 	name := p.token.ChainSecretName()
 	next := &corev1.Secret{Type: corev1.SecretTypeOpaque}
@@ -140,10 +160,11 @@ func (r *Reconciler) keepChain(ctx context.Context, p *pass, fresh *refresher.To
 		next = p.chain.DeepCopy()
 	}
 	next.Namespace, next.Name = p.token.Namespace, name
-	next.Labels = apply.Labels(nil, map[string]string{v1alpha1.LabelAccessToken: p.token.Name})
-	next.Annotations = map[string]string{v1alpha1.AnnotationIssuedFor: p.seedHash()}
-	next.Data = map[string][]byte{keyRefreshToken: []byte(fresh.RefreshToken)}
-	var err error
+	for label, value := range apply.Labels(nil, map[string]string{v1alpha1.LabelAccessToken: p.token.Name}) {
+		metav1.SetMetaDataLabel(&next.ObjectMeta, label, value)
+	}
+	metav1.SetMetaDataAnnotation(&next.ObjectMeta, v1alpha1.AnnotationIssuedFor, p.seedHash())
+	next.Data = map[string][]byte{keyRefreshToken: []byte(successor)}
 	if p.chain == nil {
 		if err = r.own(p.token, next); err == nil {
 			err = r.Client.Create(ctx, next, client.FieldOwner(apply.ManagerAccessToken))
@@ -155,13 +176,14 @@ func (r *Reconciler) keepChain(ctx context.Context, p *pass, fresh *refresher.To
 		return refused(err, "Secret "+name)
 	}
 	p.chain = next
+	r.memory.rotated(p.name(), "", "")
 	return nil
 }
 
 // dropChain removes refresh tokens that nobody uses any more, since the grant is
 // another.
 func (r *Reconciler) dropChain(ctx context.Context, p *pass) error {
-	if p.token.GrantType() == v1alpha1.AccessTokenRefreshToken {
+	if p.token.GrantType() == v1alpha1.AccessTokenRefreshToken || p.token.SecretName() == p.token.ChainSecretName() {
 		return nil
 	}
 	key := client.ObjectKey{Namespace: p.token.Namespace, Name: p.token.ChainSecretName()}
@@ -189,6 +211,7 @@ func (r *Reconciler) own(token *v1alpha1.AccessToken, secret *corev1.Secret) err
 func (p *pass) loginRequired(cause error) *status.Error {
 	seed := p.token.Spec.Grant.RefreshToken.SeedSecretRef
 	return status.StalledError(v1alpha1.ReasonLoginRequired,
-		"the token server takes the refresh token of ConnectedApp %s no more, and only its user can begin anew: put the refresh token of a new login into key %s of Secret %s: %v",
+		"the token server takes the refresh token of ConnectedApp %s no more, and only its user can begin anew: "+
+			"put the refresh token of a new login into key %s of Secret %s: %v",
 		p.app.Name, seed.Key, seed.Name, cause)
 }

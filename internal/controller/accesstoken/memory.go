@@ -46,6 +46,9 @@ type record struct {
 	repairs    int
 	lastRepair time.Time
 	rival      string
+	// spent is a refresh token that was used, next its successor, which is not
+	// stored yet; empty: none.
+	spent, next string
 }
 
 func (m *memory) change(name types.NamespacedName, f func(*record)) {
@@ -83,6 +86,21 @@ func (m *memory) succeeded(name types.NamespacedName) {
 // asked to wait.
 func (m *memory) impatient(name types.NamespacedName) {
 	m.change(name, func(r *record) { r.failures.Delay = 0 })
+}
+
+// rotated remembers the successor of a refresh token until it is stored.
+func (m *memory) rotated(name types.NamespacedName, spent, next string) {
+	m.change(name, func(r *record) { r.spent, r.next = spent, next })
+}
+
+// successor is that of a refresh token; empty: none that is not stored.
+func (m *memory) successor(name types.NamespacedName, of string) (next string) {
+	m.change(name, func(r *record) {
+		if r.spent == of {
+			next = r.next
+		}
+	})
+	return next
 }
 
 // anchored is a token as it was first seen.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -90,9 +91,10 @@ func (p *pass) wasReady() bool {
 }
 
 // wantedPurpose is what the token is to be for. While the app is at work on a
-// change that is not settled, and the token in hand serves until it is due.
+// change, or one of the Secrets is not there, that is not settled, and the token in
+// hand serves until it is due.
 func (p *pass) wantedPurpose() string {
-	if p.credentials == nil || !p.appReady() {
+	if p.credentials == nil || p.grantSecret == nil && p.token.GrantSecretName() != "" || !p.appReady() {
 		return ""
 	}
 	return p.purpose()
@@ -135,10 +137,17 @@ func (p *pass) purpose() string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// longestRequest is what the status has room for.
+const longestRequest = 256
+
 // requested is the last request for a new token. An annotation that was taken
-// away asks for nothing.
+// away asks for nothing, and of a long one its beginning counts.
 func (p *pass) requested() string {
-	return cmp.Or(p.token.Annotations[v1alpha1.AnnotationRefreshRequestedAt], p.token.Status.LastHandledRefreshAt)
+	asked := p.token.Annotations[v1alpha1.AnnotationRefreshRequestedAt]
+	if len(asked) > longestRequest {
+		asked = strings.ToValidUTF8(asked[:longestRequest], "")
+	}
+	return cmp.Or(asked, p.token.Status.LastHandledRefreshAt)
 }
 
 // schedule is the next look: what the outcome asks for, the next refresh, or the

@@ -62,7 +62,8 @@ func (r *Reconciler) removeFormer(ctx context.Context, p *pass) error {
 	}
 	binding := &v1alpha1.SecretBinding{Name: p.token.SecretName()}
 	former := p.token.Status.Binding
-	if former != nil && former.Name != binding.Name {
+	isChain := former != nil && former.Name == p.token.ChainSecretName() && p.token.GrantType() == v1alpha1.AccessTokenRefreshToken
+	if former != nil && former.Name != binding.Name && !isChain {
 		if err := r.remove(ctx, p.token, former.Name); err != nil {
 			return err
 		}

@@ -22,8 +22,9 @@ import (
 // lifetimePause is when to ask again a server whose tokens live too short.
 const lifetimePause = 10 * time.Minute
 
-// loginPause is when to try a chain again that has ended: a server that was
-// restored may know it again.
+// loginPause is when to try again what a person gave and the server refuses. A
+// server that was restored may know a chain again, and one that sees a wrong
+// password again and again locks its user out.
 const loginPause = 10 * time.Minute
 
 // renew asks for a token and publishes it. While the one in the Secret is valid
@@ -33,9 +34,13 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 	if err := r.readChain(ctx, p); err != nil {
 		return err
 	}
+	if err := r.keepChain(ctx, p); err != nil { // of an earlier pass
+		return err
+	}
 	source := &refresher.EndpointSource{
 		Credentials: func(context.Context) (*refresher.Credentials, error) { return p.tokenRequest() },
 		Scope:       oauth.JoinScopes(p.token.Spec.Scopes),
+		Rotated:     func(next string) { r.rotated(p, next) },
 	}
 	var fresh *refresher.Token
 	err := r.guard(p, func() (err error) {
@@ -45,22 +50,20 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
-		problem := r.problemOf(p, err)
-		if problem.Reason == v1alpha1.ReasonLoginRequired {
-			err = &refresher.Error{RetryAfter: loginPause, Err: err}
-		}
-		return r.failed(ctx, p, problem, err)
-	}
-	if err := r.keepChain(ctx, p, fresh); err != nil {
+	p.now = r.now() // the token may have been issued long after the pass began
+	if err := r.keepChain(ctx, p); err != nil {
 		return err
+	}
+	if err != nil {
+		return r.failed(ctx, p, r.problemOf(p, err), err)
 	}
 	if life := fresh.ExpiresAt.Sub(fresh.IssuedAt); life < r.MinimumLifetime {
 		problem := status.StalledError(v1alpha1.ReasonLifetimeTooShort,
 			"the tokens of TokenServer %s live %s; in a Secret they must live at least %s, since kubelets take up to two minutes to bring it to its readers: "+
 				"use the refresher sidecar, or let the server issue tokens that live longer",
 			p.app.TokenServerName(), life, r.MinimumLifetime)
-		return r.failed(ctx, p, problem, &refresher.Error{RetryAfter: lifetimePause, Err: problem})
+		problem.After = lifetimePause
+		return r.failed(ctx, p, problem, nil)
 	}
 	r.memory.succeeded(p.name())
 	// While the app is at work on a change the purpose is not settled, and the
@@ -73,10 +76,12 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 }
 
 // failed schedules the next try, and returns the problem when readers notice it.
-// The cause, which may be nil, says how long the server asked to wait.
+// The problem says how long to wait unless something changes, the cause, which may
+// be nil, how long the server asked to wait.
 func (r *Reconciler) failed(ctx context.Context, p *pass, problem *status.Error, cause error) error {
 	failures, _ := r.memory.failures(p.name())
 	failures = failures.Add(cause, p.wantedPurpose(), p.now, r.Backoff)
+	failures.Delay = max(failures.Delay, problem.After)
 	news := r.memory.failed(p.name(), failures, problem)
 	p.retry = failures.Delay
 	if decision := r.decide(p); decision.Action != refresher.Ask {
@@ -102,16 +107,30 @@ func (r *Reconciler) problemOf(p *pass, err error) *status.Error {
 		return status.WaitingError(v1alpha1.ReasonAppNotReady, 0,
 			"the credentials of ConnectedApp %s in %s are of no use yet: %v", app, p.sources(), err)
 	case refresher.ReasonRequestRefused:
-		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidClient {
+		refusal, _ := errors.AsType[*refresher.Error](err)
+		if refusal.Code == oauth.CodeInvalidClient {
 			r.doubt(p.app)
+			if p.app.CredentialsType() == v1alpha1.CredentialsNone {
+				return status.WaitingError(v1alpha1.ReasonTokenRefused, 0,
+					"the token server does not take ConnectedApp %s as a client without a secret, trying again: %v", app, err)
+			}
 			return status.WaitingError(v1alpha1.ReasonTokenRefused, 0,
 				"the token server does not take the client secret of ConnectedApp %s in Secret %s, which may have been replaced a moment ago, trying again: %v",
 				app, p.clientSecret.Name, err)
 		}
-		if e, ok := errors.AsType[*refresher.Error](err); ok && e.Code == oauth.CodeInvalidGrant && p.token.GrantType() == v1alpha1.AccessTokenRefreshToken {
-			return p.loginRequired(err)
+		problem := status.StalledError(v1alpha1.ReasonTokenRefused, "the token server gives ConnectedApp %s no token for %s: %v", app, p.scopes(), err)
+		if refusal.Code != oauth.CodeInvalidGrant {
+			return problem
 		}
-		return status.StalledError(v1alpha1.ReasonTokenRefused, "the token server gives ConnectedApp %s no token for %s: %v", app, p.scopes(), err)
+		switch p.token.GrantType() {
+		case v1alpha1.AccessTokenRefreshToken:
+			problem = p.loginRequired(err)
+			problem.After = loginPause
+		case v1alpha1.AccessTokenPassword:
+			problem.After = loginPause
+		case v1alpha1.AccessTokenClientCredentials, v1alpha1.AccessTokenJWTBearer:
+		}
+		return problem
 	case refresher.ReasonServerUnavailable, refresher.ReasonCertificateInvalid, refresher.ReasonResponseInvalid, refresher.ReasonOutputFailed:
 	}
 	return status.WaitingError(v1alpha1.ReasonTokenServerUnavailable, 0, "no token of ConnectedApp %s can be had, trying again: %v", app, err)

@@ -221,6 +221,9 @@ func (d *registered) other(key types.NamespacedName, uid types.UID) (knownApp, b
 func (r *Reconciler) settleDeparted(ctx context.Context, key types.NamespacedName, present types.UID) (ctrl.Result, error) {
 	app, ok := r.registered.other(key, present)
 	if !ok {
+		if present == "" {
+			r.registered.forget(key) // somebody may have doubted it since
+		}
 		return ctrl.Result{}, nil
 	}
 	settle := r.bury

@@ -26,7 +26,8 @@ const Width = 16
 func Server(name string) Lane { return Lane{Name: name, Width: Width} }
 
 // Lanes are who is in each lane. An object whose lane is full waits in it without
-// holding a worker, and without a place in any other. They are safe for use by
+// holding a worker; it keeps its places in the lanes before that one, so that no
+// more wait for the next lane than have a place in this. They are safe for use by
 // several goroutines; the zero value is ready but for Wake.
 type Lanes struct {
 	// Wake puts a request back into the controller's queue.
@@ -34,10 +35,10 @@ type Lanes struct {
 
 	mu    sync.Mutex
 	lanes map[string]*lane
-	// inside are the requests that are worked on, called those that were woken and
-	// have not come back yet: for them a place is kept.
-	inside map[reconcile.Request][]*lane
-	called map[reconcile.Request]*lane
+	// places are where a request is counted: it is worked on, or was woken, or waits
+	// in a later lane. Kept are those of a request that was told to wait and is not
+	// done yet, which outlast Done.
+	places, kept map[reconcile.Request][]*lane
 }
 
 type lane struct {
@@ -48,56 +49,61 @@ type lane struct {
 }
 
 // Enter tells whether a request may be worked on now, which takes a place in each
-// of the lanes. If not, it is woken when there is one in the lane that was full.
-// Each request is followed by Done, whatever the answer.
+// of the lanes, in this order, which is the same for all requests. If not, it is
+// woken when there is one in the lane that was full. Each request is followed by
+// Done, whatever the answer.
 func (l *Lanes) Enter(request reconcile.Request, lanes ...Lane) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lanes == nil {
-		l.lanes, l.inside, l.called = map[string]*lane{}, map[reconcile.Request][]*lane{}, map[reconcile.Request]*lane{}
+		l.lanes, l.places, l.kept = map[string]*lane{}, map[reconcile.Request][]*lane{}, map[reconcile.Request][]*lane{}
 	}
-	for _, wanted := range lanes {
-		at := l.lanes[wanted.Name]
-		// A place that was kept for it is counted already.
-		if at == nil || at.busy < wanted.Width || l.called[request] == at {
-			continue
-		}
-		if !at.queued[request] {
-			at.queued[request] = true
-			at.waiting = append(at.waiting, request)
-		}
-		return false
-	}
+	var before []*lane
 	for _, wanted := range lanes {
 		at := l.lanes[wanted.Name]
 		if at == nil {
 			at = &lane{name: wanted.Name, queued: map[reconcile.Request]bool{}}
 			l.lanes[wanted.Name] = at
 		}
-		if l.called[request] == at {
-			delete(l.called, request)
-		} else {
+		switch {
+		case slices.Contains(l.places[request], at): // kept for it
+		case at.busy < wanted.Width:
 			at.busy++
+			l.places[request] = append(l.places[request], at)
+		default:
+			if !at.queued[request] {
+				at.queued[request] = true
+				at.waiting = append(at.waiting, request)
+			}
+			l.kept[request] = before
+			return false
 		}
-		l.inside[request] = append(l.inside[request], at)
+		before = append(before, at)
 	}
 	return true
 }
 
-// Done ends the work on a request, and gives its places to the next.
+// Done ends the work on a request, and gives its places to the next: also those that
+// it had no need of, since the object is gone or names another server.
 func (l *Lanes) Done(request reconcile.Request) {
 	l.mu.Lock()
-	places, kept := l.inside[request], l.called[request]
-	delete(l.inside, request)
-	if kept != nil && !slices.Contains(places, kept) {
-		// It has no need of that place: the object is gone, names another server, or
-		// waits in another lane.
-		delete(l.called, request)
-		places = append(places, kept)
+	kept := l.kept[request]
+	delete(l.kept, request)
+	var left []*lane
+	for _, at := range l.places[request] {
+		if !slices.Contains(kept, at) {
+			left = append(left, at)
+		}
+	}
+	delete(l.places, request)
+	if len(kept) > 0 {
+		l.places[request] = kept
 	}
 	var next []reconcile.Request
-	for _, at := range places {
-		next = l.leave(at, next)
+	for _, at := range left {
+		if first, ok := l.leave(at); ok {
+			next = append(next, first)
+		}
 	}
 	l.mu.Unlock()
 	for _, request := range next {
@@ -105,22 +111,19 @@ func (l *Lanes) Done(request reconcile.Request) {
 	}
 }
 
-// leave gives a place to who waits for it, and appends that one to next.
-func (l *Lanes) leave(at *lane, next []reconcile.Request) []reconcile.Request {
+// leave gives a place to who waits for it first, who is to be woken; false: nobody
+// waits.
+func (l *Lanes) leave(at *lane) (reconcile.Request, bool) {
 	if len(at.waiting) == 0 {
 		at.busy--
 		if at.busy == 0 {
 			delete(l.lanes, at.name)
 		}
-		return next
+		return reconcile.Request{}, false
 	}
 	first := at.waiting[0]
 	at.waiting = at.waiting[1:]
 	delete(at.queued, first)
-	if before := l.called[first]; before != nil && before != at {
-		// It comes back for another lane, and waits here again if need be.
-		return l.leave(at, next)
-	}
-	l.called[first] = at
-	return append(next, first)
+	l.places[first] = append(l.places[first], at)
+	return first, true
 }

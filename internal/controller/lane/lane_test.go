@@ -139,6 +139,34 @@ func TestANamespaceHoldsNoMoreThanItsShare(t *testing.T) {
 	require.Equal(t, modest, q.working[share])
 }
 
+// What is woken is looked at again once for each lane at most, and not for each
+// other that waits: of long queues that is the square.
+func TestLongQueuesAreNotLookedAtAgainAndAgain(t *testing.T) {
+	q := newQueue()
+	q.of = shares
+	const each = 500
+	for n := range each {
+		for _, greedy := range []string{"server/a", "server/b"} {
+			q.add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: greedy, Name: strconv.Itoa(n)}})
+		}
+	}
+	looks, ends := 0, 0
+	for {
+		for len(q.pending) > 0 {
+			q.take()
+			looks++
+		}
+		if len(q.working) == 0 {
+			break
+		}
+		q.finish(0)
+		if ends++; ends%5 == 0 && ends < 2*each {
+			q.add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "server/" + strconv.Itoa(ends), Name: "new"}})
+		}
+	}
+	require.LessOrEqual(t, looks, 3*ends)
+}
+
 const share = 3
 
 // shares are the lanes of a request whose namespace names its server and its
