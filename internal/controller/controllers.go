@@ -186,7 +186,8 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
-			Namespace: o.Namespace, OwnTokens: &tokenserver.OwnTokens{Client: mgr.GetClient()}, Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
+			Namespace: o.Namespace, OwnTokens: &tokenserver.OwnTokens{Client: mgr.GetClient()},
+			Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
 			Owners: owners, ClusterID: string(cluster), Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 			ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},

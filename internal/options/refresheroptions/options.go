@@ -83,7 +83,7 @@ func (o *Options) flagSet() *flag.FlagSet {
 func (o *Options) readTokens(flags *flag.FlagSet, getenv func(string) string) (problems []error) {
 	if o.Config == "" {
 		o.Tokens = []Token{o.Token}
-		return o.Token.problems(func(flag string) string { return "--" + flag }, getenv)
+		return o.problems(func(flag string) string { return "--" + flag }, getenv)
 	}
 	ofToken := flag.NewFlagSet("", flag.ContinueOnError)
 	new(Token).tokenFlags(ofToken)
