@@ -34,6 +34,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/refresher"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -93,14 +94,19 @@ func (w *world) accounts(names ...string) {
 	}
 }
 
-// tokenRequest asks for a token as a Pod of a ServiceAccount does, with a token as
-// the kubelet projects it.
+// tokenRequest asks for a token as a Pod of a ServiceAccount does.
 func (w *world) tokenRequest(clientID, account, audience string) int {
+	w.Helper()
+	return w.asserted(clientID, w.projected(account, audience))
+}
+
+// projected is a token of a ServiceAccount as the kubelet projects it.
+func (w *world) projected(account, audience string) string {
 	w.Helper()
 	made := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: new(int64(3600))}}
 	object := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: account}}
 	require.NoError(w, plane.Client.SubResource("token").Create(w.Context(), object, made))
-	return w.asserted(clientID, made.Status.Token)
+	return made.Status.Token
 }
 
 // asserted is the answer to a token request with a client assertion.
@@ -142,6 +148,41 @@ func (w *world) liveSecrets(app *v1alpha1.ConnectedApp) int {
 		}
 	}
 	return n
+}
+
+// What the manager publishes and the kubelet projects is all that the refresher
+// needs: no Secret, no flag.
+func TestThePodOfAnAppWithoutASecretGetsItsToken(t *testing.T) {
+	for _, preset := range []v1alpha1.KeyPreset{v1alpha1.PresetKebab, v1alpha1.PresetEnv} {
+		t.Run(string(preset), func(t *testing.T) {
+			w := start(t, trusting(t))
+			w.called("prod")
+			w.accounts("gitproxy", "other")
+			w.ready(w.app(byAccounts("gitproxy"), func(a *v1alpha1.ConnectedApp) {
+				a.Spec.Credentials.Secret = &v1alpha1.CredentialsSecretSpec{Preset: preset}
+			}))
+			directory := t.TempDir()
+			write := func(name, content string) {
+				require.NoError(t, os.WriteFile(filepath.Join(directory, name), []byte(content), 0o600))
+			}
+			for key, value := range w.configMap("app-credentials").Data {
+				write(key, value)
+			}
+			source := &refresher.EndpointSource{Credentials: (&refresher.Directory{Path: directory}).Credentials}
+			_, err := source.Token(t.Context())
+			require.Equal(t, refresher.ReasonCredentialsInvalid, refresher.ReasonOf(err), "it waits for the kubelet")
+
+			write("service-account-token", w.projected("gitproxy", "prod"))
+			token, err := source.Token(t.Context())
+			require.NoError(t, err)
+			require.NotEmpty(t, token.AccessToken)
+
+			write("service-account-token", w.projected("other", "prod"))
+			_, err = source.Token(t.Context())
+			require.Equal(t, refresher.ReasonRequestRefused, refresher.ReasonOf(err))
+			require.ErrorContains(t, err, "system:serviceaccount:"+w.namespace+":other")
+		})
+	}
 }
 
 // The life of an app without a client secret anywhere, and its changes to one with
