@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command kubectl-connectedapp is the kubectl plugin connectedapp: it shows what
-// the Connected Apps of a namespace are up to, hands out tokens and asks for
-// rotations.
+// the Connected Apps of a namespace are up to, logs people in to them, hands out
+// tokens and asks for rotations.
 package main
 
 import (
@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -92,6 +94,9 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
   # Call an API as the app does
   curl -H "Authorization: Bearer $(kubectl connectedapp token gitproxy -n payments)" https://id.example.com/accounts/api/profile
 
+  # Let an app act for you
+  kubectl connectedapp login gitproxy -n payments
+
   # Replace a client secret that may have leaked
   kubectl connectedapp rotate gitproxy -n payments`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl connectedapp"},
@@ -103,7 +108,7 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags.StringVar(&c.rules.ExplicitPath, "kubeconfig", "", "path to the kubeconfig file")
 	flags.StringVarP(&c.output, "output", "o", "", "json for a document instead of text")
 	clientcmd.BindOverrideFlags(c.overrides, flags, clientcmd.RecommendedConfigOverrideFlags(""))
-	root.AddCommand(c.statusCommand(), c.tokenCommand(), c.rotateCommand())
+	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
 	return root
 }
 
@@ -122,6 +127,50 @@ No secret and no token is shown.`,
 		Args: cobra.NoArgs,
 		RunE: c.command(func(ctx context.Context, p *plugin.Plugin, _ []string) error { return p.Status(ctx) }),
 	}
+}
+
+func (c *cluster) loginCommand() *cobra.Command {
+	var noBrowser bool
+	var o plugin.LoginOptions
+	command := &cobra.Command{
+		Use:   "login APP",
+		Short: "Allow a ConnectedApp to act for you",
+		Long: `Log in to the token server in a browser, allow a ConnectedApp to act for you, and
+store the refresh token in a Secret, from which an AccessToken of grant type
+RefreshToken goes on. When none does yet, one is printed.
+
+The app needs the grant types authorization_code and refresh_token, the scope
+offline_access and the redirect URI http://127.0.0.1/callback. The browser has to
+run on this machine: it comes back to a port of its own.
+
+It reads the Secret of the app and writes the one of the login, which needs the
+rights to do so.`,
+		Example: `  kubectl connectedapp login gitproxy -n payments | kubectl apply -f -
+  kubectl connectedapp login gitproxy --no-browser --secret gitproxy-login`,
+		Args: cobra.ExactArgs(1),
+		RunE: c.command(func(ctx context.Context, p *plugin.Plugin, args []string) error {
+			if !noBrowser {
+				o.Open = openBrowser
+			}
+			return p.Login(ctx, args[0], o)
+		}),
+	}
+	command.Flags().BoolVar(&noBrowser, "no-browser", false, "show the address instead of opening it")
+	command.Flags().StringVar(&o.Secret, "secret", "", "name of the Secret for the refresh token (default APP-login)")
+	command.Flags().StringSliceVar(&o.Scopes, "scope", nil, "scopes to ask for beside offline_access (default: all the app has)")
+	command.Flags().DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long to wait for the login")
+	return command
+}
+
+// openBrowser opens an address as the system does.
+func openBrowser(address string) error {
+	switch runtime.GOOS {
+	case "darwin":
+		return exec.Command("open", address).Start()
+	case "windows":
+		return exec.Command("rundll32", "url.dll,FileProtocolHandler", address).Start()
+	}
+	return exec.Command("xdg-open", address).Start()
 }
 
 func (c *cluster) tokenCommand() *cobra.Command {
@@ -204,7 +253,7 @@ func (c *cluster) plugin(command *cobra.Command) (*plugin.Plugin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
-	scheme := runtime.NewScheme()
+	scheme := apiruntime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}

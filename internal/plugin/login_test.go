@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/refresher"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+)
+
+// loginSite is a site with an app that people log in to, on a real token server.
+type loginSite struct {
+	*site
+	server *tokenservertest.Instance
+	client oauth.ConnectedApp
+}
+
+func newLoginSite(t *testing.T, change ...func(*v1alpha1.ConnectedApp)) *loginSite {
+	t.Helper()
+	s := &loginSite{site: newSite(t), server: tokenservertest.Start(t)}
+	s.client = s.register(t)
+	s.app(t, "gitproxy", append([]func(*v1alpha1.ConnectedApp){func(a *v1alpha1.ConnectedApp) {
+		a.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}
+		a.Spec.RedirectURIs = []v1alpha1.RedirectURI{"https://example.com/", "http://127.0.0.1/callback"}
+		a.Spec.Scopes = []v1alpha1.ScopeAssignment{{Scope: "profile"}, {Scope: "offline_access"}}
+	}}, change...)...)
+	s.secret(t, "gitproxy-credentials", map[string][]byte{
+		"client-id": []byte(s.client.ClientID), "client-secret": []byte(s.client.ClientSecret),
+		"authorization-url": []byte(s.server.URL + oauth.PathAuthorize), "token-url": []byte(s.server.URL + oauth.PathToken),
+	})
+	return s
+}
+
+func (s *loginSite) register(t *testing.T) oauth.ConnectedApp {
+	t.Helper()
+	token, err := tokenOf(t.Context(), &refresher.Credentials{
+		ClientID: s.server.AdminClientID, ClientSecret: s.server.AdminClientSecret, TokenURL: s.server.URL + oauth.PathToken, AuthMethod: oauth.AuthMethodSecretPost,
+	}, nil)
+	require.NoError(t, err)
+	body, err := json.Marshal(map[string]any{
+		"client_name": "gitproxy", "grant_types": []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
+		"redirect_uris": []string{"http://127.0.0.1/callback"}, "scopes": []string{"profile", "offline_access"},
+		"public_keys": []string{}, "audience": oauth.AudienceInternal,
+	})
+	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.URL+oauth.PathConnectedApps, bytes.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(t, http.StatusCreated, response.StatusCode)
+	var app oauth.ConnectedApp
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&app))
+	return app
+}
+
+// browser logs the user in: the token server takes the request, and the code is
+// stored as its pages do once the user said yes.
+func (s *loginSite) browser(t *testing.T, change func(back url.Values)) func(string) error {
+	return func(address string) error {
+		response, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Get(address)
+		require.NoError(t, err)
+		_ = response.Body.Close()
+		require.Less(t, response.StatusCode, 400, "the token server takes the request")
+
+		u, err := url.Parse(address)
+		require.NoError(t, err)
+		asked, raw, now := u.Query(), rand.Text(), time.Now()
+		require.Equal(t, "S256", asked.Get("code_challenge_method"))
+		hash := sha256.Sum256([]byte(raw))
+		epoch, err := s.server.Store.Epoch(t.Context(), storage.EpochUser, tokenservertest.UserID)
+		require.NoError(t, err)
+		require.NoError(t, s.server.Store.CreateCode(t.Context(), storage.AuthorizationCode{
+			Hash: hash[:], ClientID: asked.Get("client_id"), Epochs: storage.Epochs{User: epoch.Value}, UserID: tokenservertest.UserID, OrgID: s.server.OrgID,
+			RedirectURI: asked.Get("redirect_uri"), Scopes: strings.Fields(asked.Get("scope")), Challenge: asked.Get("code_challenge"),
+			AuthTime: now, SessionID: "sid", GrantID: uuid.NewString(), CreatedAt: now, ExpiresAt: now.Add(time.Minute),
+		}))
+		back := url.Values{"code": {raw}, "state": {asked.Get("state")}}
+		if change != nil {
+			change(back)
+		}
+		go func() {
+			page, err := http.Get(asked.Get("redirect_uri") + "?" + back.Encode())
+			if err == nil {
+				_ = page.Body.Close()
+			}
+		}()
+		return nil
+	}
+}
+
+// A login ends in a Secret that an AccessToken goes on from.
+func TestLogin(t *testing.T) {
+	s := newLoginSite(t)
+	for range 2 { // the second replaces the first
+		s.out.Reset()
+		require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
+		secret := &corev1.Secret{}
+		require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "gitproxy-login"}, secret))
+		require.Equal(t, v1alpha1.SecretReferenced, secret.Labels[v1alpha1.LabelSecret], "the manager may read it")
+		token, err := tokenOf(t.Context(), &refresher.Credentials{
+			ClientID: s.client.ClientID, ClientSecret: s.client.ClientSecret, TokenURL: s.server.URL + oauth.PathToken,
+			GrantType: oauth.GrantRefreshToken, RefreshToken: string(secret.Data["refresh-token"]),
+		}, nil)
+		require.NoError(t, err)
+		require.Contains(t, token.Scope, "offline_access")
+		require.NotContains(t, s.said.String()+s.out.String(), string(secret.Data["refresh-token"]), "it is not shown")
+	}
+	require.Contains(t, s.out.String(), "seedSecretRef: {name: gitproxy-login, key: refresh-token}")
+
+	s.accessToken(t, "gitproxy", func(a *v1alpha1.AccessToken) {
+		a.Spec.Grant = &v1alpha1.Grant{Type: v1alpha1.AccessTokenRefreshToken, RefreshToken: &v1alpha1.RefreshTokenGrant{
+			SeedSecretRef: v1alpha1.SecretKeyReference{Name: "gitproxy-login", Key: "refresh-token"},
+		}}
+	})
+	s.out.Reset()
+	require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
+	require.Contains(t, s.said.String(), "AccessToken gitproxy goes on from it")
+	require.Empty(t, s.out.String())
+}
+
+// What comes from somebody else's page, or without the user's yes, is no login.
+func TestWhatIsNoLogin(t *testing.T) {
+	s := newLoginSite(t)
+	err := s.Login(t.Context(), "gitproxy", LoginOptions{Timeout: time.Minute, Open: s.browser(t, func(back url.Values) {
+		back.Del("code")
+		back.Set("error", "access_denied")
+	})})
+	require.EqualError(t, err, "the token server says access_denied")
+	err = s.Login(t.Context(), "gitproxy", LoginOptions{Timeout: time.Minute, Open: s.browser(t, func(back url.Values) { back.Set("code", "stolen") })})
+	require.ErrorContains(t, err, "the token server does not redeem the code: invalid_grant")
+	err = s.Login(t.Context(), "gitproxy", LoginOptions{Timeout: 2 * time.Second, Open: s.browser(t, func(back url.Values) { back.Set("state", "of another") })})
+	require.EqualError(t, err, "nobody came back from the browser in time")
+	require.True(t, isNotFound(s.get(t.Context(), "gitproxy-login", "Secret", &corev1.Secret{})), "nothing was stored")
+}
+
+// What is missing is said before anybody is asked to log in.
+func TestWhatALoginNeeds(t *testing.T) {
+	never := func(string) error {
+		t.Error("the browser is opened")
+		return nil
+	}
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.ConnectedApp)
+		says   string
+	}{
+		"the grant": {func(a *v1alpha1.ConnectedApp) {
+			a.Spec.GrantTypes = []v1alpha1.GrantType{oauth.GrantAuthorizationCode}
+		}, "does not have refresh_token among its spec.grantTypes"},
+		"an address to come back to": {func(a *v1alpha1.ConnectedApp) {
+			a.Spec.RedirectURIs = []v1alpha1.RedirectURI{"https://example.com/", "http://localhost/callback"}
+		}, "add http://127.0.0.1/callback"},
+		"offline access": {func(a *v1alpha1.ConnectedApp) { a.Spec.Scopes = a.Spec.Scopes[:1] }, "does not have offline_access among its spec.scopes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newLoginSite(t, c.change)
+			require.ErrorContains(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}), c.says)
+		})
+	}
+	t.Run("a Secret of its own", func(t *testing.T) {
+		s := newLoginSite(t)
+		err := s.Login(t.Context(), "gitproxy", LoginOptions{Open: never, Secret: "gitproxy-credentials"})
+		require.EqualError(t, err, "Secret gitproxy-credentials is there and not of a login: name another with --secret, or delete it")
+	})
+}
