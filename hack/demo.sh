@@ -58,6 +58,7 @@ main() {
   rotation
   drift
   policy
+  secretless
   vendor_examples
   app_goes
   end_of_steps

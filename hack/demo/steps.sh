@@ -52,11 +52,21 @@ tokenserver() {
 
 # people adds two users to the configuration of config/tokenserver: Pat is you,
 # and Sam signs in before you do. Their passwords are of this run alone; Pat's is
-# shown, and neither is written anywhere.
+# shown, and neither is written anywhere. It also has the token server trust this
+# cluster's ServiceAccounts.
 people() {
   local organization name first
   organization=$(sed -n 's/^  organizationID: *//p' config/tokenserver/config.yaml | head -n 1)
-  sed "/^  ownerID:/a\\  identityProviders: [{id: corp, name: Corporate directory}]" config/tokenserver/config.yaml >"$work/people.yaml"
+  kubectl get --raw /openid/v1/jwks >"$work/files/cluster.json"
+  {
+    cat <<ISSUERS
+workloadIssuers:
+- name: demo
+  issuer: $(kubectl get --raw /.well-known/openid-configuration | member issuer)
+  jwksFile: $work/files/cluster.json
+ISSUERS
+    sed "/^  ownerID:/a\\  identityProviders: [{id: corp, name: Corporate directory}]" config/tokenserver/config.yaml
+  } >"$work/people.yaml"
   for name in pat sam; do
     first=${name^}
     password[$name]=$(head -c 10 /dev/urandom | base32 | tr '[:upper:]' '[:lower:]' | sed 's/..../&-/g; s/-$//')
@@ -313,6 +323,34 @@ APP
   [[ $answer == *"does not allow scope full"* ]] || fail "refused for another reason: $answer"
   ok "an app that asks for scope full is refused, with the rule that comes nearest"
   sed 's/.*denied request: //' <<<"$answer" | fold -sw 96 | sed 's/^/     /'
+}
+
+# secretless has an app without a client secret: a Pod proves itself with the token
+# of its ServiceAccount, which the kubelet, here kubectl, puts beside the addresses.
+secretless() {
+  step "No secret at all"
+  local credentials=$work/reports
+  kubectl patch tokenserver default --type merge -p '{"spec":{"workloadIssuer":"demo"}}' >/dev/null
+  kubectl create serviceaccount -n $namespace reports >/dev/null
+  kubectl apply --server-side -f - >/dev/null <<APP
+apiVersion: connectedapps.dev/v1alpha1
+kind: ConnectedApp
+metadata: {name: reports, namespace: $namespace}
+spec:
+  grantTypes: [client_credentials]
+  credentials: {type: ServiceAccount, serviceAccounts: [{name: reports}]}
+APP
+  kubectl wait --for=condition=Ready --timeout=60s -n $namespace connectedapp/reports >/dev/null 2>&1 || not_ready connectedapp
+  [[ -z $(kubectl get secret -n $namespace -o name --ignore-not-found reports-credentials) ]] || fail "there is a Secret"
+  mkdir "$credentials"
+  for key in client-id token-url issuer-url auth-method ca.crt; do
+    kubectl get configmap -n $namespace reports-credentials -o "go-template={{index .data \"$key\"}}" >"$credentials/$key"
+  done
+  kubectl create token -n $namespace reports --audience "$url/accounts/api/v2/oauth2" --duration 1h >"$credentials/service-account-token"
+  "$root/bin/refresher" --credentials-dir "$credentials" --output-dir "$work/reports-token" --once --once-timeout 15s >"$work/reports.log" 2>&1 ||
+    fail "$(tail -n 1 "$work/reports.log")"
+  [[ $(status_of "$(<"$work/reports-token/access-token")" /accounts/api/profile) == 200 ]] || fail "the token is refused"
+  ok "the refresher got a token for the app reports with the token of its ServiceAccount"
 }
 
 app_goes() {
