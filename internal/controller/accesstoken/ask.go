@@ -106,14 +106,18 @@ func (r *Reconciler) doubt(app *v1alpha1.ConnectedApp) {
 }
 
 // asServerTrouble is what an error says about the server as a whole; nil: it
-// answers. That one client asks too often is its own trouble, and one whose
-// credentials are of no use did not ask.
+// answers. That one client asks too often, or meets a fault of the server's (500),
+// is its own trouble, and one whose credentials are of no use did not ask.
 func asServerTrouble(err error) error {
 	failure, ok := errors.AsType[*refresher.Error](err)
 	if ok && failure.Reason == refresher.ReasonCredentialsInvalid {
 		return context.Canceled
 	}
-	if !ok || failure.Reason != refresher.ReasonServerUnavailable || failure.Status == http.StatusTooManyRequests {
+	if !ok || failure.Reason != refresher.ReasonServerUnavailable {
+		return nil
+	}
+	switch failure.Status {
+	case http.StatusTooManyRequests, http.StatusInternalServerError:
 		return nil
 	}
 	return &registrar.Error{Op: "asking for a token", Reason: registrar.ReasonServerError, Message: err.Error()}

@@ -79,7 +79,8 @@ func TestAServerThatFailsIsAskedByFew(t *testing.T) {
 		status int
 		asked  int32
 	}{
-		"it fails":                  {http.StatusInternalServerError, 5},
+		"it fails at one client":    {http.StatusInternalServerError, 12},
+		"its proxy cannot reach it": {http.StatusBadGateway, 5},
 		"it is busy":                {http.StatusServiceUnavailable, 5},
 		"one client asks too often": {http.StatusTooManyRequests, 12},
 		"one client is refused":     {http.StatusUnauthorized, 12},
