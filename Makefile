@@ -150,8 +150,13 @@ kubectl: $(KUBECTL)
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
 
+.PHONY: curl
+curl:
+	@hack/need.sh curl
+
 .PHONY: client-tools
 client-tools: $(BIN)/clients/node_modules/.package-lock.json
+	@hack/need.sh node python3 curl
 
 .PHONY: browser-tools
 browser-tools: $(BIN)/browser/node_modules/.package-lock.json
