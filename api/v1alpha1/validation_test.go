@@ -276,7 +276,7 @@ func TestTokenServerManifests(t *testing.T) {
 		"a password in the URL":         {`{url: "https://u:p@id.example.com", ` + rest + `}`, "spec.url", "no user name"},
 		"an internal address by http":   {`{url: "https://a.example", internalURL: "http://tokenserver.ns.svc", ` + rest + `}`, "spec.internalURL", "must be an https URL"},
 		"no credentials":                {`{url: "https://a.example"}`, "spec.credentials", "Required"},
-		"credentials without a Secret":  {`{url: "https://a.example", credentials: {type: Secret}}`, "spec.credentials", "type Secret needs secretRef"},
+		"credentials without a Secret":  {`{url: "https://a.example", credentials: {type: Secret}}`, "spec.credentials.secretRef", "is for type Secret, which needs it"},
 		"no requests at all":            {`{url: "https://a.example", requestsPerSecond: 0, ` + rest + `}`, "spec.requestsPerSecond", "greater than or equal to 1"},
 		"a timeout that is no duration": {`{url: "https://a.example", deletionTimeout: 7d, ` + rest + `}`, "spec.deletionTimeout", `Invalid value: "7d": must be a duration from 0s to 168h`},
 		"a timeout below zero":          {`{url: "https://a.example", deletionTimeout: -1s, ` + rest + `}`, "spec.deletionTimeout", "from 0s to 168h"},

@@ -52,7 +52,7 @@ func TestDigestsKeepTheirPlaces(t *testing.T) {
 	require.Equal(t, []string{
 		"clientName", "clientType", "tokenEndpointAuthMethod", "grantTypes", "redirectURIs", "postLogoutRedirectURIs", "scopes", "audience",
 		"publicKeys", "identityProviders", "assertionsWithoutExpiry", "skipUserConsent", "accessTokenFormat", "accessTokenSigningAlg",
-		"idTokenSigningAlg", "refreshGraceSeconds", "clientURI", "policyURI", "tosURI", "enabled",
+		"idTokenSigningAlg", "refreshGraceSeconds", "clientURI", "policyURI", "tosURI", "enabled", "credentials.serviceAccounts",
 	}, names, "add new ones at the end")
 }
 
