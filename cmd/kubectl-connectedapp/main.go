@@ -150,7 +150,8 @@ rights to do so.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.command(func(ctx context.Context, p *plugin.Plugin, args []string) error {
 			if !noBrowser {
-				o.Open = openBrowser
+				// It outlives the command.
+				o.Open = func(address string) error { return openBrowser(context.WithoutCancel(ctx), address) }
 			}
 			return p.Login(ctx, args[0], o)
 		}),
@@ -163,14 +164,14 @@ rights to do so.`,
 }
 
 // openBrowser opens an address as the system does.
-func openBrowser(address string) error {
+func openBrowser(ctx context.Context, address string) error {
 	switch runtime.GOOS {
 	case "darwin":
-		return exec.Command("open", address).Start()
+		return exec.CommandContext(ctx, "open", address).Start()
 	case "windows":
-		return exec.Command("rundll32", "url.dll,FileProtocolHandler", address).Start()
+		return exec.CommandContext(ctx, "rundll32", "url.dll,FileProtocolHandler", address).Start()
 	}
-	return exec.Command("xdg-open", address).Start()
+	return exec.CommandContext(ctx, "xdg-open", address).Start()
 }
 
 func (c *cluster) tokenCommand() *cobra.Command {

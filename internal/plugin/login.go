@@ -92,7 +92,8 @@ func (p *Plugin) Login(ctx context.Context, name string, o LoginOptions) error {
 func loginOf(app *v1alpha1.ConnectedApp, asked []string) (redirect *url.URL, scopes []string, err error) {
 	for _, grant := range []v1alpha1.GrantType{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken} {
 		if !slices.Contains(app.Spec.GrantTypes, grant) {
-			return nil, nil, fmt.Errorf("ConnectedApp %s does not have %s among its spec.grantTypes %v: nobody can log in to it and stay so", app.Name, grant, app.Spec.GrantTypes)
+			return nil, nil, fmt.Errorf("ConnectedApp %s does not have %s among its spec.grantTypes %v: nobody can log in to it and stay so",
+				app.Name, grant, app.Spec.GrantTypes)
 		}
 	}
 	for _, uri := range app.Spec.RedirectURIs {
@@ -102,13 +103,15 @@ func loginOf(app *v1alpha1.ConnectedApp, asked []string) (redirect *url.URL, sco
 		}
 	}
 	if redirect == nil {
-		return nil, nil, fmt.Errorf("ConnectedApp %s has no loopback address among its spec.redirectURIs, which the browser could come back to: add http://127.0.0.1/callback", app.Name)
+		return nil, nil, fmt.Errorf("ConnectedApp %s has no loopback address among its spec.redirectURIs, which the browser could come back to: "+
+			"add http://127.0.0.1/callback", app.Name)
 	}
 	for _, s := range app.Spec.Scopes {
 		scopes = append(scopes, s.Scope)
 	}
 	if !slices.Contains(scopes, oauth.ScopeOfflineAccess) {
-		return nil, nil, fmt.Errorf("ConnectedApp %s does not have offline_access among its spec.scopes, and without it a login ends with its first token: add it", app.Name)
+		return nil, nil, fmt.Errorf("ConnectedApp %s does not have offline_access among its spec.scopes, and without it a login ends "+
+			"with its first token: add it", app.Name)
 	}
 	if len(asked) > 0 {
 		scopes = append(slices.Clone(asked), oauth.ScopeOfflineAccess)
