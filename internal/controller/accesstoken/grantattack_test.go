@@ -292,7 +292,7 @@ func TestATokenOfASlowPassIsPublished(t *testing.T) {
 // server.
 func TestCredentialsOfNoUseSayNothingOfTheServer(t *testing.T) {
 	b := newBench(t)
-	answer(http.StatusInternalServerError, `{}`)(b)
+	answer(http.StatusServiceUnavailable, `{}`)(b)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "app-credentials"}}
 	for n := range 12 {
 		b.token = &v1alpha1.AccessToken{
