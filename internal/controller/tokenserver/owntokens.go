@@ -14,13 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-const (
-	// ownTokenLife is asked for; the API server may give less or more. It is the
-	// longest that our token server takes.
-	ownTokenLife = time.Hour
-	// ownTokenShare of its life is over when a token is replaced.
-	ownTokenShare = 0.8
-)
+// ownTokenLife is the shortest that the API server gives: a token is used once, at
+// once, to log in.
+const ownTokenLife = 10 * time.Minute
 
 // OwnTokens are tokens of the ServiceAccount that the manager runs as, and of no
 // other. It is safe for use by several goroutines.
@@ -31,55 +27,40 @@ type OwnTokens struct {
 	mu sync.Mutex
 	// account is the ServiceAccount; nil before it is known.
 	account *corev1.ServiceAccount
-	// byAudience are the tokens in use.
-	byAudience map[string]ownToken
 }
 
-type ownToken struct {
-	token   string
-	renewAt time.Time
-}
-
-// Get returns a token for an audience. The error says in words what is missing.
+// Get returns a new token for an audience. The error says in words what is missing.
 func (o *OwnTokens) Get(ctx context.Context, audience string) (string, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if known := o.byAudience[audience]; time.Now().Before(known.renewAt) {
-		return known.token, nil
-	}
-	if err := o.findAccount(ctx); err != nil {
+	account, err := o.findAccount(ctx)
+	if err != nil {
 		return "", err
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{audience}, ExpirationSeconds: new(int64(ownTokenLife / time.Second)),
 	}}
-	asked := time.Now()
-	if err := o.Client.SubResource("token").Create(ctx, o.account, request); err != nil {
-		return "", fmt.Errorf("asking the API server for a token of ServiceAccount %s/%s: %w", o.account.Namespace, o.account.Name, err)
+	if err := o.Client.SubResource("token").Create(ctx, account.DeepCopy(), request); err != nil {
+		return "", fmt.Errorf("asking the API server for a token of ServiceAccount %s/%s: %w", account.Namespace, account.Name, err)
 	}
-	if o.byAudience == nil {
-		o.byAudience = map[string]ownToken{}
-	}
-	life := request.Status.ExpirationTimestamp.Sub(asked)
-	o.byAudience[audience] = ownToken{request.Status.Token, asked.Add(time.Duration(float64(life) * ownTokenShare))}
 	return request.Status.Token, nil
 }
 
 // findAccount asks the API server who the manager is.
-func (o *OwnTokens) findAccount(ctx context.Context) error {
+func (o *OwnTokens) findAccount(ctx context.Context) (*corev1.ServiceAccount, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.account != nil {
-		return nil
+		return o.account, nil
 	}
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := o.Client.Create(ctx, review); err != nil {
-		return fmt.Errorf("asking the API server who the manager is: %w", err)
+		return nil, fmt.Errorf("asking the API server who the manager is: %w", err)
 	}
 	user := review.Status.UserInfo.Username
 	namespace, name, ok := strings.Cut(strings.TrimPrefix(user, "system:serviceaccount:"), ":")
 	if !ok || !strings.HasPrefix(user, "system:serviceaccount:") {
-		return fmt.Errorf("the manager runs as %s, which is no ServiceAccount: run it in a Pod, or give the TokenServer credentials of type Secret", user)
+		return nil, fmt.Errorf("the manager runs as %s, which is no ServiceAccount: run it in a Pod, or give the TokenServer credentials of type Secret", user)
 	}
 	o.account = &corev1.ServiceAccount{}
 	o.account.Namespace, o.account.Name = namespace, name
-	return nil
+	return o.account, nil
 }
