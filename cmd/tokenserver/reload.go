@@ -81,7 +81,7 @@ func (r *reloader) watch(ctx context.Context) {
 		files := []string{r.started.TLSCertFile, r.started.TLSKeyFile}
 		groups = append(groups, &filewatch.Group{Name: groupCertificate, Files: func() []string { return files }, Apply: r.loadCertificate})
 	}
-	if c := r.started.Bootstrap.AdminClient; c != nil {
+	if c := r.started.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {
 		files := []string{c.ClientSecretFile}
 		groups = append(groups, &filewatch.Group{Name: groupAdminClient, Files: func() []string { return files }, Apply: r.applyApps})
 	}
@@ -166,12 +166,11 @@ func (r *reloader) applyApps(ctx context.Context) error { return r.applyAppsOf(c
 func (r *reloader) applyAppsOf(ctx context.Context, loaded *tokenserveroptions.Loaded) error {
 	apps := loaded.Apps
 	if c := r.started.Bootstrap.AdminClient; c != nil {
-		secret, err := c.Secret()
+		secrets, err := c.Secrets()
 		if err != nil {
 			return fmt.Errorf("reading the secret of the administrator's client: %w", err)
 		}
-		administrator := configapps.Administrator(loaded.Directory.Organizations()[0], c.ClientID, secret)
-		apps = append([]configapps.App{administrator}, apps...)
+		apps = append([]configapps.App{c.App(loaded.Directory.Organizations()[0], secrets)}, apps...)
 	}
 	return r.apps.Apply(ctx, apps)
 }
