@@ -258,6 +258,22 @@ func TestTheBundledInstallHasNoSecretOfTheManager(t *testing.T) {
 	}
 }
 
+// TestAnotherNamespaceIsWrittenInTwoPlaces that docs/installation.md names; the rest
+// follows the namespace of a kustomization.
+func TestAnotherNamespaceIsWrittenInTwoPlaces(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "config"), os.DirFS(filepath.Join(root, "config"))))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "ours"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ours", "kustomization.yaml"), []byte("namespace: identity\nresources: [../config/default]\n"), 0o600))
+	var left []string
+	for line := range strings.Lines(kubectl(t, "", "kustomize", filepath.Join(dir, "ours"))) {
+		if strings.Contains(line, systemNamespace) {
+			left = append(left, strings.TrimSpace(line))
+		}
+	}
+	require.Equal(t, []string{"publicURL: https://tokenserver.connectedapps-system.svc", "kubernetes.io/metadata.name: connectedapps-system"}, left)
+}
+
 // earlier is what config/tokenserver/config.yaml had where it now has a
 // ServiceAccount.
 const earlier = `bootstrap:

@@ -186,7 +186,8 @@ func (v *validator) issuerName(path, name string, earlier []WorkloadIssuer) {
 }
 
 // learnedIssuer gives an issuer that was left out its value: who made the token
-// that it is asked with is the issuer.
+// that it is asked with is the issuer. A cluster may have one that cannot be used;
+// then nobody of it is trusted, and the server serves all others.
 func (v *validator) learnedIssuer(path string, w *WorkloadIssuer) {
 	if w.Issuer == "" && w.tokenFile() != "" {
 		if !v.readsFiles {
@@ -195,6 +196,10 @@ func (v *validator) learnedIssuer(path string, w *WorkloadIssuer) {
 		own, err := readOwnAccount(w.tokenFile())
 		if err != nil {
 			v.addf(path, "issuer is left out, and the token in tokenFile does not tell it: %v", err)
+			return
+		}
+		if problem := httpsProblem(own.issuer); problem != "" {
+			v.warnf("%s: tokens of workloads are not accepted: the issuer of the cluster, by the token in tokenFile, %s", path, problem)
 			return
 		}
 		w.Issuer = own.issuer

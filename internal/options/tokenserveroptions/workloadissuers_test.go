@@ -207,6 +207,22 @@ func TestTheOwnClusterIsLearnedFromTheServersToken(t *testing.T) {
 	}
 }
 
+// TestAClusterWithAnUnusableIssuer does not keep the server from starting: it may
+// have served for long, with a secret.
+func TestAClusterWithAnUnusableIssuer(t *testing.T) {
+	path := inClusterFolder(t, "{clientID: a, clientSecretFile: client-secret, federatedIdentities: [{issuerName: cluster, serviceAccount: manager}]}", inCluster)
+	write(t, filepath.Dir(path), "token", serviceAccountToken(t, "kubernetes/serviceaccount", "system:serviceaccount:s:tokenserver"))
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"workloadIssuers[0]: tokens of workloads are not accepted: the issuer of the cluster, by the token in tokenFile, " +
+		`must be an https URL, not "kubernetes/serviceaccount"`}, loaded.Warnings)
+	workloads, err := loaded.Config.Workloads(time.Now, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.False(t, workloads.Has("kubernetes/serviceaccount"))
+	_, err = workloads.Verify(t.Context(), serviceAccountToken(t, "kubernetes/serviceaccount", "system:serviceaccount:s:manager"))
+	require.Error(t, err)
+}
+
 func TestDiscoveryWithoutAnythingIsTheOwnCluster(t *testing.T) {
 	path := folder(t, valid+"workloadIssuers: [{name: cluster, discovery: {}}]\n")
 	loaded, err := tokenserveroptions.LoadText(path)
@@ -242,7 +258,6 @@ func TestProblemsOfTheOwnCluster(t *testing.T) {
 		"no token":           {admin, inCluster, "", "issuer is left out, and the token in tokenFile does not tell it: open "},
 		"garbage":            {admin, inCluster, "garbage", "token holds no token of a ServiceAccount"},
 		"of a person":        {admin, inCluster, serviceAccountToken(t, "https://c.example", "jane"), `holds a token of "jane", which is no ServiceAccount`},
-		"no https issuer":    {admin, inCluster, serviceAccountToken(t, "kubernetes/serviceaccount", "system:serviceaccount:s:t"), `workloadIssuers[0].issuer: must be an https URL, not "kubernetes/serviceaccount"`},
 		"both":               {"{clientID: a, federatedIdentities: [{issuerName: cluster, subject: x, serviceAccount: manager}]}", inCluster, own, "bootstrap.adminClient.federatedIdentities[0]: must have one of subject and serviceAccount"},
 		"no such issuer":     {"{clientID: a, federatedIdentities: [{issuerName: elsewhere, serviceAccount: manager}]}", inCluster, own, `there is no workload issuer "elsewhere"`},
 		"no name":            {"{clientID: a, federatedIdentities: [{issuerName: cluster, serviceAccount: 'a:b'}]}", inCluster, own, "subject must be system:serviceaccount:NAMESPACE:NAME"},
