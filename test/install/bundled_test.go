@@ -128,7 +128,7 @@ func (b *bundled) startServer(configuration string) {
 	server := b.server
 	b.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
 	eventually(b.T, func(c *require.Assertions) {
-		response, err := http.Get("http://" + b.operations + "/readyz") //nolint:noctx // of a test
+		response, err := http.Get("http://" + b.operations + "/readyz")
 		c.NoError(err, b.output.String())
 		_ = response.Body.Close()
 		c.Equal(http.StatusOK, response.StatusCode)
