@@ -86,6 +86,8 @@ func TestTheManagerNeedsNoSecret(t *testing.T) {
 
 	require.NoError(t, os.Remove(s.path("client-secret")))
 	r.eventually("the secret ends", func() bool { return loggedIn(canary) == http.StatusUnauthorized })
+	require.Contains(t, r.log.String(), "has a secret beside its federated identities")
+	require.Contains(t, r.log.String(), "has no secret any more")
 	require.Equal(t, http.StatusOK, r.managerLogin(c, "manager"))
 	require.NotContains(t, r.metric("tokenserver_config_reload_failed"), "} 1")
 
