@@ -41,6 +41,8 @@ type reloader struct {
 	workloads   *workload.Issuers
 	failed      *prometheus.GaugeVec
 	lastError   map[string]string
+	// adminSecret tells that the administrator's client has a secret.
+	adminSecret bool
 	logger      *slog.Logger
 }
 
@@ -81,7 +83,7 @@ func (r *reloader) watch(ctx context.Context) {
 		files := []string{r.started.TLSCertFile, r.started.TLSKeyFile}
 		groups = append(groups, &filewatch.Group{Name: groupCertificate, Files: func() []string { return files }, Apply: r.loadCertificate})
 	}
-	if c := r.started.Bootstrap.AdminClient; c != nil {
+	if c := r.started.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {
 		files := []string{c.ClientSecretFile}
 		groups = append(groups, &filewatch.Group{Name: groupAdminClient, Files: func() []string { return files }, Apply: r.applyApps})
 	}
@@ -165,13 +167,35 @@ func (r *reloader) applyApps(ctx context.Context) error { return r.applyAppsOf(c
 
 func (r *reloader) applyAppsOf(ctx context.Context, loaded *tokenserveroptions.Loaded) error {
 	apps := loaded.Apps
-	if c := r.started.Bootstrap.AdminClient; c != nil {
-		secret, err := c.Secret()
+	c := r.started.Bootstrap.AdminClient
+	var secrets []string
+	if c != nil {
+		var err error
+		secrets, err = c.Secrets()
 		if err != nil {
 			return fmt.Errorf("reading the secret of the administrator's client: %w", err)
 		}
-		administrator := configapps.Administrator(loaded.Directory.Organizations()[0], c.ClientID, secret)
-		apps = append([]configapps.App{administrator}, apps...)
+		apps = append([]configapps.App{c.App(loaded.Directory.Organizations()[0], secrets)}, apps...)
 	}
-	return r.apps.Apply(ctx, apps)
+	if err := r.apps.Apply(ctx, apps); err != nil {
+		return err
+	}
+	if c != nil {
+		r.tellAdminSecret(c, len(secrets) > 0)
+	}
+	return nil
+}
+
+// tellAdminSecret logs that a client which can do without a secret has one, and
+// has none any more: whoever deletes it wants to know.
+func (r *reloader) tellAdminSecret(c *tokenserveroptions.AdminClient, has bool) {
+	logger := r.logger.With("client_id", c.ClientID, "file", c.ClientSecretFile)
+	switch {
+	case has == r.adminSecret || len(c.FederatedIdentities) == 0:
+	case has:
+		logger.Info("the administrator's client has a secret beside its federated identities")
+	default:
+		logger.Info("the administrator's client has no secret any more")
+	}
+	r.adminSecret = has
 }

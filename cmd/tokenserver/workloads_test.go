@@ -34,6 +34,8 @@ apps:
 type issuing struct {
 	key *ecdsa.PrivateKey
 	set string
+	// made are the tokens of token.
+	made map[string]string
 }
 
 func newIssuing(t *testing.T) *issuing {
@@ -42,7 +44,7 @@ func newIssuing(t *testing.T) *issuing {
 	require.NoError(t, err)
 	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "a", Algorithm: "ES256"}}})
 	require.NoError(t, err)
-	return &issuing{key: key, set: string(set)}
+	return &issuing{key: key, set: string(set), made: map[string]string{}}
 }
 
 func (r *server) workloadLogin(c *issuing) int {

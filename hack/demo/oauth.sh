@@ -32,6 +32,15 @@ request_token() {
 BODY
 }
 
+# management_token prints what the token endpoint answers to the manager's
+# ServiceAccount. Who may ask the API server for a token of that may manage apps.
+management_token() {
+  kubectl create token -n "$system" connectedapps-manager --audience "$url/accounts/api/v2/oauth2" | tr -d '\n' |
+    api --fail-with-body -d grant_type=client_credentials -d client_id=connectedapps-manager \
+      -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer \
+      --data-urlencode client_assertion@- "$url/accounts/api/v2/oauth2/token"
+}
+
 # get TOKEN PATH prints the response body and, on a line of its own, the status.
 get() {
   api -w '\n%{http_code}\n' -H @- "$url$2" <<<"Authorization: Bearer $1"

@@ -17,7 +17,9 @@ install_kinds() {
   kubectl apply --server-side -k config/crd >/dev/null
   kubectl apply --server-side -k config/rbac >/dev/null
   kubectl apply --server-side -k config/admission >/dev/null
-  kubectl create serviceaccount -n "$system" connectedapps-manager >/dev/null
+  for name in connectedapps-manager tokenserver; do
+    kubectl create serviceaccount -n "$system" "$name" >/dev/null
+  done
   kubectl wait --for=condition=Established --timeout=30s crd \
     {tokenservers,connectedapps,accesstokens}.connectedapps.dev >/dev/null
   ok "the kinds TokenServer, ConnectedApp and AccessToken, roles and policies"
@@ -30,20 +32,22 @@ manager() {
   sed "s|^users:.*|users: [{name: admin, user: {tokenFile: $work/manager.token}}]|" "$KUBECONFIG" >"$work/manager.kubeconfig"
   start manager "$root/bin/manager" --kubeconfig "$work/manager.kubeconfig" --namespace "$system" \
     --minimum-token-lifetime 5s --resync-interval 10s --health-probe-bind-address 127.0.0.1:0 --metrics-bind-address 0
-  for name in tokenserver-admin tokenserver-keys tokenserver-tls; do
+  for name in tokenserver-keys tokenserver-tls; do
     eventually 30 "the Secret $name" kubectl get secret -n "$system" "$name"
   done
-  ok "runs as its ServiceAccount and made the token server's Secrets"
+  ok "runs as its ServiceAccount and made the token server's key and certificate"
 }
 
 tokenserver() {
   step "Token server"
   local files=$work/files
-  mkdir "$files" "$files"/{admin,keys,tls}
-  mount "$system" tokenserver-admin "$files/admin"
+  mkdir "$files" "$files"/{keys,tls,cluster}
   mount "$system" tokenserver-keys "$files/keys"
   mount "$system" tokenserver-tls "$files/tls"
   cp "$files/tls/ca.crt" "$work/ca.crt"
+  # What the kubelet gives to every Pod.
+  kubectl create token -n "$system" tokenserver --duration=24h >"$files/cluster/token"
+  kubectl config view --raw -o 'jsonpath={.clusters[0].cluster.certificate-authority-data}' | base64 -d >"$files/cluster/ca.crt"
   people
   config=$work/people.yaml start_server tokenserver $token_lifetime
   url=$server_url
@@ -52,21 +56,11 @@ tokenserver() {
 
 # people adds two users to the configuration of config/tokenserver: Pat is you,
 # and Sam signs in before you do. Their passwords are of this run alone; Pat's is
-# shown, and neither is written anywhere. It also has the token server trust this
-# cluster's ServiceAccounts.
+# shown, and neither is written anywhere.
 people() {
   local organization name first
   organization=$(sed -n 's/^  organizationID: *//p' config/tokenserver/config.yaml | head -n 1)
-  kubectl get --raw /openid/v1/jwks >"$work/files/cluster.json"
-  {
-    cat <<ISSUERS
-workloadIssuers:
-- name: demo
-  issuer: $(kubectl get --raw /.well-known/openid-configuration | member issuer)
-  jwksFile: $work/files/cluster.json
-ISSUERS
-    sed "/^  ownerID:/a\\  identityProviders: [{id: corp, name: Corporate directory}]" config/tokenserver/config.yaml
-  } >"$work/people.yaml"
+  sed "/^  ownerID:/a\\  identityProviders: [{id: corp, name: Corporate directory}]" config/tokenserver/config.yaml >"$work/people.yaml"
   for name in pat sam; do
     first=${name^}
     password[$name]=$(head -c 10 /dev/urandom | base32 | tr '[:upper:]' '[:lower:]' | sed 's/..../&-/g; s/-$//')
@@ -88,16 +82,18 @@ declare -A password=()
 # of config/tokenserver and the addresses and files of this machine, and leaves
 # its address in $server_url.
 start_server() {
-  local port operations data=$work/$1
+  local port operations data=$work/$1 api
   port=$(free_port)
   operations=$(free_port)
   server_url=https://localhost:$port
+  api=$(kubectl config view -o 'jsonpath={.clusters[0].cluster.server}')
   mkdir -p "$data"
   sed -e "s|^publicURL:.*|publicURL: $server_url|" \
     -e "s|^listen:.*|listen: 127.0.0.1:$port|" \
     -e "s|^operationsListen:.*|operationsListen: 127.0.0.1:$operations|" \
     -e "s|^accessTokenLifetime:.*|accessTokenLifetime: $2|" \
     -e "s|/etc/tokenserver|$work/files|; s|/var/lib/tokenserver|$data|" \
+    -e "s|^  discovery: {}|  discovery: {url: $api, caFile: $work/files/cluster/ca.crt, tokenFile: $work/files/cluster/token}|" \
     "${config:-config/tokenserver/config.yaml}" >"$data/config.yaml"
   start "$1" "$root/bin/tokenserver" serve --config "$data/config.yaml"
   eventually 30 "the token server becoming ready" curl -fsS "http://127.0.0.1:$operations/readyz"
@@ -114,7 +110,8 @@ apply_samples() {
   kubectl wait --for=condition=Ready --timeout=60s tokenserver/default >/dev/null 2>&1 || not_ready tokenserver
   kubectl wait --for=condition=Ready --timeout=60s -n $namespace connectedapp --all >/dev/null 2>&1 || not_ready connectedapp
   kubectl wait --for=condition=Ready --timeout=60s -n $namespace accesstoken --all >/dev/null 2>&1 || not_ready accesstoken
-  ok "config/samples, and every object is Ready"
+  [[ -z $(kubectl get secret -n "$system" -o name | grep admin) ]] || fail "there is a secret of the manager's"
+  ok "config/samples, and every object is Ready; the manager logged in as its ServiceAccount"
 }
 
 not_ready() {
@@ -242,12 +239,8 @@ edit_reaches_server() {
   ok "the new clientName is on the server"
 }
 
-# app_on_server asks the management API, as its administrator.
-app_on_server() {
-  local admin
-  admin=$(request_token connectedapps-manager "$(<"$work/files/admin/client-secret")" | member access_token)
-  get "$admin" "/accounts/api/connectedApplications/$client_id"
-}
+# app_on_server asks the management API.
+app_on_server() { get "$(management_token | member access_token)" "/accounts/api/connectedApplications/$client_id"; }
 
 server_says() { app_on_server | grep -q "$1"; }
 
@@ -292,7 +285,7 @@ differs() { [[ $(secret $namespace gitproxy-credentials client-secret) != "$1" ]
 drift() {
   step "Drift"
   local admin status
-  admin=$(request_token connectedapps-manager "$(<"$work/files/admin/client-secret")" | member access_token)
+  admin=$(management_token | member access_token)
   status=$(api -o /dev/null -w '%{http_code}' -X PATCH -H 'Content-Type: application/json' -H @- \
     --data '{"client_name":"Mallory"}' "$url/accounts/api/connectedApplications/$client_id" <<<"Authorization: Bearer $admin")
   [[ $status == 200 ]] || fail "PATCH of the client was answered with $status"
@@ -330,7 +323,6 @@ APP
 secretless() {
   step "No secret at all"
   local credentials=$work/reports
-  kubectl patch tokenserver default --type merge -p '{"spec":{"workloadIssuer":"demo"}}' >/dev/null
   kubectl create serviceaccount -n $namespace reports >/dev/null
   kubectl apply --server-side -f - >/dev/null <<APP
 apiVersion: connectedapps.dev/v1alpha1

@@ -63,17 +63,17 @@ func TestEverythingIsMadeOnceAndNeverChanged(t *testing.T) {
 	r := runnable(t, &now)
 	require.NoError(t, r.Ensure(t.Context()))
 
-	admin, keys := secret(t, r, bootstrap.AdminSecret), secret(t, r, bootstrap.KeysSecret)
-	require.Equal(t, "connectedapps-manager", string(admin.Data["client-id"]))
-	require.Regexp(t, `^cas_[0-9A-Za-z]{43}$`, string(admin.Data["client-secret"]))
-	require.Equal(t, "managed", admin.Labels["connectedapps.dev/secret"], "the manager's cache has to see it")
+	keys := secret(t, r, bootstrap.KeysSecret)
+	secrets := &corev1.SecretList{}
+	require.NoError(t, plane.Client.List(t.Context(), secrets, client.InNamespace(r.Namespace)))
+	require.Len(t, secrets.Items, 3, "a key and two certificates: there are no credentials")
 	key, err := base64.StdEncoding.DecodeString(string(keys.Data["encryption-key"]))
 	require.NoError(t, err)
 	require.Len(t, key, 32)
 
 	versions := func() []string {
 		list := []string{bundle(t, r).ResourceVersion, record(t, r).ResourceVersion}
-		for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
+		for _, name := range []string{bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
 			list = append(list, secret(t, r, name).ResourceVersion)
 		}
 		return list

@@ -36,11 +36,16 @@ type names struct {
 	ips []net.IP
 }
 
+// serviceNames are those of the token server's Service.
+func serviceNames(namespace string) []string {
+	service := "tokenserver." + namespace + ".svc"
+	return []string{service, service + ".cluster.local"}
+}
+
 // serverNames are the token server's: in the cluster by its Service, on a
 // machine by loopback.
 func serverNames(namespace string) names {
-	service := "tokenserver." + namespace + ".svc"
-	return names{dns: []string{service, service + ".cluster.local", "localhost"}, ips: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	return names{dns: append(serviceNames(namespace), "localhost"), ips: []net.IP{net.IPv4(127, 0, 0, 1)}}
 }
 
 func newAuthority(now time.Time) (*keyPair, error) {

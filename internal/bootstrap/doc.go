@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bootstrap makes what the bundled token server needs before anything
-// else can run: the administrator's credentials, the encryption key of its
-// database, and a certificate. All of it goes into Secrets in the manager's
-// namespace under fixed names, which the token server mounts.
+// else can run: the encryption key of its database, and a certificate. All of it
+// goes into Secrets in the manager's namespace under fixed names, which the token
+// server mounts. Credentials are none of it: the manager logs in with tokens of
+// its ServiceAccount.
 //
 //	Secret tokenserver-ca ──► ConfigMap tokenserver-ca ──► Secret tokenserver-tls
 //	the authority, and        what clients trust           signed by an authority
@@ -17,9 +18,8 @@
 // of managers that end between any two writes leave no certificate that nobody
 // trusts. What is deleted or damaged comes back as soon as a watch tells.
 //
-// Credentials and the key are made when they are absent and never changed: what
-// they protect depends on them. A key that was handed out is never replaced by
-// another. Certificates are renewed in time. What carries a name of these but
-// was made by somebody else is used, never changed; when it cannot be used, that
-// is said.
+// The key is made when it is absent and never changed: what it protects depends on
+// it. A key that was handed out is never replaced by another. Certificates are
+// renewed in time. What carries a name of these but was made by somebody else is
+// used, never changed; when it cannot be used, that is said.
 package bootstrap

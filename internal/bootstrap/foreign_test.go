@@ -45,10 +45,9 @@ func TestWhatSomebodyBroughtIsUsedAndNeverChanged(t *testing.T) {
 	now := time.Now()
 	r := runnable(t, &now)
 	theirs := map[string]map[string][]byte{
-		bootstrap.AdminSecret: {"client-id": []byte("theirs"), "client-secret": []byte("theirs too")},
-		bootstrap.KeysSecret:  {"encryption-key": encryptionKey(7)},
-		bootstrap.CASecret:    certificate(t, true, now.Add(time.Hour)), // due, but theirs to renew
-		bootstrap.TLSSecret:   certificate(t, false, now.Add(time.Hour)),
+		bootstrap.KeysSecret: {"encryption-key": encryptionKey(7)},
+		bootstrap.CASecret:   certificate(t, true, now.Add(time.Hour)), // due, but theirs to renew
+		bootstrap.TLSSecret:  certificate(t, false, now.Add(time.Hour)),
 	}
 	versions := map[string]string{}
 	for name, data := range theirs {
@@ -99,10 +98,6 @@ func TestWhatSomebodyBroughtAndCannotBeUsedIsTold(t *testing.T) {
 		data   map[string][]byte
 		says   string
 	}{
-		"credentials without a secret": {
-			bootstrap.AdminSecret, map[string][]byte{"client-id": []byte("theirs")},
-			"Secret tokenserver-admin in namespace NS has no key client-secret, and somebody else made it: add the key, or delete the Secret",
-		},
 		"keys without a key": {
 			bootstrap.KeysSecret, map[string][]byte{"other": []byte("theirs")},
 			"Secret tokenserver-keys in namespace NS has no key encryption-key, and somebody else made it: add the key (openssl rand -base64 32)",
@@ -142,8 +137,8 @@ func TestWhatSomebodyBroughtAndCannotBeUsedIsTold(t *testing.T) {
 			require.NotContains(t, err.Error(), "theirs")
 			require.Equal(t, err.Error(), r.Trouble())
 			require.Equal(t, s.ResourceVersion, secret(t, r, row.secret).ResourceVersion)
-			if row.secret != bootstrap.AdminSecret {
-				secret(t, r, bootstrap.AdminSecret) // the rest was made all the same
+			if row.secret != bootstrap.KeysSecret {
+				secret(t, r, bootstrap.KeysSecret) // the rest was made all the same
 			} else {
 				secret(t, r, bootstrap.TLSSecret)
 			}
@@ -170,33 +165,11 @@ func TestABundleOfSomebodyElseThatDoesNotTrustTheServerIsTold(t *testing.T) {
 	secret(t, r, bootstrap.TLSSecret)
 }
 
-func TestAMissingKeyOfTheCredentialsIsMadeAndOthersStay(t *testing.T) {
-	now := time.Now()
-	r := runnable(t, &now)
-	require.NoError(t, r.Ensure(t.Context()))
-	edit(t, secret(t, r, bootstrap.AdminSecret), func(s *corev1.Secret) {
-		s.Data = map[string][]byte{"client-id": []byte("changed-by-hand"), "note": []byte("kept")}
-		s.Labels = nil
-	})
-	// The secret was removed and the id is of somebody else: nothing in it is ours.
-	require.ErrorContains(t, restarted(r).Ensure(t.Context()), "has no key client-secret")
-
-	edit(t, secret(t, r, bootstrap.AdminSecret), func(s *corev1.Secret) {
-		s.Labels = map[string]string{"app.kubernetes.io/managed-by": "connectedapps-manager"}
-	})
-	require.NoError(t, r.Ensure(t.Context()))
-	admin := secret(t, r, bootstrap.AdminSecret)
-	require.Regexp(t, `^cas_[0-9A-Za-z]{43}$`, string(admin.Data["client-secret"]))
-	require.Equal(t, "changed-by-hand", string(admin.Data["client-id"]))
-	require.Equal(t, "kept", string(admin.Data["note"]))
-	require.Equal(t, "managed", admin.Labels["connectedapps.dev/secret"])
-}
-
 func TestStrippedLabelsComeBack(t *testing.T) {
 	now := time.Now()
 	r := runnable(t, &now)
 	require.NoError(t, r.Ensure(t.Context()))
-	for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
+	for _, name := range []string{bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
 		before := secret(t, r, name)
 		edit(t, before.DeepCopy(), func(s *corev1.Secret) { s.Labels = map[string]string{"of": "somebody"} })
 		require.NoError(t, restarted(r).Ensure(t.Context()))

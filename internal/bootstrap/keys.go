@@ -76,7 +76,7 @@ func (r *Runnable) firstKey(ctx context.Context, live *corev1.Secret) error {
 	data := newKey()
 	switch {
 	case live == nil:
-		live = r.newSecret(KeysSecret, corev1.SecretTypeOpaque, nil, data)
+		live = r.newSecret(KeysSecret, corev1.SecretTypeOpaque, data)
 		if err := r.create(ctx, live); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (r *Runnable) missingKey(ctx context.Context, live *corev1.Secret, record *
 		return r.lost(live, record)
 	}
 	if live == nil {
-		if err := r.create(ctx, r.newSecret(KeysSecret, corev1.SecretTypeOpaque, nil, maps.Clone(r.held))); err != nil {
+		if err := r.create(ctx, r.newSecret(KeysSecret, corev1.SecretTypeOpaque, maps.Clone(r.held))); err != nil {
 			return err
 		}
 		const text = "Secret " + KeysSecret + " was deleted; the manager still knew its keys and put them back. " +
@@ -144,7 +144,7 @@ func (r *Runnable) missingKey(ctx context.Context, live *corev1.Secret, record *
 // withData is a Secret of ours with data in it, beside what else is there.
 func withData(live *corev1.Secret, data map[string][]byte) *corev1.Secret {
 	changed := live.DeepCopy()
-	setLabels(changed, nil)
+	setLabels(changed)
 	if changed.Data == nil {
 		changed.Data = map[string][]byte{}
 	}
@@ -179,7 +179,7 @@ func (r *Runnable) recordKeys(ctx context.Context, secret *corev1.Secret, record
 		return r.create(ctx, r.newConfigMap(KeysConfigMap, map[string]string{keyIDs: strings.Join(ids, " ")}))
 	}
 	changed := record.DeepCopy()
-	setLabels(changed, nil)
+	setLabels(changed)
 	if changed.Data == nil {
 		changed.Data = map[string]string{}
 	}

@@ -33,7 +33,7 @@ const (
 	eventRenewed  = "Renewed"
 )
 
-func setLabels(o client.Object, more map[string]string) {
+func setLabels(o client.Object) {
 	labels := maps.Clone(o.GetLabels())
 	if labels == nil {
 		labels = map[string]string{}
@@ -41,7 +41,6 @@ func setLabels(o client.Object, more map[string]string) {
 	labels[labelManagedBy] = managedBy
 	labels["app.kubernetes.io/name"] = "connectedapps"
 	labels["app.kubernetes.io/component"] = "tokenserver"
-	maps.Copy(labels, more)
 	o.SetLabels(labels)
 }
 
@@ -100,15 +99,15 @@ func (r *Runnable) get(ctx context.Context, name string, o client.Object) (bool,
 	return true, nil
 }
 
-func (r *Runnable) newSecret(name string, kind corev1.SecretType, labels map[string]string, data map[string][]byte) *corev1.Secret {
+func (r *Runnable) newSecret(name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: name}, Type: kind, Data: data}
-	setLabels(secret, labels)
+	setLabels(secret)
 	return secret
 }
 
 func (r *Runnable) newConfigMap(name string, data map[string]string) *corev1.ConfigMap {
 	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: name}, Data: data}
-	setLabels(configMap, nil)
+	setLabels(configMap)
 	return configMap
 }
 

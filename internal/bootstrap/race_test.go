@@ -230,10 +230,10 @@ func TestWhateverIsDeletedUnderTwoManagersComesBackAndBelongsTogether(t *testing
 			require.True(t, c.find(bootstrap.KeysSecret, keys))
 			key := string(keys.Data["encryption-key"])
 			objects := []client.Object{
-				&corev1.Secret{}, &corev1.Secret{}, &corev1.Secret{}, &corev1.Secret{}, &corev1.ConfigMap{}, &corev1.ConfigMap{},
+				&corev1.Secret{}, &corev1.Secret{}, &corev1.Secret{}, &corev1.ConfigMap{}, &corev1.ConfigMap{},
 			}
 			for i, name := range []string{
-				bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret, bootstrap.CAConfigMap, bootstrap.KeysConfigMap,
+				bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret, bootstrap.CAConfigMap, bootstrap.KeysConfigMap,
 			} {
 				objects[i].SetNamespace(c.namespace)
 				objects[i].SetName(name)
@@ -244,7 +244,7 @@ func TestWhateverIsDeletedUnderTwoManagersComesBackAndBelongsTogether(t *testing
 					require.NoError(t, client.IgnoreNotFound(plane.Client.Delete(t.Context(), o.DeepCopyObject().(client.Object))))
 				}
 			}
-			require.NoError(t, plane.Client.Delete(t.Context(), objects[c.race.random.IntN(4)].DeepCopyObject().(client.Object)))
+			require.NoError(t, plane.Client.Delete(t.Context(), objects[c.race.random.IntN(3)].DeepCopyObject().(client.Object)))
 			for range 5 {
 				c.round(true)
 			}

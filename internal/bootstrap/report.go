@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -69,16 +70,24 @@ func (r *Runnable) Trouble() string {
 // TroubleOf is Trouble for a TokenServer that is the bundled one, and empty for
 // others.
 func (r *Runnable) TroubleOf(server *v1alpha1.TokenServer) string {
-	if !isBundled(server) {
+	if !r.isBundled(server) {
 		return ""
 	}
 	return r.Trouble()
 }
 
-// isBundled tells whether a TokenServer uses what is made here.
-func isBundled(server *v1alpha1.TokenServer) bool {
-	credentials, ca := server.Spec.Credentials.SecretRef, server.Spec.CABundle
-	return credentials != nil && credentials.Name == AdminSecret || ca != nil && ca.ConfigMapRef.Name == CAConfigMap
+// isBundled tells whether a TokenServer is the one that uses what is made here: by
+// the authority that it is trusted by, or its Service.
+func (r *Runnable) isBundled(server *v1alpha1.TokenServer) bool {
+	if ca := server.Spec.CABundle; ca != nil && ca.ConfigMapRef.Name == CAConfigMap {
+		return true
+	}
+	for _, raw := range []string{server.Spec.URL, server.Spec.InternalURL} {
+		if u, err := url.Parse(raw); err == nil && slices.Contains(serviceNames(r.Namespace), u.Hostname()) {
+			return true
+		}
+	}
+	return false
 }
 
 // report tells people of problems when they are others than before.
@@ -117,7 +126,7 @@ func (r *Runnable) bundledServers(ctx context.Context) []client.Object {
 	}
 	var bundled []client.Object
 	for i := range servers.Items {
-		if isBundled(&servers.Items[i]) {
+		if r.isBundled(&servers.Items[i]) {
 			bundled = append(bundled, &servers.Items[i])
 		}
 	}

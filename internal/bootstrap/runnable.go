@@ -18,8 +18,6 @@ import (
 
 // Names of the objects made here, in the manager's namespace.
 const (
-	// AdminSecret holds client-id and client-secret of the administrator.
-	AdminSecret = "tokenserver-admin"
 	// KeysSecret holds encryption-key, 32 bytes in base64.
 	KeysSecret = "tokenserver-keys"
 	// KeysConfigMap holds key-ids, the ids of the keys that KeysSecret has held.
@@ -32,9 +30,6 @@ const (
 	// TLSSecret holds tls.crt, tls.key and ca.crt of the token server.
 	TLSSecret = "tokenserver-tls"
 )
-
-// AdminClientID is the client id of the administrator.
-const AdminClientID = "connectedapps-manager"
 
 const (
 	defaultInterval = time.Hour
@@ -55,7 +50,7 @@ type Runnable struct {
 	Client client.WithWatch
 	// Namespace is the manager's.
 	Namespace string
-	// Secrets: make the credentials and the key.
+	// Secrets: make the encryption key.
 	Secrets bool
 	// TLS: make and renew the certificates.
 	TLS bool
@@ -143,7 +138,7 @@ func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) bool {
 func (r *Runnable) Ensure(ctx context.Context) error {
 	var problems []error
 	if r.Secrets {
-		problems = append(problems, settled(ctx, r.ensureAdmin), settled(ctx, r.ensureKeys))
+		problems = append(problems, settled(ctx, r.ensureKeys))
 	}
 	if r.TLS {
 		problems = append(problems, settled(ctx, r.ensureTLS))

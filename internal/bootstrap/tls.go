@@ -155,7 +155,7 @@ func (r *Runnable) publish(ctx context.Context, live *corev1.ConfigMap, a *autho
 		return nil
 	}
 	changed := live.DeepCopy()
-	setLabels(changed, nil)
+	setLabels(changed)
 	if changed.Data == nil {
 		changed.Data = map[string]string{}
 	}
@@ -247,7 +247,7 @@ func (r *Runnable) writeTLS(ctx context.Context, live *corev1.Secret, name strin
 	data := map[string][]byte{keyCA: encodeCertificates(bundle)}
 	if live == nil {
 		data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey] = pair.certificatePEM(), pair.keyPEM()
-		return r.create(ctx, r.newSecret(name, corev1.SecretTypeTLS, nil, data))
+		return r.create(ctx, r.newSecret(name, corev1.SecretTypeTLS, data))
 	}
 	// A pair that stays keeps its spelling.
 	if before, err := parsePair(live.Data[corev1.TLSCertKey], live.Data[corev1.TLSPrivateKeyKey]); err != nil || !before.certificate.Equal(pair.certificate) {

@@ -27,7 +27,7 @@ func (r *Runnable) watch(ctx context.Context) <-chan struct{} {
 	}
 	var secrets, configMaps []string
 	if r.Secrets {
-		secrets, configMaps = append(secrets, AdminSecret, KeysSecret), append(configMaps, KeysConfigMap)
+		secrets, configMaps = append(secrets, KeysSecret), append(configMaps, KeysConfigMap)
 	}
 	if r.TLS {
 		secrets, configMaps = append(secrets, CASecret, TLSSecret), append(configMaps, CAConfigMap)

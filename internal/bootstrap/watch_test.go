@@ -88,7 +88,7 @@ func TestWhatIsDeletedOrEditedComesBackByTheWatchAlone(t *testing.T) {
 		c.NoError(plane.Client.Get(t.Context(), key(bootstrap.TLSSecret), &corev1.Secret{}))
 		c.NoError(plane.Client.Get(t.Context(), key(bootstrap.KeysConfigMap), &corev1.ConfigMap{}))
 	})
-	for _, name := range []string{bootstrap.AdminSecret, bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
+	for _, name := range []string{bootstrap.KeysSecret, bootstrap.CASecret, bootstrap.TLSSecret} {
 		before := secret(t, r, name)
 		require.NoError(t, plane.Client.Delete(t.Context(), before.DeepCopy()))
 		testenv.Eventually(t, func(c *require.Assertions) {
@@ -158,7 +158,7 @@ func TestEventsTellOfALostKeyWhereUsersLook(t *testing.T) {
 	r.Recorder = recorder(t)
 	bundled := &v1alpha1.TokenServer{ObjectMeta: metav1.ObjectMeta{Name: r.Namespace}, Spec: v1alpha1.TokenServerSpec{
 		URL:         "https://tokenserver." + r.Namespace + ".svc",
-		Credentials: v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsSecret, SecretRef: &v1alpha1.SecretReference{Name: bootstrap.AdminSecret}},
+		Credentials: v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsServiceAccount, ClientID: "connectedapps-manager"},
 	}}
 	plane.Create(t, bundled)
 	require.NoError(t, r.Ensure(t.Context()))
@@ -169,9 +169,14 @@ func TestEventsTellOfALostKeyWhereUsersLook(t *testing.T) {
 	told(t, bundled, "EncryptionKeyLost", "restore the Secret from your backup")
 
 	require.Equal(t, r.Trouble(), r.TroubleOf(bundled))
-	elsewhere := bundled.DeepCopy()
-	elsewhere.Spec.Credentials.SecretRef.Name = "of-another-server"
-	require.Empty(t, r.TroubleOf(elsewhere))
+	public := bundled.DeepCopy()
+	public.Spec.URL = "https://id.example.com"
+	require.Empty(t, r.TroubleOf(public), "it may be another")
+	public.Spec.InternalURL = bundled.Spec.URL
+	require.Equal(t, r.Trouble(), r.TroubleOf(public))
+	public.Spec.InternalURL = ""
+	public.Spec.CABundle = &v1alpha1.CABundle{ConfigMapRef: v1alpha1.ConfigMapKeyReference{Name: bootstrap.CAConfigMap, Key: "ca.crt"}}
+	require.Equal(t, r.Trouble(), r.TroubleOf(public))
 }
 
 func TestEventsNameWhoMadeARepairNecessary(t *testing.T) {

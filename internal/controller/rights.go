@@ -38,4 +38,4 @@ package controller
 // +kubebuilder:rbac:groups="",resources=events,namespace=connectedapps-system,verbs=create
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=connectedapps-system,verbs=update
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=connectedapps-manager,namespace=connectedapps-system,verbs=create
-// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-admin;tokenserver-keys;tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=tokenserver-keys;tokenserver-ca;tokenserver-tls,namespace=connectedapps-system,verbs=update

@@ -40,6 +40,10 @@ func TestTheSamplesAndThePageOfGitOps(t *testing.T) {
 	samples := kubectl.Run(t, "", "kustomize", config("samples"))
 	require.Contains(t, samples, "https://tokenserver.connectedapps-system.svc")
 	samples = strings.ReplaceAll(samples, "https://tokenserver.connectedapps-system.svc", instance.URL)
+	// This one has a secret: the manager of these tests runs as nobody's ServiceAccount.
+	const account = "    clientID: connectedapps-manager\n    type: ServiceAccount\n"
+	require.Contains(t, samples, account)
+	samples = strings.ReplaceAll(samples, account, "    secretRef: {name: tokenserver-admin}\n    type: Secret\n")
 	server, app, token := &v1alpha1.TokenServer{}, &v1alpha1.ConnectedApp{}, &v1alpha1.AccessToken{}
 	server.Name = "default"
 	for _, o := range []client.Object{app, token} {

@@ -360,10 +360,8 @@ func (l *life) loseKeys() {
 // breakBundled damages all that the manager makes for the bundled token server;
 // of the authority nothing is left that can be used.
 func (l *life) breakBundled() {
-	for _, name := range []string{"tokenserver-admin", "tokenserver-keys"} {
-		secret := l.secret(systemNamespace, name, exists)
-		l.edit(secret, func() { delete(secret.Labels, "app.kubernetes.io/name") })
-	}
+	keys := l.secret(systemNamespace, "tokenserver-keys", exists)
+	l.edit(keys, func() { delete(keys.Labels, "app.kubernetes.io/name") })
 	authority := l.secret(systemNamespace, "tokenserver-ca", exists)
 	l.edit(authority, func() { authority.Data["tls.key"] = []byte("damaged") })
 }
@@ -371,9 +369,7 @@ func (l *life) breakBundled() {
 // mended waits until all of it is as it should be, with another authority than
 // before.
 func (l *life) mended(before []byte) {
-	for _, name := range []string{"tokenserver-admin", "tokenserver-keys"} {
-		l.secret(systemNamespace, name, func(s *corev1.Secret) bool { return s.Labels["app.kubernetes.io/name"] != "" })
-	}
+	l.secret(systemNamespace, "tokenserver-keys", func(s *corev1.Secret) bool { return s.Labels["app.kubernetes.io/name"] != "" })
 	l.secret(systemNamespace, "tokenserver-tls", func(s *corev1.Secret) bool { return string(s.Data["ca.crt"]) != string(before) })
 }
 

@@ -91,7 +91,13 @@ func TestPodsConnectWhereTheyHaveTo(t *testing.T) {
 	for _, port := range []int{22, 25, 80, 5432} {
 		require.False(t, n.sends(manager, tcp, port), port)
 	}
-	require.False(t, n.sends(server, tcp, 443), "the token server connects nowhere")
+	for _, port := range []int{53, 443, 6443, 8443} {
+		require.True(t, n.sends(server, tcp, port), "names, and the API server for its keys: %d", port)
+	}
+	require.True(t, n.sends(server, udp, 53))
+	for _, port := range []int{22, 25, 80, 5432} {
+		require.False(t, n.sends(server, tcp, port), port)
+	}
 	require.False(t, n.sends(other, tcp, 443), "what else is in the namespace neither")
 
 	monitoring, tenant := map[string]string{"metrics": "enabled"}, map[string]string{"team": "payments"}

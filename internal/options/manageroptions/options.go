@@ -34,7 +34,7 @@ type Options struct {
 	MetricsBindAddress string
 	// MetricsSecure serves metrics over TLS, to those whom the API server lets.
 	MetricsSecure bool
-	// BootstrapSecrets creates the bundled token server's first Secrets.
+	// BootstrapSecrets creates the bundled token server's encryption key.
 	BootstrapSecrets bool
 	// ManageTLS makes and renews its certificates.
 	ManageTLS bool
@@ -100,7 +100,7 @@ func (o *Options) flagSet() *flag.FlagSet {
 	flags.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 for none")
 	flags.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "`address` of /metrics, such as :8443; 0 for none")
 	flags.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics over TLS to callers the API server knows and allows; false: plain, to anybody")
-	flags.BoolVar(&o.BootstrapSecrets, "bootstrap-secrets", true, "create the Secrets tokenserver-admin and tokenserver-keys when they are absent")
+	flags.BoolVar(&o.BootstrapSecrets, "bootstrap-secrets", true, "create the Secret tokenserver-keys when it is absent")
 	flags.BoolVar(&o.ManageTLS, "manage-tls", true, "make and renew the certificates of the bundled token server")
 	flags.DurationVar(&o.ResyncInterval, "resync-interval", 10*time.Minute, "how often each client on a token server is compared with its spec")
 	flags.DurationVar(&o.ProbeInterval, "probe-interval", time.Minute, "how often each token server is probed")

@@ -15,6 +15,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/configapps"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/endpoint/management"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // App is an app that the configuration lists. A field with a tag member is that
@@ -55,11 +56,15 @@ type App struct {
 	RefreshGrace            *time.Duration `yaml:"refreshGrace" member:"refresh_grace_seconds"`
 }
 
-// FederatedIdentity is a workload of an issuer of workloadIssuers.
+// FederatedIdentity is a workload of an issuer of workloadIssuers, by Subject or
+// by ServiceAccount.
 type FederatedIdentity struct {
 	IssuerName string `yaml:"issuerName"`
 	// Subject is system:serviceaccount:NAMESPACE:NAME.
 	Subject string `yaml:"subject"`
+	// ServiceAccount is the name of one in the namespace that this server runs in,
+	// which its issuer tells. Subject is made of it.
+	ServiceAccount string `yaml:"serviceAccount"`
 }
 
 func (i FederatedIdentity) member() any {
@@ -175,9 +180,11 @@ func list[T any](values []T, each func(T) any) []any {
 // Without files they have neither secrets nor keys.
 func (v *validator) apps(d *directory.Directory, files bool) []configapps.App {
 	first := v.subjects()
+	v.administrator(d)
 	var apps []configapps.App
 	for i := range v.config.Apps {
 		app, path := &v.config.Apps[i], fmt.Sprintf("apps[%d]", i)
+		v.ownServiceAccounts(path, app.FederatedIdentities)
 		v.appID(path+".clientID", app.ClientID, first)
 		secrets := v.appSecrets(path, app, files)
 		members := app.members(path)
@@ -199,6 +206,34 @@ func (v *validator) apps(d *directory.Directory, files bool) []configapps.App {
 		apps = append(apps, configapps.App{Record: record, Secrets: secrets})
 	}
 	return apps
+}
+
+// administrator checks the workloads of the administrator's client by the rules for
+// those of apps.
+func (v *validator) administrator(d *directory.Directory) {
+	c := v.config.Bootstrap.AdminClient
+	if c == nil || !c.secretOptional() {
+		return
+	}
+	const path = "bootstrap.adminClient"
+	v.ownServiceAccounts(path, c.FederatedIdentities)
+	if d == nil {
+		return
+	}
+	same := App{ClientName: c.ClientID, GrantTypes: []string{oauth.GrantClientCredentials}, FederatedIdentities: c.FederatedIdentities}
+	_, problems := management.ConfiguredApp(d, v.config.issuerNames(), d.Organizations()[0].ID, c.ClientID, path, same.members(path))
+	for _, problem := range problems {
+		v.addf(problem.Path, "%s", problem.Message)
+	}
+}
+
+// App is the client as an app of org with these secrets.
+func (c *AdminClient) App(org *directory.Organization, secrets []string) configapps.App {
+	var workloads []storage.FederatedIdentity
+	for _, w := range c.FederatedIdentities {
+		workloads = append(workloads, storage.FederatedIdentity{IssuerName: w.IssuerName, Subject: w.Subject})
+	}
+	return configapps.Administrator(org, c.ClientID, secrets, workloads)
 }
 
 // subjects are the ids that apps must not have, and where they are. sub of a token

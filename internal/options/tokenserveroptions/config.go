@@ -65,10 +65,14 @@ type Bootstrap struct {
 }
 
 // AdminClient is the administrator's client: it may manage the apps of the
-// first organization.
+// first organization. It has a secret, workloads, or both.
 type AdminClient struct {
-	ClientID         string `yaml:"clientID"`
+	ClientID string `yaml:"clientID"`
+	// ClientSecretFile holds its secret. With FederatedIdentities the file need not
+	// be there: without it the client has no secret.
 	ClientSecretFile string `yaml:"clientSecretFile"`
+	// FederatedIdentities are the workloads whose tokens authenticate it.
+	FederatedIdentities []FederatedIdentity `yaml:"federatedIdentities"`
 }
 
 // Defaults of the fields that may be left out.
@@ -86,12 +90,12 @@ func defaults() *Config {
 	}
 }
 
-// Files are the files that the configuration names, but for the database.
+// Files are the files that the server needs, but for the database.
 func (c *Config) Files() []string {
 	files := slices.Clone(c.EncryptionKeyFiles)
 	files = append(files, c.TLSCertFile, c.TLSKeyFile)
-	if c.Bootstrap.AdminClient != nil {
-		files = append(files, c.Bootstrap.AdminClient.ClientSecretFile)
+	if a := c.Bootstrap.AdminClient; a != nil && !a.secretOptional() {
+		files = append(files, a.ClientSecretFile)
 	}
 	for _, organization := range c.Organizations {
 		files = append(files, organization.Branding.LogoFile)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -32,7 +33,7 @@ func (v *validator) checkFiles() {
 	}
 	v.workloadIssuerFiles()
 	if c := v.config.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {
-		if _, err := c.Secret(); err != nil {
+		if _, err := c.Secrets(); err != nil {
 			v.addf("bootstrap.adminClient.clientSecretFile", "%v", err)
 		}
 	}
@@ -56,9 +57,25 @@ const (
 	maxSecret = 512
 )
 
-// Secret reads the client's secret. A final line end does not belong to it.
-func (c *AdminClient) Secret() (string, error) { return readSecret(c.ClientSecretFile) }
+// secretOptional tells whether the client can do without a secret.
+func (c *AdminClient) secretOptional() bool { return len(c.FederatedIdentities) > 0 }
 
+// Secrets reads the client's secret: one, or none when it has none.
+func (c *AdminClient) Secrets() ([]string, error) {
+	if c.ClientSecretFile == "" {
+		return nil, nil
+	}
+	secret, err := readSecret(c.ClientSecretFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.secretOptional():
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return []string{secret}, nil
+}
+
+// readSecret reads a client secret. A final line end does not belong to it.
 func readSecret(file string) (string, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -79,9 +79,9 @@ func TestAMinimalFileTakesTheDefaults(t *testing.T) {
 	require.Equal(t, []string{
 		filepath.Join(filepath.Dir(path), "encryption-key"), filepath.Join(filepath.Dir(path), "client-secret"),
 	}, c.Files())
-	got, err := c.Bootstrap.AdminClient.Secret()
+	got, err := c.Bootstrap.AdminClient.Secrets()
 	require.NoError(t, err)
-	require.Equal(t, secret, got)
+	require.Equal(t, []string{secret}, got)
 	owner, ok := loaded.Directory.UserByName(rootID, "OWNER")
 	require.True(t, ok)
 	require.True(t, owner.Enabled)
@@ -281,7 +281,7 @@ func TestASecretFileIsOneLineOfASCII(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, t.TempDir(), "secret", content)
-			_, err := (&tokenserveroptions.AdminClient{ClientSecretFile: path}).Secret()
+			_, err := (&tokenserveroptions.AdminClient{ClientSecretFile: path}).Secrets()
 			require.EqualError(t, err, path+" must hold one line of 16 to 512 printable ASCII characters")
 		})
 	}

@@ -161,8 +161,8 @@ func (v *validator) adminClient() {
 	if problem := reservedID(c.ClientID); problem != "" {
 		v.addf("bootstrap.adminClient.clientID", "%s", problem)
 	}
-	if c.ClientSecretFile == "" {
-		v.addf("bootstrap.adminClient.clientSecretFile", "is required: the file that holds the client's secret")
+	if c.ClientSecretFile == "" && !c.secretOptional() {
+		v.addf("bootstrap.adminClient.clientSecretFile", "is required: the file that holds the client's secret; or give federatedIdentities")
 	}
 }
 

@@ -3,14 +3,18 @@
 package tokenserveroptions
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/text"
@@ -23,7 +27,8 @@ import (
 type WorkloadIssuer struct {
 	// Name is what apps refer to.
 	Name string `yaml:"name"`
-	// Issuer is the iss of its tokens.
+	// Issuer is the iss of its tokens; empty: that of the token in the TokenFile of
+	// Discovery or TokenReview.
 	Issuer string `yaml:"issuer"`
 	// Audience is what aud of its tokens must be; empty: this server's issuer.
 	Audience string `yaml:"audience"`
@@ -37,10 +42,11 @@ type WorkloadIssuer struct {
 	TokenReview *IssuerEndpoint `yaml:"tokenReview"`
 }
 
-// IssuerEndpoint is how an issuer is reached.
+// IssuerEndpoint is how an issuer is reached. The zero value means the API server
+// of the cluster that this server runs in, and the ServiceAccount of its Pod.
 type IssuerEndpoint struct {
-	// URL is where it is reached; empty: at the issuer, or for a TokenReview at the
-	// API server of the own cluster.
+	// URL is where it is reached; empty beside other fields: at the issuer, or for a
+	// TokenReview at the API server of the own cluster.
 	URL string `yaml:"url"`
 	// CAFile is PEM; empty: the authorities of the system.
 	CAFile string `yaml:"caFile"`
@@ -61,10 +67,27 @@ func (c *Config) completeIssuers() {
 		w := &c.WorkloadIssuers[i]
 		w.Audience = cmp.Or(w.Audience, c.PublicURL+oauth.IssuerPath)
 		w.MaxTokenLifetime = cmp.Or(w.MaxTokenLifetime, workload.DefaultLife)
+		if d := w.Discovery; d != nil && *d == (IssuerEndpoint{}) {
+			d.inCluster()
+		}
 		if r := w.TokenReview; r != nil && r.URL == "" {
-			r.URL, r.CAFile, r.TokenFile = inClusterURL, cmp.Or(r.CAFile, inClusterCAFile), cmp.Or(r.TokenFile, inClusterTokenFile)
+			r.inCluster()
 		}
 	}
+}
+
+func (e *IssuerEndpoint) inCluster() {
+	e.URL, e.CAFile, e.TokenFile = inClusterURL, cmp.Or(e.CAFile, inClusterCAFile), cmp.Or(e.TokenFile, inClusterTokenFile)
+}
+
+// tokenFile holds the token that this server asks the issuer with; empty: none.
+func (w *WorkloadIssuer) tokenFile() string {
+	for _, e := range []*IssuerEndpoint{w.Discovery, w.TokenReview} {
+		if e != nil && e.TokenFile != "" {
+			return e.TokenFile
+		}
+	}
+	return ""
 }
 
 func (w *WorkloadIssuer) paths() []*string {
@@ -141,7 +164,7 @@ func (v *validator) workloadIssuers() {
 		w, path := &v.config.WorkloadIssuers[i], fmt.Sprintf("workloadIssuers[%d]", i)
 		earlier := v.config.WorkloadIssuers[:i]
 		v.issuerName(path+".name", w.Name, earlier)
-		v.issuer(path+".issuer", w.Issuer)
+		v.learnedIssuer(path, w)
 		v.issuerAudience(path, w, earlier)
 		if life := w.MaxTokenLifetime; life < minTokenLifetime || life > maxTokenLifetime {
 			v.addf(path+".maxTokenLifetime", "must be from 10m to 24h, not %s", life)
@@ -162,12 +185,96 @@ func (v *validator) issuerName(path, name string, earlier []WorkloadIssuer) {
 	}
 }
 
+// learnedIssuer gives an issuer that was left out its value: who made the token
+// that it is asked with is the issuer. A cluster may have one that cannot be used;
+// then nobody of it is trusted, and the server serves all others.
+func (v *validator) learnedIssuer(path string, w *WorkloadIssuer) {
+	if w.Issuer == "" && w.tokenFile() != "" {
+		if !v.readsFiles {
+			return
+		}
+		own, err := readOwnAccount(w.tokenFile())
+		if err != nil {
+			v.addf(path, "issuer is left out, and the token in tokenFile does not tell it: %v", err)
+			return
+		}
+		if problem := httpsProblem(own.issuer); problem != "" {
+			v.warnf("%s: tokens of workloads are not accepted: the issuer of the cluster, by the token in tokenFile, %s", path, problem)
+			return
+		}
+		w.Issuer = own.issuer
+	}
+	v.issuer(path+".issuer", w.Issuer)
+}
+
+// ownServiceAccounts makes subjects of ServiceAccounts in the namespace of this
+// server. Where files are not read the namespace is not known, and any serves to
+// check the rest.
+func (v *validator) ownServiceAccounts(parent string, identities []FederatedIdentity) {
+	for i := range identities {
+		f, path := &identities[i], fmt.Sprintf("%s.federatedIdentities[%d]", parent, i)
+		at := slices.IndexFunc(v.config.WorkloadIssuers, func(w WorkloadIssuer) bool { return w.Name == f.IssuerName })
+		switch {
+		case f.ServiceAccount == "":
+			continue
+		case f.Subject != "":
+			v.addf(path, "must have one of subject and serviceAccount")
+			continue
+		case at < 0: // told as of any identity
+			f.Subject = serviceAccountPrefix + unknownNamespace + ":" + f.ServiceAccount
+			continue
+		case v.config.WorkloadIssuers[at].tokenFile() == "":
+			v.addf(path, "serviceAccount is in the namespace that this server runs in, which workloadIssuers[%d] does not tell: "+
+				"give subject, or the issuer discovery: {} when it is the cluster of this server", at)
+			continue
+		}
+		own := ownAccount{namespace: unknownNamespace}
+		if v.readsFiles {
+			var err error
+			if own, err = readOwnAccount(v.config.WorkloadIssuers[at].tokenFile()); err != nil {
+				v.addf(path, "the namespace that this server runs in is not known: %v", err)
+				continue
+			}
+		}
+		f.Subject = serviceAccountPrefix + own.namespace + ":" + f.ServiceAccount
+	}
+}
+
+const (
+	serviceAccountPrefix = "system:serviceaccount:"
+	unknownNamespace     = "unknown"
+)
+
+// ownAccount is the ServiceAccount that this server runs as.
+type ownAccount struct{ issuer, namespace string }
+
+// readOwnAccount reads who this server is from the token that the kubelet gave it.
+// The signature is the API server's to check: the file is trusted like the
+// configuration beside it.
+func readOwnAccount(file string) (ownAccount, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return ownAccount{}, err
+	}
+	var claims jwt.RegisteredClaims
+	// The error must not show the token.
+	if _, _, err := jwt.NewParser().ParseUnverified(string(bytes.TrimSpace(content)), &claims); err != nil {
+		return ownAccount{}, fmt.Errorf("%s holds no token of a ServiceAccount", file)
+	}
+	namespace, _, ok := strings.Cut(strings.TrimPrefix(claims.Subject, serviceAccountPrefix), ":")
+	if !ok || claims.Issuer == "" || !strings.HasPrefix(claims.Subject, serviceAccountPrefix) {
+		return ownAccount{}, fmt.Errorf("%s holds a token of %.100q, which is no ServiceAccount", file, claims.Subject)
+	}
+	return ownAccount{claims.Issuer, namespace}, nil
+}
+
 // issuer is compared with iss byte by byte. A URL is no client id, so that nobody
 // takes the one for the other.
 func (v *validator) issuer(path, issuer string) {
 	switch problem := httpsProblem(issuer); {
 	case issuer == "":
-		v.addf(path, "is required: the iss of its tokens, which kubectl get --raw /.well-known/openid-configuration tells of a cluster")
+		v.addf(path, "is required: the iss of its tokens, which kubectl get --raw /.well-known/openid-configuration tells of a cluster; "+
+			"of the cluster that this server runs in discovery: {} finds it")
 	case problem != "":
 		v.addf(path, "%s", problem)
 	case issuer == v.config.PublicURL+oauth.IssuerPath:

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
@@ -147,5 +148,132 @@ apps:
 	require.NotContains(t, err.Error(), secret)
 	if t.Failed() {
 		t.Log(err)
+	}
+}
+
+// inCluster is a configuration as of a Pod: the administrator's client is the
+// ServiceAccount manager beside the server's own.
+const inCluster = `workloadIssuers:
+- name: cluster
+  discovery: {url: "https://10.0.0.1", tokenFile: token}
+apps:
+- clientID: other
+  clientName: Other
+  grantTypes: [client_credentials]
+  federatedIdentities: [{issuerName: cluster, serviceAccount: other}]
+`
+
+func inClusterFolder(t *testing.T, adminClient, issuers string) string {
+	t.Helper()
+	const before = "adminClient: {clientID: connectedapps-manager, clientSecretFile: client-secret}"
+	require.Contains(t, valid, before)
+	return folder(t, strings.Replace(valid, before, "adminClient: "+adminClient, 1)+issuers)
+}
+
+// serviceAccountToken is a token as the kubelet writes it for the server's Pod.
+func serviceAccountToken(t *testing.T, issuer, subject string) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": issuer, "sub": subject, "aud": []string{issuer}}).SignedString([]byte("a key"))
+	require.NoError(t, err)
+	return token
+}
+
+func TestTheOwnClusterIsLearnedFromTheServersToken(t *testing.T) {
+	const admin = "{clientID: connectedapps-manager, federatedIdentities: [{issuerName: cluster, serviceAccount: manager}]}"
+	path := inClusterFolder(t, admin, inCluster)
+	text, err := tokenserveroptions.LoadText(path)
+	require.NoError(t, err, "the text alone is in order wherever it is read")
+	require.Empty(t, text.Warnings)
+
+	for _, own := range []struct{ issuer, namespace string }{
+		{"https://kubernetes.default.svc.cluster.local", "connectedapps-system"}, {"https://oidc.example.com/id/1", "identity"},
+	} {
+		write(t, filepath.Dir(path), "token", serviceAccountToken(t, own.issuer, "system:serviceaccount:"+own.namespace+":tokenserver")+"\n")
+		loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+		require.NoError(t, err)
+		workloads, err := loaded.Config.Workloads(time.Now, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.True(t, workloads.Has(own.issuer))
+		c := loaded.Config.Bootstrap.AdminClient
+		secrets, err := c.Secrets()
+		require.NoError(t, err)
+		administrator := c.App(loaded.Directory.Organizations()[0], secrets)
+		require.Empty(t, administrator.Secrets)
+		require.Equal(t, "private_key_jwt", administrator.Record.TokenEndpointAuthMethod)
+		require.Equal(t, []storage.FederatedIdentity{{IssuerName: "cluster", Subject: "system:serviceaccount:" + own.namespace + ":manager"}},
+			administrator.Record.FederatedIdentities)
+		require.Equal(t, []storage.FederatedIdentity{{IssuerName: "cluster", Subject: "system:serviceaccount:" + own.namespace + ":other"}},
+			loaded.Apps[0].Record.FederatedIdentities)
+	}
+}
+
+// TestAClusterWithAnUnusableIssuer does not keep the server from starting: it may
+// have served for long, with a secret.
+func TestAClusterWithAnUnusableIssuer(t *testing.T) {
+	path := inClusterFolder(t, "{clientID: a, clientSecretFile: client-secret, federatedIdentities: [{issuerName: cluster, serviceAccount: manager}]}", inCluster)
+	write(t, filepath.Dir(path), "token", serviceAccountToken(t, "kubernetes/serviceaccount", "system:serviceaccount:s:tokenserver"))
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"workloadIssuers[0]: tokens of workloads are not accepted: the issuer of the cluster, by the token in tokenFile, " +
+		`must be an https URL, not "kubernetes/serviceaccount"`}, loaded.Warnings)
+	workloads, err := loaded.Config.Workloads(time.Now, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.False(t, workloads.Has("kubernetes/serviceaccount"))
+	_, err = workloads.Verify(t.Context(), serviceAccountToken(t, "kubernetes/serviceaccount", "system:serviceaccount:s:manager"))
+	require.Error(t, err)
+}
+
+func TestDiscoveryWithoutAnythingIsTheOwnCluster(t *testing.T) {
+	path := folder(t, valid+"workloadIssuers: [{name: cluster, discovery: {}}]\n")
+	loaded, err := tokenserveroptions.LoadText(path)
+	require.NoError(t, err)
+	require.Equal(t, &tokenserveroptions.IssuerEndpoint{
+		URL: "https://kubernetes.default.svc", CAFile: "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", TokenFile: "/var/run/secrets/kubernetes.io/serviceaccount/token",
+	}, loaded.Config.WorkloadIssuers[0].Discovery)
+}
+
+func TestAnAdministratorWithAWorkloadNeedsNoSecretFile(t *testing.T) {
+	path := inClusterFolder(t, "{clientID: a, clientSecretFile: later, federatedIdentities: [{issuerName: cluster, serviceAccount: manager}]}", inCluster)
+	write(t, filepath.Dir(path), "token", serviceAccountToken(t, "https://c.example", "system:serviceaccount:s:tokenserver"))
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.NoError(t, err)
+	later := filepath.Join(filepath.Dir(path), "later")
+	require.NotContains(t, loaded.Config.Files(), later, "a start does not wait for it")
+	c := loaded.Config.Bootstrap.AdminClient
+	write(t, filepath.Dir(path), "later", secret)
+	secrets, err := c.Secrets()
+	require.NoError(t, err)
+	require.Equal(t, []string{secret}, secrets)
+	require.Equal(t, "client_secret_post", c.App(loaded.Directory.Organizations()[0], secrets).Record.TokenEndpointAuthMethod, "either way is taken")
+
+	write(t, filepath.Dir(path), "later", "short")
+	_, err = tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.ErrorContains(t, err, "bootstrap.adminClient.clientSecretFile: "+later+" must hold one line", "a file that is there is read")
+}
+
+func TestProblemsOfTheOwnCluster(t *testing.T) {
+	const admin = "{clientID: a, federatedIdentities: [{issuerName: cluster, serviceAccount: manager}]}"
+	own := serviceAccountToken(t, "https://c.example", "system:serviceaccount:s:tokenserver")
+	for name, row := range map[string]struct{ admin, issuers, token, says string }{
+		"no token":           {admin, inCluster, "", "issuer is left out, and the token in tokenFile does not tell it: open "},
+		"garbage":            {admin, inCluster, "garbage", "token holds no token of a ServiceAccount"},
+		"of a person":        {admin, inCluster, serviceAccountToken(t, "https://c.example", "jane"), `holds a token of "jane", which is no ServiceAccount`},
+		"both":               {"{clientID: a, federatedIdentities: [{issuerName: cluster, subject: x, serviceAccount: manager}]}", inCluster, own, "bootstrap.adminClient.federatedIdentities[0]: must have one of subject and serviceAccount"},
+		"no such issuer":     {"{clientID: a, federatedIdentities: [{issuerName: elsewhere, serviceAccount: manager}]}", inCluster, own, `there is no workload issuer "elsewhere"`},
+		"no name":            {"{clientID: a, federatedIdentities: [{issuerName: cluster, serviceAccount: 'a:b'}]}", inCluster, own, "subject must be system:serviceaccount:NAMESPACE:NAME"},
+		"neither":            {"{clientID: a, federatedIdentities: [{issuerName: cluster}]}", inCluster, own, "bootstrap.adminClient.federatedIdentities[0]"},
+		"another's cluster":  {admin, "workloadIssuers: [{name: cluster, issuer: 'https://c.example'}]\n", own, "bootstrap.adminClient.federatedIdentities[0]: serviceAccount is in the namespace that this server runs in, which workloadIssuers[0] does not tell"},
+		"no way to log in":   {"{clientID: a}", inCluster, own, "bootstrap.adminClient.clientSecretFile: is required: the file that holds the client's secret; or give federatedIdentities"},
+		"an issuer to learn": {admin, "workloadIssuers: [{name: cluster}]\n", own, "of the cluster that this server runs in discovery: {} finds it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := inClusterFolder(t, row.admin, row.issuers)
+			if row.token != "" {
+				write(t, filepath.Dir(path), "token", row.token)
+			}
+			_, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+			require.ErrorContains(t, err, row.says)
+			require.NotContains(t, err.Error(), own)
+		})
 	}
 }

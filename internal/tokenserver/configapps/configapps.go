@@ -40,14 +40,19 @@ type App struct {
 	Secrets []string
 }
 
-// Administrator is the administrator's client: it may manage the apps of org.
-func Administrator(org *directory.Organization, clientID, secret string) App {
-	return App{Secrets: []string{secret}, Record: storage.App{
+// Administrator is the administrator's client: it may manage the apps of org. It
+// authenticates with a secret, as a workload, or either way.
+func Administrator(org *directory.Organization, clientID string, secrets []string, workloads []storage.FederatedIdentity) App {
+	method := oauth.AuthMethodSecretPost
+	if len(secrets) == 0 {
+		method = oauth.AuthMethodPrivateKeyJWT
+	}
+	return App{Secrets: secrets, Record: storage.App{
 		ClientID: clientID, OrgID: org.ID, Name: "Administrator's client", Config: OriginAdminClient,
 		GrantTypes:    []string{oauth.GrantClientCredentials},
 		ContextScopes: []storage.ContextScope{{Scope: oauth.ScopeManageConnApps, Org: org.ID}},
 		Audience:      oauth.AudienceInternal, Enabled: true, OwnerUserID: org.OwnerID, OwnerOrgID: org.ID,
-		TokenEndpointAuthMethod: oauth.AuthMethodSecretPost,
+		TokenEndpointAuthMethod: method, FederatedIdentities: workloads,
 	}}
 }
 

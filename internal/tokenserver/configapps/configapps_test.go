@@ -37,7 +37,7 @@ func newHarness(t *testing.T) *harness {
 }
 
 func (h *harness) apply(t *testing.T, org, id, secret string) error {
-	return h.Apply(t.Context(), []configapps.App{configapps.Administrator(&directory.Organization{ID: org, OwnerID: "owner"}, id, secret)})
+	return h.Apply(t.Context(), []configapps.App{configapps.Administrator(&directory.Organization{ID: org, OwnerID: "owner"}, id, []string{secret}, nil)})
 }
 
 func (h *harness) app(t *testing.T, id string) storage.App {

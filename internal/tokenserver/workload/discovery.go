@@ -187,20 +187,19 @@ func (d *Discovery) fetch(ctx context.Context) (keySet, error) {
 	return parseKeys(text)
 }
 
-// keysAt is where the JWK Set is. Of an issuer that is reached elsewhere it is
-// there too: an API server names the address that it advertises to its nodes.
+// apiServerKeys is where every API server has its keys.
+const apiServerKeys = "/openid/v1/jwks"
+
+// keysAt is where the JWK Set is. An issuer that is reached elsewhere is reached at
+// an API server, whose document names what its nodes or the world can reach, not
+// what can be reached here, and maybe in another folder.
 func (d *Discovery) keysAt(jwksURI string) (string, error) {
+	if d.elsewhere {
+		return d.at.URL + apiServerKeys, nil
+	}
 	u, err := url.Parse(jwksURI)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return "", fmt.Errorf("the jwks_uri of the discovery document is no https URL: %.200q", jwksURI)
 	}
-	if !d.elsewhere {
-		return jwksURI, nil
-	}
-	base, err := url.Parse(d.at.URL)
-	if err != nil {
-		return "", err
-	}
-	u.Scheme, u.Host = base.Scheme, base.Host
-	return u.String(), nil
+	return jwksURI, nil
 }

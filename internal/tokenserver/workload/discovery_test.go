@@ -324,7 +324,8 @@ func TestAnIssuerIsReachedElsewhere(t *testing.T) {
 	t.Parallel()
 	p := newPublished(t)
 	p.issuer = alike
-	p.put(documentPath, text(string(document(alike, "https://192.0.2.1:6443"+keysPath))))
+	// As of a managed cluster that publishes its keys for the world.
+	p.put(documentPath, text(string(document(alike, "https://oidc.example.com/tenant"+keysPath))))
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("one\n"), 0o600))
 	p.source = workload.NewDiscovery(alike, workload.Connection{URL: p.URL, CAFile: p.ca(), TokenFile: token}, p.clock.Now, slog.New(slog.NewJSONHandler(p.log, nil)))
