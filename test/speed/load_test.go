@@ -110,19 +110,31 @@ func expect200(answers *bufio.Reader) error {
 	return err
 }
 
-// post asks once, by the usual client.
+// post asks once and returns the body of the 200.
 func post(t testing.TB, address string, send []byte) []byte {
 	t.Helper()
-	connection, err := net.Dial("tcp", address)
-	require.NoError(t, err)
-	defer func() { _ = connection.Close() }()
-	_, err = connection.Write(send)
-	require.NoError(t, err)
-	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
-	require.NoError(t, err)
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, response.StatusCode, "%s", body)
+	body, status := try(address, send)
+	require.Equal(t, http.StatusOK, status, "%s", body)
 	return body
+}
+
+// try asks once; the status is 0 when nothing answered.
+func try(address string, send []byte) (body []byte, status int) {
+	connection, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, 0
+	}
+	defer func() { _ = connection.Close() }()
+	if _, err = connection.Write(send); err != nil {
+		return nil, 0
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		return nil, 0
+	}
+	defer func() { _ = response.Body.Close() }()
+	if body, err = io.ReadAll(response.Body); err != nil {
+		return nil, 0
+	}
+	return body, response.StatusCode
 }

@@ -57,6 +57,24 @@ func (p *process) cpu(t testing.TB) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
+// resident is how much memory the process holds, in MiB.
+func (p *process) resident(t testing.TB) float64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	require.NoError(t, err)
+	var kib float64
+	_, after, _ := bytes.Cut(status, []byte("VmRSS:"))
+	_, err = fmt.Sscan(string(after), &kib)
+	require.NoError(t, err)
+	return kib / 1024
+}
+
+// stop ends it as Kubernetes does.
+func (p *process) stop() {
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	_ = p.command.Wait()
+}
+
 // launch starts a binary on the servers' core. It does not outlive this one. What
 // it logs goes through a pipe, as in a container.
 func launch(t testing.TB, address, name string, args ...string) *process {
@@ -79,12 +97,17 @@ func launch(t testing.TB, address, name string, args ...string) *process {
 			t.Logf("%s said:\n%s", name, said.String())
 		}
 	})
+	return p
+}
+
+// listening waits until the process takes connections.
+func (p *process) listening(t testing.TB) {
+	t.Helper()
 	testenv.Eventually(t, func(r *require.Assertions) {
-		connection, err := net.Dial("tcp", address)
+		connection, err := net.Dial("tcp", p.address)
 		r.NoError(err)
 		_ = connection.Close()
 	})
-	return p
 }
 
 // limited keeps the beginning of what is written.
@@ -134,34 +157,45 @@ func (a app) json(t testing.TB, pairs ...string) string {
 	return string(text)
 }
 
-// startTokenServer starts the token server on SQLite, with a log of every request
-// and an audit log, and registers n apps.
-func startTokenServer(t testing.TB, n int) (*process, []app) {
+// installation is a token server on SQLite, with a log of every request and an
+// audit log.
+type installation struct {
+	config, listen, operations string
+	admin                      app
+}
+
+func newInstallation(t testing.TB) *installation {
 	t.Helper()
-	folder, listen, operations := t.TempDir(), freeAddress(t), freeAddress(t)
+	folder := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(folder, name)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
-	const secret = "cas_0123456789abcdef0123456789abcdef"
-	config := write("tokenserver.yaml", `publicURL: http://`+listen+`
-listen: `+listen+`
-operationsListen: `+operations+`
+	i := &installation{listen: freeAddress(t), operations: freeAddress(t), admin: app{ID: adminID, Secret: "cas_0123456789abcdef0123456789abcdef"}}
+	i.config = write("tokenserver.yaml", `publicURL: http://`+i.listen+`
+listen: `+i.listen+`
+operationsListen: `+i.operations+`
 storage: {sqlite: {path: `+filepath.Join(folder, "tokenserver.db")+`}}
 encryptionKeyFiles: [`+write("encryption-key", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))+`]
-bootstrap: {adminClient: {clientID: `+adminID+`, clientSecretFile: `+write("client-secret", secret)+`}}
+bootstrap: {adminClient: {clientID: `+adminID+`, clientSecretFile: `+write("client-secret", i.admin.Secret)+`}}
 organizations: [{id: `+orgID+`, name: Main, ownerID: `+ownerID+`}]
 users: [{id: `+ownerID+`, organizationID: `+orgID+`, username: owner}]
 `)
-	p := launch(t, listen, "tokenserver", "serve", "--config="+config)
+	return i
+}
+
+// start returns when the server is ready.
+func (i *installation) start(t testing.TB) *process {
+	t.Helper()
+	p := launch(t, i.listen, "tokenserver", "serve", "--config="+i.config)
 	testenv.Eventually(t, func(r *require.Assertions) {
-		response, err := http.Get("http://" + operations + "/readyz")
+		response, err := http.Get("http://" + i.operations + "/readyz")
 		r.NoError(err)
 		defer func() { _ = response.Body.Close() }()
 		r.Equal(http.StatusOK, response.StatusCode)
 	})
-	return p, register(t, p, app{ID: adminID, Secret: secret}, n)
+	return p
 }
 
 func register(t testing.TB, p *process, admin app, n int) []app {
@@ -197,5 +231,7 @@ func startCeiling(t testing.TB, apps []app) *process {
 	file := filepath.Join(t.TempDir(), "clients.json")
 	require.NoError(t, os.WriteFile(file, text, 0o600))
 	listen := freeAddress(t)
-	return launch(t, listen, "ceiling", "--listen="+listen, "--clients="+file)
+	p := launch(t, listen, "ceiling", "--listen="+listen, "--clients="+file)
+	p.listening(t)
+	return p
 }

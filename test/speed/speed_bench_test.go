@@ -90,7 +90,9 @@ const form, jsonObject = "application/x-www-form-urlencoded", "application/json"
 func BenchmarkTokenServer(b *testing.B) {
 	for b.Loop() {
 		pin(b)
-		ours, apps := startTokenServer(b, 1000)
+		i := newInstallation(b)
+		ours := i.start(b)
+		apps := register(b, ours, i.admin, 1000)
 		ceiling := startCeiling(b, apps)
 		var results []result
 		for _, r := range rows(b, ours, ceiling, apps) {
@@ -105,30 +107,32 @@ func BenchmarkTokenServer(b *testing.B) {
 }
 
 func rows(t testing.TB, ours, ceiling *process, apps []app) []row {
-	tokenForms := func(p *process, path string) (all [][]byte) {
-		for _, a := range apps {
-			all = append(all, request(p.address, path, form, a.form("grant_type", oauth.GrantClientCredentials)))
-		}
-		return all
-	}
 	var objects [][]byte
 	for _, a := range apps {
 		objects = append(objects, request(ours.address, oauth.PathToken, jsonObject, a.json(t, "grant_type", oauth.GrantClientCredentials)))
 	}
-	ourForms, theirForms := tokenForms(ours, oauth.PathToken), tokenForms(ceiling, "/token")
-	introspections := func(p *process, path string, forms [][]byte) (all [][]byte) {
+	ourForms, theirForms := forms(ours, apps), forms(ceiling, apps)
+	introspections := func(p *process, forms [][]byte) (all [][]byte) {
 		for i, a := range apps {
 			var issued oauth.TokenResponse
 			require.NoError(t, json.Unmarshal(post(t, p.address, forms[i]), &issued))
-			all = append(all, request(p.address, path, form, a.form("token", issued.AccessToken)))
+			all = append(all, request(p.address, oauth.PathIntrospect, form, a.form("token", issued.AccessToken)))
 		}
 		return all
 	}
 	return []row{
 		{"client_credentials", 0.85, ourForms, theirForms, ceiling},
 		{"client_credentials JSON to form", 0.90, objects, ourForms, ours},
-		{"introspection of a JWT", 0.85, introspections(ours, oauth.PathIntrospect, ourForms), introspections(ceiling, "/introspect", theirForms), ceiling},
+		{"introspection of a JWT", 0.85, introspections(ours, ourForms), introspections(ceiling, theirForms), ceiling},
 	}
+}
+
+// forms are a token request of every app.
+func forms(p *process, apps []app) (all [][]byte) {
+	for _, a := range apps {
+		all = append(all, request(p.address, oauth.PathToken, form, a.form("grant_type", oauth.GrantClientCredentials)))
+	}
+	return all
 }
 
 // measure asks both in turn.

@@ -53,8 +53,8 @@ func main() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /token", s.token)
-	mux.HandleFunc("POST /introspect", s.introspect)
+	mux.HandleFunc("POST /accounts/api/v2/oauth2/token", s.token)
+	mux.HandleFunc("POST /accounts/api/v2/oauth2/introspect", s.introspect)
 	log.Fatal((&http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: time.Minute}).ListenAndServe())
 }
 
