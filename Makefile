@@ -109,6 +109,10 @@ deletion: $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Delete 1,000 apps i
 bench-operator: $(ASSETS) ## Measure ConnectedApps from apply to Ready, at rest and through restarts, and compare with the budgets.
 	@go test ./test/campaign -run '^$$' -bench 'Operator|Scale' -benchtime 1x -timeout 120m
 
+.PHONY: bench-tokenserver
+bench-tokenserver: ## Measure the token server on one core against a bare ceiling program, and what it takes at rest.
+	@go test ./test/speed -run '^$$' -bench . -benchtime 1x -timeout 60m -v
+
 .PHONY: verify
 verify: verify-generated verify-format verify-modules licences lint ## Check generated files, formatting, modules, licences and lint.
 

@@ -22,6 +22,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/logqueue"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
@@ -110,7 +111,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	defer stop()
 	// The second signal finds the default behaviour: it ends the program.
 	context.AfterFunc(ctx, stop)
-	logger := f.logger(stderr)
+	lines := logqueue.New(stderr)
+	defer lines.Close()
+	logger := f.logger(lines)
 	w, release := newWaiter(ctx, f.wait, logger)
 	defer release()
 	p, err := prepare(ctx, f, w, logger)

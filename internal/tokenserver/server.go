@@ -285,11 +285,13 @@ func (s *Server) Drain() { s.health.Drain() }
 // App returns an app as the server sees it.
 func (s *Server) App(clientID string) (*clients.App, bool) { return s.view.App(clientID) }
 
+var nosniff = []string{"nosniff"}
+
 // securityHeaders go on every answer; pages add their own content policy.
 func (s *Server) securityHeaders(next http.Handler) http.Handler {
 	https := strings.HasPrefix(s.config.PublicURL, "https:")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header()["X-Content-Type-Options"] = nosniff
 		if https {
 			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
 		}

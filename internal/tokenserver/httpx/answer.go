@@ -17,10 +17,17 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
+// Headers of nearly every answer. They are shared: net/http only reads them, and
+// adding to one makes a copy.
+var (
+	noStore   = []string{"no-store"}
+	mediaJSON = []string{MediaJSON}
+)
+
 // JSON writes an answer that no cache may keep
 // (https://www.rfc-editor.org/rfc/rfc6749#section-5.1).
 func JSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Cache-Control", "no-store")
+	w.Header()["Cache-Control"] = noStore
 	write(w, status, body)
 }
 
@@ -36,7 +43,7 @@ func write(w http.ResponseWriter, status int, body any) {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = mediaJSON
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
 	_, _ = w.Write(data) // the caller has gone; nobody is left to tell

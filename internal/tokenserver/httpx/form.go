@@ -52,23 +52,33 @@ func (l FormLimits) ReadForm(w http.ResponseWriter, r *http.Request) (url.Values
 // reads that parameter to refuse: it may be somebody else's. An error says that
 // there is too much of it, in words that an error description may hold.
 func (l FormLimits) Parse(raw string) (url.Values, error) {
-	if len(raw) > l.Bytes {
-		return nil, fmt.Errorf("the parameters are longer than %d KiB", l.Bytes>>10)
+	values := url.Values{}
+	err := l.each(raw, func(name, value string) { values[name] = append(values[name], value) })
+	if err != nil {
+		return nil, err
 	}
-	values, left := url.Values{}, l.Parameters
-	for pair := range strings.SplitSeq(raw, "&") {
-		if pair == "" {
+	return values, nil
+}
+
+// each takes every parameter, in the order in which they stand.
+func (l FormLimits) each(raw string, take func(name, value string)) error {
+	if len(raw) > l.Bytes {
+		return fmt.Errorf("the parameters are longer than %d KiB", l.Bytes>>10)
+	}
+	left := l.Parameters
+	for len(raw) > 0 {
+		var pair string
+		if pair, raw, _ = strings.Cut(raw, "&"); pair == "" {
 			continue
 		}
 		if left == 0 {
-			return nil, fmt.Errorf("there are more than %d parameters", l.Parameters)
+			return fmt.Errorf("there are more than %d parameters", l.Parameters)
 		}
 		left--
 		name, value, _ := strings.Cut(pair, "=")
-		name = formText(name)
-		values[name] = append(values[name], formText(value))
+		take(formText(name), formText(value))
 	}
-	return values, nil
+	return nil
 }
 
 // formText decodes what is an escape and keeps what is not.

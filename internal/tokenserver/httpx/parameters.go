@@ -38,17 +38,18 @@ func ReadParameters(w http.ResponseWriter, r *http.Request, known ...string) (Pa
 }
 
 func parametersOfForm(body string, known []string) (Parameters, error) {
-	values, err := ParseForm(body)
+	var wrong error
+	p := make(Parameters, len(known)/2)
+	err := FormLimits{MaxParameterBytes, MaxParameters}.each(body, func(name, value string) {
+		if wrong == nil && slices.Contains(known, name) {
+			wrong = p.add(name, value)
+		}
+	})
 	if err != nil {
 		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "%s", err.Error())
 	}
-	p := Parameters{}
-	for _, name := range known {
-		for _, value := range values[name] {
-			if err := p.add(name, value); err != nil {
-				return nil, err
-			}
-		}
+	if wrong != nil {
+		return nil, wrong
 	}
 	return p, nil
 }

@@ -32,12 +32,25 @@ func Shown(s string) error {
 // Clean drops from s what Shown refuses, so that it cannot break out of its line
 // in a log nor change how the rest of the line looks.
 func Clean(s string) string {
+	if plain(s) {
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if hidden(r) {
 			return -1
 		}
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// plain tells that s is printable ASCII alone, as nearly all that is logged is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // hidden are control and format characters, and the separators of lines and

@@ -78,9 +78,7 @@ func (i *IDTokens) Issue(t IDToken) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding an id token: %w", err)
 	}
-	unsigned := jwt.NewWithClaims(methods[algorithm], claims)
-	unsigned.Header["kid"] = signer.KeyID
-	raw, err := unsigned.SignedString(signer.Key)
+	raw, err := sign(signer, typeIDToken, claims)
 	if err != nil {
 		return "", fmt.Errorf("signing an id token: %w", err)
 	}
@@ -113,7 +111,7 @@ func merge(objects ...any) (jwt.MapClaims, error) {
 	return all, nil
 }
 
-// typeIDToken is the typ header of an id token, as golang-jwt writes it.
+// typeIDToken is the typ header of an id token.
 const typeIDToken = "JWT"
 
 // Recognise reads an id token of ours for an id_token_hint: an expired one is

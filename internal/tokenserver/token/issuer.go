@@ -37,9 +37,6 @@ type SigningKeys interface {
 	Public(keyID string) (keys.PublicKey, bool)
 }
 
-// methods are the ways to sign that this server's keys know.
-var methods = map[string]jwt.SigningMethod{keys.ES256: jwt.SigningMethodES256, keys.RS256: jwt.SigningMethodRS256}
-
 // Issuer issues access tokens.
 type Issuer struct {
 	Keys SigningKeys
@@ -95,12 +92,7 @@ func (i *Issuer) sign(t *AccessToken, algorithm string) (string, error) {
 	if !t.AuthTime.IsZero() {
 		c.AuthTime = t.AuthTime.Unix()
 	}
-	unsigned := jwt.Token{
-		Method: methods[algorithm],
-		Header: map[string]any{"alg": algorithm, "typ": typeAccessToken, "kid": signer.KeyID},
-		Claims: &c,
-	}
-	raw, err := unsigned.SignedString(signer.Key)
+	raw, err := sign(signer, typeAccessToken, &c)
 	if err != nil {
 		return "", fmt.Errorf("signing an access token: %w", err)
 	}

@@ -30,6 +30,9 @@ type Endpoint struct {
 	Issuer   string
 }
 
+// known are the parameters of a request.
+var known = append(clientauth.Parameters(), "token", "token_type_hint")
+
 // Mount adds the path to mux.
 func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathIntrospect, e.serve) }
 
@@ -47,7 +50,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 
 func (e *Endpoint) introspect(w http.ResponseWriter, r *http.Request) (oauth.Introspection, error) {
 	none := oauth.Introspection{}
-	parameters, err := httpx.ReadParameters(w, r, append(clientauth.Parameters(), "token", "token_type_hint")...)
+	parameters, err := httpx.ReadParameters(w, r, known...)
 	if err != nil {
 		return none, err
 	}

@@ -27,6 +27,9 @@ type Endpoint struct {
 	Audit    *audit.Log
 }
 
+// known are the parameters of a request.
+var known = append(clientauth.Parameters(), "token", "token_type_hint")
+
 // Mount adds the path to mux.
 func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathRevoke, e.serve) }
 
@@ -46,7 +49,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 // no error: what the client wants is so
 // (https://www.rfc-editor.org/rfc/rfc7009#section-2.2).
 func (e *Endpoint) revoke(w http.ResponseWriter, r *http.Request) error {
-	parameters, err := httpx.ReadParameters(w, r, append(clientauth.Parameters(), "token", "token_type_hint")...)
+	parameters, err := httpx.ReadParameters(w, r, known...)
 	if err != nil {
 		return err
 	}

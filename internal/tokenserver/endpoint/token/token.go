@@ -48,31 +48,33 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	e.recordIssue(r, result)
 	// RFC 6749 section 5.1 asks for both headers.
-	w.Header().Set("Pragma", "no-cache")
+	w.Header()["Pragma"] = noCache
 	httpx.JSON(w, http.StatusOK, result.Response)
 }
 
+var noCache = []string{"no-cache"}
+
 func (e *Endpoint) authorize(w http.ResponseWriter, r *http.Request) (*grant.Result, error) {
-	parameters, err := httpx.ReadParameters(w, r, append(clientauth.Parameters(), grantParameters()...)...)
+	p, err := httpx.ReadParameters(w, r, parameters...)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := e.grant(parameters["grant_type"])
+	chosen, err := e.grant(p["grant_type"])
 	if err != nil {
 		return nil, err
 	}
 	httpx.EventOf(r.Context()).GrantType = chosen.Type()
 	request := &grant.Request{
-		Scopes: oauth.SplitScopes(parameters["scope"]),
-		Code:   parameters["code"], RedirectURI: parameters["redirect_uri"], CodeVerifier: parameters["code_verifier"],
-		RefreshToken: parameters["refresh_token"], Username: parameters["username"], Password: parameters["password"],
-		Assertion: parameters["assertion"],
+		Scopes: oauth.SplitScopes(p["scope"]),
+		Code:   p["code"], RedirectURI: p["redirect_uri"], CodeVerifier: p["code_verifier"],
+		RefreshToken: p["refresh_token"], Username: p["username"], Password: p["password"],
+		Assertion: p["assertion"],
 	}
 	if e.Source != nil {
 		request.Source = e.Source(r)
 	}
-	request.ClientID = parameters["client_id"]
-	return e.fresh(r, parameters, chosen, request)
+	request.ClientID = p["client_id"]
+	return e.fresh(r, p, chosen, request)
 }
 
 // fresh lets the grant decide by what is up to date. A grant that is Cached may
@@ -113,12 +115,9 @@ func (e *Endpoint) decide(r *http.Request, p httpx.Parameters, chosen grant.Gran
 	return result, nil
 }
 
-// grantParameters are those of all grants.
-func grantParameters() []string {
-	return []string{
-		"grant_type", "scope", "code", "redirect_uri", "code_verifier", "refresh_token", "username", "password", "assertion",
-	}
-}
+// parameters are those by which a client authenticates and those of all grants.
+var parameters = append(clientauth.Parameters(),
+	"grant_type", "scope", "code", "redirect_uri", "code_verifier", "refresh_token", "username", "password", "assertion")
 
 func (e *Endpoint) grant(grantType string) (grant.Grant, error) {
 	if grantType == "" {

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package token
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+)
+
+// header is the protected header of what this server signs; its members are in
+// alphabetical order, as a map of them would be written.
+type header struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+	Type      string `json:"typ"`
+}
+
+// sign makes a JWT in compact serialization. It is written here because signing is
+// most of what a token costs: the parser's library encodes the header from a map
+// and the signature by way of big integers. Whatever reads a JWT uses the library.
+// https://www.rfc-editor.org/rfc/rfc7515#section-7.1
+func sign(signer keys.Signer, typ string, claims any) (string, error) {
+	head, err := json.Marshal(header{signer.Algorithm, signer.KeyID, typ})
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	encoding := base64.RawURLEncoding
+	const longest = 512 // of a signature, RS256 with 3072 bits
+	raw := make([]byte, 0, encoding.EncodedLen(len(head))+encoding.EncodedLen(len(payload))+longest+2)
+	raw = encoding.AppendEncode(raw, head)
+	raw = append(raw, '.')
+	raw = encoding.AppendEncode(raw, payload)
+	digest := sha256.Sum256(raw)
+	signature, err := signature(signer, digest[:])
+	if err != nil {
+		return "", err
+	}
+	raw = append(raw, '.')
+	return string(encoding.AppendEncode(raw, signature)), nil
+}
+
+// signature signs as the algorithm of the key says.
+// https://www.rfc-editor.org/rfc/rfc7518#section-3.1
+func signature(signer keys.Signer, digest []byte) ([]byte, error) {
+	switch signer.Algorithm {
+	case keys.RS256:
+		return signer.Key.Sign(rand.Reader, digest, crypto.SHA256)
+	case keys.ES256:
+		return ecdsaSignature(signer.Key, digest)
+	}
+	return nil, fmt.Errorf("no way to sign by %s", signer.Algorithm)
+}
+
+// ecdsaSignature is r and s, 32 bytes each.
+// https://www.rfc-editor.org/rfc/rfc7518#section-3.4
+func ecdsaSignature(key crypto.Signer, digest []byte) ([]byte, error) {
+	const size = 32
+	private, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the key is none of ECDSA")
+	}
+	der, err := ecdsa.SignASN1(rand.Reader, private, digest)
+	if err != nil {
+		return nil, err
+	}
+	var r, s []byte
+	inner, outer := cryptobyte.String(nil), cryptobyte.String(der)
+	if !outer.ReadASN1(&inner, asn1.SEQUENCE) || !inner.ReadASN1Integer(&r) || !inner.ReadASN1Integer(&s) || len(r) > size || len(s) > size {
+		return nil, errors.New("the signature is none of P-256")
+	}
+	signature := make([]byte, 2*size)
+	copy(signature[size-len(r):], r)
+	copy(signature[2*size-len(s):], s)
+	return signature, nil
+}
