@@ -97,9 +97,9 @@ func loginOf(app *v1alpha1.ConnectedApp, asked []string) (redirect *url.URL, sco
 		}
 	}
 	for _, uri := range app.Spec.RedirectURIs {
-		if u, err := url.Parse(string(uri)); err == nil && returns(u) {
+		// One without a port is the plugin's to choose; others may be of a server that runs.
+		if u, err := url.Parse(string(uri)); err == nil && returns(u) && (redirect == nil || redirect.Port() != "" && u.Port() == "") {
 			redirect = u
-			break
 		}
 	}
 	if redirect == nil {
@@ -218,7 +218,8 @@ func (p *Plugin) authorize(ctx context.Context, config *oauth2.Config, redirect 
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, fmt.Errorf("listening at %s, which the browser comes back to: %w", net.JoinHostPort(host, port), err)
+		return nil, fmt.Errorf("listening at %s, which the browser comes back to: %w; "+
+			"with http://127.0.0.1/callback among spec.redirectURIs any port serves", net.JoinHostPort(host, port), err)
 	}
 	back := *redirect
 	_, port, _ = net.SplitHostPort(listener.Addr().String())
