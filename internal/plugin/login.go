@@ -172,6 +172,9 @@ func (p *Plugin) keep(ctx context.Context, secret *corev1.Secret) error {
 // loginConfig is the client and its server, as the app's Secret has them, and a
 // client that trusts it.
 func (p *Plugin) loginConfig(ctx context.Context, app *v1alpha1.ConnectedApp, scopes []string) (*oauth2.Config, *http.Client, error) {
+	if err := known(app); err != nil {
+		return nil, nil, err
+	}
 	made, err := p.secretOf(ctx, app, app.PublishedSecretName())
 	if err != nil {
 		return nil, nil, err
