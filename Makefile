@@ -159,8 +159,8 @@ curl:
 	@hack/need.sh curl
 
 .PHONY: client-tools
-client-tools: $(BIN)/clients/node_modules/.package-lock.json
-	@hack/need.sh node python3 curl
+client-tools: $(BIN)/clients/node_modules/.package-lock.json $(BIN)/clients/oauth2-proxy $(BIN)/clients/envoyconfig
+	@hack/need.sh node python3 curl javac
 
 .PHONY: browser-tools
 browser-tools: $(BIN)/browser/node_modules/.package-lock.json
@@ -242,6 +242,13 @@ $(BIN)/cluster: $(wildcard hack/cluster/*.go)
 $(BIN)/portal: $(wildcard hack/demo/portal/*)
 	@$(BUILD) "the demo's portal" . -o $@ ./hack/demo/portal
 	@touch $@
+
+# Programs of others that tests drive; envoyconfig is ours and has Envoy's types.
+CLIENT_PROGRAMS := test/clients/programs
+
+$(BIN)/clients/oauth2-proxy $(BIN)/clients/envoyconfig &: $(wildcard $(addprefix $(CLIENT_PROGRAMS)/,go.mod go.sum envoyconfig/*.go))
+	@$(BUILD) "oauth2-proxy and envoyconfig" $(CLIENT_PROGRAMS) -ldflags='-s -w' -o $(BIN)/clients/ tool ./envoyconfig
+	@touch $(BIN)/clients/oauth2-proxy $(BIN)/clients/envoyconfig
 
 # Packages of npm that tests use, at the versions of their lock files.
 NPM_PACKAGES := $(BIN)/browser/node_modules/.package-lock.json $(BIN)/clients/node_modules/.package-lock.json

@@ -12,6 +12,7 @@ package() {
   gcc) echo gcc libc6-dev ;; # the race detector links with it
   npm) echo npm ;;
   node) echo nodejs ;;
+  javac) echo default-jdk-headless ;;
   chromium) echo chromium fonts-dejavu-core ;;
   *) echo "$1" ;;
   esac

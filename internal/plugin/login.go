@@ -97,9 +97,9 @@ func loginOf(app *v1alpha1.ConnectedApp, asked []string) (redirect *url.URL, sco
 		}
 	}
 	for _, uri := range app.Spec.RedirectURIs {
-		if u, err := url.Parse(string(uri)); err == nil && returns(u) {
+		// One without a port is the plugin's to choose; others may be of a server that runs.
+		if u, err := url.Parse(string(uri)); err == nil && returns(u) && (redirect == nil || redirect.Port() != "" && u.Port() == "") {
 			redirect = u
-			break
 		}
 	}
 	if redirect == nil {
@@ -172,6 +172,9 @@ func (p *Plugin) keep(ctx context.Context, secret *corev1.Secret) error {
 // loginConfig is the client and its server, as the app's Secret has them, and a
 // client that trusts it.
 func (p *Plugin) loginConfig(ctx context.Context, app *v1alpha1.ConnectedApp, scopes []string) (*oauth2.Config, *http.Client, error) {
+	if err := known(app); err != nil {
+		return nil, nil, err
+	}
 	made, err := p.secretOf(ctx, app, app.PublishedSecretName())
 	if err != nil {
 		return nil, nil, err
@@ -218,7 +221,8 @@ func (p *Plugin) authorize(ctx context.Context, config *oauth2.Config, redirect 
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, fmt.Errorf("listening at %s, which the browser comes back to: %w", net.JoinHostPort(host, port), err)
+		return nil, fmt.Errorf("listening at %s, which the browser comes back to: %w; "+
+			"with http://127.0.0.1/callback among spec.redirectURIs any port serves", net.JoinHostPort(host, port), err)
 	}
 	back := *redirect
 	_, port, _ = net.SplitHostPort(listener.Addr().String())

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -176,6 +177,17 @@ func TestWhatALoginNeeds(t *testing.T) {
 			require.ErrorContains(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}), c.says)
 		})
 	}
+	t.Run("a port that is free", func(t *testing.T) {
+		running := httptest.NewServer(http.NotFoundHandler())
+		t.Cleanup(running.Close)
+		own := v1alpha1.RedirectURI(running.URL + "/callback")
+		s := newLoginSite(t, func(a *v1alpha1.ConnectedApp) { a.Spec.RedirectURIs = []v1alpha1.RedirectURI{own} })
+		require.ErrorContains(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}), "with http://127.0.0.1/callback among spec.redirectURIs any port serves")
+		s = newLoginSite(t, func(a *v1alpha1.ConnectedApp) {
+			a.Spec.RedirectURIs = append([]v1alpha1.RedirectURI{own}, a.Spec.RedirectURIs...)
+		})
+		require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
+	})
 	t.Run("a Secret of its own", func(t *testing.T) {
 		s := newLoginSite(t)
 		err := s.Login(t.Context(), "gitproxy", LoginOptions{Open: never, Secret: "gitproxy-credentials"})

@@ -178,7 +178,16 @@ func TestNoTokenIsThereForOthers(t *testing.T) {
 	s.app(t, "web", func(a *v1alpha1.ConnectedApp) {
 		a.Spec.GrantTypes, a.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []v1alpha1.RedirectURI{"https://example.com/callback"}
 	})
+	s.app(t, "signs", func(a *v1alpha1.ConnectedApp) {
+		a.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsPrivateKey}
+		a.Spec.PublicKeys = []v1alpha1.PublicKey{{ConfigMapRef: &v1alpha1.ConfigMapKeyReference{Name: "keys", Key: "public.pem"}}}
+	})
+	s.app(t, "pods", func(a *v1alpha1.ConnectedApp) {
+		a.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsServiceAccount, ServiceAccounts: []v1alpha1.ServiceAccountReference{{Name: "pods"}}}
+	})
 	for what, want := range map[string]string{
+		"signs":            "ConnectedApp signs has spec.credentials.type PrivateKey, and what authenticates it is in its Pods alone",
+		"pods":             "ConnectedApp pods has spec.credentials.type ServiceAccount, and what authenticates it is in its Pods alone",
 		"nobody":           "there is neither an AccessToken nor a ConnectedApp nobody in namespace " + s.Namespace + "; kubectl connectedapp status -n " + s.Namespace + " shows what there is",
 		"app/nobody":       "there is no ConnectedApp nobody in namespace",
 		"atok/nobody":      "there is no AccessToken nobody in namespace",

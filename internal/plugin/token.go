@@ -126,6 +126,9 @@ func (p *Plugin) credentials(ctx context.Context, app *v1alpha1.ConnectedApp) (*
 	if app.CredentialsType() == v1alpha1.CredentialsNone {
 		return nil, fmt.Errorf("ConnectedApp %s is a Public client and has no credentials to ask with", app.Name)
 	}
+	if err := known(app); err != nil {
+		return nil, err
+	}
 	made, err := p.secretOf(ctx, app, app.PublishedSecretName())
 	if err != nil {
 		return nil, err
@@ -151,6 +154,16 @@ func (p *Plugin) credentials(ctx context.Context, app *v1alpha1.ConnectedApp) (*
 		return nil, fmt.Errorf("the credentials of ConnectedApp %s in Secret %s: %w", app.Name, made.Name, err)
 	}
 	return credentials, nil
+}
+
+// known refuses an app whose Secret does not hold what authenticates it.
+func known(app *v1alpha1.ConnectedApp) error {
+	switch credentials := app.CredentialsType(); credentials {
+	case v1alpha1.CredentialsServiceAccount, v1alpha1.CredentialsPrivateKey:
+		return fmt.Errorf("ConnectedApp %s has spec.credentials.type %s, and what authenticates it is in its Pods alone: "+
+			"read the token that the refresher writes there", app.Name, credentials)
+	}
+	return nil
 }
 
 func (p *Plugin) secretOf(ctx context.Context, app *v1alpha1.ConnectedApp, name string) (*corev1.Secret, error) {

@@ -25,14 +25,14 @@ import (
 func TestTheReadersOnThePageReadTheToken(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "token-delivery.md"))
 	require.NoError(t, err)
-	_, readers, found := strings.Cut(string(page), "In Go, Python, Node and a shell")
+	_, readers, found := strings.Cut(string(page), "In Go, Java, Python, Node and a shell")
 	require.True(t, found)
 	readers, _, _ = strings.Cut(readers, "\n## ")
 	snippets := map[string]string{}
 	for _, block := range regexp.MustCompile("(?s)```(\\w+)\n(.*?)```").FindAllStringSubmatch(readers, -1) {
 		snippets[block[1]] = block[2]
 	}
-	require.Len(t, snippets, 4)
+	require.Len(t, snippets, 5)
 
 	directory := t.TempDir()
 	var sent string
@@ -53,6 +53,8 @@ func TestTheReadersOnThePageReadTheToken(t *testing.T) {
 		require.NoError(t, refresher.FileOutput{Dir: atomicfile.Dir{Path: directory}}.Publish(held, nil))
 		require.Equal(t, token, run("main.go", "package main\n\nimport \"os\"\n\nfunc main() {\n"+snippets["go"]+
 			"\nif err != nil {\npanic(err)\n}\nos.Stdout.Write(token)\n}\n", "go", "run"))
+		require.Equal(t, token, run("Reader.java", "class Reader {\npublic static void main(String[] arguments) throws Exception {\n"+
+			snippets["java"]+"\nSystem.out.print(token);\n}\n}\n", "java"))
 		require.Equal(t, token, run("reader.py", snippets["python"]+"\nprint(token, end='')\n", "python3"))
 		require.Equal(t, token, run("reader.mjs", snippets["js"]+"\nprocess.stdout.write(token);\n", "node"))
 		run("reader.sh", snippets["sh"], "sh", "-eu")

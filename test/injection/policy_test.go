@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/internal/testenv"
 )
@@ -468,4 +470,28 @@ func TestThePageTellsOfEveryAnnotation(t *testing.T) {
 		told = append(told, strings.Trim(row, "`"))
 	}
 	require.ElementsMatch(t, strings.Split(list, ", "), told)
+}
+
+// TestThePodWithAPrivateKeyOnThePageGetsIt: the key is beside the credentials, and
+// the application does not see it.
+func TestThePodWithAPrivateKeyOnThePageGetsIt(t *testing.T) {
+	t.Parallel()
+	install(t)
+	var deployment appsv1.Deployment
+	require.NoError(t, yaml.UnmarshalStrict([]byte(onThePage(t, "# deployment.yaml, with a private key\n")), &deployment))
+	template := deployment.Spec.Template
+	p := admit(t, require.New(t), pod("default", "", func(p *corev1.Pod) {
+		p.Labels, p.Annotations = template.Labels, template.Annotations
+		p.Spec.Volumes = append(p.Spec.Volumes, template.Spec.Volumes...)
+	}))
+	require.Equal(t, []string{"reports-credentials", "reports-key"}, secretsOf(t, p.Spec))
+	mounted := func(c *corev1.Container) (names []string) {
+		for _, m := range c.VolumeMounts {
+			names = append(names, m.Name)
+		}
+		return names
+	}
+	require.Contains(t, mounted(find(p.Spec.InitContainers, sidecarName)), credentials)
+	require.NotContains(t, mounted(find(p.Spec.Containers, "web")), credentials)
+	require.Contains(t, mounted(find(p.Spec.Containers, "web")), tokenVolume)
 }
