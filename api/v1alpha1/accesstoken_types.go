@@ -66,6 +66,16 @@ type AccessTokenSpec struct {
 	// +optional
 	Grant *Grant `json:"grant,omitempty"`
 
+	// Restart are workloads that cannot read the Secret again: each is rolled out
+	// once when the token changes, which is about once per half its life. Omitted:
+	// none.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Restart []WorkloadReference `json:"restart,omitempty"`
+
 	// DeletionPolicy is Revoke, to end the token when the object is deleted, or
 	// Retain, to let it expire by itself. Omitted: Retain for grant type
 	// RefreshToken, since the user's login would end, Revoke for all others.
@@ -217,7 +227,7 @@ type AccessTokenStatus struct {
 	// +optional
 	Binding *SecretBinding `json:"binding,omitempty"`
 
-	// Conditions: Ready, Reconciling, Stalled, TokenFresh.
+	// Conditions: Ready, Reconciling, Stalled, TokenFresh, WorkloadsCurrent.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -37,6 +37,11 @@ const (
 	// ConditionTokenFresh, on an AccessToken: True while the token in the Secret
 	// is valid.
 	ConditionTokenFresh = "TokenFresh"
+
+	// ConditionWorkloadsCurrent, on an AccessToken or ConnectedApp that restarts
+	// workloads: True when each of them was rolled out since the content of the
+	// Secret changed; absent when the spec names none.
+	ConditionWorkloadsCurrent = "WorkloadsCurrent"
 )
 
 // Reasons any kind may show.
@@ -62,6 +67,20 @@ const (
 	// ReasonTokenServerUnavailable: the TokenServer does not answer as it should;
 	// its own condition says more. Work goes on when it is back.
 	ReasonTokenServerUnavailable = "TokenServerUnavailable"
+)
+
+// Reasons of the condition WorkloadsCurrent.
+const (
+	// ReasonUpToDate: no workload of restart waits for a roll-out.
+	ReasonUpToDate = "UpToDate"
+	// ReasonRestartPending: the Secret changed, and workloads are rolled out at the
+	// time in the message, together with what else changes until then.
+	ReasonRestartPending = "RestartPending"
+	// ReasonWorkloadNotFound: a workload of restart is not there.
+	ReasonWorkloadNotFound = "WorkloadNotFound"
+	// ReasonRestartRefused: a workload of restart cannot be rolled out: the manager
+	// lacks the right, or a manifest or policy is against it; the message says which.
+	ReasonRestartRefused = "RestartRefused"
 )
 
 // Reasons of a ConnectedApp.

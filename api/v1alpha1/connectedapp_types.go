@@ -442,6 +442,15 @@ type CredentialsSecretSpec struct {
 	// not copied.
 	// +optional
 	Metadata *SecretMetadata `json:"metadata,omitempty"`
+
+	// Restart are workloads that cannot read the Secret again: each is rolled out
+	// once when what the manager writes into it changes. Omitted: none.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Restart []WorkloadReference `json:"restart,omitempty"`
 }
 
 // SecretKey is a key of a Secret's data.

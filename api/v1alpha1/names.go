@@ -3,7 +3,7 @@
 package v1alpha1
 
 // Labels, annotations and finalizers. All of them live under
-// connectedapps.dev/.
+// connectedapps.dev/ or a subdomain of it.
 const (
 	// LabelSecret marks a Secret the manager may see: SecretManaged on those it
 	// makes, SecretReferenced on those whose owner lets it read them. Secrets
@@ -62,6 +62,10 @@ const (
 	// that ConnectedApp. LabelClient stands for the client id, which can be anything.
 	LabelClientOwner = "connectedapps.dev/client-owner"
 	LabelClient      = "connectedapps.dev/client"
+
+	// AnnotationsRestart is before the names of what the manager notes on workloads
+	// that it restarts, and on their Pod templates.
+	AnnotationsRestart = "restart.connectedapps.dev/"
 
 	// Finalizer keeps an object until what it made on a token server is gone.
 	Finalizer = "connectedapps.dev/finalizer"

@@ -81,6 +81,7 @@ func TestConnectedAppManifestsThatAreAccepted(t *testing.T) {
 		"all that an app with assertions may say": fmt.Sprintf(`{grantTypes: [%q], publicKeys: [{pem: %q}], identityProviders: [corp], assertionsWithoutExpiry: true}`, jwtBearer, publicKey),
 		"what gives power, switched off":          `{grantTypes: [client_credentials], identityProviders: [], postLogoutRedirectURIs: [], skipUserConsent: false, assertionsWithoutExpiry: false}`,
 		"a native app that people leave":          `{clientType: Public, grantTypes: [authorization_code], redirectURIs: ["com.example.app:/cb"], postLogoutRedirectURIs: ["com.example.app:/bye"], tokenEndpointAuthMethod: none}`,
+		"workloads to restart":                    `{grantTypes: [client_credentials], credentials: {type: Secret, secret: {restart: [{kind: Deployment, name: a}, {kind: StatefulSet, name: a}, {kind: DaemonSet, name: a.b-2}]}}}`,
 		"every policy that can be chosen":         `{grantTypes: [client_credentials], deletionPolicy: Orphan, driftPolicy: Report, suspend: true, enabled: false}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,6 +104,9 @@ func TestConnectedAppManifestsThatAreRefused(t *testing.T) {
 		return fmt.Sprintf(`{grantTypes: [authorization_code], redirectURIs: [%q]}`, uri)
 	}
 	for name, row := range map[string]struct{ spec, field, says string }{
+		"a workload of no such kind":              {secret("restart: [{kind: Job, name: a}]"), "spec.credentials.secret.restart[0].kind", `Unsupported value: "Job"`},
+		"a workload without a name":               {secret("restart: [{kind: Deployment}]"), "spec.credentials.secret.restart[0].name", "Required"},
+		"a workload twice":                        {secret("restart: [{kind: Deployment, name: a}, {kind: Deployment, name: a}]"), "spec.credentials.secret.restart[1]", "Duplicate value"},
 		"a rotation too often":                    {rotation("interval: 59m"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
 		"a rotation too rarely":                   {rotation("interval: 8761h"), "spec.credentials.rotation.interval", "must be a duration from 1h to 8760h"},
 		"a rotation that is no duration":          {rotation("interval: 30d"), "spec.credentials.rotation.interval", `Invalid value: "30d": must be a duration from 1h to 8760h`},
@@ -307,15 +311,19 @@ func TestTokenServerManifests(t *testing.T) {
 
 func TestAccessTokenManifests(t *testing.T) {
 	for name, row := range map[string]struct{ spec, field, says string }{
-		"the least possible":   {`{connectedAppRef: {name: app}}`, "", ""},
-		"all there is":         {`{connectedAppRef: {name: app}, secret: {name: t, metadata: {labels: {a: b}}}, scopes: [a, b], grant: {type: ClientCredentials}, suspend: true}`, "", ""},
-		"no app":               {`{}`, "spec.connectedAppRef", "Required"},
-		"no scope in the list": {`{connectedAppRef: {name: app}, scopes: []}`, "spec.scopes", "at least 1"},
-		"two scopes in one":    {`{connectedAppRef: {name: app}, scopes: ["a b"]}`, "spec.scopes[0]", "should match"},
-		"a scope twice":        {`{connectedAppRef: {name: app}, scopes: [a, a]}`, "spec.scopes[1]", "Duplicate"},
-		"an unknown grant":     {`{connectedAppRef: {name: app}, grant: {type: Implicit}}`, "spec.grant.type", "Unsupported value"},
-		"a label of GitOps":    {`{connectedAppRef: {name: app}, secret: {metadata: {labels: {argocd.argoproj.io/instance: x}}}}`, "spec.secret.metadata.labels", "must not use names"},
-		"an unknown field":     {`{connectedAppRef: {name: app}, token: x}`, "spec.token", "unknown field"},
+		"the least possible":         {`{connectedAppRef: {name: app}}`, "", ""},
+		"all there is":               {`{connectedAppRef: {name: app}, secret: {name: t, metadata: {labels: {a: b}}}, scopes: [a, b], grant: {type: ClientCredentials}, suspend: true}`, "", ""},
+		"no app":                     {`{}`, "spec.connectedAppRef", "Required"},
+		"no scope in the list":       {`{connectedAppRef: {name: app}, scopes: []}`, "spec.scopes", "at least 1"},
+		"two scopes in one":          {`{connectedAppRef: {name: app}, scopes: ["a b"]}`, "spec.scopes[0]", "should match"},
+		"a scope twice":              {`{connectedAppRef: {name: app}, scopes: [a, a]}`, "spec.scopes[1]", "Duplicate"},
+		"an unknown grant":           {`{connectedAppRef: {name: app}, grant: {type: Implicit}}`, "spec.grant.type", "Unsupported value"},
+		"a label of GitOps":          {`{connectedAppRef: {name: app}, secret: {metadata: {labels: {argocd.argoproj.io/instance: x}}}}`, "spec.secret.metadata.labels", "must not use names"},
+		"an unknown field":           {`{connectedAppRef: {name: app}, token: x}`, "spec.token", "unknown field"},
+		"workloads to restart":       {`{connectedAppRef: {name: app}, restart: [{kind: Deployment, name: a}, {kind: DaemonSet, name: a}]}`, "", ""},
+		"a workload elsewhere":       {`{connectedAppRef: {name: app}, restart: [{kind: Deployment, name: a, namespace: b}]}`, "spec.restart[0].namespace", "unknown field"},
+		"a workload that is no name": {`{connectedAppRef: {name: app}, restart: [{kind: Deployment, name: "a b"}]}`, "spec.restart[0].name", "should match"},
+		"too many workloads":         {`{connectedAppRef: {name: app}, restart: [` + strings.Repeat(`{kind: Deployment, name: a},`, 17) + `]}`, "spec.restart", "must have at most 16 items"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := create(t, manifest(t, "AccessToken", "token", row.spec))

@@ -19,7 +19,8 @@ package controller
 // In each namespace it serves, which are all or those of --namespaces, and its
 // own: apps and tokens, their Secrets, the ConfigMaps of apps without a secret and
 // those with public keys, and the Pods that may hold a client secret which was
-// replaced. The name tenant stands for the namespace.
+// replaced. The name tenant stands for the namespace. To restart workloads there is a
+// right of config/components/restart, which nobody has to give.
 //
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps;accesstokens,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=connectedapps.dev,resources=connectedapps/status;accesstokens/status,namespace=tenant,roleName=connectedapps-manager-tenant-role,verbs=patch

@@ -34,7 +34,8 @@ func TestEveryReasonHasARow(t *testing.T) {
 		reasons [][]string
 	}{
 		"connectedapps.md": {4, [][]string{
-			of(conditions, "Reasons any kind may show."), of(conditions, "Reasons of a ConnectedApp."), events("connectedapp"),
+			of(conditions, "Reasons any kind may show."), of(conditions, "Reasons of the condition WorkloadsCurrent."),
+			of(conditions, "Reasons of a ConnectedApp."), events("connectedapp"),
 		}},
 		"tokenservers.md": {3, [][]string{
 			{"Ready", "Progressing", "WriteFailed"}, of(conditions, "Reasons of a TokenServer."), events("tokenserver"),

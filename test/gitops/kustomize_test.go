@@ -94,6 +94,9 @@ func TestReferencesFollowNames(t *testing.T) {
 			require.Equal(t, keys.Name, billing.Spec.PublicKeys[0].ConfigMapRef.Name)
 			require.Equal(t, vault.Name, billing.CredentialsSecretName())
 			require.Equal(t, app.Name, token.Spec.ConnectedAppRef.Name)
+			require.Equal(t, web.Name, token.Spec.Restart[0].Name)
+			require.Equal(t, web.Name, app.Restarts()[1].Name)
+			require.Equal(t, "elsewhere", app.Restarts()[0].Name, "what is not in the kustomization keeps its name")
 
 			require.Equal(t, app.Name, web.Labels["connectedapps.dev/inject"])
 			require.Equal(t, vault.Name, web.Annotations["connectedapps.dev/existing-secret"])

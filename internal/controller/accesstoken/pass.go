@@ -66,6 +66,14 @@ type pass struct {
 	retry time.Duration
 	// queued tells that a token is due and that it is not its turn yet.
 	queued bool
+	// leave gives the places in the lanes to the next.
+	leave func()
+	// replaced tells that the token took the place of another one in the Secret. Set by
+	// publish.
+	replaced bool
+	// restartAfter is when to look at workloads again; 0: when something changes. Set
+	// by restart.
+	restartAfter time.Duration
 	// rival is who fights over the Secret until when; empty for nobody. Set by
 	// finish.
 	rival      string
@@ -161,6 +169,9 @@ func (p *pass) schedule(result ctrl.Result) ctrl.Result {
 	}
 	if p.retry > 0 {
 		soonest(p.retry)
+	}
+	if p.restartAfter > 0 {
+		soonest(p.restartAfter)
 	}
 	if p.rival != "" {
 		soonest(p.rivalUntil.Sub(p.now))

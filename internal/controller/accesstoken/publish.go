@@ -27,6 +27,7 @@ func (r *Reconciler) publish(ctx context.Context, p *pass, token *refresher.Held
 	if err != nil {
 		return refused(err, "Secret "+p.token.SecretName())
 	}
+	p.replaced = p.secret != nil && digest(p.secret) != digest(secret)
 	// From here on the token is as it is read back: with whole seconds.
 	token.ExpiresAt, token.IssuedAt = token.ExpiresAt.Truncate(time.Second), token.IssuedAt.Truncate(time.Second)
 	p.secret, p.held = secret, r.memory.anchored(p.name(), token, p.now)

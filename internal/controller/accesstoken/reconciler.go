@@ -4,6 +4,7 @@ package accesstoken
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,7 +56,8 @@ type Reconciler struct {
 // Reconcile brings one AccessToken's Secret up to date and says when to look
 // again.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	defer r.lanes.Done(request)
+	leave := sync.OnceFunc(func() { r.lanes.Done(request) })
+	defer leave()
 	token, err := r.Objects.Get(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		r.memory.forget(request.NamespacedName)
@@ -68,6 +70,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return r.finalize(ctx, token)
 	}
 	p := newPass(token, r.now())
+	p.leave = leave
 	original := token.DeepCopy()
 	if status.MarkProgressing(token) {
 		written, err := r.Objects.WriteStatus(ctx, original, token)
@@ -80,6 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
+	r.restart(ctx, p)
 	return r.finish(ctx, original, p, problem)
 }
 

@@ -21,11 +21,17 @@ const (
 	actionRefresh = "Refresh"
 	actionRepair  = "Repair"
 	actionRevoke  = "Revoke"
+	actionRestart = "Restart"
 )
 
-// eventSecretRestored is a reason of Events alone: the Secret was written anew
-// after somebody else changed or deleted it.
-const eventSecretRestored = "SecretRestored"
+// Reasons of Events that are no reasons of a condition.
+const (
+	// eventSecretRestored: the Secret was written anew after somebody else changed or
+	// deleted it.
+	eventSecretRestored = "SecretRestored"
+	// eventWorkloadRestarted: workloads of spec.restart are rolled out.
+	eventWorkloadRestarted = "WorkloadRestarted"
+)
 
 // fillStatus writes into the status what the Secret holds. Of a Secret that could
 // not be looked at nothing new is known.

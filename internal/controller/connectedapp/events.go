@@ -22,18 +22,20 @@ import (
 const (
 	actionReconcile = "Reconcile"
 	actionDelete    = "Delete"
+	actionRestart   = "Restart"
 )
 
 // Reasons of Events that are no reasons of a condition.
 const (
-	eventSecretRestored   = "SecretRestored"
-	eventClientReplaced   = "ClientReplaced"
-	eventFieldNotKept     = "FieldNotKept"
-	eventClientRemembered = "ClientRemembered"
-	eventNarrowed         = "Narrowed"
-	eventClientAdopted    = "ClientAdopted"
-	eventRotated          = "Rotated"
-	eventSecretRetired    = "SecretRetired"
+	eventSecretRestored    = "SecretRestored"
+	eventClientReplaced    = "ClientReplaced"
+	eventFieldNotKept      = "FieldNotKept"
+	eventClientRemembered  = "ClientRemembered"
+	eventNarrowed          = "Narrowed"
+	eventClientAdopted     = "ClientAdopted"
+	eventRotated           = "Rotated"
+	eventSecretRetired     = "SecretRetired"
+	eventWorkloadRestarted = "WorkloadRestarted"
 )
 
 // report tells people what changed in this pass: nothing when nothing did.

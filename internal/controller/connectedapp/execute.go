@@ -342,6 +342,7 @@ func (r *Reconciler) publish(ctx context.Context, p *pass) error {
 	if err != nil {
 		return object.WriteError(p.in.Secret.String(), err)
 	}
+	p.replaced = p.secret != nil && replaces(p.secret.Data, wantedSecret(p, p.result.Target).Data)
 	p.secret, p.written = live, written
 	setPublished(p.app, p.published(), p.in.Secret.Name)
 	if p.result.Repairs && written {

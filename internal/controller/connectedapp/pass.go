@@ -3,6 +3,8 @@
 package connectedapp
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -71,6 +73,12 @@ type pass struct {
 	compared bool
 	// unfinished tells that an action of the plan failed.
 	unfinished bool
+	// leave gives the place in the lane to the next.
+	leave func()
+	// replaced tells that the Secret held something else before it was written.
+	replaced bool
+	// restartAfter is when to look at workloads again; 0: when something changes.
+	restartAfter time.Duration
 	// hints are what people might want to know of an app that is as its spec says.
 	hints []string
 }

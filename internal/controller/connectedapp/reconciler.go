@@ -69,7 +69,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.objects.Client, r.objects.Live, r.objects.FieldManager = r.Client, r.Live, apply.ManagerConnectedApp
 		r.objects.New = func() *v1alpha1.ConnectedApp { return &v1alpha1.ConnectedApp{} }
 	})
-	defer r.lanes.Done(request)
+	leave := sync.OnceFunc(func() { r.lanes.Done(request) })
+	defer leave()
 	app, err := r.objects.Get(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		return r.settleDeparted(ctx, request.NamespacedName, "")
@@ -83,7 +84,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if result, err := r.settleDeparted(ctx, request.NamespacedName, app.UID); err != nil {
 		return result, err
 	}
-	p := &pass{app: app, original: app.DeepCopy(), before: app.DeepCopy().Status.Conditions}
+	p := &pass{app: app, original: app.DeepCopy(), before: app.DeepCopy().Status.Conditions, leave: leave}
 	return r.reconcile(ctx, p)
 }
 
@@ -114,6 +115,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 	}
 	err := r.execute(ctx, p)
 	p.unfinished = err != nil
+	r.restart(ctx, p)
 	if p.app.Status.ClientID != "" && p.app.DeletionTimestamp.IsZero() {
 		r.registered.note(p.app, p.result.Verdict != nil && p.result.Verdict.OrphanAllowed)
 		if live := p.in.Live; err == nil && live != nil && p.result.CarriesOut && (live.Client == nil || !live.Client.Unread || p.listed) {
@@ -162,7 +164,10 @@ func (r *Reconciler) conclude(ctx context.Context, p *pass, err error) (ctrl.Res
 		return r.after(ctx, err)
 	case err == nil && p.in.Live == nil && status.IsReady(p.app):
 		// The server's trouble is its TokenServer's condition. This app has what it
-		// needs.
+		// needs, and only its workloads may have news.
+		if err := r.writeRestarts(ctx, p); err != nil {
+			return r.after(ctx, object.WriteError("the status", err))
+		}
 		return ctrl.Result{RequeueAfter: r.pause()}, nil
 	}
 	p.summarise(err)

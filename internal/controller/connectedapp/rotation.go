@@ -200,6 +200,9 @@ func (r *Reconciler) sooner(p *pass, result ctrl.Result, err error) (ctrl.Result
 	if err != nil || !p.app.DeletionTimestamp.IsZero() {
 		return result, err
 	}
+	if p.restartAfter > 0 {
+		result.RequeueAfter = min(result.RequeueAfter, p.restartAfter)
+	}
 	if next := plan.NextLook(p.app, r.now()); next > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, next+time.Second) // a status counts whole seconds
 	}
