@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	_, _ = fmt.Fprintf(stderr, "error: %v\n", err)
+	_, _ = fmt.Fprintf(stderr, "error: %s\n", plugin.Visible(err.Error()))
 	if _, failed := errors.AsType[*failure](err); failed {
 		return exitFailed
 	}

@@ -293,6 +293,8 @@ func TestReadTakesPlainDirectories(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "client-id"), []byte("a"), 0o600))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
+	require.NoError(t, os.Symlink("sub", filepath.Join(dir, "link")))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
 	files, err := Read(dir)
 	require.NoError(t, err)
 	require.Equal(t, map[string][]byte{"client-id": []byte("a")}, files)

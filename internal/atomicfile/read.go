@@ -22,8 +22,8 @@ const (
 
 // Read returns the files of a directory as one set. A directory in the
 // kubelet's layout is read at one moment, however often it is replaced
-// meanwhile; of any other, all files are read as they are. Directories inside
-// are left out. A missing directory is fs.ErrNotExist.
+// meanwhile; of any other, all files are read as they are. What is no file, such
+// as a directory or a pipe, is left out. A missing directory is fs.ErrNotExist.
 func Read(directory string) (map[string][]byte, error) {
 	var err error
 	for range readAttempts {
@@ -67,14 +67,20 @@ func readSet(root *os.Root, dir string) (map[string][]byte, error) {
 	}
 	files := make(map[string][]byte, len(entries))
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), "..") || entry.IsDir() {
+		if strings.HasPrefix(entry.Name(), "..") {
 			continue
 		}
-		content, err := readFile(root, path.Join(dir, entry.Name()))
+		name := path.Join(dir, entry.Name())
+		info, err := root.Stat(name) // of what a link leads to
 		if err != nil {
 			return nil, err
 		}
-		files[entry.Name()] = content
+		if !info.Mode().IsRegular() {
+			continue // to open a pipe waits for who writes to it
+		}
+		if files[entry.Name()], err = readFile(root, name); err != nil {
+			return nil, err
+		}
 	}
 	return files, nil
 }

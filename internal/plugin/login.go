@@ -22,11 +22,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/refresher"
 )
 
 // LoginOptions say how Login does it.
@@ -61,12 +63,12 @@ func (p *Plugin) Login(ctx context.Context, name string, o LoginOptions) error {
 	if o.Secret == "" {
 		o.Secret = name + "-login"
 	}
-	secret, err := p.loginSecret(ctx, o.Secret)
-	if err != nil {
-		return err // before anybody is asked to log in
-	}
 	config, trust, err := p.loginConfig(ctx, app, scopes)
 	if err != nil {
+		return err
+	}
+	// Before anybody is asked to log in.
+	if err := p.keep(ctx, o.Secret, "none yet", client.DryRunAll); err != nil {
 		return err
 	}
 	if o.Timeout > 0 {
@@ -81,11 +83,13 @@ func (p *Plugin) Login(ctx context.Context, name string, o LoginOptions) error {
 	if token.RefreshToken == "" {
 		return fmt.Errorf("the token server gave no refresh token for the scopes %q", strings.Join(scopes, " "))
 	}
-	secret.Data = map[string][]byte{keyRefreshToken: []byte(token.RefreshToken)}
-	if err := p.keep(ctx, secret); err != nil {
-		return err
+	// The login is done: it is kept also when the time for it is over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := p.keep(ctx, o.Secret, token.RefreshToken); err != nil {
+		return fmt.Errorf("the login went well and could not be kept, so it has to be done again: %w", err)
 	}
-	return p.tellLogin(ctx, app, secret.Name)
+	return p.tellLogin(ctx, app, o.Secret)
 }
 
 // loginOf says where the browser comes back to and which scopes are asked for.
@@ -116,6 +120,8 @@ func loginOf(app *v1alpha1.ConnectedApp, asked []string) (redirect *url.URL, sco
 	if len(asked) > 0 {
 		scopes = append(slices.Clone(asked), oauth.ScopeOfflineAccess)
 	}
+	// An app has a scope once for each organization and environment.
+	slices.Sort(scopes)
 	return redirect, slices.Compact(scopes), nil
 }
 
@@ -143,6 +149,9 @@ func (p *Plugin) loginSecret(ctx context.Context, name string) (*corev1.Secret, 
 	if secret.Labels[v1alpha1.LabelSecret] != v1alpha1.SecretReferenced || len(others) > 0 {
 		return nil, fmt.Errorf("Secret %s is there and not of a login: name another with --secret, or delete it", name) //nolint:staticcheck // a kind's name
 	}
+	if secret.Immutable != nil && *secret.Immutable {
+		return nil, fmt.Errorf("Secret %s is immutable: name another with --secret, or delete it", name) //nolint:staticcheck // a kind's name
+	}
 	return secret, nil
 }
 
@@ -154,56 +163,60 @@ func keysOf(secret *corev1.Secret) []string {
 	return keys
 }
 
-// keep writes the Secret as it was read, or makes it.
-func (p *Plugin) keep(ctx context.Context, secret *corev1.Secret) error {
-	// The login is done: it is kept also when the time for it is over.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	write := func() error { return p.Client.Create(ctx, secret) }
-	if secret.ResourceVersion != "" {
-		write = func() error { return p.Client.Update(ctx, secret) }
+// keep writes the refresh token into the Secret, whatever happens to that meanwhile,
+// and makes the Secret when it is not there.
+func (p *Plugin) keep(ctx context.Context, name, refreshToken string, options ...client.CreateOption) error {
+	other := func(err error) bool {
+		return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 	}
-	if err := worded(write(), "Secret "+secret.Name); err != nil {
-		return fmt.Errorf("the login went well and could not be kept, so it has to be done again: %w", err)
-	}
-	return nil
+	return retry.OnError(retry.DefaultBackoff, other, func() error {
+		secret, err := p.loginSecret(ctx, name)
+		if err != nil {
+			return err
+		}
+		secret.Data = map[string][]byte{keyRefreshToken: []byte(refreshToken)}
+		if secret.ResourceVersion == "" {
+			return worded(p.Client.Create(ctx, secret, options...), "Secret "+name)
+		}
+		update := &client.UpdateOptions{}
+		if len(options) > 0 {
+			client.DryRunAll.ApplyToUpdate(update)
+		}
+		return worded(p.Client.Update(ctx, secret, update), "Secret "+name)
+	})
 }
 
-// loginConfig is the client and its server, as the app's Secret has them, and a
+// loginConfig is the client and its server, as the app's Secrets have them, and a
 // client that trusts it.
 func (p *Plugin) loginConfig(ctx context.Context, app *v1alpha1.ConnectedApp, scopes []string) (*oauth2.Config, *http.Client, error) {
-	if err := known(app); err != nil {
-		return nil, nil, err
-	}
-	made, err := p.secretOf(ctx, app, app.PublishedSecretName())
+	values, err := p.credentialsOf(ctx, app)
 	if err != nil {
 		return nil, nil, err
 	}
-	var spec *v1alpha1.CredentialsSecretSpec
-	if c := app.Spec.Credentials; c != nil {
-		spec = c.Secret
-	}
-	value := func(in *corev1.Secret, name string) string { return string(in.Data[plan.SecretKey(spec, name)]) }
 	config := &oauth2.Config{
-		ClientID: value(made, plan.KeyClientID), Scopes: scopes,
-		Endpoint: oauth2.Endpoint{AuthURL: value(made, plan.KeyAuthorizationURL), TokenURL: value(made, plan.KeyTokenURL), AuthStyle: oauth2.AuthStyleInParams},
+		ClientID: values[plan.KeyClientID], ClientSecret: values[plan.KeyClientSecret], Scopes: scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL: values[plan.KeyAuthorizationURL], TokenURL: values[plan.KeyTokenURL], AuthStyle: oauth2.AuthStyleInParams,
+		},
 	}
-	if config.ClientID == "" || config.Endpoint.AuthURL == "" || config.Endpoint.TokenURL == "" {
-		return nil, nil, fmt.Errorf("the Secret %s of ConnectedApp %s lacks client id, authorization URL or token URL", made.Name, app.Name)
+	if values[plan.KeyAuthMethod] == oauth.AuthMethodSecretBasic {
+		config.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
 	}
-	if app.CredentialsType() != v1alpha1.CredentialsNone {
-		proof := made
-		if name := app.CredentialsSecretName(); name != made.Name {
-			if proof, err = p.secretOf(ctx, app, name); err != nil {
-				return nil, nil, err
-			}
+	if config.ClientID == "" {
+		return nil, nil, fmt.Errorf("the Secret %s of ConnectedApp %s lacks %s", app.PublishedSecretName(), app.Name, secretKey(app, plan.KeyClientID))
+	}
+	for key, address := range map[string]string{plan.KeyAuthorizationURL: config.Endpoint.AuthURL, plan.KeyTokenURL: config.Endpoint.TokenURL} {
+		if err := refresher.CheckURL(secretKey(app, key), address); err != nil {
+			return nil, nil, fmt.Errorf("the Secret %s of ConnectedApp %s: %w", app.PublishedSecretName(), app.Name, err)
 		}
-		config.ClientSecret = value(proof, plan.KeyClientSecret)
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if bundle := value(made, plan.KeyCA); bundle != "" {
+	if bundle := values[plan.KeyCA]; bundle != "" {
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(bundle))
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(bundle)) {
+			return nil, nil, fmt.Errorf("the Secret %s of ConnectedApp %s: %s holds no PEM certificate",
+				app.PublishedSecretName(), app.Name, secretKey(app, plan.KeyCA))
+		}
 	}
 	return config, &http.Client{Transport: transport, Timeout: 30 * time.Second}, nil
 }
@@ -241,26 +254,43 @@ func (p *Plugin) authorize(ctx context.Context, config *oauth2.Config, redirect 
 	}()
 
 	address := config.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier))
-	if o.Open == nil || o.Open(address) != nil {
-		p.say("open this address in a browser on this machine:\n\n  %s\n", address)
+	// What opens a browser may fail after it was started, as where there is none.
+	where := "open this address in a browser on this machine:"
+	if o.Open != nil && o.Open(address) == nil {
+		where = "a browser opens; if none does, open this address on this machine:"
 	}
+	p.say(where)
+	p.say("\n  %s\n", address)
 	p.say("waiting for the login …")
 	select {
 	case answer := <-answers:
 		if code := answer.Get("error"); code != "" {
 			return nil, fmt.Errorf("the token server says %s", strings.TrimSuffix(code+": "+answer.Get("error_description"), ": "))
 		}
-		token, err := config.Exchange(ctx, answer.Get("code"), oauth2.VerifierOption(verifier))
-		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-			return nil, fmt.Errorf("the token server does not redeem the code: %s", strings.TrimSuffix(refused.ErrorCode+": "+refused.ErrorDescription, ": "))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("redeeming the code: %w", err)
-		}
-		return token, nil
+		return redeem(ctx, config, answer.Get("code"), verifier)
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, errors.New("stopped before the login was done: nothing was stored")
+		}
 		return nil, errors.New("nobody came back from the browser in time")
 	}
+}
+
+// redeem exchanges the code for tokens.
+func redeem(ctx context.Context, config *oauth2.Config, code, verifier string) (*oauth2.Token, error) {
+	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		// Its own text has the whole answer.
+		why := strings.TrimSuffix(refused.ErrorCode+": "+refused.ErrorDescription, ": ")
+		if refused.ErrorCode == "" {
+			why = "it answered " + refused.Response.Status
+		}
+		return nil, fmt.Errorf("the token server does not redeem the code: %s", why)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redeeming the code: %w", err)
+	}
+	return token, nil
 }
 
 // callback answers the browser that comes back, and passes on what it brings. What
@@ -277,7 +307,8 @@ func callback(path, state string, answers chan<- url.Values) http.Handler {
 		case answers <- query:
 		default: // the page was loaded again
 		}
-		text := "You are logged in. This window can be closed."
+		// The code is yet to be redeemed, and the terminal tells how that ends.
+		text := "The answer of the token server has arrived. Go on in the terminal; this window can be closed."
 		if code := query.Get("error"); code != "" {
 			text = "You are not logged in: " + code
 		}
@@ -297,17 +328,22 @@ func (p *Plugin) tellLogin(ctx context.Context, app *v1alpha1.ConnectedApp, secr
 	if err := p.Client.List(ctx, tokens, client.InNamespace(p.Namespace)); err != nil {
 		return worded(err, "AccessTokens")
 	}
+	name := app.Name
 	for i := range tokens.Items {
-		if t := &tokens.Items[i]; t.GrantType() == v1alpha1.AccessTokenRefreshToken && t.GrantSecretName() == secret {
+		t := &tokens.Items[i]
+		if goesOn(t, app, secret) {
 			p.say("AccessToken %s goes on from it", t.Name)
 			return nil
+		}
+		if t.Name == app.Name {
+			name = secret // to apply the other would change one that is at work
 		}
 	}
 	p.say("this AccessToken goes on from it:")
 	_, err := fmt.Fprintf(p.Out, `apiVersion: connectedapps.dev/v1alpha1
 kind: AccessToken
 metadata:
-  name: %[1]s
+  name: %[5]s
   namespace: %[2]s
 spec:
   connectedAppRef: {name: %[1]s}
@@ -315,6 +351,12 @@ spec:
     type: RefreshToken
     refreshToken:
       seedSecretRef: {name: %[3]s, key: %[4]s}
-`, app.Name, p.Namespace, secret, keyRefreshToken)
+`, app.Name, p.Namespace, secret, keyRefreshToken, name)
 	return err
+}
+
+// goesOn tells whether an AccessToken takes the app's login from the Secret.
+func goesOn(t *v1alpha1.AccessToken, app *v1alpha1.ConnectedApp, secret string) bool {
+	return t.GrantType() == v1alpha1.AccessTokenRefreshToken && t.Spec.ConnectedAppRef.Name == app.Name &&
+		t.Spec.Grant.RefreshToken.SeedSecretRef == v1alpha1.SecretKeyReference{Name: secret, Key: keyRefreshToken}
 }

@@ -4,9 +4,11 @@ package plugin
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,7 +19,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
@@ -116,7 +121,7 @@ func TestLogin(t *testing.T) {
 		s.out.Reset()
 		require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
 		secret := &corev1.Secret{}
-		require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "gitproxy-login"}, secret))
+		require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "gitproxy-login"}, secret))
 		require.Equal(t, v1alpha1.SecretReferenced, secret.Labels[v1alpha1.LabelSecret], "the manager may read it")
 		token, err := tokenOf(t.Context(), &refresher.Credentials{
 			ClientID: s.client.ClientID, ClientSecret: s.client.ClientSecret, TokenURL: s.server.URL + oauth.PathToken,
@@ -149,6 +154,9 @@ func TestWhatIsNoLogin(t *testing.T) {
 	require.EqualError(t, err, "the token server says access_denied")
 	err = s.Login(t.Context(), "gitproxy", LoginOptions{Timeout: time.Minute, Open: s.browser(t, func(back url.Values) { back.Set("code", "stolen") })})
 	require.ErrorContains(t, err, "the token server does not redeem the code: invalid_grant")
+	stopped, stop := context.WithCancel(t.Context())
+	err = s.Login(stopped, "gitproxy", LoginOptions{Timeout: time.Minute, Open: func(string) error { stop(); return nil }})
+	require.EqualError(t, err, "stopped before the login was done: nothing was stored")
 	err = s.Login(t.Context(), "gitproxy", LoginOptions{Timeout: 2 * time.Second, Open: s.browser(t, func(back url.Values) { back.Set("state", "of another") })})
 	require.EqualError(t, err, "nobody came back from the browser in time")
 	require.True(t, isNotFound(s.get(t.Context(), "gitproxy-login", "Secret", &corev1.Secret{})), "nothing was stored")
@@ -188,9 +196,157 @@ func TestWhatALoginNeeds(t *testing.T) {
 		})
 		require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
 	})
+	for name, c := range map[string]struct{ key, value, says string }{
+		"an address that a browser opens": {
+			"authorization-url", "file:///usr/bin/calculator", "the Secret gitproxy-credentials of ConnectedApp gitproxy: authorization-url is not an http or https URL",
+		},
+		"an address that is no option":     {"authorization-url", "--help", "authorization-url is not an http or https URL"},
+		"an address that nobody overhears": {"token-url", "http://id.example.com/token", "token-url is http on another host than loopback"},
+		"certificates":                     {"ca.crt", "none", "ca.crt holds no PEM certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newLoginSite(t)
+			secret := &corev1.Secret{}
+			require.NoError(t, s.get(t.Context(), "gitproxy-credentials", "Secret", secret))
+			secret.Data[c.key] = []byte(c.value)
+			require.NoError(t, plane.Client.Update(t.Context(), secret))
+			require.ErrorContains(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}), c.says)
+		})
+	}
+	t.Run("what authenticates the app", func(t *testing.T) {
+		s := newLoginSite(t, func(a *v1alpha1.ConnectedApp) {
+			a.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsServiceAccount, ServiceAccounts: []v1alpha1.ServiceAccountReference{{Name: "web"}}}
+		})
+		require.EqualError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}),
+			"ConnectedApp gitproxy has spec.credentials.type ServiceAccount, and what authenticates it is in its Pods alone: "+
+				"read the token that the refresher writes there")
+	})
+	t.Run("the right to keep it", func(t *testing.T) {
+		s := newLoginSite(t)
+		s.Client = interceptor.NewClient(plane.Client, interceptor.Funcs{
+			Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
+				return apierrors.NewForbidden(corev1.Resource("secrets"), "gitproxy-login", errors.New("no"))
+			},
+		})
+		require.ErrorContains(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}), "Secret gitproxy-login: secrets \"gitproxy-login\" is forbidden")
+	})
+	t.Run("a Secret that can change", func(t *testing.T) {
+		s := newLoginSite(t)
+		require.NoError(t, plane.Client.Create(t.Context(), &corev1.Secret{Immutable: new(true), ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.Namespace, Name: "gitproxy-login", Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced},
+		}}))
+		require.EqualError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: never}), "Secret gitproxy-login is immutable: name another with --secret, or delete it")
+	})
 	t.Run("a Secret of its own", func(t *testing.T) {
 		s := newLoginSite(t)
 		err := s.Login(t.Context(), "gitproxy", LoginOptions{Open: never, Secret: "gitproxy-credentials"})
 		require.EqualError(t, err, "Secret gitproxy-credentials is there and not of a login: name another with --secret, or delete it")
 	})
+}
+
+// The user has logged in: what happens to the Secret meanwhile loses nothing.
+func TestALoginOutlivesWhatHappensToItsSecret(t *testing.T) {
+	for name, meanwhile := range map[string]func(*loginSite, *corev1.Secret) error{
+		"made":    func(_ *loginSite, secret *corev1.Secret) error { return plane.Client.Create(t.Context(), secret) },
+		"changed": func(_ *loginSite, secret *corev1.Secret) error { return plane.Client.Update(t.Context(), secret) },
+		"deleted": func(_ *loginSite, secret *corev1.Secret) error { return plane.Client.Delete(t.Context(), secret) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newLoginSite(t)
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+				Namespace: s.Namespace, Name: "gitproxy-login", Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced},
+			}}
+			if name != "made" {
+				require.NoError(t, plane.Client.Create(t.Context(), secret))
+			}
+			write := func() error {
+				if meanwhile == nil || name == "changed" && secret.Annotations != nil {
+					return nil
+				}
+				secret.Annotations = map[string]string{"seen": "by another"}
+				do := meanwhile
+				meanwhile = nil
+				return do(s, secret)
+			}
+			dry := func(options []string) bool { return len(options) > 0 }
+			s.Client = interceptor.NewClient(plane.Client, interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+					if all := (&client.CreateOptions{}).ApplyOptions(options); !dry(all.DryRun) {
+						require.NoError(t, write())
+					}
+					return c.Create(ctx, o, options...)
+				},
+				Update: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.UpdateOption) error {
+					if all := (&client.UpdateOptions{}).ApplyOptions(options); !dry(all.DryRun) {
+						require.NoError(t, write())
+					}
+					return c.Update(ctx, o, options...)
+				},
+			})
+			require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
+			require.Nil(t, meanwhile)
+			kept := &corev1.Secret{}
+			require.NoError(t, s.get(t.Context(), "gitproxy-login", "Secret", kept))
+			require.NotEmpty(t, kept.Data["refresh-token"])
+		})
+	}
+}
+
+// An AccessToken that is at work is not changed by applying what is printed.
+func TestALoginTouchesNoOtherAccessToken(t *testing.T) {
+	s := newLoginSite(t)
+	s.accessToken(t, "gitproxy")
+	s.accessToken(t, "other", func(a *v1alpha1.AccessToken) {
+		a.Spec.ConnectedAppRef.Name = "other"
+		a.Spec.Grant = &v1alpha1.Grant{Type: v1alpha1.AccessTokenRefreshToken, RefreshToken: &v1alpha1.RefreshTokenGrant{
+			SeedSecretRef: v1alpha1.SecretKeyReference{Name: "gitproxy-login", Key: "refresh-token"},
+		}}
+	})
+	require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute}))
+	require.Contains(t, s.out.String(), "  name: gitproxy-login\n  namespace: "+s.Namespace+"\nspec:\n  connectedAppRef: {name: gitproxy}\n")
+	require.NotContains(t, s.said.String(), "other goes on")
+}
+
+// What opens a browser may have been started and find none.
+func TestTheAddressIsShownWhateverBecomesOfTheBrowser(t *testing.T) {
+	s := newLoginSite(t)
+	var opened string
+	browser := s.browser(t, nil)
+	require.NoError(t, s.Login(t.Context(), "gitproxy", LoginOptions{Timeout: time.Minute, Open: func(address string) error {
+		opened = address
+		return browser(address)
+	}}))
+	require.Contains(t, s.said.String(), "\n  "+opened+"\n")
+}
+
+// The client secret is sent as the app's Secret says, and a server that does not
+// answer as it should is named.
+func TestACodeIsRedeemedAsTheSecretSays(t *testing.T) {
+	s := newLoginSite(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _, basic := r.BasicAuth()
+		require.True(t, basic)
+		require.Empty(t, r.FormValue("client_secret"))
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer server.Close()
+	secret := &corev1.Secret{}
+	require.NoError(t, s.get(t.Context(), "gitproxy-credentials", "Secret", secret))
+	secret.Data["token-url"], secret.Data["auth-method"] = []byte(server.URL), []byte("client_secret_basic\n")
+	require.NoError(t, plane.Client.Update(t.Context(), secret))
+	err := s.Login(t.Context(), "gitproxy", LoginOptions{Open: s.browser(t, nil), Timeout: time.Minute})
+	require.EqualError(t, err, "the token server does not redeem the code: it answered 502 Bad Gateway")
+}
+
+// An app may have a scope for several organizations, with others between.
+func TestAScopeIsAskedForOnce(t *testing.T) {
+	app := &v1alpha1.ConnectedApp{Spec: v1alpha1.ConnectedAppSpec{
+		GrantTypes: []v1alpha1.GrantType{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, RedirectURIs: []v1alpha1.RedirectURI{"http://127.0.0.1/callback"},
+		Scopes: []v1alpha1.ScopeAssignment{{Scope: "view:x"}, {Scope: "offline_access"}, {Scope: "view:x"}},
+	}}
+	for _, asked := range [][]string{nil, {"offline_access", "view:x"}} {
+		_, scopes, err := loginOf(app, asked)
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"offline_access", "view:x"}, scopes)
+	}
 }

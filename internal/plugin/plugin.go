@@ -10,7 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -66,16 +69,47 @@ func worded(err error, what string) error {
 }
 
 func (p *Plugin) writeJSON(document any) error {
-	encoder := json.NewEncoder(p.Out)
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(document)
+	if err := encoder.Encode(document); err != nil {
+		return err
+	}
+	_, err := io.WriteString(p.Out, Visible(text.String()))
+	return err
 }
 
 // say writes a line that is not the answer.
 func (p *Plugin) say(format string, args ...any) {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = line(text)
+		}
+	}
 	_, _ = fmt.Fprintf(p.Err, format+"\n", args...)
 }
+
+// Visible writes whatever a terminal could act on, or not show, as JSON escapes it,
+// so that a text of somebody else's stays a text. Lines stay.
+func Visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			_, _ = fmt.Fprintf(&b, "\\u%04x\\u%04x", high, low)
+		default:
+			_, _ = fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.String()
+}
+
+// line is a text of somebody else's as a part of a line of ours.
+func line(text string) string { return Visible(strings.Join(strings.Fields(text), " ")) }
 
 // ready is what an object's condition Ready says.
 func ready(object reported) (status metav1.ConditionStatus, reason, message string) {

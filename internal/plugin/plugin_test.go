@@ -80,6 +80,28 @@ func TestColoursDoNotMoveColumns(t *testing.T) {
 	require.Equal(t, plain, strings.NewReplacer("\x1b[32m", "", "\x1b[31m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(s.out.String()))
 }
 
+// What somebody wrote into a status, or a Secret, does nothing to a terminal.
+func TestATerminalIsToldTexts(t *testing.T) {
+	const evil = "\x1b]0;owned\x07 \u009b2J \u202etxet\nConnectedApp late: all is well"
+	s := newSite(t)
+	app := s.app(t, "late", func(a *v1alpha1.ConnectedApp) {
+		a.Status.ClientID = "\x1b[2J"
+		a.Status.Conditions = []metav1.Condition{condition("Ready", "False", "AccessDenied", evil)}
+	})
+	require.NoError(t, s.Status(t.Context()))
+	s.say("%s", progress(app))
+	require.NoError(t, s.report(&Rotation{ConnectedApp: "late", Done: true, Secret: "x", Message: evil}))
+	for text := range strings.Lines(s.out.String() + s.said.String()) {
+		require.False(t, strings.HasPrefix(text, "ConnectedApp late: all is well"), "nobody speaks for us")
+	}
+	s.JSON = true
+	require.NoError(t, s.Status(t.Context()))
+	require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f\u0080-\u009f\u202e]", s.out.String()+s.said.String())
+	var o Overview
+	require.NoError(t, json.Unmarshal([]byte(s.out.String()[strings.Index(s.out.String(), "{"):]), &o))
+	require.Equal(t, evil, o.ConnectedApps[0].Message, "and programs read what was written")
+}
+
 func TestStatusForPrograms(t *testing.T) {
 	s := payments(t)
 	s.JSON = true
@@ -124,10 +146,10 @@ func TestTheTokenOfAnAccessTokenIsPrinted(t *testing.T) {
 	require.ErrorContains(t, s.Token(t.Context(), "atok/web", TokenOptions{Scopes: []string{"x"}}), "--scope is for app/gitproxy")
 
 	secret := &corev1.Secret{}
-	require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "web-token"}, secret))
+	require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "web-token"}, secret))
 	token.ExpiresAt = time.Now().Add(-time.Hour)
 	secret.Data = refresher.Files(token)
-	require.NoError(t, api.Update(t.Context(), secret))
+	require.NoError(t, plane.Client.Update(t.Context(), secret))
 	s.out.Reset()
 	require.ErrorContains(t, s.Token(t.Context(), "web", TokenOptions{}), "is of no use: token expired at")
 	require.Empty(t, s.out.String())
@@ -229,7 +251,7 @@ func manage(t *testing.T, s *site, name string, said *syncBuffer) {
 	go func() {
 		app := &v1alpha1.ConnectedApp{}
 		for ctx.Err() == nil {
-			if api.Get(ctx, key, app) != nil || app.Annotations[v1alpha1.AnnotationRotateRequestedAt] == "" {
+			if plane.Client.Get(ctx, key, app) != nil || app.Annotations[v1alpha1.AnnotationRotateRequestedAt] == "" {
 				continue
 			}
 			if len(app.Status.Conditions) == 0 {
@@ -239,7 +261,7 @@ func manage(t *testing.T, s *site, name string, said *syncBuffer) {
 				app.Status.Binding = &v1alpha1.SecretBinding{Name: "gitproxy-credentials"}
 				app.Status.Conditions = []metav1.Condition{condition("Rotating", "True", "Overlap", "client secret 1 is accepted beside the one in the Secret until noon")}
 			}
-			_ = api.Status().Update(ctx, app)
+			_ = plane.Client.Status().Update(ctx, app)
 		}
 	}()
 }
@@ -276,7 +298,7 @@ func TestRotateWithoutWaitingAsks(t *testing.T) {
 	require.NoError(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}))
 	var r Rotation
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &r))
-	require.NoError(t, api.Get(t.Context(), client.ObjectKeyFromObject(app), app))
+	require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
 	require.Equal(t, app.Annotations[v1alpha1.AnnotationRotateRequestedAt], r.RequestedAt)
 	require.False(t, r.Done)
 	require.LessOrEqual(t, len(r.RequestedAt), 64, "the manager repeats a longer value as its digest")
@@ -296,7 +318,7 @@ func TestWhatCannotBeRotatedIsLeftAlone(t *testing.T) {
 			s := newSite(t)
 			app := s.app(t, "gitproxy", test.change)
 			require.ErrorContains(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}), test.want)
-			require.NoError(t, api.Get(t.Context(), client.ObjectKeyFromObject(app), app))
+			require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
 			require.Empty(t, app.Annotations)
 		})
 	}

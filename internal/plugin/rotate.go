@@ -73,10 +73,10 @@ func (p *Plugin) report(r *Rotation) error {
 	}
 	text := fmt.Sprintf("asked for another client secret of ConnectedApp %s\n", r.ConnectedApp)
 	if r.Done {
-		text = fmt.Sprintf("Secret %s holds another client secret of ConnectedApp %s\n", r.Secret, r.ConnectedApp)
+		text = fmt.Sprintf("Secret %s holds another client secret of ConnectedApp %s\n", line(r.Secret), r.ConnectedApp)
 	}
 	if r.Message != "" {
-		text += r.Message + "\n"
+		text += line(r.Message) + "\n"
 	}
 	_, err := fmt.Fprint(p.Out, text)
 	return err

@@ -117,7 +117,7 @@ func (p *Plugin) print(o *Overview, now time.Time) {
 	var problems []string
 	note := func(kind, name string, status metav1.ConditionStatus, message string) {
 		if status != metav1.ConditionTrue && message != "" {
-			problems = append(problems, fmt.Sprintf("%s %s: %s", kind, name, message))
+			problems = append(problems, fmt.Sprintf("%s %s: %s", kind, name, line(message)))
 		}
 	}
 	for _, a := range o.ConnectedApps {
@@ -153,21 +153,21 @@ const readyColumn = 1
 func (t table) write(w io.Writer, color bool) {
 	widths := make([]int, len(t[0]))
 	for _, row := range t {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cmp.Or(cell, "-")))
+		for i := range row {
+			row[i] = cmp.Or(line(row[i]), "-")
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
 	for r, row := range t {
-		line := ""
+		text := ""
 		for i, cell := range row {
-			cell = cmp.Or(cell, "-")
 			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3)
 			if color && r > 0 && i == readyColumn {
 				cell = colored(cell)
 			}
-			line += cell + padding
+			text += cell + padding
 		}
-		_, _ = fmt.Fprintln(w, strings.TrimRight(line, " "))
+		_, _ = fmt.Fprintln(w, strings.TrimRight(text, " "))
 	}
 }
 

@@ -5,58 +5,24 @@ package plugin
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/refresher"
-	"connectedapps.dev/operator/internal/testenv/controlplane"
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
-var api client.Client
+var plane *testenv.ControlPlane
 
-func TestMain(m *testing.M) {
-	ctrl.SetLogger(logr.Discard())
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	environment := &envtest.Environment{
-		CRDDirectoryPaths:        []string{filepath.Join("..", "..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing:    true,
-		ControlPlaneStartTimeout: time.Minute,
-		ControlPlaneStopTimeout:  time.Minute,
-	}
-	stop, err := controlplane.Start(environment)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = stop() }()
-	scheme := runtime.NewScheme()
-	_ = corev1.AddToScheme(scheme)
-	_ = v1alpha1.AddToScheme(scheme)
-	if api, err = client.New(environment.Config, client.Options{Scheme: scheme}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
 
 // site is a namespace and the plugin in it.
 type site struct {
@@ -67,9 +33,9 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
-	require.NoError(t, api.Create(t.Context(), namespace))
+	require.NoError(t, plane.Client.Create(t.Context(), namespace))
 	s := &site{out: &bytes.Buffer{}, said: &bytes.Buffer{}}
-	s.Plugin = &Plugin{Client: api, Namespace: namespace.Name, Out: s.out, Err: s.said}
+	s.Plugin = &Plugin{Client: plane.Client, Namespace: namespace.Name, Out: s.out, Err: s.said}
 	return s
 }
 
@@ -86,9 +52,9 @@ func (s *site) app(t *testing.T, name string, change ...func(*v1alpha1.Connected
 		f(app)
 	}
 	status := app.Status
-	require.NoError(t, api.Create(t.Context(), app))
+	require.NoError(t, plane.Client.Create(t.Context(), app))
 	app.Status = status
-	require.NoError(t, api.Status().Update(t.Context(), app))
+	require.NoError(t, plane.Client.Status().Update(t.Context(), app))
 	return app
 }
 
@@ -102,14 +68,14 @@ func (s *site) accessToken(t *testing.T, name string, change ...func(*v1alpha1.A
 		f(token)
 	}
 	status := token.Status
-	require.NoError(t, api.Create(t.Context(), token))
+	require.NoError(t, plane.Client.Create(t.Context(), token))
 	token.Status = status
-	require.NoError(t, api.Status().Update(t.Context(), token))
+	require.NoError(t, plane.Client.Status().Update(t.Context(), token))
 }
 
 func (s *site) secret(t *testing.T, name string, data map[string][]byte) {
 	t.Helper()
-	require.NoError(t, api.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}, Data: data}))
+	require.NoError(t, plane.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}, Data: data}))
 }
 
 func condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {

@@ -121,13 +121,35 @@ func tokenOf(ctx context.Context, credentials *refresher.Credentials, scopes []s
 	return source.Token(ctx)
 }
 
-// credentials are those of the app, from its Secrets.
+// credentials are those of the app, to ask for a token of its own.
 func (p *Plugin) credentials(ctx context.Context, app *v1alpha1.ConnectedApp) (*refresher.Credentials, error) {
 	if app.CredentialsType() == v1alpha1.CredentialsNone {
 		return nil, fmt.Errorf("ConnectedApp %s is a Public client and has no credentials to ask with", app.Name)
 	}
-	if err := known(app); err != nil {
+	values, err := p.credentialsOf(ctx, app)
+	if err != nil {
 		return nil, err
+	}
+	data := map[string][]byte{}
+	for name, value := range values {
+		data[name] = []byte(value)
+	}
+	credentials, err := refresher.ParseCredentials(data, "")
+	if err != nil {
+		return nil, fmt.Errorf("the credentials of ConnectedApp %s in Secret %s: %w", app.Name, app.PublishedSecretName(), err)
+	}
+	return credentials, nil
+}
+
+// credentialsOf are the values of the app's Secrets by their names in the preset
+// kebab, as a user outside the cluster can use them: without the address that serves
+// inside alone. What the manager does not make for such a user is an error.
+func (p *Plugin) credentialsOf(ctx context.Context, app *v1alpha1.ConnectedApp) (map[string]string, error) {
+	switch kind := app.CredentialsType(); kind {
+	case v1alpha1.CredentialsServiceAccount, v1alpha1.CredentialsPrivateKey:
+		return nil, fmt.Errorf("ConnectedApp %s has spec.credentials.type %s, and what authenticates it is in its Pods alone: "+
+			"read the token that the refresher writes there", app.Name, kind)
+	case v1alpha1.CredentialsSecret, v1alpha1.CredentialsExistingSecret, v1alpha1.CredentialsNone:
 	}
 	made, err := p.secretOf(ctx, app, app.PublishedSecretName())
 	if err != nil {
@@ -139,31 +161,24 @@ func (p *Plugin) credentials(ctx context.Context, app *v1alpha1.ConnectedApp) (*
 			return nil, err
 		}
 	}
-	var spec *v1alpha1.CredentialsSecretSpec
-	if c := app.Spec.Credentials; c != nil {
-		spec = c.Secret
+	values := map[string]string{}
+	for _, name := range []string{plan.KeyClientID, plan.KeyAuthorizationURL, plan.KeyTokenURL, plan.KeyAuthMethod, plan.KeyCA, plan.KeyClientSecret} {
+		in := made
+		if name == plan.KeyClientSecret {
+			in = proof
+		}
+		// Editors add a newline.
+		values[name] = strings.TrimRight(string(in.Data[secretKey(app, name)]), "\r\n")
 	}
-	data := map[string][]byte{}
-	// Not the address inside the cluster, where this program is not.
-	for _, name := range []string{plan.KeyClientID, plan.KeyTokenURL, plan.KeyAuthMethod, plan.KeyCA} {
-		data[name] = made.Data[plan.SecretKey(spec, name)]
-	}
-	data[plan.KeyClientSecret] = proof.Data[plan.SecretKey(spec, plan.KeyClientSecret)]
-	credentials, err := refresher.ParseCredentials(data, "")
-	if err != nil {
-		return nil, fmt.Errorf("the credentials of ConnectedApp %s in Secret %s: %w", app.Name, made.Name, err)
-	}
-	return credentials, nil
+	return values, nil
 }
 
-// known refuses an app whose Secret does not hold what authenticates it.
-func known(app *v1alpha1.ConnectedApp) error {
-	switch credentials := app.CredentialsType(); credentials {
-	case v1alpha1.CredentialsServiceAccount, v1alpha1.CredentialsPrivateKey:
-		return fmt.Errorf("ConnectedApp %s has spec.credentials.type %s, and what authenticates it is in its Pods alone: "+
-			"read the token that the refresher writes there", app.Name, credentials)
+// secretKey is what the app's spec calls a value in its Secrets.
+func secretKey(app *v1alpha1.ConnectedApp, name string) string {
+	if c := app.Spec.Credentials; c != nil {
+		return plan.SecretKey(c.Secret, name)
 	}
-	return nil
+	return plan.SecretKey(nil, name)
 }
 
 func (p *Plugin) secretOf(ctx context.Context, app *v1alpha1.ConnectedApp, name string) (*corev1.Secret, error) {
@@ -182,6 +197,6 @@ func (p *Plugin) printToken(token *refresher.Token) error {
 	if p.JSON {
 		content = files[refresher.KeyTokenJSON]
 	}
-	_, err := fmt.Fprintf(p.Out, "%s\n", content)
+	_, err := fmt.Fprintf(p.Out, "%s\n", Visible(string(content)))
 	return err
 }

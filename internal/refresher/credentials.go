@@ -4,6 +4,7 @@ package refresher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -221,6 +222,15 @@ func (c *Credentials) proofProblems() []string {
 		return []string{"private-key is missing, which auth-method private_key_jwt signs with"}
 	case with == proofNone && c.isClientCredentials():
 		return []string{"auth-method is none, which gets no token by client credentials: use a client with a secret, or mount service-account-token"}
+	}
+	return nil
+}
+
+// CheckURL says what keeps an address, called name, from being one that secrets are
+// sent to. The error does not quote it.
+func CheckURL(name, address string) error {
+	if problems := urlProblems(name, address); len(problems) > 0 {
+		return errors.New(problems[0])
 	}
 	return nil
 }

@@ -10,10 +10,15 @@ import (
 	"time"
 )
 
-// longestSleep is how long the engine sleeps without looking at the clock and at
-// the credentials: a timer stands still while a machine is suspended, and a token's
-// life does not; and not every file system tells of changes.
-const longestSleep = 5 * time.Minute
+const (
+	// longestSleep is how long the engine sleeps without looking at the
+	// credentials: not every file system tells of changes.
+	longestSleep = 5 * time.Minute
+	// clockInterval is how long it sleeps without looking at the clock, which
+	// somebody may set, and which a timer does not follow while a machine is
+	// suspended: a token that ended by it is seen for so long.
+	clockInterval = 10 * time.Second
+)
 
 // Output is where the engine publishes tokens.
 type Output interface {
@@ -64,6 +69,9 @@ type Engine struct {
 
 	mu     sync.Mutex
 	status Status
+
+	// clock is the time in tests that set it; nil means time.Now.
+	clock func() time.Time
 }
 
 // Run refreshes until ctx ends, which is the only way it ends.
@@ -81,7 +89,7 @@ func (e *Engine) Once(ctx context.Context) error {
 	var last error
 	for ctx.Err() == nil {
 		next := e.step(ctx)
-		if e.held.Valid(time.Now()) && e.problem == nil && e.turnAt.IsZero() {
+		if e.held.Valid(e.now()) && e.problem == nil && e.turnAt.IsZero() {
 			return nil
 		}
 		if ctx.Err() == nil {
@@ -104,7 +112,7 @@ func (e *Engine) restore(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	now := time.Now()
+	now := e.now()
 	e.held = found.Anchored(now)
 	if !e.held.Valid(now) {
 		return
@@ -121,9 +129,9 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	// Why the purpose is not known, asking tells.
 	purpose, _ := e.Source.Purpose(ctx)
 	unseen := e.look(ctx, purpose)
-	decision := Decide(e.held, string(purpose), e.failures, time.Now())
+	decision := Decide(e.held, string(purpose), e.failures, e.now())
 	if decision.Action == Ask && unseen == nil {
-		decision = e.turn(purpose, time.Now())
+		decision = e.turn(purpose, e.now())
 	}
 	if decision.Action == Ask {
 		problem := unseen
@@ -131,10 +139,10 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 			problem = e.ask(ctx, string(purpose))
 		}
 		if problem != nil && ctx.Err() != nil || errors.Is(problem, ErrOvertaken) {
-			return time.Now() // stopped, not failed; or to look again
+			return e.now() // stopped, not failed; or to look again
 		}
 		e.count(problem, string(purpose))
-		decision = Decide(e.held, string(purpose), e.failures, time.Now())
+		decision = Decide(e.held, string(purpose), e.failures, e.now())
 		e.log(decision.Until)
 	}
 	e.withdraw()
@@ -143,7 +151,7 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 	if e.held != nil && withdrawal(e.held).Before(next) {
 		// What cannot be withdrawn is tried again, and not without pause.
 		next = withdrawal(e.held)
-		if now := time.Now(); !before(now, next) {
+		if now := e.now(); !before(now, next) {
 			next = now.Add(shortestWait)
 		}
 	}
@@ -155,12 +163,12 @@ func (e *Engine) step(ctx context.Context) (next time.Time) {
 // ask gets a token and publishes it, or one that the output did not take before.
 func (e *Engine) ask(ctx context.Context, purpose string) error {
 	next := e.unpublished
-	if !next.Serves(purpose, time.Now()) {
+	if !next.Serves(purpose, e.now()) {
 		token, err := e.Source.Token(ctx)
 		if err != nil {
 			return err
 		}
-		if err := token.Validate(time.Now()); err != nil {
+		if err := token.Validate(e.now()); err != nil {
 			return &Error{Reason: ReasonResponseInvalid, Err: err}
 		}
 		next = &Held{Token: token, Purpose: purpose}
@@ -178,7 +186,7 @@ func (e *Engine) count(problem error, purpose string) {
 	if problem == nil {
 		e.failures = Failures{}
 	} else {
-		e.failures = e.failures.Add(problem, purpose, time.Now(), e.Backoff)
+		e.failures = e.failures.Add(problem, purpose, e.now(), e.Backoff)
 		e.told = e.told && e.problem != nil && e.problem.Error() == problem.Error()
 	}
 	e.problem = problem
@@ -200,7 +208,7 @@ func (e *Engine) log(next time.Time) {
 	}
 	log := e.Logger.With("reason", ReasonOf(e.problem), "error", Explain(e.problem), "next_attempt", next)
 	switch {
-	case e.held.Valid(time.Now()):
+	case e.held.Valid(e.now()):
 		log.Warn("keeping the token published before", "expires_at", e.held.ExpiresAt)
 	case e.Status().HasToken():
 		log.Error("the published token has expired", "expired_at", e.Status().ExpiresAt)
@@ -212,7 +220,7 @@ func (e *Engine) log(next time.Time) {
 // withdraw takes a token away from readers that has come to its end, or of which
 // nobody knows when that is.
 func (e *Engine) withdraw() {
-	now := time.Now()
+	now := e.now()
 	if e.held == nil || e.held.Valid(now) && before(now, withdrawal(e.held)) {
 		return
 	}
@@ -252,15 +260,34 @@ func (e *Engine) tell() {
 // whichever says so first, when something woke the engine, when ctx ends, or
 // after longestSleep.
 func (e *Engine) sleepUntil(ctx context.Context, at time.Time) {
-	wait := min(time.Until(at), time.Until(at.Round(0)), longestSleep)
-	if wait <= 0 {
-		return
+	if last := e.now().Add(longestSleep); last.Before(at) {
+		at = last
 	}
+	for {
+		now := e.now()
+		wait := min(at.Sub(now), at.Round(0).Sub(now.Round(0)), clockInterval)
+		if wait <= 0 || !e.nap(ctx, wait) {
+			return
+		}
+	}
+}
+
+// nap reports whether it lasted.
+func (e *Engine) nap(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-e.Wake:
 	case <-timer.C:
+		return true
 	}
+	return false
+}
+
+func (e *Engine) now() time.Time {
+	if e.clock != nil {
+		return e.clock()
+	}
+	return time.Now()
 }

@@ -65,7 +65,7 @@ func (e *Engine) look(ctx context.Context, purpose Purpose) error {
 // noteUnseen tells of an output that cannot be looked at, once.
 func (e *Engine) noteUnseen(err error) {
 	news := e.unseen == nil || e.unseen.Error() != err.Error()
-	if e.unseen = err; !news || !e.publishable(time.Now()) {
+	if e.unseen = err; !news || !e.publishable(e.now()) {
 		return // without a token it is why there is none
 	}
 	e.Logger.Warn("cannot tell what readers have", "reason", ReasonOf(err), "error", err)
@@ -85,7 +85,7 @@ func (e *Engine) compare(ctx context.Context, shared Shared, purpose Purpose) er
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now := e.now()
 	found = found.Anchored(now)
 	same := found != nil && e.held != nil && found.AccessToken == e.held.AccessToken
 	switch {
@@ -176,7 +176,7 @@ func (e *Engine) turn(purpose Purpose, now time.Time) Decision {
 // lookAgain is next, or when a Shared output is to be looked at if that is sooner.
 func (e *Engine) lookAgain(next time.Time) time.Time {
 	if shared, ok := e.Output.(Shared); ok {
-		if at := time.Now().Add(shared.Period()); at.Before(next) {
+		if at := e.now().Add(shared.Period()); at.Before(next) {
 			return at
 		}
 	}

@@ -58,7 +58,7 @@ func (e *Engine) Status() Status {
 func (e *Engine) Token() (*Token, error) {
 	s := e.Status()
 	switch {
-	case s.held.Valid(time.Now()):
+	case s.held.Valid(e.now()):
 		return s.held.Token, nil
 	case s.LastError != nil:
 		return nil, s.LastError

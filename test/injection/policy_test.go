@@ -306,25 +306,37 @@ func TestRefusalsSayWhatIsRight(t *testing.T) {
 		change func(*corev1.Pod)
 		says   string // empty: it is admitted
 	}{
-		"no app":               {asked(""), `label connectedapps.dev/inject: "" is not the name of a ConnectedApp: write the name of one in namespace ` + namespace},
-		"no name":              {asked("Shop_1"), `label connectedapps.dev/inject: "Shop_1" is not the name of a ConnectedApp`},
-		"an unknown key":       {annotated(prefix+"mountpath", "/a"), `annotation connectedapps.dev/inject-mountpath means nothing here: write one of connectedapps.dev/inject-secret, connectedapps.dev/inject-token-url, `},
-		"a Secret":             {annotated(secretName, "Shop"), `annotation connectedapps.dev/inject-secret: "Shop" is not the name of a Secret: write the name of one in namespace ` + namespace},
-		"an existing Secret":   {annotated(existingSecret, ""), `annotation connectedapps.dev/existing-secret: "" is not the name of a Secret`},
-		"a URL without scheme": {annotated(prefix+"token-url", "id.example.com/token"), `annotation connectedapps.dev/inject-token-url: "id.example.com/token" is not an http or https URL: write that of a token endpoint, such as https://id.example.com/token`},
-		"a URL of a file":      {annotated(prefix+"token-url", "file:///etc/passwd"), `"file:///etc/passwd" is not an http or https URL`},
-		"a URL without host":   {annotated(prefix+"token-url", "https:///token"), `"https:///token" is not an http or https URL`},
-		"a URL":                {annotated(prefix+"token-url", "http://id:8080/token"), ""},
-		"a relative path":      {annotated(prefix+"mount-path", "token"), `annotation connectedapps.dev/inject-mount-path: "token" is not an absolute path: write one without a colon, "..", or "/" at its end, such as /var/run/connectedapps/token`},
-		"no path":              {annotated(prefix+"mount-path", ""), `annotation connectedapps.dev/inject-mount-path: "" is not`},
-		"the root":             {annotated(prefix+"mount-path", "/"), `annotation connectedapps.dev/inject-mount-path: "/" is not`},
-		"a path up":            {annotated(prefix+"mount-path", "/run/../token"), `annotation connectedapps.dev/inject-mount-path: "/run/../token" is not`},
-		"a path with dots":     {annotated(prefix+"mount-path", "/run/..token/.x"), ""},
-		"no quantity":          {annotated(prefix+"cpu-limit", "some"), `annotation connectedapps.dev/inject-cpu-limit: "some" is not a quantity above zero: write one such as 10m`},
-		"a negative quantity":  {annotated(prefix+"memory-request", "-16Mi"), `annotation connectedapps.dev/inject-memory-request: "-16Mi" is not a quantity above zero: write one such as 32Mi`},
-		"more than the limit":  {annotated(prefix+"memory-request", "48Mi"), `annotation connectedapps.dev/inject-memory-request: 48Mi is above the limit of 32Mi: ask for less, or raise it by connectedapps.dev/inject-memory-limit`},
-		"a limit in bytes":     {annotated(prefix+"memory-limit", "32"), `annotation connectedapps.dev/inject-memory-limit: 32 is less than the refresher needs: write 16Mi or more`},
-		"the lowest limit":     {annotated(prefix+"memory-limit", "16Mi"), ""},
+		"no app":                      {asked(""), `label connectedapps.dev/inject: "" is not the name of a ConnectedApp: write the name of one in namespace ` + namespace},
+		"no name":                     {asked("Shop_1"), `label connectedapps.dev/inject: "Shop_1" is not the name of a ConnectedApp`},
+		"an unknown key":              {annotated(prefix+"mountpath", "/a"), `annotation connectedapps.dev/inject-mountpath means nothing here: write one of connectedapps.dev/inject-secret, connectedapps.dev/inject-token-url, `},
+		"a Secret":                    {annotated(secretName, "Shop"), `annotation connectedapps.dev/inject-secret: "Shop" is not the name of a Secret: write the name of one in namespace ` + namespace},
+		"an existing Secret":          {annotated(existingSecret, ""), `annotation connectedapps.dev/existing-secret: "" is not the name of a Secret`},
+		"a URL without scheme":        {annotated(prefix+"token-url", "id.example.com/token"), `annotation connectedapps.dev/inject-token-url: "id.example.com/token" is not an https URL without user information and fragment (http is for loopback): write that of a token endpoint, such as https://id.example.com/token`},
+		"a URL of a file":             {annotated(prefix+"token-url", "file:///etc/passwd"), `"file:///etc/passwd" is not an https URL`},
+		"a URL without host":          {annotated(prefix+"token-url", "https:///token"), `"https:///token" is not an https URL`},
+		"a URL that is not encrypted": {annotated(prefix+"token-url", "http://id:8080/token"), `"http://id:8080/token" is not an https URL`},
+		"a URL with a password":       {annotated(prefix+"token-url", "https://id:pw@id.example.com/token"), `"https://id:pw@id.example.com/token" is not an https URL`},
+		"a URL with a fragment":       {annotated(prefix+"token-url", "https://id.example.com/token#x"), `"https://id.example.com/token#x" is not an https URL`},
+		"a URL":                       {annotated(prefix+"token-url", "https://id.example.com:8443/token?tenant=a@b"), ""},
+		"a URL of this Pod":           {annotated(prefix+"token-url", "http://localhost:8080/token"), ""},
+		"a URL of this Pod by IPv6":   {annotated(prefix+"token-url", "http://[::1]:8080/token"), ""},
+		"an endless path":             {annotated(prefix+"mount-path", "/"+strings.Repeat("a/", 100_000)), `annotation connectedapps.dev/inject-mount-path`},
+		"a path with a line break":    {annotated(prefix+"mount-path", "/a\nb"), `annotation connectedapps.dev/inject-mount-path`},
+		"an endless name":             {annotated(secretName, strings.Repeat("A", 100_000)), `annotation connectedapps.dev/inject-secret: "AAA`},
+		"a Windows Pod":               {onWindows, `label connectedapps.dev/inject: the refresher runs on Linux, and this Pod on Windows: remove the label`},
+		"a node with Windows": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} },
+			`the refresher runs on Linux`},
+		"a large Pod":         {large, ""},
+		"a relative path":     {annotated(prefix+"mount-path", "token"), `annotation connectedapps.dev/inject-mount-path: "token" is not an absolute path: write one without a colon, "..", or "/" at its end, such as /var/run/connectedapps/token`},
+		"no path":             {annotated(prefix+"mount-path", ""), `annotation connectedapps.dev/inject-mount-path: "" is not`},
+		"the root":            {annotated(prefix+"mount-path", "/"), `annotation connectedapps.dev/inject-mount-path: "/" is not`},
+		"a path up":           {annotated(prefix+"mount-path", "/run/../token"), `annotation connectedapps.dev/inject-mount-path: "/run/../token" is not`},
+		"a path with dots":    {annotated(prefix+"mount-path", "/run/..token/.x"), ""},
+		"no quantity":         {annotated(prefix+"cpu-limit", "some"), `annotation connectedapps.dev/inject-cpu-limit: "some" is not a quantity above zero: write one such as 10m`},
+		"a negative quantity": {annotated(prefix+"memory-request", "-16Mi"), `annotation connectedapps.dev/inject-memory-request: "-16Mi" is not a quantity above zero: write one such as 32Mi`},
+		"more than the limit": {annotated(prefix+"memory-request", "48Mi"), `annotation connectedapps.dev/inject-memory-request: 48Mi is above the limit of 32Mi: ask for less, or raise it by connectedapps.dev/inject-memory-limit`},
+		"a limit in bytes":    {annotated(prefix+"memory-limit", "32"), `annotation connectedapps.dev/inject-memory-limit: 32 is less than the refresher needs: write 16Mi or more`},
+		"the lowest limit":    {annotated(prefix+"memory-limit", "16Mi"), ""},
 		"a volume on a disk": {withVolume(tokenVolume, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}),
 			`volume connectedapps-token is not in memory, and tokens are written to no disk: write emptyDir: {medium: Memory}, or leave the volume out`},
 		"the refresher's port": {func(p *corev1.Pod) { p.Spec.Containers[1].Ports = []corev1.ContainerPort{{ContainerPort: 8090}} },
@@ -350,6 +362,37 @@ func TestRefusalsSayWhatIsRight(t *testing.T) {
 			})))
 		})
 	}
+}
+
+// onWindows is a Pod that may have no part that is Linux's.
+func onWindows(p *corev1.Pod) {
+	p.Spec.OS, p.Spec.SecurityContext = &corev1.PodOS{Name: corev1.Windows}, nil
+	for _, containers := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range containers {
+			containers[i].SecurityContext = nil
+		}
+	}
+}
+
+// large is a Pod that costs the policies much.
+func large(p *corev1.Pod) {
+	for i := range 60 {
+		c := corev1.Container{Name: "c" + strings.Repeat("c", i), Image: "x"}
+		for j := range 60 {
+			path := "/a/long/path/of/a/mount/in/a/large/pod/" + strings.Repeat("x", j)
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "cache", MountPath: path})
+		}
+		p.Spec.Containers = append(p.Spec.Containers, c)
+	}
+}
+
+// TestOnTheNetworkOfItsNodeThePortIsTheNodes: the scheduler keeps two such Pods
+// apart, and Pod Security sees what the Pod takes.
+func TestOnTheNetworkOfItsNodeThePortIsTheNodes(t *testing.T) {
+	t.Parallel()
+	install(t)
+	p := admit(t, require.New(t), pod(plane.Namespace(t, nil), "shop", func(p *corev1.Pod) { p.Spec.HostNetwork = true }))
+	require.EqualValues(t, 8090, p.Spec.InitContainers[0].Ports[0].HostPort)
 }
 
 // TestAnAppThatKustomizeRenamedKeepsItsSecretFromOthers: kustomize did not know

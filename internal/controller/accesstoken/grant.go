@@ -4,6 +4,7 @@ package accesstoken
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/refresher"
 )
 
@@ -63,16 +65,40 @@ func (p *pass) grant(c *refresher.Credentials) (err error) {
 }
 
 // grantVersion tells one content of the grant's Secret from the next: another one
-// asks for another token. What has too few possible values for a digest is told by
-// the Secret's version.
+// asks for another token, and an edit of anything else does not. A password has too
+// few possible values for a digest that readers of the token Secret see: its digest
+// needs the client secret that the manager made, and without one the Secret's
+// version has to do.
 func (p *pass) grantVersion() string {
-	switch {
-	case p.grantSecret == nil:
+	if p.grantSecret == nil {
 		return ""
-	case p.token.GrantType() == v1alpha1.AccessTokenRefreshToken:
+	}
+	switch grant := p.token.Spec.Grant; p.token.GrantType() {
+	case v1alpha1.AccessTokenRefreshToken:
 		return p.seedHash()
+	case v1alpha1.AccessTokenJWTBearer:
+		return p.keyHash(grant.JWTBearer.PrivateKeySecretRef.Key)
+	case v1alpha1.AccessTokenPassword:
+		if p.app.CredentialsType() != v1alpha1.CredentialsSecret {
+			break
+		}
+		if secret, err := p.value(p.clientSecret, plan.KeyClientSecret); err == nil {
+			return p.passwordHash(secret)
+		}
+	case v1alpha1.AccessTokenClientCredentials:
 	}
 	return string(p.grantSecret.UID) + "/" + p.grantSecret.ResourceVersion
+}
+
+// passwordHash tells one username and password from the next to who knows the
+// client secret.
+func (p *pass) passwordHash(clientSecret string) string {
+	h := hmac.New(sha256.New, []byte(clientSecret))
+	for _, key := range []string{keyUsername, keyPassword} {
+		value, _ := valueOf(p.grantSecret, key) // what is missing is empty
+		_, _ = fmt.Fprintf(h, "%d %s", len(value), value)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // A chain of refresh tokens begins with the seed, and each answer of the server
@@ -86,14 +112,17 @@ func (p *pass) grantVersion() string {
 // leaves either the refresh token that was used last, which the server takes once
 // more, or its successor. Nothing but another seed begins anew.
 
-// seedHash tells which seed a chain is of. A refresh token is random and long, so
-// that a digest tells nothing about it.
-func (p *pass) seedHash() string {
-	seed, err := valueOf(p.grantSecret, p.token.Spec.Grant.RefreshToken.SeedSecretRef.Key)
+// seedHash tells which seed a chain is of.
+func (p *pass) seedHash() string { return p.keyHash(p.token.Spec.Grant.RefreshToken.SeedSecretRef.Key) }
+
+// keyHash tells one value of the grant's Secret from the next; empty: there is none.
+// The value is random and long, so that a digest tells nothing about it.
+func (p *pass) keyHash(key string) string {
+	value, err := valueOf(p.grantSecret, key)
 	if err != nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(seed))
+	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:16])
 }
 

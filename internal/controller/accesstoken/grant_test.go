@@ -179,7 +179,7 @@ func TestEachGrantBringsAToken(t *testing.T) {
 				PrivateKeySecretRef: v1alpha1.SecretKeyReference{Name: "theirs", Key: "key.pem"},
 			}},
 			data: func(w *person) map[string]string { return map[string]string{"key.pem": w.privateKey()} },
-			key:  "note", second: "touched",
+			key:  "key.pem", second: "-- the same key, written otherwise",
 		},
 		"a refresh token": {
 			grant: seeded(),
@@ -194,8 +194,18 @@ func TestEachGrantBringsAToken(t *testing.T) {
 			_, before := w.secret()
 			w.mustPass()
 			require.EqualValues(t, 1, w.requests.Load(), "it is kept")
-			if c.second == "" {
+			w.edit(secret, func() {
+				metav1.SetMetaDataLabel(&secret.ObjectMeta, "team", "payments")
+				secret.StringData = map[string]string{"note": "of nobody's use"}
+			})
+			w.mustBeReady()
+			require.EqualValues(t, 1, w.requests.Load(), "what it does not use asks for nothing")
+
+			switch {
+			case c.second == "":
 				c.second = w.login()
+			case c.key == "key.pem":
+				c.second = w.privateKey() + c.second
 			}
 			w.edit(secret, func() { secret.StringData = map[string]string{c.key: c.second} })
 			w.mustBeReady()

@@ -50,7 +50,8 @@ func (d *registered) doubt(app types.NamespacedName, now time.Time) bool {
 	return true
 }
 
-// takeDoubt reports whether the client has to be read, and that it is being.
+// takeDoubt reports whether the client has to be read, and that it is being: what is
+// doubted from here on is another doubt. Who could not read it gives it back.
 func (d *registered) takeDoubt(app types.NamespacedName) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -59,4 +60,14 @@ func (d *registered) takeDoubt(app types.NamespacedName) bool {
 		d.doubts[app] = doubt{at: known.at}
 	}
 	return known.open
+}
+
+// giveBackDoubt has the client read next time; of an app that was forgotten since
+// nobody is left to read it.
+func (d *registered) giveBackDoubt(app types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known, ok := d.doubts[app]; ok {
+		d.doubts[app] = doubt{at: known.at, open: true}
+	}
 }

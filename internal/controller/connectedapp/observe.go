@@ -204,13 +204,18 @@ func (p *pass) outdated() bool {
 }
 
 // observeServer asks the token server, as little as will do.
-func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bool) error {
+func (r *Reconciler) observeServer(ctx context.Context, p *pass, hadFinalizer bool) (err error) {
 	if p.connection == nil {
 		return nil // Away says why
 	}
 	live := &plan.Live{}
 	id := p.app.Status.ClientID
 	doubted := r.registered.takeDoubt(client.ObjectKeyFromObject(p.app))
+	defer func() {
+		if doubted && err != nil {
+			r.registered.giveBackDoubt(client.ObjectKeyFromObject(p.app))
+		}
+	}()
 	settled := p.app.DeletionTimestamp.IsZero() && plan.Settled(p.in) && !r.asksForSecrets(p) && !doubted
 	// A client that is not as the spec says is judged by what it is.
 	drifted := plan.ReportsDrift(p.app)
