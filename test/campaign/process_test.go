@@ -104,23 +104,37 @@ type meter struct {
 func measureCPU(t testing.TB, p *process) *meter {
 	t.Helper()
 	m := &meter{}
+	m.look(p)
 	ticker := time.NewTicker(time.Second)
 	t.Cleanup(ticker.Stop)
 	go func() {
 		for {
-			if used, ok := p.cpu(); ok {
-				m.mu.Lock()
-				m.times, m.cpu = append(m.times, time.Now()), append(m.cpu, used)
-				m.mu.Unlock()
-			}
 			select {
 			case <-ticker.C:
+				m.look(p)
 			case <-p.done:
 				return
 			}
 		}
 	}()
 	return m
+}
+
+func (m *meter) look(p *process) {
+	used, ok := p.cpu()
+	if !ok {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.times, m.cpu = append(m.times, time.Now()), append(m.cpu, used)
+}
+
+// began is when the process was first looked at.
+func (m *meter) began() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.times[0]
 }
 
 // since are the cores in use in the busiest second since then, and in the mean, and

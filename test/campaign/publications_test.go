@@ -89,6 +89,18 @@ func (p *publications) having(n int, after time.Time) (secrets int) {
 	return secrets
 }
 
+// due is how many Secrets hold a token whose time has come by then.
+func (p *publications) due(then time.Time) (secrets int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, seen := range p.byName {
+		if seen[len(seen)-1].RefreshAt().Before(then) {
+			secrets++
+		}
+	}
+	return secrets
+}
+
 // refresh is one token in the place of another.
 type refresh struct {
 	// cycle counts those of one Secret, from 1.
