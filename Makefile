@@ -109,6 +109,10 @@ deletion: $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Delete 1,000 apps i
 bench-operator: $(ASSETS) ## Measure ConnectedApps from apply to Ready, at rest and through restarts, and compare with the budgets.
 	@go test ./test/campaign -run '^$$' -bench 'Operator|Scale' -benchtime 1x -timeout 120m
 
+.PHONY: bench-tokens
+bench-tokens: $(ASSETS) ## Keep AccessTokens fresh through a restart and an outage: spread, lateness, cost; TOKENS=10000 takes 3 hours.
+	@go test ./test/campaign -v -run '^$$' -bench Tokens -benchtime 1x -timeout 300m
+
 .PHONY: verify
 verify: verify-generated verify-format verify-modules licences lint ## Check generated files, formatting, modules, licences and lint.
 
