@@ -11,8 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
@@ -57,6 +62,96 @@ func (p *process) kill() {
 func (p *process) terminate() {
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	<-p.done
+}
+
+// peakMemory is the most that was resident of a process that runs, in MiB.
+func (p *process) peakMemory(t testing.TB) float64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	require.NoError(t, err)
+	return kib / 1024
+}
+
+// cpu is the CPU time of a process, in seconds; false when it is gone.
+func (p *process) cpu() (seconds float64, ok bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
+	if err != nil {
+		return 0, false
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // after its name
+	fields := strings.Fields(rest)
+	const user, system, ticks = 11, 12, 100 // proc_pid_stat(5), which counts from the process id
+	for _, field := range fields[user : system+1] {
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, false
+		}
+		seconds += n / ticks
+	}
+	return seconds, true
+}
+
+// meter has the CPU time of a process, second by second, until it ends.
+type meter struct {
+	mu    sync.Mutex
+	times []time.Time
+	cpu   []float64
+}
+
+func measureCPU(t testing.TB, p *process) *meter {
+	t.Helper()
+	m := &meter{}
+	m.look(p)
+	ticker := time.NewTicker(time.Second)
+	t.Cleanup(ticker.Stop)
+	go func() {
+		for {
+			select {
+			case <-ticker.C:
+				m.look(p)
+			case <-p.done:
+				return
+			}
+		}
+	}()
+	return m
+}
+
+func (m *meter) look(p *process) {
+	used, ok := p.cpu()
+	if !ok {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.times, m.cpu = append(m.times, time.Now()), append(m.cpu, used)
+}
+
+// began is when the process was first looked at.
+func (m *meter) began() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.times[0]
+}
+
+// since are the cores in use in the busiest second since then, and in the mean, and
+// the CPU time in seconds.
+func (m *meter) since(then time.Time) (peak, mean, total float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first, _ := slices.BinarySearchFunc(m.times, then, time.Time.Compare)
+	last := len(m.times) - 1
+	if first >= last {
+		return 0, 0, 0
+	}
+	for i := first; i < last; i++ {
+		peak = max(peak, (m.cpu[i+1]-m.cpu[i])/m.times[i+1].Sub(m.times[i]).Seconds())
+	}
+	total = m.cpu[last] - m.cpu[first]
+	return peak, total / m.times[last].Sub(m.times[first]).Seconds(), total
 }
 
 // startManager starts the manager against the API server at address, which asks

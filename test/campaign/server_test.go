@@ -82,6 +82,14 @@ users:
 	return o
 }
 
+// configure adds lines to the configuration of one that was not started yet.
+func (o *ours) configure(t testing.TB, lines string) {
+	t.Helper()
+	configuration, err := os.ReadFile(filepath.Join(o.folder, "tokenserver.yaml"))
+	require.NoError(t, err)
+	o.write(t, "tokenserver.yaml", string(configuration)+lines+"\n")
+}
+
 func (o *ours) write(t testing.TB, name, content string) {
 	require.NoError(t, os.WriteFile(filepath.Join(o.folder, name), []byte(content), 0o600))
 }

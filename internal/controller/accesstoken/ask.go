@@ -81,6 +81,13 @@ func (b *breakers) of(server string) *inventory.Breaker {
 	return b.byServer[server]
 }
 
+// close lets requests through again: the server is back.
+func (b *breakers) close(server string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.byServer, server)
+}
+
 // guard makes one request when the breaker allows it. The error is a
 // *refresher.Error or the context's.
 func (r *Reconciler) guard(p *pass, request func() error) error {
@@ -93,9 +100,10 @@ func (r *Reconciler) guard(p *pass, request func() error) error {
 	return err
 }
 
-// blocked is a request that was not made.
+// blocked is a request that was not made. How long the breaker stays open is not
+// what the server asked to wait: when it is back, nobody waits for that.
 func blocked(open error) *refresher.Error {
-	return &refresher.Error{Reason: refresher.ReasonServerUnavailable, RetryAfter: registrar.RetryAfter(open), Err: open}
+	return &refresher.Error{Reason: refresher.ReasonServerUnavailable, Err: open}
 }
 
 // doubt has the manager look at the app that the server does not know as it does.

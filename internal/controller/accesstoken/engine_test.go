@@ -15,8 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/accesstoken"
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
 )
@@ -100,6 +102,36 @@ func TestAServerThatFailsIsAskedByFew(t *testing.T) {
 			require.Equal(t, c.asked, b.requests.Load())
 		})
 	}
+}
+
+// A server that is back is asked at once for the tokens that failed, however long
+// it was away, and the others are not looked at.
+func TestAServerThatIsBackIsAskedAtOnce(t *testing.T) {
+	b := newBench(t)
+	b.withCredentials()
+	b.mustPass()
+	well := b.token
+	var failed []reconcile.Request
+	answer(http.StatusServiceUnavailable, "")(b)
+	for n := range 8 {
+		b.token = &v1alpha1.AccessToken{
+			ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "failed-" + strconv.Itoa(n)},
+			Spec:       v1alpha1.AccessTokenSpec{ConnectedAppRef: v1alpha1.ConnectedAppReference{Name: "app"}},
+		}
+		plane.Create(t, b.token)
+		failed = append(failed, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b.token)})
+		for range 3 {
+			_, _ = b.pass()
+			b.now = b.now.Add(2 * time.Minute)
+		}
+	}
+	b.fault.Store(nil)
+	server := &v1alpha1.TokenServer{ObjectMeta: metav1.ObjectMeta{Name: b.app.TokenServerName()}}
+	woken := accesstoken.TokensOfServer(b.r, t.Context(), server)
+	require.ElementsMatch(t, failed, woken, "%s has its token", well.Name)
+	b.now = b.now.Add(-2 * time.Minute) // as of the last failure
+	b.mustPass()
+	require.Equal(t, metav1.ConditionTrue, b.ready().Status, b.ready().Message)
 }
 
 // A clock that was set back keeps no token that may be dead.

@@ -83,9 +83,17 @@ func (m *memory) succeeded(name types.NamespacedName) {
 }
 
 // impatient lets a failure be tried again at once, but for what the server itself
-// asked to wait.
-func (m *memory) impatient(name types.NamespacedName) {
-	m.change(name, func(r *record) { r.failures.Delay = 0 })
+// asked to wait. It tells whether there was one.
+func (m *memory) impatient(name types.NamespacedName) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.byName[name]
+	if !ok || r.failures.Count == 0 {
+		return false
+	}
+	r.failures.Delay = 0
+	m.byName[name] = r
+	return true
 }
 
 // rotated remembers the successor of a refresh token until it is stored.

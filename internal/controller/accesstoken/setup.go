@@ -141,8 +141,9 @@ func (r *Reconciler) tokensOfCredentials(ctx context.Context, secret client.Obje
 }
 
 // tokensOfServer maps a TokenServer that came back to the AccessTokens of its
-// apps: those that failed need not sit out their pause, but for what the server
-// itself asked to wait.
+// apps that failed: they need not sit out their pause, but for what the server
+// itself asked to wait. All others have what they need, and thousands of them
+// would be in the way.
 func (r *Reconciler) tokensOfServer(ctx context.Context, o client.Object) []reconcile.Request {
 	apps := &v1alpha1.ConnectedAppList{}
 	if err := r.Client.List(ctx, apps, client.UnsafeDisableDeepCopy); err != nil {
@@ -152,13 +153,11 @@ func (r *Reconciler) tokensOfServer(ctx context.Context, o client.Object) []reco
 	for i := range apps.Items {
 		of[client.ObjectKeyFromObject(&apps.Items[i])] = apps.Items[i].TokenServerName() == o.GetName()
 	}
-	requests := r.tokens(ctx, func(token *v1alpha1.AccessToken) bool {
-		return of[client.ObjectKey{Namespace: token.Namespace, Name: token.Spec.ConnectedAppRef.Name}]
+	r.breakers.close(o.GetName())
+	return r.tokens(ctx, func(token *v1alpha1.AccessToken) bool {
+		return of[client.ObjectKey{Namespace: token.Namespace, Name: token.Spec.ConnectedAppRef.Name}] &&
+			r.memory.impatient(client.ObjectKeyFromObject(token))
 	})
-	for _, request := range requests {
-		r.memory.impatient(request.NamespacedName)
-	}
-	return requests
 }
 
 func (r *Reconciler) allTokens(ctx context.Context, _ client.Object) []reconcile.Request {
