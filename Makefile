@@ -105,6 +105,20 @@ campaign: $(ASSETS) ## Kill manager and token server 500 times over 200 apps; CA
 deletion: $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Delete 1,000 apps in every way and state; nothing may stay behind.
 	@DELETION_APPS=$${DELETION_APPS:-1000} go test ./test/deletion -v -count 1 -timeout 30m
 
+.PHONY: test-e2e
+test-e2e: build $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) node-programs ## Run real Pods on a real node, in namespaces of its own; needs root.
+	@go test -c -o $(BIN)/e2e.test ./test/e2e
+	@for name in $(BINARIES) node/pause; do go run ./hack/image -name docker.io/connectedapps/$${name##*/}:dev -output $(BIN)/images/$${name##*/}.tar $(BIN)/$$name; done
+	@E2E=1 hack/e2e.sh $(BIN)/e2e.test -test.v -test.timeout 15m
+
+.PHONY: node-programs
+node-programs:
+	@hack/need.sh pkg-config libseccomp-dev gcc
+	@mkdir -p $(BIN)/images
+	@$(call BUILD_CONTROL_PLANE,kubelet and kube-scheduler) k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-proxy k8s.io/kubernetes/cmd/kube-scheduler
+	@$(BUILD) "containerd and CNI plugins" hack/node -ldflags='-s -w' -o $(BIN)/node/ ./pause github.com/containerd/containerd/v2/cmd/containerd github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/ctr github.com/containernetworking/plugins/plugins/ipam/host-local github.com/containernetworking/plugins/plugins/main/loopback github.com/containernetworking/plugins/plugins/main/ptp
+	@CGO_ENABLED=1 $(BUILD) runc hack/node -tags=seccomp -ldflags='-s -w' -o $(BIN)/node/ github.com/opencontainers/runc
+
 .PHONY: bench-operator
 bench-operator: $(ASSETS) ## Measure ConnectedApps from apply to Ready, at rest and through restarts, and compare with the budgets.
 	@go test ./test/campaign -run '^$$' -bench 'Operator|Scale' -benchtime 1x -timeout 120m

@@ -11,6 +11,9 @@ package() {
   case $1 in
   gcc) echo gcc libc6-dev ;; # the race detector links with it
   npm) echo npm ;;
+  ip) echo iproute2 ;;
+  nft) echo nftables ;;
+  unshare | setpriv) echo util-linux ;;
   node) echo nodejs ;;
   javac) echo default-jdk-headless ;;
   chromium) echo chromium fonts-dejavu-core ;;
@@ -21,6 +24,10 @@ package() {
 exists() {
   if [[ $1 == chromium ]]; then
     [[ -n ${CHROMIUM:-} ]] || command -v google-chrome >/dev/null && return
+  fi
+  if [[ $1 == libseccomp-dev ]]; then
+    pkg-config --exists libseccomp 2>/dev/null
+    return
   fi
   command -v "$1" >/dev/null
 }

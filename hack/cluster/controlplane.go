@@ -50,7 +50,7 @@ func newControlPlane(dir string, o options) (*controlPlane, error) {
 	return &controlPlane{
 		options: o, dir: dir, pki: keys,
 		etcdPort: ports[0], peerPort: ports[1], apiPort: ports[2], kcmPort: ports[3],
-		ended: make(chan *process, 3),
+		ended: make(chan *process, 8),
 	}, nil
 }
 
@@ -71,7 +71,12 @@ func freePorts(n int) ([]int, error) {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-func (c *controlPlane) url() string { return "https://" + loopback(c.apiPort) }
+func (c *controlPlane) url() string {
+	if c.node != "" {
+		return "https://" + net.JoinHostPort(nodeAddress, strconv.Itoa(c.apiPort))
+	}
+	return "https://" + loopback(c.apiPort)
+}
 
 func (c *controlPlane) start(ctx context.Context) error {
 	if err := c.spawn(filepath.Join(c.assets, "etcd"), c.etcdFlags()); err != nil {
@@ -80,14 +85,19 @@ func (c *controlPlane) start(ctx context.Context) error {
 	if err := c.spawn(filepath.Join(c.assets, "kube-apiserver"), c.apiserverFlags()); err != nil {
 		return err
 	}
-	if err := c.waitReady(ctx); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := c.waitFor(ctx, "kube-apiserver", c.ready); err != nil {
 		return err
 	}
 	kubeconfig := filepath.Join(c.dir, "controller-manager.kubeconfig")
 	if err := writeKubeconfig(kubeconfig, c.url(), c.pki, managerCert); err != nil {
 		return err
 	}
-	return c.spawn(c.controllerManager, c.managerFlags(kubeconfig))
+	if err := c.spawn(c.controllerManager, c.managerFlags(kubeconfig)); err != nil || c.node == "" {
+		return err
+	}
+	return c.startNode(ctx)
 }
 
 func (c *controlPlane) etcdFlags() []string {
@@ -102,21 +112,27 @@ func (c *controlPlane) etcdFlags() []string {
 }
 
 func (c *controlPlane) apiserverFlags() []string {
-	return []string{
-		"--etcd-servers=http://" + loopback(c.etcdPort),
-		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(c.apiPort),
+	addresses := []string{
+		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
 		// A loopback address is not a valid endpoint of the kubernetes Service.
-		"--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
-		"--service-cluster-ip-range=" + serviceNetwork,
-		"--tls-cert-file=" + c.pki.cert(apiserverCert), "--tls-private-key-file=" + c.pki.key(apiserverCert),
-		"--client-ca-file=" + c.pki.cert(caName),
+		"--endpoint-reconciler-type=none",
+	}
+	if c.node != "" {
+		addresses = c.nodeFlags()
+	}
+	return append(addresses,
+		"--etcd-servers=http://"+loopback(c.etcdPort),
+		"--secure-port="+strconv.Itoa(c.apiPort),
+		"--service-cluster-ip-range="+serviceNetwork,
+		"--tls-cert-file="+c.pki.cert(apiserverCert), "--tls-private-key-file="+c.pki.key(apiserverCert),
+		"--client-ca-file="+c.pki.cert(caName),
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + c.pki.key(serviceAccountKey),
-		"--service-account-signing-key-file=" + c.pki.key(serviceAccountKey),
+		"--service-account-key-file="+c.pki.key(serviceAccountKey),
+		"--service-account-signing-key-file="+c.pki.key(serviceAccountKey),
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction,PodSecurity",
 		"--shutdown-delay-duration=0s",
-	}
+	)
 }
 
 func (c *controlPlane) managerFlags(kubeconfig string) []string {
@@ -132,20 +148,18 @@ func (c *controlPlane) managerFlags(kubeconfig string) []string {
 	}
 }
 
-// waitReady returns when /readyz says so, a process ended, or time is up.
-func (c *controlPlane) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
+// waitFor returns when it is so, a process ended, or time is up.
+func (c *controlPlane) waitFor(ctx context.Context, what string, isSo func(context.Context, *http.Client) bool) error {
 	client, err := c.adminClient()
 	if err != nil {
 		return err
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for !c.ready(ctx, client) {
+	for !isSo(ctx, client) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for kube-apiserver (logs in %s): %w", c.dir, context.Cause(ctx))
+			return fmt.Errorf("waiting for %s (logs in %s): %w", what, c.dir, context.Cause(ctx))
 		case p := <-c.ended:
 			return p.failure()
 		case <-tick.C:

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command cluster runs a Kubernetes control plane (etcd, kube-apiserver,
-// kube-controller-manager; no node) on free loopback ports in a directory of
-// its own. It writes a kubeconfig once the API is ready, and stops everything
-// and removes the directory when it is interrupted or one of the parts ends.
+// kube-controller-manager) on free loopback ports in a directory of its own.
+// With --node it also makes this machine a node that runs Pods, which is for
+// namespaces that hack/e2e.sh makes. It writes a kubeconfig once all is ready,
+// and stops everything and removes the directory when it is interrupted or one
+// of the parts ends.
 package main
 
 import (
@@ -26,6 +28,9 @@ type options struct {
 	controllerManager string
 	dir               string
 	kubeconfig        string
+	// node is empty where there is none.
+	node   string
+	images string
 }
 
 func main() {
@@ -47,6 +52,9 @@ func parse() options {
 		"path of kube-controller-manager (default: beside kube-apiserver)")
 	flag.StringVar(&o.dir, "dir", "", "directory for data, keys and logs; must not exist (default: a new temporary one)")
 	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "file to write once the API is ready (default: kubeconfig in --dir)")
+	flag.StringVar(&o.node, "node", "", "directory that holds containerd, runc and CNI plugins, to be a node as well: "+
+		"for hack/e2e.sh, which makes namespaces for it (default: no node)")
+	flag.StringVar(&o.images, "images", "bin/images", "directory of images that Pods of the node may have")
 	flag.Parse()
 	if o.controllerManager == "" {
 		o.controllerManager = filepath.Join(o.assets, "kube-controller-manager")
@@ -59,7 +67,10 @@ func (o *options) absolute() (err error) {
 	if o.assets, err = filepath.Abs(o.assets); err != nil {
 		return err
 	}
-	o.controllerManager, err = filepath.Abs(o.controllerManager)
+	if o.controllerManager, err = filepath.Abs(o.controllerManager); err != nil || o.node == "" {
+		return err
+	}
+	o.node, err = filepath.Abs(o.node)
 	return err
 }
 

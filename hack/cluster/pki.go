@@ -84,7 +84,7 @@ func (p *pki) issue(name string, subject pkix.Name) error {
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	template.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceAPI)}
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceAPI), net.ParseIP(nodeAddress)}
 	der, err := x509.CreateCertificate(rand.Reader, template, p.ca, key.Public(), p.caKey)
 	if err != nil {
 		return err
