@@ -103,7 +103,7 @@ func judge(want Client, rule v1alpha1.AccessRule, organizationID string) Verdict
 	c.AssertionsWithoutExpiry = v.keepFlag("assertionsWithoutExpiry", want.AssertionsWithoutExpiry, rule.AllowAssertionsWithoutExpiry)
 	c.Identities = v.keepIdentities(want.Identities, rule)
 	v.Allowed = v.lacks == 0
-	v.works = getsTokens(*c) && slices.Contains(audiences, c.Audience)
+	v.works = getsTokens(*c) && slices.Contains(audiences, c.Audience) && !losesAll(want, *c)
 	if !v.Allowed && !v.works {
 		v.Client = disabled(want)
 	}
@@ -177,6 +177,12 @@ func split[T any](list []T, allowed func(T) bool) (kept, missing []T) {
 // getsTokens tells whether the client can get a token that it does not have yet.
 func getsTokens(c Client) bool {
 	return slices.ContainsFunc(c.GrantTypes, func(grant string) bool { return grant != oauth.GrantRefreshToken })
+}
+
+// losesAll tells whether left, of a client like want, is one that nobody can
+// authenticate as any more.
+func losesAll(want, left Client) bool {
+	return len(want.Identities) > 0 && len(left.Identities) == 0 && len(left.PublicKeys) == 0 && !left.HasSecret()
 }
 
 // disabled is what is left of a client of which nothing is allowed. Its grant

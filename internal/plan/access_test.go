@@ -248,6 +248,23 @@ func TestTheRuleThatLeavesMostIsTaken(t *testing.T) {
 	require.True(t, verdict.Client.Enabled)
 }
 
+// A client that nobody can authenticate as is of no use.
+func TestTheRuleThatLeavesAWayInIsTaken(t *testing.T) {
+	byDefault := rule("by default", func(r *v1alpha1.AccessRule) { r.AllowDefaultServiceAccount, r.Scopes = new(true), nil })
+	want := client(func(c *plan.Client) {
+		c.AuthMethod, c.Scopes = "private_key_jwt", []plan.Scope{{Name: "a"}, {Name: "b"}}
+		c.Identities = []plan.Identity{{Issuer: "prod", Subject: "system:serviceaccount:payments:default"}}
+	})
+	all := rule("all", func(r *v1alpha1.AccessRule) { r.Scopes = []v1alpha1.AccessScope{{Scope: "*"}} })
+	verdict := plan.Judge(want, plan.Namespace{}, []v1alpha1.AccessRule{all, byDefault}, "own")
+	require.Equal(t, "by default", verdict.Rule, "it takes both scopes away, the other all ways to log in")
+	require.True(t, verdict.Client.Enabled)
+
+	require.False(t, plan.Judge(want, plan.Namespace{}, []v1alpha1.AccessRule{all}, "own").Client.Enabled)
+	want.PublicKeys = []string{"key"}
+	require.True(t, plan.Judge(want, plan.Namespace{}, []v1alpha1.AccessRule{all}, "own").Client.Enabled, "it signs")
+}
+
 func TestWhichRuleLetsAClientStay(t *testing.T) {
 	only := func(policies ...v1alpha1.DeletionPolicy) func(*v1alpha1.AccessRule) {
 		return func(r *v1alpha1.AccessRule) { r.DeletionPolicies = policies }

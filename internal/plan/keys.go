@@ -26,6 +26,22 @@ const (
 	KeyCA               = "ca.crt"
 )
 
+// decisive are the values by which a reader decides whom to send its credentials,
+// and which.
+var decisive = []string{KeyClientID, KeyClientSecret, KeyIssuerURL, KeyTokenURL, KeyInternalTokenURL, KeyAuthMethod, KeyCA}
+
+// DecisiveName is the value, by its name in the preset kebab, that readers may take
+// a key of a credentials Secret for which decides whom they send their credentials:
+// by the spec, or as any preset writes it. Empty: none.
+func DecisiveName(spec *v1alpha1.CredentialsSecretSpec, key string) string {
+	for _, name := range decisive {
+		if key == SecretKey(spec, name) || snake(strings.ToLower(key)) == snake(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 // SecretKey is the key under which a credentials Secret of this spec holds the
 // value that the preset kebab calls name. A nil spec is the preset kebab.
 func SecretKey(spec *v1alpha1.CredentialsSecretSpec, name string) string {

@@ -382,7 +382,7 @@ func presence(in Input, r Result) Result {
 	if in.Adoption != nil {
 		return adoption(in, r)
 	}
-	first := firstHold(ownedElsewhere(in), suspended(in), hindrance(in))
+	first := firstHold(ownedElsewhere(in), suspended(in), hindrance(in), changeover(in, r.Target))
 	secret := firstHold(in.SecretHindrance, foreignSecret(in))
 	r.Hold = firstHold(first, secret, r.Refusal, hasAnother(in))
 	if in.Live.OwnedElsewhere {
@@ -545,6 +545,18 @@ func tooMany(live, target Client) bool {
 	return live.ActsForItself() && slices.ContainsFunc(NormalScopes(live, live.Scopes), func(s Scope) bool {
 		return !slices.Contains(target.Scopes, s)
 	})
+}
+
+// changeover is why a client goes on authenticating as it does, with a secret or
+// without one: what the app needs for the other way cannot be published, and it
+// would be left without either. What somebody else made of the client is undone.
+func changeover(in Input, want Client) *Hold {
+	live := in.Live.Client
+	if live == nil || live.Unread || in.Secret.Yields || live.Client.HasSecret() == want.HasSecret() ||
+		isDrift(in, want, Change{Field: FieldTokenEndpointAuthMethod}) {
+		return nil
+	}
+	return in.SecretHindrance
 }
 
 func suspended(in Input) *Hold {

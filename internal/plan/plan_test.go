@@ -265,6 +265,11 @@ func accounts(names ...string) func(*plan.Input) {
 	}
 }
 
+// taken is an app whose Secret, or ConfigMap, cannot be written.
+func taken(in *plan.Input) {
+	in.SecretHindrance = &plan.Hold{Condition: v1alpha1.ConditionSecretPublished, Reason: v1alpha1.ReasonSecretNameTaken, Message: "taken", Stalled: true}
+}
+
 func intruder(c *plan.Client) {
 	c.Identities = append(slices.Clone(c.Identities), plan.Identity{Issuer: "prod", Subject: "system:serviceaccount:evil:x"})
 }
@@ -657,8 +662,33 @@ func TestMake(t *testing.T) {
 			want: []string{"update the client credentials.serviceAccounts"}, hold: v1alpha1.ReasonNotAllowed,
 		},
 		"the ServiceAccount default, which a rule allowed once, of a suspended app": {
-			in:   all(secretless, accounts("default"), withoutSecret, suspended),
+			in:   all(secretless, accounts("gitproxy", "default"), withoutSecret, suspended),
 			want: []string{"update the client credentials.serviceAccounts"}, hold: v1alpha1.ReasonSuspended,
+		},
+		"the ServiceAccount default alone, which a rule allowed once": {
+			in:   all(secretless, accounts("default"), withoutSecret, suspended),
+			want: []string{"assign scopes scopes", "update the client credentials.serviceAccounts enabled"}, hold: v1alpha1.ReasonSuspended,
+		},
+		"ServiceAccounts instead of a secret, and the ConfigMap is somebody else's": {
+			in: all(becomes(secretless), taken), hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"a secret instead of ServiceAccounts, and the Secret is somebody else's": {
+			in: all(secretless, becomes(usual), taken), hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"an ExistingSecret that is not there yet, instead of signing": {
+			in: all(signing, becomes(usual), func(in *plan.Input) {
+				in.App.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsExistingSecret, Secret: &v1alpha1.CredentialsSecretSpec{Name: "vault"}}
+			}, taken),
+			hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"ServiceAccounts instead of a secret, and the app that has the name waits for this one": {
+			in:   all(becomes(secretless), taken, func(in *plan.Input) { in.Secret.Yields = true }),
+			want: []string{"update the client tokenEndpointAuthMethod credentials.serviceAccounts", "delete the former Secret app-credentials"},
+			hold: v1alpha1.ReasonSecretNameTaken,
+		},
+		"ServiceAccounts whose ConfigMap was taken from the app, and somebody made it one with a secret": {
+			in:   all(secretless, taken, live(func(c *plan.Client) { c.AuthMethod = "client_secret_post" })),
+			want: []string{"update the client tokenEndpointAuthMethod"}, hold: v1alpha1.ReasonSecretNameTaken,
 		},
 		"the ServiceAccount default of any namespace, which somebody added, only reported": {
 			in: all(secretless, report, live(func(c *plan.Client) {
@@ -854,7 +884,7 @@ func TestReplacedSecretsDoNotPileUp(t *testing.T) {
 func TestAContestNamesTheOtherAndTheTime(t *testing.T) {
 	result := plan.Make(input(lost, repaired(3, 5*time.Second)))
 	require.Equal(t, "field manager kubectl overwrites secret app-credentials, which was written anew 3 times; it is written again after 2026-01-01T12:00:15Z: "+
-		"take the Secret out of what that one applies, or name another in spec.credentials.secret.name", result.Hold.Message)
+		"take it out of what that one applies, or name another in spec.credentials.secret.name", result.Hold.Message)
 	require.Equal(t, 15*time.Second, result.Hold.After)
 	require.Equal(t, int32(4), plan.Repaired(&v1alpha1.SecretRepairs{Count: 3, LastTime: metav1.Time{Time: now}}, now.Add(time.Hour)))
 	require.Equal(t, int32(1), plan.Repaired(&v1alpha1.SecretRepairs{Count: 3, LastTime: metav1.Time{Time: now}}, now.Add(25*time.Hour)))

@@ -164,7 +164,7 @@ func contested(in Input, r Result) *Hold {
 	return &Hold{
 		Condition: v1alpha1.ConditionSecretPublished, Reason: v1alpha1.ReasonSecretContested, After: left,
 		Message: fmt.Sprintf("%s %s %s, which was written anew %d times; it is written again after %s: "+
-			"take the Secret out of what that one applies, or name another in spec.credentials.secret.name",
+			"take it out of what that one applies, or name another in spec.credentials.secret.name",
 			who, what, in.Secret, repairs.Count, next.UTC().Format(time.RFC3339)),
 	}
 }

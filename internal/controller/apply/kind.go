@@ -3,6 +3,9 @@
 package apply
 
 import (
+	"maps"
+	"unicode/utf8"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,7 +50,18 @@ func (k Kind) object(secret *corev1.Secret) client.Object {
 	if k != KindConfigMap {
 		return secret
 	}
-	return &corev1.ConfigMap{ObjectMeta: secret.ObjectMeta, Data: texts(secret.Data)}
+	configMap := &corev1.ConfigMap{ObjectMeta: secret.ObjectMeta, Data: map[string]string{}, Immutable: secret.Immutable}
+	for key, value := range secret.Data {
+		if utf8.Valid(value) {
+			configMap.Data[key] = string(value)
+			continue
+		}
+		if configMap.BinaryData == nil {
+			configMap.BinaryData = map[string][]byte{}
+		}
+		configMap.BinaryData[key] = value
+	}
+	return configMap
 }
 
 // secret is an object of the API server in the form of a Secret.
@@ -56,7 +70,9 @@ func (k Kind) secret(object client.Object) *corev1.Secret {
 	if !ok {
 		return object.(*corev1.Secret)
 	}
-	secret := &corev1.Secret{ObjectMeta: configMap.ObjectMeta, Data: make(map[string][]byte, len(configMap.Data))}
+	secret := &corev1.Secret{ObjectMeta: configMap.ObjectMeta, Immutable: configMap.Immutable, Data: make(map[string][]byte, len(configMap.Data))}
+	// A Pod that mounts it cannot tell the two apart, which have no key in common.
+	maps.Copy(secret.Data, configMap.BinaryData)
 	for key, value := range configMap.Data {
 		secret.Data[key] = []byte(value)
 	}

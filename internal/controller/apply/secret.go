@@ -5,6 +5,7 @@ package apply
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,6 +54,24 @@ type Secret struct {
 	Labels      map[string]string
 	Annotations map[string]string
 	Data        map[string][]byte
+	// Forbids tells of a key that is not in Data, and its value, that nobody may add:
+	// readers would take it for ours. nil: none is.
+	Forbids func(key string, value []byte) bool
+}
+
+// Intruders are the keys of a Secret that want forbids, in order. live may be nil.
+func Intruders(live *corev1.Secret, want Secret) []string {
+	if live == nil || want.Forbids == nil {
+		return nil
+	}
+	var keys []string
+	for key, value := range live.Data {
+		if _, ours := want.Data[key]; !ours && want.Forbids(key, value) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // Get returns the owner's Secret of that name, or nil when there is none.
@@ -110,11 +129,68 @@ func (s *Secrets) Apply(ctx context.Context, owner client.Object, live *corev1.S
 	case s.Matches(live, want):
 		return live, false, nil
 	}
-	if err := s.takeOver(ctx, live); err != nil {
-		return nil, false, err
+	changed, err := s.change(ctx, owner, live, want)
+	if apierrors.IsInvalid(err) {
+		changed, err = s.insist(ctx, owner, want, err)
 	}
-	changed, err := s.apply(ctx, owner, live.UID, want)
 	return changed, err == nil, err
+}
+
+// change makes what is there as want says.
+func (s *Secrets) change(ctx context.Context, owner client.Object, live *corev1.Secret, want Secret) (*corev1.Secret, error) {
+	if err := s.takeOver(ctx, live); err != nil {
+		return nil, err
+	}
+	if err := s.remove(ctx, live, Intruders(live, want)); err != nil {
+		return nil, err
+	}
+	return s.apply(ctx, owner, live.UID, want)
+}
+
+// insist takes out of the way what lets the API server refuse a change, which
+// whoever may edit the object can put there: that it is immutable, or that a
+// ConfigMap has our keys in binaryData.
+func (s *Secrets) insist(ctx context.Context, owner client.Object, want Secret, refusal error) (*corev1.Secret, error) {
+	live, err := s.GetLive(ctx, owner, want.Name)
+	switch {
+	case err != nil:
+		return nil, err
+	case live == nil:
+		return nil, refusal
+	case live.Immutable != nil && *live.Immutable:
+		return s.replace(ctx, owner, live, want)
+	case s.Kind != KindConfigMap:
+		return nil, refusal
+	}
+	if err := s.remove(ctx, live, slices.Sorted(maps.Keys(want.Data))); err != nil {
+		return nil, err
+	}
+	return s.apply(ctx, owner, live.UID, want)
+}
+
+// remove takes keys out of a Secret, whoever put them there, of a ConfigMap also
+// those in binaryData.
+func (s *Secrets) remove(ctx context.Context, live *corev1.Secret, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	gone := make(map[string]any, len(keys))
+	for _, key := range keys {
+		gone[key] = nil
+	}
+	patch := map[string]any{"metadata": map[string]any{"uid": live.UID}, "data": gone}
+	if s.Kind == KindConfigMap {
+		patch["binaryData"] = gone
+	}
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	object := s.Kind.object(live.DeepCopy())
+	if err := s.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, text), client.FieldOwner(s.FieldManager)); err != nil {
+		return fmt.Errorf("removing keys of %s %s: %w", s.Kind, live.Name, err)
+	}
+	return nil
 }
 
 // Delete removes a Secret that Get returned. One that is gone, or was replaced
@@ -187,6 +263,7 @@ func (s *Secrets) ofOthers(live *corev1.Secret, want Secret) Secret {
 		removeNames(others.Annotations, ours.annotations)
 		removeNames(others.Data, ours.data)
 	}
+	removeNames(others.Data, Intruders(live, want))
 	return others
 }
 
@@ -275,7 +352,7 @@ func (s *Secrets) Reference(owner client.Object) (metav1.OwnerReference, error) 
 func (s *Secrets) Matches(live *corev1.Secret, want Secret) bool {
 	return live != nil && live.Type == want.Type &&
 		contains(live.Labels, want.Labels) && contains(live.Annotations, want.Annotations) && containsData(live.Data, want.Data) &&
-		!s.ownsMore(live, want)
+		!s.ownsMore(live, want) && len(Intruders(live, want)) == 0
 }
 
 func contains(have, want map[string]string) bool {

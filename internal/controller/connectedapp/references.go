@@ -76,8 +76,9 @@ const longestCircle = 10
 
 // waitsForUs tells whether the app that owns the Secret of the wanted name wants
 // in its turn, by way of others perhaps, the name that this app's Secret has:
-// then somebody has to give way first. ConfigMaps likewise.
+// then somebody has to give way first. ConfigMaps likewise, and among Secrets.
 func (r *Reconciler) waitsForUs(ctx context.Context, app *v1alpha1.ConnectedApp, owner *metav1.OwnerReference) (bool, error) {
+	kind := publishedKind(app) // of what owner has
 	for range longestCircle {
 		if owner == nil || owner.Kind != "ConnectedApp" {
 			return false, nil
@@ -87,10 +88,11 @@ func (r *Reconciler) waitsForUs(ctx context.Context, app *v1alpha1.ConnectedApp,
 		if err != nil || other.UID != owner.UID {
 			return false, client.IgnoreNotFound(err)
 		}
-		kind := publishedKind(app)
-		if has := publishedName(other, kind); has == "" || kind != publishedKind(other) || has == other.PublishedSecretName() {
-			return false, nil
+		has := publishedName(other, kind)
+		if has == "" || kind == publishedKind(other) && has == other.PublishedSecretName() {
+			return false, nil // it keeps what it has
 		}
+		kind = publishedKind(other)
 		secret, err := r.metadata(ctx, kind, app.Namespace, other.PublishedSecretName())
 		if err != nil {
 			return false, client.IgnoreNotFound(err)

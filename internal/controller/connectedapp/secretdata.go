@@ -3,6 +3,7 @@
 package connectedapp
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -50,8 +51,8 @@ func wantedSecret(p *pass, target plan.Client) apply.Secret {
 		own[v1alpha1.AnnotationSecretID] = secret.id
 		own[v1alpha1.AnnotationSecretHash] = hashSecret(clientID, secret.value)
 	}
-	data := map[string][]byte{}
-	for name, value := range values(p, target, clientID, secret.value) {
+	data, published := map[string][]byte{}, values(p, target, clientID, secret.value)
+	for name, value := range published {
 		if value != "" {
 			data[plan.SecretKey(spec, name)] = []byte(value)
 		}
@@ -60,6 +61,10 @@ func wantedSecret(p *pass, target plan.Client) apply.Secret {
 		Name: p.in.Secret.Name, Type: kind, Data: data,
 		Labels:      apply.Labels(metadata, map[string]string{v1alpha1.LabelConnectedApp: p.app.Name}),
 		Annotations: apply.Annotations(metadata, own),
+		Forbids: func(key string, value []byte) bool {
+			name := plan.DecisiveName(spec, key)
+			return name != "" && published[name] != string(value)
+		},
 	}
 	if p.published() == apply.KindConfigMap {
 		want.Type = ""
@@ -68,8 +73,8 @@ func wantedSecret(p *pass, target plan.Client) apply.Secret {
 	return want
 }
 
-// contester is the field manager that changed what we wrote into the Secret;
-// empty: nobody.
+// contester is the field manager that changed what we wrote into the Secret, or
+// added what readers take for it; empty: nobody.
 func (r *Reconciler) contester(p *pass) string {
 	var keys []string
 	for _, name := range []string{
@@ -77,6 +82,13 @@ func (r *Reconciler) contester(p *pass) string {
 		plan.KeyJWKSURL, plan.KeyUserInfoURL, plan.KeyIntrospectionURL, plan.KeyScopes, plan.KeyAuthMethod, plan.KeyType, plan.KeyProvider, plan.KeyCA,
 	} {
 		keys = append(keys, plan.SecretKey(p.secretSpec(), name))
+	}
+	// What is called as another preset has it counts when it says something else.
+	for key, value := range p.secret.Data {
+		name := plan.DecisiveName(p.secretSpec(), key)
+		if name != "" && !bytes.Equal(value, p.secret.Data[plan.SecretKey(p.secretSpec(), name)]) {
+			keys = append(keys, key)
+		}
 	}
 	objects := r.objectsOf(p.published())
 	if who := objects.Contester(p.secret, keys); who != "" {

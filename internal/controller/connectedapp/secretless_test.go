@@ -285,6 +285,112 @@ func TestTheConfigMapIsTheAppsAndNobodyElses(t *testing.T) {
 	require.Equal(t, theirs.Data, w.configMap("app-credentials").Data)
 }
 
+// Whoever may edit the ConfigMap, or a Secret, cannot have credentials sent
+// elsewhere for long: by an address beside ours that readers prefer, by hiding ours
+// where it is not looked for, or by making the object unchangeable.
+func TestNobodyKeepsAnAddressOfTheirOwnInWhatIsPublished(t *testing.T) {
+	w := start(t, trusting(t))
+	w.called("prod")
+	app := w.ready(w.app(byAccounts("gitproxy")))
+	healthy := w.configMap("app-credentials").Data
+	mine := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "mine" }))
+	before := w.secret("mine-credentials").Data
+	for name, edit := range map[string]func(c *corev1.ConfigMap){
+		"an address that is preferred": func(c *corev1.ConfigMap) { c.Data["internal-token-url"] = "https://evil.example/" },
+		"as another preset has it": func(c *corev1.ConfigMap) {
+			c.Data["INTERNAL_TOKEN_URL"], c.Data["ca_crt"] = "https://evil.example/", "x"
+		},
+		"in binaryData": func(c *corev1.ConfigMap) {
+			delete(c.Data, "token-url")
+			c.BinaryData = map[string][]byte{"token-url": []byte("https://evil.example/")}
+		},
+		"preferred, in binaryData": func(c *corev1.ConfigMap) {
+			c.BinaryData = map[string][]byte{"internal-token-url": []byte("https://evil.example/")}
+		},
+		"immutable": func(c *corev1.ConfigMap) { c.Data["token-url"], c.Immutable = "https://evil.example/", new(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.Eventually(t, func(c *require.Assertions) { // or repairs become rare
+				c.NoError(w.read(app))
+				app.Status.SecretRepairs = nil
+				c.NoError(plane.Client.Status().Update(t.Context(), app))
+			})
+			edited := w.configMap("app-credentials")
+			edited.Data["mine"] = "stays"
+			edit(edited)
+			require.NoError(t, plane.Client.Update(t.Context(), edited))
+			testenv.Eventually(t, func(c *require.Assertions) {
+				now := &corev1.ConfigMap{} // which is away for a moment when it is made anew
+				c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(edited), now))
+				c.Equal("stays", now.Data["mine"])
+				delete(now.Data, "mine")
+				c.Equal(healthy, now.Data)
+				c.Empty(now.BinaryData)
+			})
+			w.ready(app)
+		})
+	}
+	edited := w.secret("mine-credentials")
+	edited.Data["internal-token-url"], edited.Data["CLIENT_ID"], edited.Immutable = []byte("https://evil.example/"), edited.Data["client-id"], new(true)
+	require.NoError(t, plane.Client.Update(t.Context(), edited))
+	testenv.Eventually(t, func(c *require.Assertions) {
+		now := &corev1.Secret{}
+		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(edited), now))
+		c.Equal(before["client-id"], now.Data["CLIENT_ID"], "it says the same")
+		delete(now.Data, "CLIENT_ID")
+		c.Equal(before, now.Data, "with the same client secret")
+	})
+	w.ready(mine)
+}
+
+// An app changes over when what it then needs can be written, not before.
+func TestAnAppKeepsItsSecretUntilTheConfigMapCanBeWritten(t *testing.T) {
+	w := start(t, trusting(t))
+	w.called("prod")
+	w.accounts("gitproxy")
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "app-credentials"}, Data: map[string]string{"a": "b"}}
+	plane.Create(t, theirs)
+	app := w.ready(w.app())
+	w.update(app, func() { byAccounts("gitproxy")(app) })
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonSecretNameTaken)
+	w.requireWorks(w.secret("app-credentials"))
+	w.update(app, func() { app.Spec.Credentials.Secret = &v1alpha1.CredentialsSecretSpec{Name: "other"} })
+	w.ready(app)
+	require.Equal(t, http.StatusOK, w.tokenRequest(app.Status.ClientID, "gitproxy", "prod"))
+	require.True(t, w.absent("app-credentials", &corev1.Secret{}))
+
+	plane.Create(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other"}})
+	w.update(app, func() {
+		app.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsSecret, Secret: app.Spec.Credentials.Secret}
+	})
+	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonSecretNameTaken)
+	require.Equal(t, http.StatusOK, w.tokenRequest(app.Status.ClientID, "gitproxy", "prod"))
+}
+
+// Two apps that want the Secret and the ConfigMap of one another give way.
+func TestTwoAppsCanSwapASecretAndAConfigMap(t *testing.T) {
+	w := start(t, trusting(t))
+	w.called("prod")
+	w.accounts("gitproxy")
+	both := withSecret(v1alpha1.CredentialsSecretSpec{Name: "both"})
+	one := w.ready(w.app(both, func(a *v1alpha1.ConnectedApp) { a.Name = "one" }))
+	two := w.ready(w.app(byAccounts("gitproxy"), func(a *v1alpha1.ConnectedApp) {
+		a.Name, a.Spec.Credentials.Secret = "two", &v1alpha1.CredentialsSecretSpec{Name: "both"}
+	}))
+	w.update(one, func() {
+		byAccounts("gitproxy")(one)
+		one.Spec.Credentials.Secret = &v1alpha1.CredentialsSecretSpec{Name: "both"}
+	})
+	w.condition(one, v1alpha1.ConditionReady, v1alpha1.ReasonSecretNameTaken)
+	w.requireWorks(w.secret("both"))
+	w.update(two, func() { both(two) })
+	w.ready(one)
+	w.ready(two)
+	require.Equal(t, one.Status.ClientID, w.configMap("both").Data["client-id"])
+	require.Equal(t, two.Status.ClientID, string(w.secret("both").Data["client-id"]))
+	w.requireWorks(w.secret("both"))
+}
+
 func TestTheClientOfServiceAccountsIsKept(t *testing.T) {
 	w := start(t, trusting(t))
 	w.called("prod")

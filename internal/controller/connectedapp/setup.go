@@ -66,6 +66,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, toApps(r.appsNamingSecret), builder.WithPredicates(readOrReleased())).
 		Watches(&v1alpha1.TokenServer{}, toApps(r.appsOfServer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsReadingConfigMap)).
+		WatchesMetadata(&corev1.ConfigMap{}, toApps(r.appsNamingSecret), builder.WithPredicates(released())).
 		WatchesMetadata(&corev1.Namespace{}, toApps(r.appsInNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(r.isServed))).
 		WatchesRawSource(source.Channel(recovered, toApps(r.appsOfServer))).
@@ -154,13 +155,19 @@ func readOrReleased() predicate.Predicate {
 	isReferenced := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetLabels()[v1alpha1.LabelSecret] == v1alpha1.SecretReferenced
 	})
-	isGone := predicate.Funcs{
+	return predicate.Or(isReferenced, released())
+}
+
+// released passes on that a name has become free.
+func released() predicate.Predicate {
+	return predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false }, UpdateFunc: func(event.UpdateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
-	return predicate.Or(isReferenced, isGone)
 }
 
+// appsNamingSecret are the apps of which a Secret, or a ConfigMap, has the name that
+// theirs is to have.
 func (r *Reconciler) appsNamingSecret(ctx context.Context, o client.Object) []reconcile.Request {
 	keys, err := object.AppsBySecret(ctx, r.Client, client.ObjectKeyFromObject(o))
 	if err != nil {

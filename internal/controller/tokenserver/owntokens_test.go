@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +114,33 @@ func TestAManagerWhoseServiceAccountIsNotTrusted(t *testing.T) {
 		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(server), server))
 		c.Contains(testenv.Condition(server.Status.Conditions, v1alpha1.ConditionReady).Message, "aud must be "+managerAudience)
 	})
+}
+
+// A token for the API server would let whoever answers at spec.url act as the
+// manager: it does not leave.
+func TestATokenForTheAPIServerGoesNowhere(t *testing.T) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: testenv.SystemNamespace, Name: "connectedapps-manager"}}
+	require.NoError(t, client.IgnoreAlreadyExists(plane.Client.Create(t.Context(), account)))
+	document, err := os.ReadFile(clusterFile(t, "/.well-known/openid-configuration"))
+	require.NoError(t, err)
+	var cluster struct{ Issuer string }
+	require.NoError(t, json.Unmarshal(document, &cluster))
+	var asked atomic.Int32
+	w := newWorldOn(t, append(trusting(t), tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == oauth.PathToken {
+				asked.Add(1)
+			}
+			next.ServeHTTP(w, r)
+		})
+	})), testenv.AsServiceAccount("connectedapps-manager"))
+	server := w.tokenServer(byServiceAccount(cluster.Issuer))
+	refused := w.ready(server, metav1.ConditionFalse, v1alpha1.ReasonCredentialsMissing)
+	require.Contains(t, refused.Message, cluster.Issuer+" is an audience of the API server itself")
+	require.Contains(t, refused.Message, "spec.credentials.audience")
+	require.Zero(t, asked.Load(), "nothing was sent")
+	w.edit(server, func() { server.Spec.Credentials.Audience = managerAudience })
+	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 // A manager outside of a Pod has no ServiceAccount.
