@@ -13,6 +13,7 @@ package() {
   npm) echo npm ;;
   node) echo nodejs ;;
   chromium) echo chromium fonts-dejavu-core ;;
+  postgres) echo postgresql ;;
   *) echo "$1" ;;
   esac
 }
@@ -21,7 +22,8 @@ exists() {
   if [[ $1 == chromium ]]; then
     [[ -n ${CHROMIUM:-} ]] || command -v google-chrome >/dev/null && return
   fi
-  command -v "$1" >/dev/null
+  # Debian keeps these out of the PATH, or of that of users.
+  compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null || command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]]
 }
 
 missing=()
