@@ -5,6 +5,7 @@ package postgresql
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -190,6 +191,21 @@ func readPassword(path string) (string, error) {
 func CheckPasswordFile(path string) error {
 	_, err := readPassword(path)
 	return err
+}
+
+// CheckCAFile tells what is wrong with a file of certificates; empty: there is none.
+func CheckCAFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(content) {
+		return fmt.Errorf("%s must hold certificates in PEM", path)
+	}
+	return nil
 }
 
 func address(config *pgx.ConnConfig) string {
