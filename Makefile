@@ -176,6 +176,10 @@ kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
 curl:
 	@hack/need.sh curl
 
+.PHONY: postgresql
+postgresql:
+	@hack/need.sh postgres pgbouncer
+
 .PHONY: client-tools
 client-tools: $(BIN)/clients/node_modules/.package-lock.json $(BIN)/clients/oauth2-proxy $(BIN)/clients/envoyconfig
 	@hack/need.sh node python3 curl javac

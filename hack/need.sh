@@ -17,6 +17,7 @@ package() {
   node) echo nodejs ;;
   javac) echo default-jdk-headless ;;
   chromium) echo chromium fonts-dejavu-core ;;
+  postgres) echo postgresql ;;
   *) echo "$1" ;;
   esac
 }
@@ -29,7 +30,8 @@ exists() {
     pkg-config --exists libseccomp 2>/dev/null
     return
   fi
-  command -v "$1" >/dev/null
+  # Debian keeps these out of the PATH, or of that of users.
+  compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null || command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]]
 }
 
 missing=()

@@ -30,5 +30,6 @@ go list -e -test -deps "${packages[@]}" | awk -v module="$module" '
   $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" { print "kube-controller-manager" }
   $1 == module "/test/browser" { print "browser-tools" }
   $1 == module "/test/clients" { print "client-tools" }
+  $1 == module "/internal/testenv/postgresql" { print "postgresql" }
   $1 == module "/cmd/refresher" { print "curl" }
 ' | sort -u

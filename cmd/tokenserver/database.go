@@ -11,6 +11,7 @@ import (
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
@@ -26,13 +27,28 @@ func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (stora
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := sqlite.Open(ctx, config.Storage.SQLite.Path, time.Now())
+	store, err := openStorage(ctx, config.Storage)
 	if err != nil {
 		return nil, nil, err
 	}
 	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("opening the keys of database %s: %w", config.Storage.SQLite.Path, err), store.Close())
+		return nil, nil, errors.Join(fmt.Errorf("opening the keys of the database%s: %w", named(config.Storage.SQLite.Path), err), store.Close())
 	}
 	return store, keyring, nil
+}
+
+func openStorage(ctx context.Context, config tokenserveroptions.Storage) (storage.Storage, error) {
+	if config.PostgreSQL != nil {
+		return postgresql.Open(ctx, config.PostgreSQL.Options(), time.Now())
+	}
+	return sqlite.Open(ctx, config.SQLite.Path, time.Now())
+}
+
+// named is the path of a database file behind a space; empty for another database.
+func named(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " " + path
 }

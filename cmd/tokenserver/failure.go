@@ -14,6 +14,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/configapps"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 )
 
 // failure tells what went wrong while doing from wrong usage.
@@ -45,6 +46,7 @@ func hintFor(err error) string {
 		return failed.hint
 	}
 	var problems tokenserveroptions.Problems
+	var refused *postgresql.RefusedError
 	for _, known := range []struct {
 		matches bool
 		hint    string
@@ -52,6 +54,8 @@ func hintFor(err error) string {
 		{errors.As(err, &problems), "correct the file; `tokenserver config check FILE` tells whether it is right"},
 		{errors.Is(err, storage.ErrInUse), "stop the other tokenserver first: a SQLite database has one server at a time"},
 		{errors.Is(err, storage.ErrNewerSchema), "start the release that wrote it, or a later one"},
+		{errors.As(err, &refused), "correct storage.postgresql, or let the user into the database; docs/tokenserver-postgresql.md says what to create"},
+		{unanswered(err) && strings.Contains(err.Error(), "opening database "), "start the database, or wait for it with --wait"},
 		{errors.Is(err, keys.ErrWrongKey), "put the key that this database was made with back among encryptionKeyFiles; without it the database cannot be read"},
 		{errors.Is(err, configapps.ErrTaken), "choose another clientID in the configuration, or put its organization back"},
 		{diskFull(err), "free space on the file system of the database, and look for a limit on the size of files (ulimit -f)"},

@@ -26,8 +26,8 @@ func keysRotateCommand() *cobra.Command {
 		Use:   "rotate",
 		Short: "Make new signing keys before they are due",
 		Long: `rotate makes new signing keys. A running server does so by itself every 30 days;
-this is for when a key may have leaked. The server must be stopped: a SQLite
-database has one process at a time.
+this is for when a key may have leaked. On SQLite the server must be
+stopped first: its database has one process at a time.
 
 The new keys are published for an hour before they sign, so that verifiers which
 cache the JWK Set (15 minutes) know them. --now lets them sign at once. --revoke
@@ -60,8 +60,8 @@ func keysRewrapCommand() *cobra.Command {
 		Use:   "rewrap",
 		Short: "Encrypt the keys of the database with the first encryption key",
 		Long: `rewrap encrypts every key of the database with the first of encryptionKeyFiles.
-Tokens, secrets and sessions stay valid. The server must be stopped: a SQLite
-database has one process at a time.
+Tokens, secrets and sessions stay valid. On SQLite the server must be
+stopped first: its database has one process at a time.
 
 To change the encryption key: make a new file, put it first among
 encryptionKeyFiles, run rewrap, take the old file out of the list, start.`,
@@ -95,7 +95,7 @@ func withKeyring(ctx context.Context, path string, do func(*keys.Keyring) error)
 		return fmt.Errorf("loading %s: %w", path, err)
 	}
 	// Opening it would make a new one.
-	if _, err := os.Stat(loaded.Config.Storage.SQLite.Path); err != nil {
+	if _, err := os.Stat(loaded.Config.Storage.SQLite.Path); err != nil && loaded.Config.Storage.PostgreSQL == nil {
 		return &failure{
 			err:  fmt.Errorf("opening the database: %w", err),
 			hint: "tokenserver serve makes the database; correct storage.sqlite.path if it is elsewhere",

@@ -14,6 +14,7 @@ import (
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
@@ -80,21 +81,30 @@ func (w *waiter) database(ctx context.Context, open func() error) error {
 	var inUse error
 	_, err := w.until(ctx, "database", func() (string, error) {
 		inUse = open()
-		if !errors.Is(inUse, storage.ErrInUse) {
-			return "", inUse
+		switch {
+		case errors.Is(inUse, storage.ErrInUse):
+			return "its lock, held by " + holderOf(inUse), nil
+		case unanswered(inUse):
+			return "an answer: " + inUse.Error(), nil
 		}
-		return "its lock, held by " + holderOf(inUse), nil
+		return "", inUse
 	})
 	if err != nil || inUse == nil {
 		return err
 	}
-	if w.total == 0 {
+	if w.total == 0 || !errors.Is(inUse, storage.ErrInUse) {
 		return inUse
 	}
 	return &failure{
 		err:  fmt.Errorf("waiting %s for the database: %w", w.total, inUse),
 		hint: "stop the other tokenserver first: a SQLite database has one server at a time; or wait longer with --wait",
 	}
+}
+
+// unanswered tells that a database server may answer later without anybody's doing.
+func unanswered(err error) bool {
+	var refused *postgresql.RefusedError
+	return errors.Is(err, storage.ErrUnavailable) && !errors.As(err, &refused) && !errors.Is(err, storage.ErrFull)
 }
 
 func holderOf(err error) string {

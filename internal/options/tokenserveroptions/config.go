@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 )
 
 // Config is the configuration file.
@@ -48,9 +49,26 @@ type Config struct {
 	Apps []App `yaml:"apps"`
 }
 
-// Storage says where the database is.
+// Storage says where the database is: exactly one of the two.
 type Storage struct {
 	SQLite SQLite `yaml:"sqlite"`
+	// PostgreSQL is nil for SQLite.
+	PostgreSQL *PostgreSQL `yaml:"postgresql"`
+}
+
+// PostgreSQL is a database that several servers share.
+type PostgreSQL struct {
+	// URL has no password.
+	URL string `yaml:"url"`
+	// PasswordFile is read again for every new connection; empty: no password.
+	PasswordFile string `yaml:"passwordFile"`
+	// CAFile verifies the server's certificate; empty: the system's do.
+	CAFile string `yaml:"caFile"`
+}
+
+// Options are what opens the database.
+func (p *PostgreSQL) Options() postgresql.Options {
+	return postgresql.Options{URL: p.URL, PasswordFile: p.PasswordFile, CAFile: p.CAFile}
 }
 
 // SQLite is a database in one file.
@@ -94,6 +112,9 @@ func defaults() *Config {
 func (c *Config) Files() []string {
 	files := slices.Clone(c.EncryptionKeyFiles)
 	files = append(files, c.TLSCertFile, c.TLSKeyFile)
+	if p := c.Storage.PostgreSQL; p != nil {
+		files = append(files, p.PasswordFile, p.CAFile)
+	}
 	if a := c.Bootstrap.AdminClient; a != nil && !a.secretOptional() {
 		files = append(files, a.ClientSecretFile)
 	}
@@ -120,6 +141,9 @@ func (c *Config) resolve(folder string) {
 	paths := []*string{&c.TLSCertFile, &c.TLSKeyFile, &c.Storage.SQLite.Path}
 	for i := range c.EncryptionKeyFiles {
 		paths = append(paths, &c.EncryptionKeyFiles[i])
+	}
+	if p := c.Storage.PostgreSQL; p != nil {
+		paths = append(paths, &p.PasswordFile, &p.CAFile)
 	}
 	if c.Bootstrap.AdminClient != nil {
 		paths = append(paths, &c.Bootstrap.AdminClient.ClientSecretFile)

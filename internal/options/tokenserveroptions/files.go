@@ -15,6 +15,7 @@ import (
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
@@ -30,6 +31,14 @@ func (v *validator) checkFiles() {
 	}
 	if v.config.TLSCertFile != "" && v.config.TLSKeyFile != "" {
 		v.certificate()
+	}
+	if p := v.config.Storage.PostgreSQL; p != nil {
+		if err := postgresql.CheckPasswordFile(p.PasswordFile); err != nil {
+			v.addf("storage.postgresql.passwordFile", "%v", err)
+		}
+		if err := postgresql.CheckCAFile(p.CAFile); err != nil {
+			v.addf("storage.postgresql.caFile", "%v", err)
+		}
 	}
 	v.workloadIssuerFiles()
 	if c := v.config.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {

@@ -116,7 +116,7 @@ users:
   line 2: listen: must be host:port, such as 127.0.0.1:8080 or :8443, not "8080"
   line 3: accessTokenLifetime: must be a duration such as 15m or 1h30m, not "soon"
   line 4: recoverableSecrets: must be true or false, not "no"
-  line 5: storage: must be an object of fields (sqlite), not "tokenserver.db"
+  line 5: storage: must be an object of fields (sqlite, postgresql), not "tokenserver.db"
   line 6: encryptionKeyFile: unknown field; did you mean encryptionKeyFiles?
   line 8: loginEndpoint: is already given in line 7
   line 10: organizations[0].id: must be a UUID in lower case, not "MAIN"
@@ -156,6 +156,8 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"a missing certificate":            {valid + "tlsCertFile: tls.crt\ntlsKeyFile: tls.key\n", "tlsCertFile: loading certificate and key: open"},
 		"a port out of range":              {valid + "listen: :99999\n", "listen: must be host:port"},
 		"one address for both":             {valid + "operationsListen: 127.0.0.1:8080\n", "operationsListen: must differ from listen"},
+		"two databases":                    {replace("{sqlite: {path: tokenserver.db}}", "{sqlite: {path: a}, postgresql: {url: \"postgresql://u@h/d\"}}"), "storage.postgresql: cannot be given together with storage.sqlite"},
+		"a password in the URL":            {replace("{sqlite: {path: tokenserver.db}}", "{postgresql: {url: \"postgresql://u:hush@h/d\"}}"), "storage.postgresql.url: must not hold a password"},
 		"no database":                      {replace("path: tokenserver.db", ""), "line 2: storage.sqlite.path: is required"},
 		"no encryption keys":               {replace("[encryption-key]", "[]"), "encryptionKeyFiles: is required"},
 		"a missing encryption key":         {replace("[encryption-key]", "[other]"), "encryptionKeyFiles[0]: reading encryption key: stat"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
@@ -36,9 +37,7 @@ func (v *validator) validate() {
 	v.publicURL()
 	v.listeners()
 	v.tls()
-	if v.config.Storage.SQLite.Path == "" {
-		v.addf("storage.sqlite.path", "is required: the database file, such as /var/lib/tokenserver/tokenserver.db")
-	}
+	v.storage()
 	if len(v.config.EncryptionKeyFiles) == 0 {
 		v.addf("encryptionKeyFiles", "is required: at least one file; openssl rand -base64 32 makes its content")
 	}
@@ -52,6 +51,23 @@ func (v *validator) validate() {
 	v.trustedProxies()
 	v.adminClient()
 	v.workloadIssuers()
+}
+
+func (v *validator) storage() {
+	path, p := v.config.Storage.SQLite.Path, v.config.Storage.PostgreSQL
+	switch {
+	case p == nil && path == "":
+		v.addf("storage.sqlite.path", "is required: the database file, such as /var/lib/tokenserver/tokenserver.db; or give storage.postgresql")
+	case p == nil:
+	case path != "":
+		v.addf("storage.postgresql", "cannot be given together with storage.sqlite: there is one database")
+	default:
+		if problem := postgresql.Problem(p.URL); problem != "" {
+			v.addf("storage.postgresql.url", "%s", problem)
+		} else if postgresql.Insecure(p.URL) {
+			v.warnf("the sslmode of storage.postgresql.url lets whoever is in between read or stand in for the database: use verify-full")
+		}
+	}
 }
 
 // publicURL allows what an issuer can be made of: clients compare it byte by

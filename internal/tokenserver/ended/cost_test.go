@@ -37,7 +37,7 @@ func newCounted(t *testing.T) *counted {
 	db.SetMaxOpenConns(1)
 	c := &counted{db: db}
 	c.Store = sqlstore.New(db, db, sqlstore.Dialect{
-		Goose: "sqlite3", Strict: " STRICT", Identity: "INTEGER PRIMARY KEY AUTOINCREMENT", BigInt: "INTEGER", Blob: "BLOB",
+		Strict: " STRICT", Identity: "INTEGER PRIMARY KEY AUTOINCREMENT", BigInt: "INTEGER", Text: "TEXT", Blob: "BLOB",
 		Rebind: func(query string) string {
 			c.mu.Lock()
 			defer c.mu.Unlock()

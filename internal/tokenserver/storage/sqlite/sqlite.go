@@ -80,10 +80,10 @@ func dsn(path string, pragmas ...string) string {
 }
 
 var dialect = sqlstore.Dialect{
-	Goose:    "sqlite3",
 	Strict:   " STRICT",
 	Identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
 	BigInt:   "INTEGER",
+	Text:     "TEXT",
 	Blob:     "BLOB",
 	Size:     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
 	Classify: classify,

@@ -23,7 +23,8 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 		return storage.App{}, err
 	}
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
-		if err := s.settleFormer(ctx, tx, app); err != nil {
+		former, err := s.settleFormer(ctx, tx, app)
+		if err != nil {
 			return err
 		}
 		revision, err := s.recordChange(ctx, tx, storage.ChangeApp, app.ClientID, app.CreatedAt)
@@ -38,8 +39,13 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 		if err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, tx, `DELETE FROM deleted_apps WHERE client_id = ?`, app.ClientID); err != nil {
+		settled, err := s.exec(ctx, tx, `DELETE FROM deleted_apps WHERE client_id = ?`, app.ClientID)
+		if err != nil {
 			return err
+		}
+		// It was deleted since: the insertion has waited for that.
+		if former != (settled > 0) {
+			return fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrRolledBack)
 		}
 		return s.writeSecrets(ctx, tx, app.ClientID, nil, app.Secrets)
 	})
@@ -49,24 +55,24 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 	return app, nil
 }
 
-// settleFormer deals with an app that was deleted under the same id: one of
-// another organization keeps it, one of the same is being restored. That begins at
+// settleFormer deals with an app that was deleted under the same id, if there is
+// one: one of another organization keeps it, one of the same is being restored. That begins at
 // an epoch of its own: the former's may be forgotten in one place and not yet in
 // another. It stands before the app in the feed, so that nothing is issued to the
 // restored app at the former's epoch.
-func (s *Store) settleFormer(ctx context.Context, tx *sql.Tx, app storage.App) error {
+func (s *Store) settleFormer(ctx context.Context, tx *sql.Tx, app storage.App) (former bool, err error) {
 	var formerOrg string
-	err := s.queryRow(ctx, tx, []any{&formerOrg}, `SELECT org_id FROM deleted_apps WHERE client_id = ?`, app.ClientID)
+	err = s.queryRow(ctx, tx, []any{&formerOrg}, `SELECT org_id FROM deleted_apps WHERE client_id = ?`, app.ClientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	case formerOrg != app.OrgID:
-		return fmt.Errorf("client id belonged to another organization: %w", storage.ErrAlreadyExists)
+		return true, fmt.Errorf("client id belonged to another organization: %w", storage.ErrAlreadyExists)
 	}
 	_, err = s.raiseEpoch(ctx, tx, storage.EpochApp, app.ClientID, app.CreatedAt)
-	return err
+	return true, err
 }
 
 // App implements storage.Apps.

@@ -21,6 +21,9 @@ func (s *Store) Apps(ctx context.Context, query storage.AppQuery) ([]storage.App
 	if query.Search != "" {
 		where, args = where+` AND search LIKE ? ESCAPE '\'`, append(args, likePattern(query.Search))
 	}
+	if checkTexts([]string{query.OrgID, query.ExternalID, query.Search}) != nil {
+		return nil, 0, nil // no app has it
+	}
 	var total int
 	var page []storage.App
 	err := s.inReadTx(ctx, func(tx *sql.Tx) (err error) {
@@ -101,9 +104,16 @@ func appTexts(app storage.App) []string {
 // checkTexts refuses what one of the engines would: NUL and bad UTF-8.
 func checkTexts(texts []string) error {
 	for _, text := range texts {
-		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return fmt.Errorf("%w: %.40q", storage.ErrInvalidText, text)
+		if err := checkText(text); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkText(text string) error {
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return fmt.Errorf("%w: %.40q", storage.ErrInvalidText, text)
 	}
 	return nil
 }

@@ -29,12 +29,13 @@ func (s *Store) consent(ctx context.Context, q querier, userID, clientID, orgID,
 }
 
 // WidenConsent implements storage.Consents.
-func (s *Store) WidenConsent(ctx context.Context, consent storage.Consent, now time.Time) (storage.Consent, error) {
-	if err := checkTexts(consent.Scopes); err != nil {
+func (s *Store) WidenConsent(ctx context.Context, asked storage.Consent, now time.Time) (storage.Consent, error) {
+	if err := checkTexts(asked.Scopes); err != nil {
 		return storage.Consent{}, err
 	}
-	consent.CreatedAt = now
+	var consent storage.Consent
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		consent = asked
 		// The row comes first: two transactions that both find none would each
 		// write its own scopes alone.
 		if _, err := s.exec(ctx, tx, `INSERT INTO consents (`+consentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)

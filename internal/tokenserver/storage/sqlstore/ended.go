@@ -147,10 +147,8 @@ func (s *Store) raiseAsserted(ctx context.Context, tx *sql.Tx, provider string, 
 }
 
 func (s *Store) configured(ctx context.Context, tx *sql.Tx) (map[configuredKey]string, error) {
-	// The row of the installation is the lock: two replicas that read the same
-	// configuration at once raise an epoch once.
-	var id string
-	if err := s.queryRow(ctx, tx, []any{&id}, `SELECT id FROM installation`+s.dialect.ForUpdate); err != nil {
+	// Two replicas that read the same configuration at once raise an epoch once.
+	if err := s.lockInstallation(ctx, tx); err != nil {
 		return nil, err
 	}
 	before := map[configuredKey]string{}

@@ -4,6 +4,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"time"
 )
 
@@ -38,17 +39,35 @@ var garbage = []struct {
 }
 
 // CollectGarbage implements storage.Collector: a short transaction for each
-// table, so that a backlog never blocks the only writer.
+// table, so that a backlog never blocks the only writer. What another replica
+// collects at the moment is left to it.
 func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (map[string]int, error) {
 	gone := map[string]int{}
 	for _, g := range garbage {
-		n, err := s.exec(ctx, s.write,
-			`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` LIMIT ?)`,
-			micros(now.Add(-g.keep)), batch)
+		var n int64
+		err := s.inTx(ctx, func(tx *sql.Tx) error {
+			mine, err := s.tryCollect(ctx, tx)
+			if err != nil || !mine {
+				return err
+			}
+			n, err = s.exec(ctx, tx,
+				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` LIMIT ?)`,
+				micros(now.Add(-g.keep)), batch)
+			return err
+		})
 		if err != nil {
 			return gone, err
 		}
 		gone[g.table] = int(n)
 	}
 	return gone, nil
+}
+
+func (s *Store) tryCollect(ctx context.Context, tx *sql.Tx) (bool, error) {
+	if s.dialect.TryCollect == "" {
+		return true, nil
+	}
+	var mine bool
+	err := s.queryRow(ctx, tx, []any{&mine}, s.dialect.TryCollect)
+	return mine, err
 }

@@ -120,6 +120,10 @@ func (s *Store) insertSigningKey(ctx context.Context, tx *sql.Tx, key storage.Si
 // RewrapKeys implements storage.Keys.
 func (s *Store) RewrapKeys(ctx context.Context, rewrap func(name string, wrapped []byte, wrappedBy string) ([]byte, string, error)) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
+		// A rotation at the same time would write the keys back as it read them.
+		if err := s.lockInstallation(ctx, tx); err != nil {
+			return err
+		}
 		dataKeys, err := s.dataKeys(ctx, tx)
 		if err != nil {
 			return err

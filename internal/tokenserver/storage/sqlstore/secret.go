@@ -5,6 +5,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"slices"
 	"time"
 
@@ -74,7 +75,10 @@ func (s *Store) TouchSecrets(ctx context.Context, used map[string]time.Time) err
 		return nil
 	}
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		for id, at := range used {
+		// In one order: two replicas that write the same uses wait for each other at
+		// most one way.
+		for _, id := range slices.Sorted(maps.Keys(used)) {
+			at := used[id]
 			if _, err := s.exec(ctx, tx, `UPDATE app_secrets SET last_used_at = ? WHERE id = ? AND last_used_at < ?`,
 				micros(at), id, micros(at)); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,13 +16,24 @@ import (
 
 var _ storage.Storage = (*Store)(nil)
 
+// ErrRolledBack says that the engine undid a transaction for the sake of another
+// one: nothing of it was kept, and it may be done again.
+var ErrRolledBack = errors.New("rolled back for the sake of another transaction")
+
 // Dialect is what differs between the engines.
 type Dialect struct {
-	// Goose names the dialect for the migrations.
-	Goose string
-	// Strict, Identity, BigInt and Blob are words of the schema: SQLite's STRICT
-	// tables do not know BIGINT.
-	Strict, Identity, BigInt, Blob string
+	// Strict, Identity, BigInt, Text and Blob are words of the schema: SQLite's
+	// STRICT tables do not know BIGINT. Text is ordered by its bytes.
+	Strict, Identity, BigInt, Text, Blob string
+	// LockSchema begins a migration and lets no other; empty where a write
+	// transaction already excludes every other.
+	LockSchema string
+	// TryCollect is a query that tells whether the transaction may collect garbage,
+	// and lets no other; empty: it may.
+	TryCollect string
+	// Snapshot is the isolation in which every statement of a read transaction sees
+	// the same.
+	Snapshot sql.IsolationLevel
 	// ForUpdate locks the rows of a SELECT; empty where a write transaction
 	// already excludes every other.
 	ForUpdate string
@@ -29,8 +41,8 @@ type Dialect struct {
 	Rebind func(query string) string
 	// Size is a query for the size of the database in bytes.
 	Size string
-	// Classify wraps an engine's error in a sentinel of package storage where
-	// one fits; nil leaves it.
+	// Classify wraps an engine's error in a sentinel of package storage, or in
+	// ErrRolledBack, where one fits; nil leaves it.
 	Classify func(error) error
 }
 
@@ -78,10 +90,25 @@ type querier interface {
 // is longer, never misses an entry that committed late.
 const maxStatement = 10 * time.Second
 
-// inTx runs do in one write transaction and commits when it returns nil.
+// maxAttempts bounds how often a transaction is done again. All its attempts share
+// maxStatement.
+const maxAttempts = 10
+
+// inTx runs do in one write transaction and commits when it returns nil. Where the
+// engine has undone the transaction, do runs again: it must not build on what it
+// left in variables before.
 func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
+	for attempt := 1; ; attempt++ {
+		err := s.tryTx(ctx, do)
+		if !errors.Is(err, ErrRolledBack) || attempt == maxAttempts {
+			return err
+		}
+	}
+}
+
+func (s *Store) tryTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	tx, err := s.begin(ctx, s.write, nil, "begin write")
 	if err != nil {
 		return err
@@ -113,7 +140,7 @@ func (s *Store) commit(tx *sql.Tx) (err error) {
 func (s *Store) inReadTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
-	tx, err := s.begin(ctx, s.read, &sql.TxOptions{ReadOnly: true}, "begin read")
+	tx, err := s.begin(ctx, s.read, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.Snapshot}, "begin read")
 	if err != nil {
 		return err
 	}
@@ -129,6 +156,9 @@ func (s *Store) sql(query string) string {
 }
 
 func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) (affected int64, err error) {
+	if err := checkArguments(args); err != nil {
+		return 0, err
+	}
 	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
@@ -145,6 +175,9 @@ func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) 
 
 // queryRow scans the only row into dest; storage.ErrNotFound when there is none.
 func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query string, args ...any) (err error) {
+	if err := checkArguments(args); err != nil {
+		return unstored(query, err)
+	}
 	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
@@ -160,6 +193,12 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 
 // queryRows calls scan for every row.
 func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) (err error) {
+	if err := checkArguments(args); err != nil {
+		if errors.Is(unstored(query, err), storage.ErrNotFound) {
+			return nil
+		}
+		return err
+	}
 	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
@@ -183,6 +222,27 @@ func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) e
 	return nil
 }
 
+// checkArguments refuses texts that one of the engines would.
+func checkArguments(args []any) error {
+	for _, arg := range args {
+		if text, ok := arg.(string); ok {
+			if err := checkText(text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unstored is what a query with a text that no engine stores comes to: nothing can
+// be found by it, and nothing made of it.
+func unstored(query string, err error) error {
+	if strings.HasPrefix(query, "INSERT") {
+		return err
+	}
+	return storage.ErrNotFound
+}
+
 // classify is the one place that tells what an error of the engine means. What is
 // no answer to the question is storage.ErrUnavailable: a deadline, a broken
 // connection, a full disk. A caller who gave up itself has not met one.
@@ -191,7 +251,7 @@ func (s *Store) classify(doing string, err error) error {
 	if s.dialect.Classify != nil {
 		known = s.dialect.Classify(err)
 	}
-	answered := errors.Is(known, storage.ErrAlreadyExists) || errors.Is(known, storage.ErrNotFound)
+	answered := errors.Is(known, storage.ErrAlreadyExists) || errors.Is(known, storage.ErrNotFound) || errors.Is(known, storage.ErrInvalidText)
 	if !answered && !errors.Is(err, context.Canceled) {
 		known = fmt.Errorf("%w: %w", storage.ErrUnavailable, known)
 	}

@@ -16,20 +16,22 @@ import (
 )
 
 // PutUser implements storage.Users.
-func (s *Store) PutUser(ctx context.Context, user storage.User, now time.Time) (storage.User, error) {
-	name, err := text.Username(user.Username)
+func (s *Store) PutUser(ctx context.Context, asserted storage.User, now time.Time) (storage.User, error) {
+	name, err := text.Username(asserted.Username)
 	if err != nil {
 		return storage.User{}, fmt.Errorf("%w: the username %w", storage.ErrInvalidText, err)
 	}
-	texts := append([]string{user.Username, user.FirstName, user.LastName, user.Email}, user.Groups...)
+	texts := append([]string{asserted.Username, asserted.FirstName, asserted.LastName, asserted.Email}, asserted.Groups...)
 	if err := checkTexts(texts); err != nil {
 		return storage.User{}, err
 	}
-	if len(user.Groups) == 0 {
-		user.Groups = nil
+	if len(asserted.Groups) == 0 {
+		asserted.Groups = nil
 	}
-	user.CreatedAt, user.UpdatedAt = now, now
+	asserted.CreatedAt, asserted.UpdatedAt = now, now
+	var user storage.User
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		user = asserted
 		created, err := s.insertUser(ctx, tx, user, name)
 		if err != nil || created {
 			return err

@@ -202,9 +202,19 @@ func appText(t *testing.T, s storage.Storage) {
 		_, err := s.CreateApp(t.Context(), app)
 		require.ErrorIs(t, err, storage.ErrInvalidText, name)
 	}
-	_, total, err := s.Apps(t.Context(), storage.AppQuery{OrgID: orgA, Limit: 1})
-	require.NoError(t, err)
-	require.Zero(t, total)
+	for _, text := range []string{"a\x00b", "\xff"} {
+		_, err := s.App(t.Context(), text)
+		require.ErrorIs(t, err, storage.ErrNotFound, "nothing can be found by it")
+		_, err = s.RotateFamily(t.Context(), text, 1, 2, Epoch, Epoch)
+		require.ErrorIs(t, err, storage.ErrNotFound)
+		require.ErrorIs(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: text}, Epoch), storage.ErrInvalidText)
+		for _, query := range []storage.AppQuery{{OrgID: orgA}, {OrgID: orgA, Search: text}, {OrgID: orgA, ExternalID: text}} {
+			query.Limit = 1
+			_, total, err := s.Apps(t.Context(), query)
+			require.NoError(t, err)
+			require.Zero(t, total)
+		}
+	}
 }
 
 func appConcurrentUpdates(t *testing.T, s storage.Storage) {

@@ -3,6 +3,7 @@
 package storagetest
 
 import (
+	"encoding/hex"
 	"testing"
 	"time"
 
@@ -158,6 +159,14 @@ func usedAssertions(t *testing.T, s storage.Storage) {
 	_, err := s.CollectGarbage(t.Context(), Epoch.Add(2*time.Hour), 100)
 	require.NoError(t, err)
 	require.NoError(t, s.UseAssertion(t.Context(), "app", "jti", Epoch.Add(3*time.Hour)), "an expired one is forgotten")
+
+	long := hex.EncodeToString(random(8 << 10))
+	require.NoError(t, s.UseAssertion(t.Context(), "app", long, Epoch.Add(time.Hour)))
+	require.ErrorIs(t, s.UseAssertion(t.Context(), "app", long, Epoch.Add(2*time.Hour)), storage.ErrAlreadyExists)
+	used, err := s.AssertionUsed(t.Context(), "app", long)
+	require.NoError(t, err)
+	require.True(t, used)
+	require.NoError(t, s.UseAssertion(t.Context(), "app", long+"0", Epoch.Add(time.Hour)))
 }
 
 func installation(t *testing.T, s storage.Storage) {

@@ -1,6 +1,6 @@
 CREATE TABLE used_assertions (
-    client_id  TEXT   NOT NULL,
-    jti        TEXT   NOT NULL,
+    client_id  ${TEXT}   NOT NULL,
+    jti        ${TEXT}   NOT NULL,
     expires_at ${BIGINT} NOT NULL,
     PRIMARY KEY (client_id, jti)
 )${STRICT};

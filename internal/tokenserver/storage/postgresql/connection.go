@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package postgresql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// What the server does to a transaction whose client is slow or gone. The client
+// itself gives up after ten seconds; these are for what it cannot end any more, so
+// that nothing holds a lock for longer, and no entry of the change feed commits later
+// than its overlap.
+const (
+	statementTimeout = 10 * time.Second
+	lockTimeout      = 5 * time.Second
+	idleTimeout      = 10 * time.Second
+)
+
+// begin and beginSnapshot leave nothing to the defaults of a database or a role. A
+// statement without arguments takes one round trip, whatever it holds.
+var (
+	limits = fmt.Sprintf("; SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
+		statementTimeout.Milliseconds(), lockTimeout.Milliseconds(), idleTimeout.Milliseconds())
+	begin         = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" + limits
+	beginSnapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + limits
+)
+
+// pool opens no connection yet.
+func (o Options) pool(config *pgx.ConnConfig) *sql.DB {
+	readPassword := stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) (err error) {
+		c.Password, err = readPassword(o.PasswordFile)
+		return err
+	})
+	db := sql.OpenDB(connector{stdlib.GetConnector(*config, readPassword)})
+	connections := o.MaxConnections
+	if connections == 0 {
+		connections = DefaultMaxConnections
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(maxIdle)
+	db.SetConnMaxLifetime(maxLifetime)
+	return db
+}
+
+// connector makes connections that begin transactions with limits.
+type connector struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	opened, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{Conn: opened.(*stdlib.Conn)}, nil //nolint:forcetypeassert // documented
+}
+
+// connection is one of pgx that begins its transactions itself.
+type connection struct {
+	*stdlib.Conn
+	// useless tells that the server behind it can do nothing for us any more.
+	useless bool
+}
+
+var (
+	_ driver.ConnBeginTx    = (*connection)(nil)
+	_ driver.ExecerContext  = (*connection)(nil)
+	_ driver.QueryerContext = (*connection)(nil)
+	_ driver.Validator      = (*connection)(nil)
+)
+
+// BeginTx implements driver.ConnBeginTx.
+func (c *connection) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if c.Conn.Conn().IsClosed() {
+		return nil, driver.ErrBadConn
+	}
+	query := begin
+	if options.ReadOnly {
+		query = beginSnapshot
+	}
+	tx, err := c.Conn.Conn().BeginTx(ctx, pgx.TxOptions{BeginQuery: query})
+	if err != nil {
+		// Nothing has happened yet: another connection may do.
+		if pgconn.SafeToRetry(err) {
+			return nil, driver.ErrBadConn
+		}
+		return nil, c.note(err)
+	}
+	return transaction{ctx: ctx, tx: tx}, nil
+}
+
+// ExecContext implements driver.ExecerContext.
+func (c *connection) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.ExecContext(ctx, query, args)
+	return result, c.note(err)
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *connection) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.Conn.QueryContext(ctx, query, args)
+	return rows, c.note(err)
+}
+
+// note remembers that the server became a standby: after a failover the address
+// may lead to another, which only a new connection finds.
+func (c *connection) note(err error) error {
+	var engine *pgconn.PgError
+	if errors.As(err, &engine) && (engine.Code == readOnly || strings.HasPrefix(engine.Code, "57P")) {
+		c.useless = true
+	}
+	return err
+}
+
+// IsValid implements driver.Validator.
+func (c *connection) IsValid() bool { return !c.useless }
+
+// transaction ends within the time of its beginning.
+type transaction struct {
+	ctx context.Context //nolint:containedctx // driver.Tx has no room for one
+	tx  pgx.Tx
+}
+
+func (t transaction) Commit() error { return t.tx.Commit(t.ctx) }
+
+func (t transaction) Rollback() error { return t.tx.Rollback(t.ctx) }
