@@ -235,6 +235,12 @@ func (v *validator) ownServiceAccounts(parent string, identities []FederatedIden
 				v.addf(path, "the namespace that this server runs in is not known: %v", err)
 				continue
 			}
+			// Its namespace is one of that issuer, and says nothing of another.
+			if issuer := v.config.WorkloadIssuers[at].Issuer; issuer != "" && issuer != own.issuer {
+				v.addf(path, "the namespace that this server runs in is not known: the token in tokenFile of workloadIssuers[%d] is of the issuer %.100q, not %.100q",
+					at, own.issuer, issuer)
+				continue
+			}
 		}
 		f.Subject = serviceAccountPrefix + own.namespace + ":" + f.ServiceAccount
 	}
@@ -286,7 +292,7 @@ func (v *validator) issuer(path, issuer string) {
 // server, as every Pod and many a program does, must not be able to use it here.
 func (v *validator) issuerAudience(parent string, w *WorkloadIssuer, earlier []WorkloadIssuer) {
 	path := parent + ".audience"
-	same := slices.IndexFunc(earlier, func(o WorkloadIssuer) bool { return o.Issuer == w.Issuer && o.Audience == w.Audience })
+	same := slices.IndexFunc(earlier, func(o WorkloadIssuer) bool { return o.Issuer != "" && o.Issuer == w.Issuer && o.Audience == w.Audience })
 	switch {
 	case len(w.Audience) > maxIssuerLength || text.Shown(w.Audience) != nil:
 		v.addf(path, "must be a line of at most %d bytes", maxIssuerLength)
