@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -49,7 +48,7 @@ func (r *Reconciler) mayAsk(ctx context.Context, p *pass) error {
 			"ConnectedApp %s is registered with %s, and TokenServer %s is %s now: its credentials are not sent there",
 			p.app.Name, issuer, server, connection.Issuer), nil)
 	}
-	if open := r.breakers.of(server).Blocks(time.Now()); open != nil {
+	if open := r.breakers.of(server).Blocks(r.now()); open != nil {
 		return r.failed(ctx, p, r.problemOf(p, blocked(open)), blocked(open))
 	}
 	namespace := lane.Lane{Name: server + "/" + p.token.Namespace, Width: namespaceWidth}
@@ -92,11 +91,11 @@ func (b *breakers) close(server string) {
 // *refresher.Error or the context's.
 func (r *Reconciler) guard(p *pass, request func() error) error {
 	breaker := r.breakers.of(p.app.TokenServerName())
-	if open := breaker.Allow(time.Now()); open != nil {
+	if open := breaker.Allow(r.now()); open != nil {
 		return blocked(open)
 	}
 	err := request()
-	breaker.Record(time.Now(), asServerTrouble(err))
+	breaker.Record(r.now(), asServerTrouble(err))
 	return err
 }
 
