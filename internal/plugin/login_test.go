@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -325,8 +326,8 @@ func TestACodeIsRedeemedAsTheSecretSays(t *testing.T) {
 	s := newLoginSite(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _, basic := r.BasicAuth()
-		require.True(t, basic)
-		require.Empty(t, r.FormValue("client_secret"))
+		assert.True(t, basic)
+		assert.Empty(t, r.FormValue("client_secret"))
 		w.WriteHeader(http.StatusBadGateway)
 	}))
 	defer server.Close()

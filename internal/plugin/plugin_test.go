@@ -98,7 +98,8 @@ func TestATerminalIsToldTexts(t *testing.T) {
 	require.NoError(t, s.Status(t.Context()))
 	require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f\u0080-\u009f\u202e]", s.out.String()+s.said.String())
 	var o Overview
-	require.NoError(t, json.Unmarshal([]byte(s.out.String()[strings.Index(s.out.String(), "{"):]), &o))
+	_, object, _ := strings.Cut(s.out.String(), "{")
+	require.NoError(t, json.Unmarshal([]byte("{"+object), &o))
 	require.Equal(t, evil, o.ConnectedApps[0].Message, "and programs read what was written")
 }
 

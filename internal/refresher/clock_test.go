@@ -4,7 +4,6 @@ package refresher
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -80,7 +79,7 @@ func TestNeverABadTokenWhateverTheClock(t *testing.T) {
 		read := func() {
 			t.Helper()
 			files, err := atomicfile.Read(dir)
-			require.False(t, errors.Is(err, fs.ErrNotExist), "a gap")
+			require.NotErrorIs(t, err, fs.ErrNotExist, "a gap")
 			require.NoError(t, err)
 			token, err := ParseFiles(files)
 			require.NoError(t, err)

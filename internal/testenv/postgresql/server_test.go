@@ -74,7 +74,7 @@ func TestNothingIsLeftOfAProcessThatWasKilled(t *testing.T) {
 	temp, err := os.MkdirTemp("", "connectedapps-test-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(temp)) }()
-	require.NoError(t, os.Chmod(temp, 0o777)) //nolint:gosec // for the user of the server
+	require.NoError(t, os.Chmod(temp, 0o777))
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNothingIsLeftOfAProcessThatWasKilled$")
 	cmd.Env = append(os.Environ(), helper+"=1", "TMPDIR="+temp)
 	out, err := cmd.StdoutPipe()

@@ -4,6 +4,7 @@ package postgresql_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -29,12 +30,12 @@ func TestReplicasThatStartAtOnceMakeOneDatabase(t *testing.T) {
 			for i := range ids {
 				all.Go(func() {
 					s, err := postgresql.Open(t.Context(), o, storagetest.Epoch)
-					if !assert.NoError(t, err) {
+					if err != nil {
+						t.Error(err)
 						return
 					}
 					ids[i], err = s.InstallationID(t.Context())
-					assert.NoError(t, err)
-					assert.NoError(t, s.Close())
+					assert.NoError(t, errors.Join(err, s.Close()))
 				})
 			}
 			all.Wait()

@@ -21,7 +21,7 @@ func (s *Store) Apps(ctx context.Context, query storage.AppQuery) ([]storage.App
 	if query.Search != "" {
 		where, args = where+` AND search LIKE ? ESCAPE '\'`, append(args, likePattern(query.Search))
 	}
-	if checkTexts([]string{query.OrgID, query.ExternalID, query.Search}) != nil {
+	if !possible(query.OrgID, query.ExternalID, query.Search) {
 		return nil, 0, nil // no app has it
 	}
 	var total int
@@ -102,6 +102,9 @@ func appTexts(app storage.App) []string {
 }
 
 // checkTexts refuses what one of the engines would: NUL and bad UTF-8.
+// possible tells whether the texts are some that the database can hold at all.
+func possible(texts ...string) bool { return checkTexts(texts) == nil }
+
 func checkTexts(texts []string) error {
 	for _, text := range texts {
 		if err := checkText(text); err != nil {
