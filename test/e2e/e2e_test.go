@@ -73,7 +73,7 @@ func install(t *testing.T) {
 
 func logIn(t *testing.T) {
 	kubectl(t, "apply", "--server-side", "--filename=config/samples/connectedapps_v1alpha1_tokenserver.yaml")
-	ready(t, "tokenserver/default", "")
+	ready(t, "tokenserver/default", "default")
 	secrets := strings.Fields(kubectl(t, "get", "secrets", "--namespace=connectedapps-system", "--output=name"))
 	require.ElementsMatch(t, []string{"secret/tokenserver-keys", "secret/tokenserver-ca", "secret/tokenserver-tls"}, secrets,
 		"a secret of the manager, or one that nobody knows of")
@@ -114,10 +114,12 @@ spec:
   serviceAccountName: reports`+restricted+`
     args: [-tokens=2]
 `)
+	_, refusal, err := try(t, "", "run", "lax", "--namespace=reports", "--image=connectedapps/app:dev", "--restart=Never")
+	require.Error(t, err, "a Pod that is not restricted")
+	require.Contains(t, refusal, "violates PodSecurity")
 	ready(t, "connectedapp/reports", "reports")
-	pod := "pod/reports"
-	waitFor(t, pod, "reports", "jsonpath={.status.phase}=Succeeded")
-	tokens(t, pod, "reports", 2)
+	succeeds(t, "pod/reports", "reports")
+	tokens(t, "pod/reports", "reports", 2)
 	require.Empty(t, kubectl(t, "get", "secrets", "--namespace=reports", "--output=name"), "Secrets of the namespace")
 }
 
@@ -140,9 +142,8 @@ spec:`+restricted+`
     volumeMounts: [{name: token, mountPath: /var/run/connectedapps/token, readOnly: true}]
   volumes: [{name: token, secret: {secretName: gitproxy-token}}]
 `)
-	pod := "pod/mount"
-	waitFor(t, pod, "payments", "jsonpath={.status.phase}=Succeeded")
-	tokens(t, pod, "payments", 3)
+	succeeds(t, "pod/mount", "payments")
+	tokens(t, "pod/mount", "payments", 3)
 }
 
 func job(t *testing.T) {
@@ -157,7 +158,7 @@ spec:
     metadata: {labels: {connectedapps.dev/inject: gitproxy}}
     `+spec+`
 `)
-	waitFor(t, "job/nightly", "payments", "condition=Complete")
+	succeeds(t, "job/nightly", "payments")
 	tokens(t, "job/nightly", "payments", 2)
 	sidecar := kubectl(t, "get", "pods", "--namespace=payments", "--selector=job-name=nightly",
 		"--output=jsonpath={.items[*].status.initContainerStatuses[*].state.terminated.exitCode}")
@@ -210,16 +211,22 @@ func neverRestarted(t *testing.T, selector, namespace string) {
 
 func ready(t *testing.T, object, namespace string) {
 	t.Helper()
-	waitFor(t, object, namespace, "condition=Ready")
+	kubectl(t, "wait", object, "--for=condition=Ready", "--namespace="+namespace, "--timeout="+patience.String())
 }
 
-func waitFor(t *testing.T, object, namespace, condition string) {
+// succeeds waits for the end of a Pod or Job, which is to be a good one.
+func succeeds(t *testing.T, object, namespace string) {
 	t.Helper()
-	arguments := []string{"wait", object, "--for=" + condition, "--timeout=" + patience.String()}
-	if namespace != "" {
-		arguments = append(arguments, "--namespace="+namespace)
+	end := ""
+	eventually(t, "the end of "+object, func() bool {
+		end = kubectl(t, "get", object, "--namespace="+namespace,
+			`--output=jsonpath={.status.phase}{.status.conditions[?(@.status=="True")].type}`)
+		return strings.Contains(end, "Succeeded") || strings.Contains(end, "Complete") || strings.Contains(end, "Failed")
+	})
+	if strings.Contains(end, "Failed") {
+		tell(t)
+		require.Fail(t, object+" failed")
 	}
-	kubectl(t, arguments...)
 }
 
 func apply(t *testing.T, manifests string) {
@@ -232,23 +239,35 @@ func kubectl(t *testing.T, arguments ...string) string {
 	return command(t, "", arguments...)
 }
 
-// command runs kubectl, and says so while it takes long. When it fails, all that
-// is known of the Pods is told.
+// command runs kubectl, and says so while it takes long.
 func command(t *testing.T, input string, arguments ...string) string {
 	t.Helper()
 	out, problem, err := try(t, input, arguments...)
 	if err != nil {
-		for _, look := range [][]string{
-			{"get", "pods", "--all-namespaces", "--output=wide"},
-			{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
-			{"get", "tokenservers,connectedapps,accesstokens", "--all-namespaces", "--output=yaml"},
-		} {
-			text, _, _ := try(t, "", look...)
-			t.Logf("kubectl %s\n%s", strings.Join(look, " "), text)
-		}
+		tell(t)
 	}
 	require.NoError(t, err, "kubectl %s\n%s%s", strings.Join(arguments, " "), out, problem)
 	return out
+}
+
+// tell says what there is to know of Pods and objects of ours, for a step that failed.
+func tell(t *testing.T) {
+	t.Helper()
+	looks := [][]string{
+		{"get", "pods", "--all-namespaces", "--output=wide"},
+		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
+		{"get", "tokenservers,connectedapps,accesstokens", "--all-namespaces", "--output=yaml"},
+	}
+	pods, _, _ := try(t, "", "get", "pods", "--all-namespaces", "--no-headers", "--output=custom-columns=:metadata.namespace,:metadata.name")
+	for pod := range strings.Lines(pods) {
+		if name := strings.Fields(pod); len(name) == 2 {
+			looks = append(looks, []string{"logs", "--namespace=" + name[0], name[1], "--all-containers", "--prefix", "--tail=20"})
+		}
+	}
+	for _, look := range looks {
+		text, problem, _ := try(t, "", look...)
+		t.Logf("kubectl %s\n%s%s", strings.Join(look, " "), text, problem)
+	}
 }
 
 func try(t *testing.T, input string, arguments ...string) (out, problem string, err error) {
@@ -269,6 +288,7 @@ func eventually(t *testing.T, what string, happened func() bool) {
 	for !happened() {
 		select {
 		case <-ctx.Done():
+			tell(t)
 			require.Fail(t, "did not happen: "+what)
 		case <-time.After(time.Second):
 		}
