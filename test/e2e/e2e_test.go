@@ -123,7 +123,15 @@ spec:
 	require.Empty(t, kubectl(t, "get", "secrets", "--namespace=reports", "--output=name"), "Secrets of the namespace")
 }
 
+// deployment has the Pod there before its app is: only what holds the application
+// back until there is a token lets its first read succeed.
 func deployment(t *testing.T) {
+	kubectl(t, "apply", "--server-side", "--filename=config/samples/namespace.yaml")
+	kubectl(t, "apply", "--server-side", "--kustomize=test/e2e/payments", "--selector=app.kubernetes.io/name=gitproxy")
+	eventually(t, "the sidecar running without credentials", func() bool {
+		return kubectl(t, "get", "pods", "--namespace=payments",
+			"--output=jsonpath={.items[*].status.initContainerStatuses[*].state.running.startedAt}") != ""
+	})
 	kubectl(t, "apply", "--server-side", "--kustomize=test/e2e/payments")
 	ready(t, "connectedapp/gitproxy", "payments")
 	kubectl(t, "rollout", "status", "deployment/gitproxy", "--namespace=payments", "--timeout="+patience.String())
