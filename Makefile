@@ -34,6 +34,9 @@ export KUBEBUILDER_ASSETS
 KUBE_CONTROLLER_MANAGER := $(firstword $(wildcard $(KUBEBUILDER_ASSETS)/kube-controller-manager) $(K8S)/kube-controller-manager)
 export KUBE_CONTROLLER_MANAGER
 
+# What makes a machine a node, one of each build.
+NODE_PROGRAMS := $(K8S)/kubelet $(BIN)/node/containerd $(BIN)/node/runc
+
 # The installed kubectl when it is recent enough; otherwise one is built.
 KUBECTL ?= $(or $(shell hack/kubectl.sh),$(K8S)/kubectl)
 KUBECTL := $(KUBECTL)
@@ -106,18 +109,12 @@ deletion: $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Delete 1,000 apps i
 	@DELETION_APPS=$${DELETION_APPS:-1000} go test ./test/deletion -v -count 1 -timeout 30m
 
 .PHONY: test-e2e
-test-e2e: build $(BIN)/cluster $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) node-programs ## Run real Pods on a real node, in namespaces of its own; needs root.
-	@go test -c -o $(BIN)/e2e.test ./test/e2e
-	@for name in $(BINARIES) node/pause; do go run ./hack/image -name docker.io/connectedapps/$${name##*/}:dev -output $(BIN)/images/$${name##*/}.tar $(BIN)/$$name; done
-	@E2E=1 hack/e2e.sh $(BIN)/e2e.test -test.v -test.timeout 15m
-
-.PHONY: node-programs
-node-programs:
-	@hack/need.sh pkg-config libseccomp-dev gcc
+test-e2e: build $(BIN)/cluster $(K8S)/etcd $(K8S)/kube-controller-manager $(KUBECTL) $(NODE_PROGRAMS) ## Run real Pods on a real node, in namespaces of its own; needs root.
+	@$(BUILD) "the application of the tests" . -ldflags='-s -w' -o $(BIN)/e2e/ ./test/e2e/app
+	@go test -c -o $(BIN)/e2e/test ./test/e2e
 	@mkdir -p $(BIN)/images
-	@$(call BUILD_CONTROL_PLANE,kubelet and kube-scheduler) k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-proxy k8s.io/kubernetes/cmd/kube-scheduler
-	@$(BUILD) "containerd and CNI plugins" hack/node -ldflags='-s -w' -o $(BIN)/node/ ./pause github.com/containerd/containerd/v2/cmd/containerd github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/ctr github.com/containernetworking/plugins/plugins/ipam/host-local github.com/containernetworking/plugins/plugins/main/loopback github.com/containernetworking/plugins/plugins/main/ptp
-	@CGO_ENABLED=1 $(BUILD) runc hack/node -tags=seccomp -ldflags='-s -w' -o $(BIN)/node/ github.com/opencontainers/runc
+	@for name in $(BINARIES) node/pause e2e/app; do go run ./hack/image -name docker.io/connectedapps/$${name##*/}:dev -output $(BIN)/images/$${name##*/}.tar $(BIN)/$$name; done
+	@E2E=1 KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
 
 .PHONY: bench-operator
 bench-operator: $(ASSETS) ## Measure ConnectedApps from apply to Ready, at rest and through restarts, and compare with the budgets.
@@ -257,7 +254,20 @@ $(K8S)/kube-controller-manager $(K8S)/kubectl: $(K8S)/%: $(CONTROL_PLANE_MODULE)
 	@$(call BUILD_CONTROL_PLANE,$*) k8s.io/kubernetes/cmd/$*
 	@touch $@
 
-$(BIN)/cluster: $(wildcard hack/cluster/*.go)
+$(K8S)/kubelet: $(CONTROL_PLANE_MODULE)
+	@$(call BUILD_CONTROL_PLANE,kubelet and kube-scheduler) k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-proxy k8s.io/kubernetes/cmd/kube-scheduler
+	@touch $@
+
+$(BIN)/node/containerd: hack/node/go.mod hack/node/go.sum $(wildcard hack/node/pause/*.go)
+	@$(BUILD) "containerd and CNI plugins" hack/node -ldflags='-s -w' -o $(BIN)/node/ ./pause github.com/containerd/containerd/v2/cmd/containerd github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/ctr github.com/containernetworking/plugins/plugins/ipam/host-local github.com/containernetworking/plugins/plugins/main/loopback github.com/containernetworking/plugins/plugins/main/ptp
+	@touch $@
+
+$(BIN)/node/runc: hack/node/go.mod hack/node/go.sum
+	@hack/need.sh pkg-config libseccomp-dev gcc
+	@CGO_ENABLED=1 $(BUILD) runc hack/node -tags=seccomp -ldflags='-s -w' -o $(BIN)/node/ github.com/opencontainers/runc
+	@touch $@
+
+$(BIN)/cluster: $(wildcard hack/cluster/*.go hack/cluster/node/*)
 	@$(BUILD) "the cluster command" . -o $@ ./hack/cluster
 	@touch $@
 

@@ -50,6 +50,8 @@ exec {lifeline}>"$work/lifeline"
 finish() {
   local code=$?
   trap '' INT TERM HUP
+  # This shell would tell of each process that is ended now.
+  exec 2>/dev/null
   exec {lifeline}>&-
   wait "$tidier" || code=1
   exit "$code"
