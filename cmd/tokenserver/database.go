@@ -29,13 +29,29 @@ func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (stora
 	}
 	store, err := openStorage(ctx, config.Storage)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, awaited(config.Storage, err)
 	}
 	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("opening the keys of the database%s: %w", named(config.Storage.SQLite.Path), err), store.Close())
+		err = errors.Join(fmt.Errorf("opening the keys of %s: %w", named(config.Storage.SQLite.Path), err), store.Close())
+		return nil, nil, awaited(config.Storage, err)
 	}
 	return store, keyring, nil
+}
+
+// noAnswerError is of a database server that may answer later without anybody's
+// doing; a file that cannot be read does not become better.
+type noAnswerError struct{ error }
+
+func (e *noAnswerError) Unwrap() error { return e.error }
+
+// awaited marks what a later try may not meet.
+func awaited(config tokenserveroptions.Storage, err error) error {
+	var refused *postgresql.RefusedError
+	if config.PostgreSQL == nil || !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &refused) || errors.Is(err, storage.ErrFull) {
+		return err
+	}
+	return &noAnswerError{err}
 }
 
 func openStorage(ctx context.Context, config tokenserveroptions.Storage) (storage.Storage, error) {
@@ -45,10 +61,10 @@ func openStorage(ctx context.Context, config tokenserveroptions.Storage) (storag
 	return sqlite.Open(ctx, config.SQLite.Path, time.Now())
 }
 
-// named is the path of a database file behind a space; empty for another database.
+// named is a database by the path of its file; of another kind there is one.
 func named(path string) string {
 	if path == "" {
-		return ""
+		return "the database"
 	}
-	return " " + path
+	return "database " + path
 }

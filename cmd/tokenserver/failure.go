@@ -55,7 +55,7 @@ func hintFor(err error) string {
 		{errors.Is(err, storage.ErrInUse), "stop the other tokenserver first: a SQLite database has one server at a time"},
 		{errors.Is(err, storage.ErrNewerSchema), "start the release that wrote it, or a later one"},
 		{errors.As(err, &refused), "correct storage.postgresql, or let the user into the database; docs/tokenserver-postgresql.md says what to create"},
-		{unanswered(err) && strings.Contains(err.Error(), "opening database "), "start the database, or wait for it with --wait"},
+		{unanswered(err), "start the database, or wait for it with --wait"},
 		{errors.Is(err, keys.ErrWrongKey), "put the key that this database was made with back among encryptionKeyFiles; without it the database cannot be read"},
 		{errors.Is(err, configapps.ErrTaken), "choose another clientID in the configuration, or put its organization back"},
 		{diskFull(err), "free space on the file system of the database, and look for a limit on the size of files (ulimit -f)"},

@@ -14,7 +14,6 @@ import (
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
-	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
@@ -103,8 +102,8 @@ func (w *waiter) database(ctx context.Context, open func() error) error {
 
 // unanswered tells that a database server may answer later without anybody's doing.
 func unanswered(err error) bool {
-	var refused *postgresql.RefusedError
-	return errors.Is(err, storage.ErrUnavailable) && !errors.As(err, &refused) && !errors.Is(err, storage.ErrFull)
+	var noAnswer *noAnswerError
+	return errors.As(err, &noAnswer)
 }
 
 func holderOf(err error) string {
