@@ -45,7 +45,9 @@ func (w *Writer) Write(line []byte) (int, error) {
 		w.changed.Wait()
 	}
 	if w.closed {
-		<-w.done // needs no lock any more but for a last look
+		w.mu.Unlock() // which the last lines need
+		<-w.done
+		w.mu.Lock()
 		return w.out.Write(line)
 	}
 	if len(w.waiting) == 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -121,4 +122,25 @@ func TestAFailureIsToldToTheNextLine(t *testing.T) {
 		_, err = w.Write([]byte("line\n"))
 	}
 	w.Close()
+}
+
+// A line that comes while the last ones are being written waits for its turn, and
+// holds nobody up.
+func TestALineDuringTheEndIsWrittenLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gate{open: make(chan struct{})}
+		w := logqueue.New(out)
+		_, err := w.Write([]byte("first\n"))
+		require.NoError(t, err)
+		synctest.Wait()
+		ended, written := make(chan struct{}), make(chan struct{})
+		go func() { w.Close(); close(ended) }()
+		synctest.Wait()
+		go func() { _, _ = w.Write([]byte("late\n")); close(written) }()
+		synctest.Wait()
+		close(out.open)
+		<-ended
+		<-written
+		require.Equal(t, "first\nlate\n", out.String())
+	})
 }
