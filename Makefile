@@ -125,7 +125,7 @@ bench-tokenserver: ## Measure the token server on one core against a bare ceilin
 	@go test ./test/speed -run '^$$' -bench . -benchtime 1x -timeout 60m -v
 
 .PHONY: bench-tokens
-bench-tokens: $(ASSETS) ## Keep AccessTokens fresh through a restart and an outage: spread, lateness, cost; TOKENS=10000 takes 3 hours.
+bench-tokens: $(ASSETS) ## Keep AccessTokens fresh through a restart and an outage: spread, lateness, cost; TOKENS=10000 takes 2 hours.
 	@go test ./test/campaign -v -run '^$$' -bench Tokens -benchtime 1x -timeout 300m
 
 .PHONY: verify

@@ -30,8 +30,9 @@ const (
 	full = 10_000
 	// tokensOfApp and appsOfNamespace are how AccessTokens belong together.
 	tokensOfApp, appsOfNamespace = 10, 10
-	// cycles are how often all tokens are refreshed undisturbed.
-	cycles = 3
+	// cycles are how often all tokens are refreshed undisturbed: those that were made
+	// at once are spread from the second on.
+	cycles = 2
 	// intervals are how many there are of a token's life in a histogram: minutes of an
 	// hour.
 	intervals = 60
