@@ -93,9 +93,11 @@ type methods = map[string]operation
 
 // call is one authorized request.
 type call struct {
-	w   http.ResponseWriter
-	r   *http.Request
-	now time.Time
+	w http.ResponseWriter
+	r *http.Request
+	// now is when the request was there as a whole.
+	now   time.Time
+	clock func() time.Time
 	// org is the organization of the path, or of the token for the bare form.
 	org    string
 	caller *caller
@@ -118,7 +120,8 @@ func (e *Endpoint) dispatch(methods methods, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
-	c := &call{w: w, r: r, now: e.Now().UTC().Truncate(time.Microsecond), org: caller.token.OrgID, caller: caller}
+	c := &call{w: w, r: r, clock: e.Now, org: caller.token.OrgID, caller: caller}
+	c.received()
 	if org := r.PathValue("orgId"); org != "" {
 		c.org = org
 	}

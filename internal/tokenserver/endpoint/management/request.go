@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
@@ -24,10 +25,15 @@ func (c *call) object() (map[string]any, error) {
 	return parseObject(body)
 }
 
+// received takes the time of the call.
+func (c *call) received() { c.now = c.clock().UTC().Truncate(time.Microsecond) }
+
 // body reads at most maxBody bytes of JSON. A missing Content-Type is as good as
 // the right one: there is nothing else it could be.
 func (c *call) body() ([]byte, error) {
 	body, err := httpx.ReadBody(c.w, c.r, maxBody)
+	// A body may be as slow as its connection may: what it changes, it changes now.
+	c.received()
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
 		return nil, &httpx.Problem{Status: refused.Status, Message: refused.Description, Cause: refused.Cause}
