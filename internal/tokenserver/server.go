@@ -131,6 +131,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		return nil, err
 	}
 	config.Store.Measure(measured.StorageDone)
+	config.Store.Clock(config.Now)
 	s := &Server{
 		config:  config,
 		metrics: measured,

@@ -122,9 +122,9 @@ func (s *suicidal) DeleteApp(ctx context.Context, id string, now time.Time) (sto
 	return s.Storage.DeleteApp(ctx, id, now)
 }
 
-func (s *suicidal) EndToken(ctx context.Context, ended storage.EndedToken, now time.Time) error {
+func (s *suicidal) EndToken(ctx context.Context, ended storage.EndedToken) error {
 	defer s.wrote()
-	return s.Storage.EndToken(ctx, ended, now)
+	return s.Storage.EndToken(ctx, ended)
 }
 
 func (s *suicidal) CreateOpaqueToken(ctx context.Context, token storage.OpaqueToken) error {

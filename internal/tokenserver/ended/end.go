@@ -21,7 +21,7 @@ func (l *Ledger) EndToken(ctx context.Context, id string, expiresAt time.Time) e
 		return nil
 	}
 	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: id, ExpiresAt: expiresAt.Add(skew)}
-	if err := l.store.EndToken(ctx, ended, l.now()); err != nil {
+	if err := l.store.EndToken(ctx, ended); err != nil {
 		return fmt.Errorf("ending a token: %w", err)
 	}
 	l.putTokens(ended)

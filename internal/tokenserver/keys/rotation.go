@@ -96,7 +96,7 @@ func (k *Keyring) records() []storage.SigningKey {
 }
 
 func (k *Keyring) update(ctx context.Context, change func([]storage.SigningKey) ([]storage.SigningKey, error)) error {
-	records, err := k.store.UpdateSigningKeys(ctx, k.options.Now(), change)
+	records, err := k.store.UpdateSigningKeys(ctx, change)
 	if err != nil {
 		return fmt.Errorf("storing signing keys: %w", err)
 	}

@@ -91,7 +91,7 @@ type Ended interface {
 	// returns the raised epochs.
 	Observe(ctx context.Context, present []Configured, now time.Time) ([]Epoch, error)
 	// EndToken stores t; repeating it is no error.
-	EndToken(ctx context.Context, t EndedToken, now time.Time) error
+	EndToken(ctx context.Context, t EndedToken) error
 	// EndedToken returns the record or ErrNotFound.
 	EndedToken(ctx context.Context, kind EndedKind, key string) (EndedToken, error)
 	// EndedTokens returns those that have not expired at now.

@@ -191,7 +191,8 @@ const (
 )
 
 // Change is one entry of the feed that replicas follow. It is written in the
-// transaction of the change itself.
+// transaction of the change itself, and At is taken there: a transaction is shorter
+// than what replicas read again.
 type Change struct {
 	ID   int64
 	Kind ChangeKind
@@ -267,7 +268,7 @@ type Keys interface {
 	SigningKeys(ctx context.Context) (SigningKeySet, error)
 	// UpdateSigningKeys applies change to the set in one transaction, in which
 	// no other replica can do the same; change may run twice.
-	UpdateSigningKeys(ctx context.Context, now time.Time, change func([]SigningKey) ([]SigningKey, error)) (SigningKeySet, error)
+	UpdateSigningKeys(ctx context.Context, change func([]SigningKey) ([]SigningKey, error)) (SigningKeySet, error)
 	// RewrapKeys calls rewrap with the purpose of every data key and the id of
 	// every signing key, in one transaction, and stores what it returns.
 	RewrapKeys(ctx context.Context, rewrap func(name string, wrapped []byte, wrappedBy string) ([]byte, string, error)) error
@@ -309,6 +310,8 @@ type Storage interface {
 	Collector
 	// Ping tells whether the database answers.
 	Ping(ctx context.Context) error
+	// Clock sets the clock of the feed's entries; without it time.Now is.
+	Clock(now func() time.Time)
 	// Measure calls observe after every statement, and after the begin and the
 	// commit of every transaction, with what was done ("select apps"), how long
 	// that took and its error. The names are few. A later call replaces observe.

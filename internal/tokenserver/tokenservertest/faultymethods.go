@@ -82,10 +82,10 @@ func (f *Faults) SigningKeys(ctx context.Context) (storage.SigningKeySet, error)
 
 // UpdateSigningKeys implements storage.Storage.
 func (f *Faults) UpdateSigningKeys(
-	ctx context.Context, now time.Time, change func([]storage.SigningKey) ([]storage.SigningKey, error),
+	ctx context.Context, change func([]storage.SigningKey) ([]storage.SigningKey, error),
 ) (storage.SigningKeySet, error) {
 	return met(ctx, f, "UpdateSigningKeys", func(ctx context.Context) (storage.SigningKeySet, error) {
-		return f.Storage.UpdateSigningKeys(ctx, now, change)
+		return f.Storage.UpdateSigningKeys(ctx, change)
 	})
 }
 
@@ -115,8 +115,8 @@ func (f *Faults) Observe(ctx context.Context, present []storage.Configured, now 
 }
 
 // EndToken implements storage.Storage.
-func (f *Faults) EndToken(ctx context.Context, t storage.EndedToken, now time.Time) error {
-	return f.meet(ctx, "EndToken", func(ctx context.Context) error { return f.Storage.EndToken(ctx, t, now) })
+func (f *Faults) EndToken(ctx context.Context, t storage.EndedToken) error {
+	return f.meet(ctx, "EndToken", func(ctx context.Context) error { return f.Storage.EndToken(ctx, t) })
 }
 
 // EndedToken implements storage.Storage.

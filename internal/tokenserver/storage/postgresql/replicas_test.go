@@ -64,7 +64,7 @@ func TestAChangeThatCommitsLateIsFollowedOnce(t *testing.T) {
 	require.NoError(t, err)
 	end := func(key string) {
 		ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: key, ExpiresAt: now.Add(time.Hour)}
-		require.NoError(t, s.EndToken(t.Context(), ended, now))
+		require.NoError(t, s.EndToken(t.Context(), ended))
 	}
 	end("first")
 	require.NoError(t, follower.Poll(t.Context()))
@@ -93,7 +93,7 @@ func TestOneReplicaCollectsGarbage(t *testing.T) {
 	server := testserver.Shared(t)
 	database, _ := server.Database(t, migrated(t))
 	s := openAt(t, server.URL(database))
-	require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: "t", ExpiresAt: storagetest.Epoch}, storagetest.Epoch))
+	require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: "t", ExpiresAt: storagetest.Epoch}))
 	conn, err := server.Connect(t.Context(), database)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()

@@ -27,7 +27,7 @@ func (s *Store) CreateApp(ctx context.Context, app storage.App) (storage.App, er
 		if err != nil {
 			return err
 		}
-		revision, err := s.recordChange(ctx, tx, storage.ChangeApp, app.ClientID, app.CreatedAt)
+		revision, err := s.recordChange(ctx, tx, storage.ChangeApp, app.ClientID)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (s *Store) UpdateApp(
 		}
 		after.UpdatedAt = now
 		ends := before.Enabled && !after.Enabled || after.ChangedHands(before)
-		if err := s.saveApp(ctx, tx, before, &after, now); err != nil || !ends {
+		if err := s.saveApp(ctx, tx, before, &after); err != nil || !ends {
 			return err
 		}
 		// After the app in the feed: nothing is issued at the new epoch to an app
@@ -132,12 +132,12 @@ func (s *Store) UpdateApp(
 	return after, err
 }
 
-func (s *Store) saveApp(ctx context.Context, tx *sql.Tx, before storage.App, after *storage.App, now time.Time) error {
+func (s *Store) saveApp(ctx context.Context, tx *sql.Tx, before storage.App, after *storage.App) error {
 	row, err := newAppRow(*after)
 	if err != nil {
 		return err
 	}
-	if after.Revision, err = s.recordChange(ctx, tx, storage.ChangeApp, after.ClientID, now); err != nil {
+	if after.Revision, err = s.recordChange(ctx, tx, storage.ChangeApp, after.ClientID); err != nil {
 		return err
 	}
 	_, err = s.exec(ctx, tx, `UPDATE apps SET updated_at = ?, revision = ?, search = ?, document = ? WHERE client_id = ?`,
@@ -163,7 +163,7 @@ func (s *Store) DeleteApp(ctx context.Context, clientID string, now time.Time) (
 			clientID, app.OrgID, micros(now)); err != nil {
 			return err
 		}
-		if _, err = s.recordChange(ctx, tx, storage.ChangeApp, clientID, now); err != nil {
+		if _, err = s.recordChange(ctx, tx, storage.ChangeApp, clientID); err != nil {
 			return err
 		}
 		ended, err = s.raiseEpoch(ctx, tx, storage.EpochApp, clientID, now)

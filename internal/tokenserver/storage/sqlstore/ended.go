@@ -34,7 +34,7 @@ func (s *Store) raiseEpoch(ctx context.Context, tx *sql.Tx, kind storage.EpochKi
 	if err != nil {
 		return storage.Epoch{}, err
 	}
-	_, err = s.recordChange(ctx, tx, storage.ChangeEpoch, string(kind)+" "+key, now)
+	_, err = s.recordChange(ctx, tx, storage.ChangeEpoch, string(kind)+" "+key)
 	return raised, err
 }
 
@@ -142,7 +142,7 @@ func (s *Store) raiseAsserted(ctx context.Context, tx *sql.Tx, provider string, 
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.recordChange(ctx, tx, storage.ChangeEpoch, string(storage.EpochProvider)+" "+provider, now)
+	_, err = s.recordChange(ctx, tx, storage.ChangeEpoch, string(storage.EpochProvider)+" "+provider)
 	return raised, err
 }
 
@@ -169,11 +169,11 @@ func (s *Store) configure(ctx context.Context, tx *sql.Tx, c storage.Configured)
 }
 
 // EndToken implements storage.Ended.
-func (s *Store) EndToken(ctx context.Context, t storage.EndedToken, now time.Time) error {
-	return s.inTx(ctx, func(tx *sql.Tx) error { return s.endToken(ctx, tx, t, now) })
+func (s *Store) EndToken(ctx context.Context, t storage.EndedToken) error {
+	return s.inTx(ctx, func(tx *sql.Tx) error { return s.endToken(ctx, tx, t) })
 }
 
-func (s *Store) endToken(ctx context.Context, tx *sql.Tx, t storage.EndedToken, now time.Time) error {
+func (s *Store) endToken(ctx context.Context, tx *sql.Tx, t storage.EndedToken) error {
 	_, err := s.exec(ctx, tx, `INSERT INTO revocations (kind, name, not_before, expires_at) VALUES (?, ?, 0, ?)
 		ON CONFLICT (kind, name) DO UPDATE
 			SET expires_at = CASE WHEN revocations.expires_at > excluded.expires_at THEN revocations.expires_at ELSE excluded.expires_at END`,
@@ -181,7 +181,7 @@ func (s *Store) endToken(ctx context.Context, tx *sql.Tx, t storage.EndedToken, 
 	if err != nil {
 		return err
 	}
-	_, err = s.recordChange(ctx, tx, storage.ChangeEnded, string(t.Kind)+" "+t.Key, now)
+	_, err = s.recordChange(ctx, tx, storage.ChangeEnded, string(t.Kind)+" "+t.Key)
 	return err
 }
 

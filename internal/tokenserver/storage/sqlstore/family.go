@@ -41,7 +41,7 @@ func (s *Store) RevokeFamily(ctx context.Context, id string, now, tokensEnd time
 		if _, err := s.exec(ctx, tx, `UPDATE refresh_families SET revoked_at = ? WHERE id = ? AND revoked_at = 0`, micros(now), id); err != nil {
 			return err
 		}
-		return s.endToken(ctx, tx, storage.EndedToken{Kind: storage.EndedFamily, Key: id, ExpiresAt: tokensEnd}, now)
+		return s.endToken(ctx, tx, storage.EndedToken{Kind: storage.EndedFamily, Key: id, ExpiresAt: tokensEnd})
 	})
 }
 

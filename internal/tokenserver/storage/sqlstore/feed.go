@@ -11,10 +11,12 @@ import (
 )
 
 // recordChange adds an entry to the change feed and returns its id, which grows
-// with every change of the database.
-func (s *Store) recordChange(ctx context.Context, tx *sql.Tx, kind storage.ChangeKind, name string, at time.Time) (int64, error) {
+// with every change of the database. The entry's time is taken here, in the
+// transaction, which ends before the overlap that replicas read again does: the
+// caller's may be that of a request whose body was slow.
+func (s *Store) recordChange(ctx context.Context, tx *sql.Tx, kind storage.ChangeKind, name string) (int64, error) {
 	var id int64
-	err := s.queryRow(ctx, tx, []any{&id}, `INSERT INTO changes (kind, name, at) VALUES (?, ?, ?) RETURNING id`, string(kind), name, micros(at))
+	err := s.queryRow(ctx, tx, []any{&id}, `INSERT INTO changes (kind, name, at) VALUES (?, ?, ?) RETURNING id`, string(kind), name, micros(s.now()))
 	return id, err
 }
 

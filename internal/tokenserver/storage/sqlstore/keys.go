@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"slices"
-	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -79,7 +78,7 @@ func (s *Store) signingKeys(ctx context.Context, q querier) ([]storage.SigningKe
 
 // UpdateSigningKeys implements storage.Keys.
 func (s *Store) UpdateSigningKeys(
-	ctx context.Context, now time.Time, change func([]storage.SigningKey) ([]storage.SigningKey, error),
+	ctx context.Context, change func([]storage.SigningKey) ([]storage.SigningKey, error),
 ) (storage.SigningKeySet, error) {
 	var after storage.SigningKeySet
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -103,7 +102,7 @@ func (s *Store) UpdateSigningKeys(
 				return err
 			}
 		}
-		_, err = s.recordChange(ctx, tx, storage.ChangeSigningKeys, "", now)
+		_, err = s.recordChange(ctx, tx, storage.ChangeSigningKeys, "")
 		return err
 	})
 	return after, err

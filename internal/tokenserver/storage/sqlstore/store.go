@@ -52,12 +52,23 @@ type Store struct {
 	dialect     Dialect
 	close       func() error
 	observe     atomic.Pointer[func(operation string, took time.Duration, err error)]
+	clock       atomic.Pointer[func() time.Time]
 }
 
 // New makes a Store that reads from one pool and writes through the other; both
 // may be the same. close is called once the pools are closed; it may be nil.
 func New(read, write *sql.DB, dialect Dialect, closeFn func() error) *Store {
 	return &Store{read: read, write: write, dialect: dialect, close: closeFn}
+}
+
+// Clock implements storage.Storage.
+func (s *Store) Clock(now func() time.Time) { s.clock.Store(&now) }
+
+func (s *Store) now() time.Time {
+	if now := s.clock.Load(); now != nil {
+		return (*now)()
+	}
+	return time.Now()
 }
 
 // Ping tells whether the database answers.

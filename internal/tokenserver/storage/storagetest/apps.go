@@ -62,8 +62,13 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"an app takes what hangs on it with it":                    deletedApp,
 		"garbage goes when its time has come and not a day before": garbage,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			s.Clock(func() time.Time { return Epoch })
+			test(t, s)
+		})
 	}
+	t.Run("the time of an entry of the feed is taken in its transaction", func(t *testing.T) { feedTimes(t, open) })
 	t.Run("the apps behave as a map does", func(t *testing.T) { appModel(t, open) })
 }
 
@@ -207,7 +212,7 @@ func appText(t *testing.T, s storage.Storage) {
 		require.ErrorIs(t, err, storage.ErrNotFound, "nothing can be found by it")
 		_, err = s.RotateFamily(t.Context(), text, 1, 2, Epoch, Epoch)
 		require.ErrorIs(t, err, storage.ErrNotFound)
-		require.ErrorIs(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: text}, Epoch), storage.ErrInvalidText)
+		require.ErrorIs(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: text}), storage.ErrInvalidText)
 		for _, query := range []storage.AppQuery{{OrgID: orgA}, {OrgID: orgA, Search: text}, {OrgID: orgA, ExternalID: text}} {
 			query.Limit = 1
 			_, total, err := s.Apps(t.Context(), query)

@@ -152,10 +152,10 @@ func restoredAppsEpoch(t *testing.T, s storage.Storage) {
 
 func endedTokens(t *testing.T, s storage.Storage) {
 	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: "jti", ExpiresAt: Epoch.Add(time.Hour)}
-	require.NoError(t, s.EndToken(t.Context(), ended, Epoch))
+	require.NoError(t, s.EndToken(t.Context(), ended))
 	earlier := ended
 	earlier.ExpiresAt = Epoch.Add(time.Minute)
-	require.NoError(t, s.EndToken(t.Context(), earlier, Epoch))
+	require.NoError(t, s.EndToken(t.Context(), earlier))
 	got, err := s.EndedToken(t.Context(), ended.Kind, ended.Key)
 	require.NoError(t, err)
 	require.Equal(t, ended, got, "the later end stays")
@@ -175,7 +175,7 @@ func endedTokens(t *testing.T, s storage.Storage) {
 
 func garbageInBatches(t *testing.T, s storage.Storage) {
 	for i := range 25 {
-		require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: fmt.Sprint(i), ExpiresAt: Epoch}, Epoch))
+		require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: fmt.Sprint(i), ExpiresAt: Epoch}))
 	}
 	for _, want := range []int{10, 10, 5, 0} {
 		gone, err := s.CollectGarbage(t.Context(), Epoch.Add(time.Second), 10)

@@ -44,33 +44,6 @@ func appSecrets(t *testing.T, s storage.Storage) {
 	require.False(t, got.Secrets[0].Live(Epoch.Add(2*time.Hour)))
 }
 
-func feedOfApps(t *testing.T, s storage.Storage) {
-	create(t, s, App(1))
-	_, err := s.UpdateApp(t.Context(), App(1).ClientID, Epoch.Add(time.Minute), func(a *storage.App) error { a.Enabled = false; return nil })
-	require.NoError(t, err)
-	_, err = s.DeleteApp(t.Context(), App(1).ClientID, Epoch.Add(2*time.Minute))
-	require.NoError(t, err)
-
-	all, err := s.Changes(t.Context(), time.Time{})
-	require.NoError(t, err)
-	require.Len(t, all, 5)
-	for i, change := range all {
-		if ends := i == 2 || i == 4; ends {
-			require.Equal(t, storage.ChangeEpoch, change.Kind, "after the app: at the new epoch nothing is issued to what still looks enabled")
-			require.Equal(t, "app "+App(1).ClientID, change.Key)
-		} else {
-			require.Equal(t, storage.ChangeApp, change.Kind)
-			require.Equal(t, App(1).ClientID, change.Key)
-		}
-		if i > 0 {
-			require.Greater(t, change.ID, all[i-1].ID)
-		}
-	}
-	late, err := s.Changes(t.Context(), Epoch.Add(time.Minute))
-	require.NoError(t, err)
-	require.Equal(t, all[1:], late, "an entry at the given time is included")
-}
-
 func dataKeys(t *testing.T, s storage.Storage) {
 	keys := []storage.DataKey{
 		{Purpose: storage.PurposeRefresh, Wrapped: []byte{1}, WrappedBy: "a", CreatedAt: Epoch},
@@ -79,7 +52,7 @@ func dataKeys(t *testing.T, s storage.Storage) {
 	require.NoError(t, s.CreateDataKeys(t.Context(), keys))
 	require.ErrorIs(t, s.CreateDataKeys(t.Context(), keys), storage.ErrAlreadyExists)
 	signing := storage.SigningKey{ID: "kid", Algorithm: "ES256", Public: []byte{1}, Wrapped: []byte{3}, WrappedBy: "a", CreatedAt: Epoch}
-	_, err := s.UpdateSigningKeys(t.Context(), Epoch, func([]storage.SigningKey) ([]storage.SigningKey, error) {
+	_, err := s.UpdateSigningKeys(t.Context(), func([]storage.SigningKey) ([]storage.SigningKey, error) {
 		return []storage.SigningKey{signing}, nil
 	})
 	require.NoError(t, err)
@@ -101,7 +74,7 @@ func dataKeys(t *testing.T, s storage.Storage) {
 
 func signingKeys(t *testing.T, s storage.Storage) {
 	parallel(8, func(int) {
-		_, err := s.UpdateSigningKeys(t.Context(), Epoch, func(keys []storage.SigningKey) ([]storage.SigningKey, error) {
+		_, err := s.UpdateSigningKeys(t.Context(), func(keys []storage.SigningKey) ([]storage.SigningKey, error) {
 			if len(keys) > 0 {
 				return keys, nil
 			}
