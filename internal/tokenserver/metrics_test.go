@@ -213,13 +213,13 @@ type stuckStorage struct {
 	asked *atomic.Int64
 }
 
-func (s stuckStorage) Changes(ctx context.Context, since time.Time) ([]storage.Change, error) {
+func (s stuckStorage) Changes(ctx context.Context, from int64) ([]storage.Change, error) {
 	s.asked.Add(1)
 	if s.stuck.Load() {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return s.Storage.Changes(ctx, since)
+	return s.Storage.Changes(ctx, from)
 }
 
 func TestAScrapeNeverTouchesTheDatabaseAndNeverBlocks(t *testing.T) {

@@ -26,7 +26,11 @@ type hangingFeed struct {
 	bounds []time.Duration
 }
 
-func (h *hangingFeed) Changes(ctx context.Context, _ time.Time) ([]storage.Change, error) {
+func (h *hangingFeed) LatestChanges(ctx context.Context, _ int) ([]storage.Change, error) {
+	return h.Changes(ctx, 0)
+}
+
+func (h *hangingFeed) Changes(ctx context.Context, _ int64) ([]storage.Change, error) {
 	h.mu.Lock()
 	h.polls++
 	hangs, deaf := h.hangs, h.deaf

@@ -20,11 +20,9 @@ import (
 // Defaults of a Follower.
 const (
 	DefaultInterval = 500 * time.Millisecond
-	// DefaultOverlap covers a write transaction, which may take 10 s between
-	// the time it writes down and its commit, and clocks that differ.
+	// DefaultOverlap is far longer than a write transaction takes, at most, between
+	// the entry it writes and its commit.
 	DefaultOverlap = 30 * time.Second
-	// DefaultHorizon is safely less than the hour the feed keeps its entries.
-	DefaultHorizon = 45 * time.Minute
 	// DefaultTimeout is how long one poll may take.
 	DefaultTimeout = 2 * time.Second
 	// StaleAfter is how old the last confirmation may be (tokenserver.md 23).
@@ -33,6 +31,9 @@ const (
 	reloadTimeout = 30 * time.Second
 	// patience is how long a request waits for a poll.
 	patience = 500 * time.Millisecond
+	// firstRead is how many entries the first poll knows: more than are begun while
+	// one transaction goes on.
+	firstRead = 1000
 )
 
 // ErrStale says that it is not known whether what is in memory is up to date.
@@ -45,30 +46,37 @@ type Handler func(ctx context.Context, key string) error
 // Follower polls the feed and calls a handler for every change. Poll once
 // before the records are first read: each later poll then brings everything
 // that changed since.
+//
+// Entries are told apart by their ids, which grow in the order in which they are
+// written; no clock of another replica matters. They are committed in another
+// order, so that each poll reads again what was written within the overlap. All
+// that was there before must be there still: otherwise this is not the feed it was,
+// because it was out of reach for longer than it keeps its entries, or because the
+// database is another one or an older one.
 type Follower struct {
 	Store storage.Feed
 	// Handlers by kind; a kind without one is ignored.
 	Handlers map[storage.ChangeKind]Handler
-	// Reload reads everything anew: it is called when the feed was out of reach
-	// for longer than it keeps its entries. Nil does nothing.
+	// Reload reads everything anew: it is called when entries may have been
+	// missed. Nil does nothing.
 	Reload func(ctx context.Context) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger gets a line when the polls begin to fail and when they are well
 	// again; nil is slog.Default.
 	Logger *slog.Logger
-	// Interval, Overlap, Horizon and Timeout are the defaults above when zero.
-	Interval, Overlap, Horizon, Timeout time.Duration
+	// Interval, Overlap and Timeout are the defaults above when zero.
+	Interval, Overlap, Timeout time.Duration
 
 	confirmed atomic.Pointer[time.Time] // start of the last poll that read and handled all of it
 	failed    atomic.Pointer[time.Time] // end of the last poll, when that one failed
 	began     atomic.Pointer[time.Time] // start of the poll under way
 
 	once    sync.Once
-	turn    chan struct{}    // held by the poll under way, and guards what follows
-	read    time.Time        // start of the last poll that read the feed
-	failing bool             // the last poll failed
-	seen    map[int64]bool   // ids that the last poll read
+	turn    chan struct{} // held by the poll under way, and guards what follows
+	failing bool          // the last poll failed
+	begun   bool          // a poll has read the feed
+	window  window
 	pending []storage.Change // entries read and not handled yet
 	reload  bool             // entries may have been missed
 }
@@ -162,34 +170,31 @@ func within(ctx context.Context, timeout time.Duration, do func(context.Context)
 }
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
-	from := f.read
-	if from.IsZero() {
-		from = now
+	if !f.begun {
+		return f.begin(ctx, now)
 	}
-	since := from.Add(-orDefault(f.Overlap, DefaultOverlap))
-	changes, err := f.Store.Changes(ctx, since)
+	changes, err := f.Store.Changes(ctx, f.window.from)
 	if err != nil {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	if now.Sub(from) > orDefault(f.Horizon, DefaultHorizon) {
-		f.reload = true
+	if f.window.continues(changes) {
+		f.pending = append(f.pending, f.window.add(changes)...)
+		f.window.advance(now, orDefault(f.Interval, DefaultInterval), orDefault(f.Overlap, DefaultOverlap))
+		return nil
 	}
-	f.read = now
-	f.remember(changes)
-	return nil
+	f.logger().Warn("the change feed is not the one it was: reading everything anew")
+	f.reload, f.pending = true, nil
+	return f.begin(ctx, now)
 }
 
-// remember keeps the changes that are new. What this poll has read is all that
-// the next one, which begins no earlier, can read again.
-func (f *Follower) remember(changes []storage.Change) {
-	seen := make(map[int64]bool, len(changes))
-	for _, change := range changes {
-		if !f.seen[change.ID] {
-			f.pending = append(f.pending, change)
-		}
-		seen[change.ID] = true
+// begin takes what is in the feed for known, since everything is read after it.
+func (f *Follower) begin(ctx context.Context, now time.Time) error {
+	changes, err := f.Store.LatestChanges(ctx, firstRead)
+	if err != nil {
+		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	f.seen = seen
+	f.begun, f.window = true, newWindow(changes, now)
+	return nil
 }
 
 type record struct {

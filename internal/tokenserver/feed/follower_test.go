@@ -3,11 +3,14 @@
 package feed_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,23 +32,42 @@ type playedFeed struct {
 	polls   int
 }
 
-func (p *playedFeed) Changes(_ context.Context, since time.Time) ([]storage.Change, error) {
+func (p *playedFeed) Changes(_ context.Context, from int64) ([]storage.Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.polls++
 	var changes []storage.Change
-	for _, c := range p.changes {
-		if !c.At.Before(since) {
+	for _, c := range p.inOrder() {
+		if c.ID >= from {
 			changes = append(changes, c)
 		}
 	}
 	return changes, p.err
 }
 
-func (p *playedFeed) add(id int64, kind storage.ChangeKind, key string, at time.Time) {
+func (p *playedFeed) LatestChanges(_ context.Context, n int) ([]storage.Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.changes = append(p.changes, storage.Change{ID: id, Kind: kind, Key: key, At: at})
+	p.polls++
+	all := p.inOrder()
+	return all[max(0, len(all)-n):], p.err
+}
+
+func (p *playedFeed) inOrder() []storage.Change {
+	return slices.SortedFunc(slices.Values(p.changes), func(a, b storage.Change) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+func (p *playedFeed) add(id int64, kind storage.ChangeKind, key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changes = append(p.changes, storage.Change{ID: id, Kind: kind, Key: key, At: time.Now()})
+}
+
+// restore makes the feed what it was, with what was added to it afterwards.
+func (p *playedFeed) restore(changes []storage.Change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changes = slices.Clone(changes)
 }
 
 func (p *playedFeed) fail(err error) {
@@ -94,7 +116,7 @@ func TestRunBringsAChangeWithinTheInterval(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go f.Run(ctx)
 		time.Sleep(time.Minute)
-		played.add(1, storage.ChangeApp, "a", time.Now())
+		played.add(1, storage.ChangeApp, "a")
 		time.Sleep(501 * time.Millisecond)
 		synctest.Wait()
 		require.Equal(t, []string{"a"}, *keys)
@@ -106,20 +128,146 @@ func TestRunBringsAChangeWithinTheInterval(t *testing.T) {
 }
 
 func TestAnEntryThatCommitsLateIsNotMissed(t *testing.T) {
+	for name, pass := range map[string]func(*testing.T, *playedFeed, *feed.Follower){
+		"after the longest time a transaction may take": func(t *testing.T, _ *playedFeed, f *feed.Follower) {
+			for range 20 {
+				time.Sleep(feed.DefaultInterval)
+				require.NoError(t, f.Poll(t.Context()))
+			}
+		},
+		"after the database stood still": func(t *testing.T, played *playedFeed, f *feed.Follower) {
+			played.fail(errors.New("no answer"))
+			time.Sleep(10 * time.Minute)
+			require.Error(t, f.Poll(t.Context()))
+			played.fail(nil)
+			require.NoError(t, f.Poll(t.Context()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				played := &playedFeed{}
+				f, keys := follow(played)
+				played.add(1, storage.ChangeApp, "known")
+				require.NoError(t, f.Poll(t.Context()))
+				played.add(3, storage.ChangeApp, "early")
+				require.NoError(t, f.Poll(t.Context()))
+				pass(t, played, f)
+				played.add(2, storage.ChangeApp, "late")
+				require.NoError(t, f.Poll(t.Context()))
+				require.NoError(t, f.Poll(t.Context()))
+				require.Equal(t, []string{"early", "late"}, *keys)
+			})
+		})
+	}
+}
+
+func TestAnEntryThatCommitsAfterTheFirstPollIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		played := &playedFeed{}
+		const late = 150
+		for id := range int64(900) {
+			if id != late {
+				played.add(id, storage.ChangeApp, "known")
+			}
+		}
+		f, keys := follow(played)
+		require.NoError(t, f.Poll(t.Context()))
+		require.Empty(t, *keys, "they are read with everything")
+		played.add(late, storage.ChangeApp, "late")
+		require.NoError(t, f.Poll(t.Context()))
+		require.Equal(t, []string{"late"}, *keys)
+	})
+}
+
+// TestNoClockOfOthersMatters has a replica whose clock is wrong, or whose request
+// took long.
+func TestNoClockOfOthersMatters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		played := &playedFeed{}
 		f, keys := follow(played)
 		require.NoError(t, f.Poll(t.Context()))
-		written := time.Now()
-		time.Sleep(time.Second)
-		played.add(2, storage.ChangeApp, "early", time.Now())
-		require.NoError(t, f.Poll(t.Context()))
-		time.Sleep(9 * time.Second) // the longest a transaction may take
-		require.NoError(t, f.Poll(t.Context()))
-		played.add(1, storage.ChangeApp, "late", written)
-		require.NoError(t, f.Poll(t.Context()))
-		require.Equal(t, []string{"early", "late"}, *keys)
+		for i, wrong := range []time.Duration{-time.Hour, time.Hour, 0, -time.Minute} {
+			played.add(int64(i+1), storage.ChangeApp, wrong.String())
+			played.changes[i].At = time.Now().Add(wrong)
+			time.Sleep(time.Minute)
+			require.NoError(t, f.Poll(t.Context()))
+		}
+		require.Equal(t, []string{"-1h0m0s", "1h0m0s", "0s", "-1m0s"}, *keys)
 	})
+}
+
+func TestAnotherFeedReadsEverythingAnew(t *testing.T) {
+	change := func(id int64, key string) storage.Change {
+		return storage.Change{ID: id, Kind: storage.ChangeApp, Key: key}
+	}
+	three := []storage.Change{change(1, "a"), change(2, "b"), change(3, "c")}
+	for name, c := range map[string]struct {
+		feed []storage.Change
+		anew bool
+	}{
+		"the same":                         {three, false},
+		"one more":                         {append(slices.Clone(three), change(4, "d")), false},
+		"an older one":                     {three[:2], true},
+		"an empty one":                     {nil, true},
+		"an older one that went on":        {append(slices.Clone(three[:2]), change(3, "other"), change(4, "d")), true},
+		"an older one that went far":       {append(slices.Clone(three[:2]), change(3, "c2"), change(400, "d")), true},
+		"one whose entries are collected":  {[]storage.Change{change(70, "z")}, true},
+		"an older one that lacks the last": {append(slices.Clone(three[:2]), change(4, "d")), true},
+	} {
+		for when, wait := range map[string]time.Duration{"at once": 0, "later": time.Minute} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					played := &playedFeed{}
+					f, keys := follow(played)
+					reloads := 0
+					f.Reload = func(context.Context) error { reloads++; return nil }
+					require.NoError(t, f.Poll(t.Context()))
+					played.restore(three)
+					for range 1 + wait/feed.DefaultInterval {
+						time.Sleep(feed.DefaultInterval)
+						require.NoError(t, f.Poll(t.Context()))
+					}
+					played.restore(c.feed)
+					for range 3 {
+						require.NoError(t, f.Poll(t.Context()))
+					}
+					require.Equal(t, c.anew, reloads == 1, "%d", reloads)
+					*keys = nil
+					next := int64(500)
+					if len(c.feed) == 0 {
+						next = 1
+					}
+					played.add(next, storage.ChangeApp, "next")
+					require.NoError(t, f.Poll(t.Context()))
+					require.Equal(t, []string{"next"}, *keys)
+				})
+			})
+		}
+	}
+}
+
+// TestAQuietFeedIsKnownAgain collects garbage as often as a server does, beside
+// changes that come once in hours.
+func TestAQuietFeedIsKnownAgain(t *testing.T) {
+	now := time.Now()
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"), now)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	store.Clock(func() time.Time { return now })
+	f, _ := follow(store)
+	f.Now = func() time.Time { return now }
+	f.Reload = func(context.Context) error { t.Error("read anew"); return nil }
+	for n := range 20 {
+		require.NoError(t, store.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: fmt.Sprint(n), ExpiresAt: now}))
+		for range 40 {
+			for range 100 {
+				now = now.Add(time.Duration(n) * feed.DefaultInterval / 5)
+				require.NoError(t, f.Poll(t.Context()))
+			}
+			_, err := store.CollectGarbage(t.Context(), now, 10)
+			require.NoError(t, err)
+		}
+	}
 }
 
 func TestAnOutageLosesNoChange(t *testing.T) {
@@ -133,7 +281,7 @@ func TestAnOutageLosesNoChange(t *testing.T) {
 
 		played.fail(errors.New("connection refused"))
 		time.Sleep(10 * time.Second)
-		played.add(1, storage.ChangeApp, "a", time.Now())
+		played.add(1, storage.ChangeApp, "a")
 		time.Sleep(10 * time.Minute)
 		require.ErrorContains(t, f.Poll(t.Context()), "connection refused")
 		require.Equal(t, before, f.Confirmed())
@@ -161,6 +309,7 @@ func TestAnOutageLongerThanTheFeedKeepsEntriesReadsEverythingAnew(t *testing.T) 
 		require.NoError(t, f.Poll(t.Context()))
 		before := f.Confirmed()
 		time.Sleep(time.Hour)
+		played.add(5, storage.ChangeApp, "the last of those that were collected")
 		require.ErrorContains(t, f.Poll(t.Context()), "still away")
 		require.Equal(t, before, f.Confirmed(), "nothing is confirmed before it was read")
 		broken = false
@@ -182,11 +331,13 @@ func TestAFailedHandlerIsTriedAgainUntilItSucceeds(t *testing.T) {
 			*keys = append(*keys, key)
 			return nil
 		}
-		played.add(1, storage.ChangeEnded, "jti 1", time.Now())
-		played.add(2, storage.ChangeApp, "a", time.Now())
+		require.NoError(t, f.Poll(t.Context()))
+		before := f.Confirmed()
+		played.add(1, storage.ChangeEnded, "jti 1")
+		played.add(2, storage.ChangeApp, "a")
 		require.ErrorContains(t, f.Poll(t.Context()), "following a change of ended jti 1: disk on fire")
 		require.Equal(t, []string{"a"}, *keys, "one failure does not hold up the others")
-		require.Zero(t, f.Confirmed())
+		require.Equal(t, before, f.Confirmed())
 
 		time.Sleep(5 * time.Minute) // far beyond the overlap
 		require.Error(t, f.Poll(t.Context()))
@@ -201,10 +352,11 @@ func TestManyChangesOfOneRecordAreHandledOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		played := &playedFeed{}
 		f, keys := follow(played)
+		require.NoError(t, f.Poll(t.Context()))
 		for id := range int64(50) {
-			played.add(id, storage.ChangeApp, "a", time.Now())
+			played.add(id, storage.ChangeApp, "a")
 		}
-		played.add(50, "of a later release", "x", time.Now())
+		played.add(50, "of a later release", "x")
 		require.NoError(t, f.Poll(t.Context()))
 		require.Equal(t, []string{"a"}, *keys)
 	})

@@ -202,9 +202,11 @@ type Change struct {
 
 // Feed is the role of a replica that keeps records in memory.
 type Feed interface {
-	// Changes returns the entries at or after since, oldest first. Entries
-	// overlap between calls; the caller removes doubles by ID.
-	Changes(ctx context.Context, since time.Time) ([]Change, error)
+	// Changes returns the entries whose ID is at least from, in its order. Entries
+	// appear in another: one with a smaller ID may be committed later.
+	Changes(ctx context.Context, from int64) ([]Change, error)
+	// LatestChanges returns those with the n greatest IDs, in the order of these.
+	LatestChanges(ctx context.Context, n int) ([]Change, error)
 }
 
 // DataKeyPurpose names what a data key is for.

@@ -61,8 +61,13 @@ func (f *Faults) CountApps(ctx context.Context, orgID string) (int, error) {
 }
 
 // Changes implements storage.Storage.
-func (f *Faults) Changes(ctx context.Context, since time.Time) ([]storage.Change, error) {
-	return met(ctx, f, "Changes", func(ctx context.Context) ([]storage.Change, error) { return f.Storage.Changes(ctx, since) })
+func (f *Faults) Changes(ctx context.Context, from int64) ([]storage.Change, error) {
+	return met(ctx, f, "Changes", func(ctx context.Context) ([]storage.Change, error) { return f.Storage.Changes(ctx, from) })
+}
+
+// LatestChanges implements storage.Feed.
+func (f *Faults) LatestChanges(ctx context.Context, n int) ([]storage.Change, error) {
+	return met(ctx, f, "LatestChanges", func(ctx context.Context) ([]storage.Change, error) { return f.Storage.LatestChanges(ctx, n) })
 }
 
 // DataKeys implements storage.Storage.

@@ -5,15 +5,14 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"time"
+	"slices"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // recordChange adds an entry to the change feed and returns its id, which grows
-// with every change of the database. The entry's time is taken here, in the
-// transaction, which ends before the overlap that replicas read again does: the
-// caller's may be that of a request whose body was slow.
+// with every change of the database. The entry's time is when it is written: it is
+// kept for a while from then on.
 func (s *Store) recordChange(ctx context.Context, tx *sql.Tx, kind storage.ChangeKind, name string) (int64, error) {
 	var id int64
 	err := s.queryRow(ctx, tx, []any{&id}, `INSERT INTO changes (kind, name, at) VALUES (?, ?, ?) RETURNING id`, string(kind), name, micros(s.now()))
@@ -21,7 +20,18 @@ func (s *Store) recordChange(ctx context.Context, tx *sql.Tx, kind storage.Chang
 }
 
 // Changes implements storage.Feed.
-func (s *Store) Changes(ctx context.Context, since time.Time) ([]storage.Change, error) {
+func (s *Store) Changes(ctx context.Context, from int64) ([]storage.Change, error) {
+	return s.changes(ctx, `SELECT id, kind, name, at FROM changes WHERE id >= ? ORDER BY id`, from)
+}
+
+// LatestChanges implements storage.Feed.
+func (s *Store) LatestChanges(ctx context.Context, n int) ([]storage.Change, error) {
+	changes, err := s.changes(ctx, `SELECT id, kind, name, at FROM changes ORDER BY id DESC LIMIT ?`, n)
+	slices.Reverse(changes)
+	return changes, err
+}
+
+func (s *Store) changes(ctx context.Context, query string, args ...any) ([]storage.Change, error) {
 	var changes []storage.Change
 	err := s.queryRows(ctx, s.read, func(rows *sql.Rows) error {
 		var change storage.Change
@@ -30,6 +40,6 @@ func (s *Store) Changes(ctx context.Context, since time.Time) ([]storage.Change,
 		change.At = fromMicros(at)
 		changes = append(changes, change)
 		return err
-	}, `SELECT id, kind, name, at FROM changes WHERE at >= ? ORDER BY id`, micros(since))
+	}, query, args...)
 	return changes, err
 }

@@ -68,7 +68,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 			test(t, s)
 		})
 	}
-	t.Run("the time of an entry of the feed is taken in its transaction", func(t *testing.T) { feedTimes(t, open) })
+	t.Run("every write that is followed has its entries in the feed", func(t *testing.T) { feedEntries(t, open) })
+	t.Run("the last of the old entries of the feed stays", func(t *testing.T) { feedGarbage(t, open(t)) })
 	t.Run("the apps behave as a map does", func(t *testing.T) { appModel(t, open) })
 }
 

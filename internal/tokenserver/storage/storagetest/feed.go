@@ -22,7 +22,7 @@ func feedOfApps(t *testing.T, s storage.Storage) {
 	_, err = s.DeleteApp(t.Context(), App(1).ClientID, Epoch)
 	require.NoError(t, err)
 
-	all, err := s.Changes(t.Context(), time.Time{})
+	all, err := s.Changes(t.Context(), 0)
 	require.NoError(t, err)
 	require.Len(t, all, 5)
 	for i, change := range all {
@@ -37,9 +37,14 @@ func feedOfApps(t *testing.T, s storage.Storage) {
 			require.Greater(t, change.ID, all[i-1].ID)
 		}
 	}
-	late, err := s.Changes(t.Context(), Epoch.Add(time.Minute))
+	late, err := s.Changes(t.Context(), all[1].ID)
 	require.NoError(t, err)
-	require.Equal(t, all[1:], late, "an entry at the given time is included")
+	require.Equal(t, all[1:], late, "the given one is included")
+	for n, want := range map[int][]storage.Change{1: all[4:], 2: all[3:], 5: all, 6: all} {
+		latest, err := s.LatestChanges(t.Context(), n)
+		require.NoError(t, err)
+		require.Equal(t, want, latest)
+	}
 }
 
 // followed are the writes that replicas follow, each of them as a caller whose
@@ -112,25 +117,45 @@ func newApp(ctx context.Context, s storage.Storage, now time.Time) error {
 	return err
 }
 
-// feedTimes calls every write as a request does whose body took two minutes: a
-// replica has read the feed meanwhile, and looks no further back than its overlap.
-func feedTimes(t *testing.T, open func(t *testing.T) storage.Storage) {
+// feedEntries calls every write as a request does whose body took two minutes.
+func feedEntries(t *testing.T, open func(t *testing.T) storage.Storage) {
 	for name, write := range followed {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
-			s.Clock(func() time.Time { return Epoch.Add(-time.Hour) })
 			if write.before != nil {
-				require.NoError(t, write.before(t.Context(), s, Epoch.Add(-time.Hour)))
+				require.NoError(t, write.before(t.Context(), s, Epoch))
 			}
-			began, done := Epoch, Epoch.Add(2*time.Minute)
-			s.Clock(func() time.Time { return done })
-			require.NoError(t, write.do(t.Context(), s, began))
-			changes, err := s.Changes(t.Context(), began.Add(time.Minute))
+			before, err := s.Changes(t.Context(), 0)
 			require.NoError(t, err)
-			require.Len(t, changes, write.entries)
-			for _, change := range changes {
+			done := Epoch.Add(2 * time.Minute)
+			s.Clock(func() time.Time { return done })
+			require.NoError(t, write.do(t.Context(), s, Epoch))
+			after, err := s.Changes(t.Context(), 0)
+			require.NoError(t, err)
+			require.Len(t, after, len(before)+write.entries)
+			for _, change := range after[len(before):] {
 				require.Equal(t, done, change.At, fmt.Sprint(change))
 			}
 		})
+	}
+}
+
+// feedGarbage collects what is old and leaves the last of it.
+func feedGarbage(t *testing.T, s storage.Storage) {
+	for n := range 5 {
+		s.Clock(func() time.Time { return Epoch.Add(time.Duration(n) * time.Minute) })
+		require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: fmt.Sprint(n), ExpiresAt: Epoch}))
+	}
+	all, err := s.Changes(t.Context(), 0)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		now  time.Time
+		left []storage.Change
+	}{{Epoch.Add(time.Hour), all}, {Epoch.Add(time.Hour + 150*time.Second), all[2:]}, {Epoch.Add(24 * time.Hour), all[4:]}} {
+		_, err := s.CollectGarbage(t.Context(), c.now, 100)
+		require.NoError(t, err)
+		left, err := s.Changes(t.Context(), 0)
+		require.NoError(t, err)
+		require.Equal(t, c.left, left)
 	}
 }
