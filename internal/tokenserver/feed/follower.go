@@ -193,7 +193,7 @@ func (f *Follower) begin(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	f.begun, f.window = true, newWindow(changes, now)
+	f.begun, f.window = true, newWindow(changes, firstRead, now)
 	return nil
 }
 

@@ -162,21 +162,26 @@ func TestAnEntryThatCommitsLateIsNotMissed(t *testing.T) {
 }
 
 func TestAnEntryThatCommitsAfterTheFirstPollIsNotMissed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		played := &playedFeed{}
-		const late = 150
-		for id := range int64(900) {
-			if id != late {
-				played.add(id, storage.ChangeApp, "known")
-			}
-		}
-		f, keys := follow(played)
-		require.NoError(t, f.Poll(t.Context()))
-		require.Empty(t, *keys, "they are read with everything")
-		played.add(late, storage.ChangeApp, "late")
-		require.NoError(t, f.Poll(t.Context()))
-		require.Equal(t, []string{"late"}, *keys)
-	})
+	for name, c := range map[string]struct{ known, late int64 }{
+		"of a feed with many entries": {2000, 1500}, "of a young one": {10, 1}, "as the first": {2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				played := &playedFeed{}
+				for id := int64(1); id <= c.known; id++ {
+					if id != c.late {
+						played.add(id, storage.ChangeApp, "known")
+					}
+				}
+				f, keys := follow(played)
+				require.NoError(t, f.Poll(t.Context()))
+				require.Empty(t, *keys, "they are read with everything")
+				played.add(c.late, storage.ChangeApp, "late")
+				require.NoError(t, f.Poll(t.Context()))
+				require.Equal(t, []string{"late"}, *keys)
+			})
+		})
+	}
 }
 
 // TestNoClockOfOthersMatters has a replica whose clock is wrong, or whose request
@@ -257,15 +262,18 @@ func TestAQuietFeedIsKnownAgain(t *testing.T) {
 	f, _ := follow(store)
 	f.Now = func() time.Time { return now }
 	f.Reload = func(context.Context) error { t.Error("read anew"); return nil }
-	for n := range 20 {
+	for n := range 10 {
 		require.NoError(t, store.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: fmt.Sprint(n), ExpiresAt: now}))
-		for range 40 {
-			for range 100 {
-				now = now.Add(time.Duration(n) * feed.DefaultInterval / 5)
-				require.NoError(t, f.Poll(t.Context()))
-			}
+		// The entry is the last one seen for less than the overlap, or for more.
+		for range 20 * n {
+			now = now.Add(feed.DefaultInterval)
+			require.NoError(t, f.Poll(t.Context()))
+		}
+		for range n {
+			now = now.Add(20 * time.Minute)
 			_, err := store.CollectGarbage(t.Context(), now, 10)
 			require.NoError(t, err)
+			require.NoError(t, f.Poll(t.Context()))
 		}
 	}
 }

@@ -66,6 +66,8 @@ func TestAChangeThatCommitsLateIsFollowedOnce(t *testing.T) {
 		ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: key, ExpiresAt: now.Add(time.Hour)}
 		require.NoError(t, s.EndToken(t.Context(), ended))
 	}
+	end("known")
+	require.NoError(t, follower.Poll(t.Context()))
 	end("first")
 	require.NoError(t, follower.Poll(t.Context()))
 	require.Equal(t, []string{"jti first"}, followed)
