@@ -37,10 +37,11 @@ type reloader struct {
 	take func(context.Context, *directory.Directory) error
 	// certificate is nil without TLS.
 	certificate *atomic.Pointer[tls.Certificate]
-	apps        *configapps.Applier
-	workloads   *workload.Issuers
-	failed      *prometheus.GaugeVec
-	lastError   map[string]string
+	// apps writes those of the configuration; nil until the database is open.
+	apps      *configapps.Applier
+	workloads *workload.Issuers
+	failed    *prometheus.GaugeVec
+	lastError map[string]string
 	// adminSecret tells that the administrator's client has a secret.
 	adminSecret bool
 	logger      *slog.Logger
@@ -54,14 +55,13 @@ const (
 	groupIssuers     = "workload_issuers"
 )
 
-func newReloader(
-	f serveFlags, loaded *tokenserveroptions.Loaded, store storage.Apps, keyring *keys.Keyring,
-	registry *prometheus.Registry, logger *slog.Logger,
-) (*reloader, error) {
-	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
+func newReloader(f serveFlags, loaded *tokenserveroptions.Loaded, logger *slog.Logger) (*reloader, error) {
+	workloads, err := loaded.Config.Workloads(time.Now, logger)
+	if err != nil {
+		return nil, fmt.Errorf("building the issuers of workload tokens: %w", err)
+	}
 	r := &reloader{
-		flags: f, started: loaded.Config, current: loaded, directory: directory.NewLive(loaded.Directory),
-		apps: &configapps.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now},
+		flags: f, started: loaded.Config, current: loaded, directory: directory.NewLive(loaded.Directory), workloads: workloads,
 		failed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tokenserver_config_reload_failed",
 			Help: "1 while files that changed could not be taken over and the earlier ones are in use, else 0.",
@@ -69,12 +69,17 @@ func newReloader(
 		lastError: map[string]string{},
 		logger:    logger,
 	}
-	registry.MustRegister(r.failed)
 	if loaded.Config.TLSCertFile != "" {
 		r.certificate = &atomic.Pointer[tls.Certificate]{}
 		return r, r.loadCertificate(context.Background())
 	}
 	return r, nil
+}
+
+// opened is told the database.
+func (r *reloader) opened(store storage.Apps, keyring *keys.Keyring) {
+	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
+	r.apps = &configapps.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now}
 }
 
 func (r *reloader) watch(ctx context.Context) {

@@ -110,6 +110,14 @@ func Open(ctx context.Context, store storage.Keys, encryption *EncryptionKeys, o
 	return k, nil
 }
 
+// None is a Keyring of no keys, for a server whose database was not opened yet.
+func None() *Keyring {
+	k := &Keyring{}
+	k.options.setDefaults()
+	k.signing.Store(&signingSet{})
+	return k
+}
+
 var purposes = []storage.DataKeyPurpose{
 	storage.PurposeSecretHash, storage.PurposeRefresh, storage.PurposeSealing, storage.PurposeCookie,
 }
