@@ -95,7 +95,7 @@ func (p *process) open(ctx context.Context) (err error) {
 		return err
 	}
 	config := p.serverConfig(p.newRegistry())
-	config.Store, config.Keyring = store, keyring
+	config.Store, config.Keyring, config.Restored = store, keyring, p.reloader.applyApps
 	server, err := tokenserver.New(ctx, config)
 	if err != nil {
 		return fmt.Errorf("building the server: %w", err)

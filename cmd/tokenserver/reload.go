@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,10 @@ type reloader struct {
 	// certificate is nil without TLS.
 	certificate *atomic.Pointer[tls.Certificate]
 	// apps writes those of the configuration; nil until the database is open.
-	apps      *configapps.Applier
+	apps *configapps.Applier
+	// applying is held while they are written: a database that was restored needs
+	// them at any time.
+	applying  sync.Mutex
 	workloads *workload.Issuers
 	failed    *prometheus.GaugeVec
 	lastError map[string]string
@@ -134,6 +138,8 @@ func (r *reloader) configFiles() []string {
 }
 
 func (r *reloader) loadConfig(ctx context.Context) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
 	next, err := tokenserveroptions.Load(r.flags.config, r.flags.overrides)
 	if err != nil {
 		return err
@@ -168,8 +174,13 @@ func (r *reloader) loadCertificate(context.Context) error {
 }
 
 // applyApps brings the apps of the configuration into the database.
-func (r *reloader) applyApps(ctx context.Context) error { return r.applyAppsOf(ctx, r.current) }
+func (r *reloader) applyApps(ctx context.Context) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	return r.applyAppsOf(ctx, r.current)
+}
 
+// applyAppsOf is called with applying held.
 func (r *reloader) applyAppsOf(ctx context.Context, loaded *tokenserveroptions.Loaded) error {
 	apps := loaded.Apps
 	c := r.started.Bootstrap.AdminClient

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,10 @@ type Follower struct {
 	// Reload reads everything anew: it is called when the feed was out of reach
 	// for longer than it keeps its entries. Nil does nothing.
 	Reload func(ctx context.Context) error
+	// Restored is called in place of Reload when the database has gone back in time,
+	// and lacks an entry that was read before: it was restored from a backup, or its
+	// address leads to a copy that was behind. Nil: Reload is.
+	Restored func(ctx context.Context) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger gets a line when the polls begin to fail and when they are well
@@ -68,6 +73,8 @@ type Follower struct {
 	turn    chan struct{}    // held by the poll under way, and guards what follows
 	read    time.Time        // start of the last poll that read the feed
 	failing bool             // the last poll failed
+	newest  storage.Change   // the last entry that was ever read; ID 0: none
+	back    bool             // the database has gone back in time
 	seen    map[int64]bool   // ids that the last poll read
 	pending []storage.Change // entries read and not handled yet
 	reload  bool             // entries may have been missed
@@ -162,34 +169,67 @@ func within(ctx context.Context, timeout time.Duration, do func(context.Context)
 }
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
-	from := f.read
-	if from.IsZero() {
-		from = now
-	}
-	since := from.Add(-orDefault(f.Overlap, DefaultOverlap))
-	changes, err := f.Store.Changes(ctx, since)
+	changes, err := f.Store.Changes(ctx, f.since())
 	if err != nil {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	if now.Sub(from) > orDefault(f.Horizon, DefaultHorizon) {
-		f.reload = true
+	first, late := f.read.IsZero(), now.Sub(f.read) > orDefault(f.Horizon, DefaultHorizon)
+	if first {
+		// The records are read after this: only what commits later is news.
+		f.seen = ids(changes)
 	}
+	if f.newest.ID != 0 && !slices.Contains(changes, f.newest) {
+		f.wentBack(late)
+	}
+	f.reload = f.reload || late && !first
 	f.read = now
 	f.remember(changes)
 	return nil
 }
 
+// since is how far back a poll reads: so far that it must find the last entry that
+// was read. The first reads all.
+func (f *Follower) since() time.Time {
+	if f.read.IsZero() {
+		return time.Time{}
+	}
+	since := f.read.Add(-orDefault(f.Overlap, DefaultOverlap))
+	if f.newest.ID != 0 && f.newest.At.Before(since) {
+		return f.newest.At
+	}
+	return since
+}
+
+// wentBack forgets what was read of the feed: its ids are given anew. After a long
+// time the entry may as well have been garbage.
+func (f *Follower) wentBack(late bool) {
+	if !late {
+		f.logger().Error("the database has gone back in time: it was restored from a backup, or its address leads to a copy that was behind; "+
+			"reading everything anew", "lost_change", f.newest.ID, "lost_change_of", f.newest.At)
+	}
+	f.back, f.reload, f.pending, f.seen, f.newest = true, true, nil, nil, storage.Change{}
+}
+
 // remember keeps the changes that are new. What this poll has read is all that
 // the next one, which begins no earlier, can read again.
 func (f *Follower) remember(changes []storage.Change) {
-	seen := make(map[int64]bool, len(changes))
 	for _, change := range changes {
 		if !f.seen[change.ID] {
 			f.pending = append(f.pending, change)
 		}
+		if change.ID > f.newest.ID {
+			f.newest = change
+		}
+	}
+	f.seen = ids(changes)
+}
+
+func ids(changes []storage.Change) map[int64]bool {
+	seen := make(map[int64]bool, len(changes))
+	for _, change := range changes {
 		seen[change.ID] = true
 	}
-	f.seen = seen
+	return seen
 }
 
 type record struct {
@@ -200,12 +240,16 @@ type record struct {
 // readAnew reads everything when entries may have been missed. It has more time
 // than a poll: a replica with many apps would never catch up otherwise.
 func (f *Follower) readAnew(ctx context.Context) error {
-	if f.reload && f.Reload != nil {
-		if err := f.Reload(ctx); err != nil {
+	read := f.Reload
+	if f.back && f.Restored != nil {
+		read = f.Restored
+	}
+	if f.reload && read != nil {
+		if err := read(ctx); err != nil {
 			return fmt.Errorf("reading everything anew: %w", err)
 		}
 	}
-	f.reload = false
+	f.reload, f.back = false, false
 	return nil
 }
 

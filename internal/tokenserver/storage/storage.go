@@ -23,6 +23,10 @@ var ErrInvalidText = errors.New("text holds NUL or is not UTF-8")
 // what was asked, so that the caller must neither grant nor refuse for good.
 var ErrUnavailable = errors.New("the database does not answer")
 
+// ErrReplaced says that the database is not the one it was when the server was
+// started; it is ErrUnavailable as well.
+var ErrReplaced = errors.New("this is not the database that the server was started with")
+
 // ErrFull says that the disk, or the size the database may have, is used up.
 var ErrFull = errors.New("no space left for the database")
 
@@ -203,7 +207,9 @@ type Change struct {
 // Feed is the role of a replica that keeps records in memory.
 type Feed interface {
 	// Changes returns the entries at or after since, oldest first. Entries
-	// overlap between calls; the caller removes doubles by ID.
+	// overlap between calls; the caller removes doubles by ID. The last entry of all
+	// that are older than the feed keeps them is kept, so that a database that has
+	// gone back in time can be told. ErrReplaced when it is another database.
 	Changes(ctx context.Context, since time.Time) ([]Change, error)
 }
 
@@ -277,6 +283,7 @@ type Keys interface {
 // Installation identifies a database.
 type Installation interface {
 	// InstallationID is a UUID made with the database and never changed.
+	// ErrReplaced when it is another than before.
 	InstallationID(ctx context.Context) (string, error)
 }
 

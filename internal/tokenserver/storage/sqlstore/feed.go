@@ -30,6 +30,13 @@ func (s *Store) Changes(ctx context.Context, since time.Time) ([]storage.Change,
 		change.At = fromMicros(at)
 		changes = append(changes, change)
 		return err
-	}, `SELECT id, kind, name, at FROM changes WHERE at >= ? ORDER BY id`, micros(since))
-	return changes, err
+	}, `SELECT id, kind, name, at FROM changes WHERE at >= ? UNION ALL SELECT 0, '', id, 0 FROM installation ORDER BY 1`, micros(since))
+	if err != nil {
+		return nil, err
+	}
+	// The first row says whose entries these are.
+	if len(changes) == 0 || changes[0].ID != 0 {
+		return nil, s.recognise("")
+	}
+	return changes[1:], s.recognise(changes[0].Key)
 }

@@ -5,6 +5,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,7 +30,9 @@ var garbage = []struct {
 	{"app_secrets", "id", `expires_at > 0 AND expires_at < ?`, keepRetiredSecrets},
 	{"revocations", "kind, name", `expires_at < ?`, 0},
 	{"signing_keys", "id", `expires_at > 0 AND expires_at < ?`, 0},
-	{"changes", "id", `at < ?`, keepChanges},
+	// All but the last of them: replicas find the newest entry they know for as long
+	// as none is newer, and then for keepChanges.
+	{"changes", "id", `at < ? AND id < (SELECT max(id) FROM changes WHERE at < ?)`, keepChanges},
 	{"authorization_codes", "hash", `expires_at < ?`, keepCodes},
 	{"refresh_families", "id", `expires_at < ?`, 0},
 	{"sessions", "id", `expires_at < ?`, 0},
@@ -50,9 +54,10 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (m
 			if err != nil || !mine {
 				return err
 			}
+			args := slices.Repeat([]any{micros(now.Add(-g.keep))}, strings.Count(g.where, "?"))
 			n, err = s.exec(ctx, tx,
 				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` LIMIT ?)`,
-				micros(now.Add(-g.keep)), batch)
+				append(args, batch)...)
 			return err
 		})
 		if err != nil {
