@@ -23,35 +23,44 @@ const keepFor = tokenserveroptions.MaxAccessTokenLifetime + 5*time.Minute
 
 // openDatabase opens the database and its keys.
 func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (storage.Storage, *keys.Keyring, error) {
+	store, keyring, err := openKeys(ctx, config)
+	return store, keyring, awaited(config.Storage, err)
+}
+
+func openKeys(ctx context.Context, config *tokenserveroptions.Config) (storage.Storage, *keys.Keyring, error) {
 	encryption, err := keys.LoadEncryptionKeys(config.EncryptionKeyFiles)
 	if err != nil {
 		return nil, nil, err
 	}
 	store, err := openStorage(ctx, config.Storage)
 	if err != nil {
-		return nil, nil, awaited(config.Storage, err)
+		return nil, nil, err
 	}
 	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor})
 	if err != nil {
-		err = errors.Join(fmt.Errorf("opening the keys of %s: %w", named(config.Storage.SQLite.Path), err), store.Close())
-		return nil, nil, awaited(config.Storage, err)
+		return nil, nil, errors.Join(fmt.Errorf("opening the keys of %s: %w", named(config.Storage.SQLite.Path), err), store.Close())
 	}
 	return store, keyring, nil
 }
 
-// noAnswerError is of a database server that may answer later without anybody's
-// doing; a file that cannot be read does not become better.
+// noAnswerError is of a database server that may answer later, or let us in, while
+// this process waits; a file that cannot be read does not become better.
 type noAnswerError struct{ error }
 
 func (e *noAnswerError) Unwrap() error { return e.error }
 
 // awaited marks what a later try may not meet.
 func awaited(config tokenserveroptions.Storage, err error) error {
-	var refused *postgresql.RefusedError
-	if config.PostgreSQL == nil || !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &refused) || errors.Is(err, storage.ErrFull) {
+	if err == nil || config.PostgreSQL == nil || !errors.Is(err, storage.ErrUnavailable) {
 		return err
 	}
 	return &noAnswerError{err}
+}
+
+// unanswered tells that a database server may answer later.
+func unanswered(err error) bool {
+	var noAnswer *noAnswerError
+	return errors.As(err, &noAnswer)
 }
 
 func openStorage(ctx context.Context, config tokenserveroptions.Storage) (storage.Storage, error) {

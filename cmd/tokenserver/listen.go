@@ -54,10 +54,10 @@ func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// serve answers on both ports until ctx ends, then drains.
-func (p *process) serve(ctx context.Context) error {
-	public := newHTTPServer(p.server.Handler(), p.logger)
-	operations := newHTTPServer(p.server.OperationsHandler(), p.logger)
+// serve answers on both ports until ctx ends or something fails, then drains.
+func (p *process) serve(ctx context.Context, broken <-chan error) error {
+	public := newHTTPServer(p.ahead(func(f *front) http.Handler { return f.public }), p.logger)
+	operations := newHTTPServer(p.ahead(func(f *front) http.Handler { return f.operations }), p.logger)
 	failed := make(chan error, 2)
 	go func() { failed <- operations.Serve(p.listeners.operations) }()
 	go func() { failed <- p.servePublic(public) }()
@@ -68,8 +68,14 @@ func (p *process) serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 		err = fmt.Errorf("serving: %w", err)
+	case err = <-broken:
 	}
 	return errors.Join(err, p.drain(public), operations.Close())
+}
+
+// ahead hands every request to the server that answers at present.
+func (p *process) ahead(port func(*front) http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { port(p.front.Load()).ServeHTTP(w, r) })
 }
 
 func (p *process) servePublic(server *http.Server) error {
@@ -87,7 +93,7 @@ func (p *process) servePublic(server *http.Server) error {
 // drain tells the probes, waits for them to be noticed, and finishes the
 // requests that have begun.
 func (p *process) drain(public *http.Server) error {
-	p.server.Drain()
+	p.front.Load().drain()
 	p.logger.Info("draining", "delay", p.flags.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()

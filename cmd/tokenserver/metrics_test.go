@@ -22,6 +22,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/tokenserver"
 )
 
 const metricsPage = "../../docs/metrics-tokenserver.md"
@@ -39,9 +40,12 @@ func registered(t *testing.T) *prometheus.Registry {
 	require.NoError(t, err)
 	store, keyring, err := openDatabase(t.Context(), loaded.Config)
 	require.NoError(t, err)
-	r, err := newReloader(f, loaded, store, keyring, registry, logger)
+	r, err := newReloader(f, loaded, logger)
 	require.NoError(t, err)
-	server, err := newServer(t.Context(), loaded.Config, store, keyring, r.directory, nil, registry, logger)
+	registry.MustRegister(r.failed)
+	config := (&process{config: loaded.Config, reloader: r, logger: logger}).serverConfig(registry)
+	config.Store, config.Keyring = store, keyring
+	server, err := tokenserver.New(t.Context(), config)
 	require.NoError(t, err)
 	require.NoError(t, server.Load(t.Context()))
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,10 +38,14 @@ type reloader struct {
 	take func(context.Context, *directory.Directory) error
 	// certificate is nil without TLS.
 	certificate *atomic.Pointer[tls.Certificate]
-	apps        *configapps.Applier
-	workloads   *workload.Issuers
-	failed      *prometheus.GaugeVec
-	lastError   map[string]string
+	// apps writes those of the configuration; nil until the database is open.
+	apps *configapps.Applier
+	// applying is held while they are written: a database that was restored needs
+	// them at any time.
+	applying  sync.Mutex
+	workloads *workload.Issuers
+	failed    *prometheus.GaugeVec
+	lastError map[string]string
 	// adminSecret tells that the administrator's client has a secret.
 	adminSecret bool
 	logger      *slog.Logger
@@ -54,14 +59,13 @@ const (
 	groupIssuers     = "workload_issuers"
 )
 
-func newReloader(
-	f serveFlags, loaded *tokenserveroptions.Loaded, store storage.Apps, keyring *keys.Keyring,
-	registry *prometheus.Registry, logger *slog.Logger,
-) (*reloader, error) {
-	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
+func newReloader(f serveFlags, loaded *tokenserveroptions.Loaded, logger *slog.Logger) (*reloader, error) {
+	workloads, err := loaded.Config.Workloads(time.Now, logger)
+	if err != nil {
+		return nil, fmt.Errorf("building the issuers of workload tokens: %w", err)
+	}
 	r := &reloader{
-		flags: f, started: loaded.Config, current: loaded, directory: directory.NewLive(loaded.Directory),
-		apps: &configapps.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now},
+		flags: f, started: loaded.Config, current: loaded, directory: directory.NewLive(loaded.Directory), workloads: workloads,
 		failed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tokenserver_config_reload_failed",
 			Help: "1 while files that changed could not be taken over and the earlier ones are in use, else 0.",
@@ -69,12 +73,17 @@ func newReloader(
 		lastError: map[string]string{},
 		logger:    logger,
 	}
-	registry.MustRegister(r.failed)
 	if loaded.Config.TLSCertFile != "" {
 		r.certificate = &atomic.Pointer[tls.Certificate]{}
 		return r, r.loadCertificate(context.Background())
 	}
 	return r, nil
+}
+
+// opened is told the database.
+func (r *reloader) opened(store storage.Apps, keyring *keys.Keyring) {
+	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
+	r.apps = &configapps.Applier{Apps: store, Hash: hasher.Hash, Now: time.Now}
 }
 
 func (r *reloader) watch(ctx context.Context) {
@@ -129,6 +138,8 @@ func (r *reloader) configFiles() []string {
 }
 
 func (r *reloader) loadConfig(ctx context.Context) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
 	next, err := tokenserveroptions.Load(r.flags.config, r.flags.overrides)
 	if err != nil {
 		return err
@@ -163,8 +174,13 @@ func (r *reloader) loadCertificate(context.Context) error {
 }
 
 // applyApps brings the apps of the configuration into the database.
-func (r *reloader) applyApps(ctx context.Context) error { return r.applyAppsOf(ctx, r.current) }
+func (r *reloader) applyApps(ctx context.Context) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	return r.applyAppsOf(ctx, r.current)
+}
 
+// applyAppsOf is called with applying held.
 func (r *reloader) applyAppsOf(ctx context.Context, loaded *tokenserveroptions.Loaded) error {
 	apps := loaded.Apps
 	c := r.started.Bootstrap.AdminClient

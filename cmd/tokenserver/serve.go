@@ -9,22 +9,13 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
-	"connectedapps.dev/operator/internal/tokenserver"
-	"connectedapps.dev/operator/internal/tokenserver/directory"
-	"connectedapps.dev/operator/internal/tokenserver/httpx"
-	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/logqueue"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
-	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
 // serveFlags are the flags of serve.
@@ -46,6 +37,9 @@ func serveCommand() *cobra.Command {
 requests that have begun are finished, and it exits with status 0 after at most
 25 seconds; a second signal ends it at once.
 
+A PostgreSQL server that does not answer at the start, or does not let us in, is
+waited for without end: meanwhile requests are answered 503, and so is /readyz.
+
 The configuration file, the certificate, the password hashes, the secrets and keys
 of apps, the administrator's secret and JWK Sets are read again within seconds after they
 changed. A bad edit keeps what was there before and is logged; settings that need
@@ -65,7 +59,7 @@ a restart are named in the log.`,
 	flags.StringVar(&f.config, "config", fileConfig, "configuration `file`")
 	flags.DurationVar(&f.wait, "wait", 0,
 		"how long to wait for the configuration file and those it names, as in a Pod whose Secrets are still being made, "+
-			"and for another process to close the database (default 0s: not at all)")
+			"and for another process to close a SQLite database (default 0s: not at all)")
 	flags.DurationVar(&f.wait, "wait-for-files", 0, "the earlier name of --wait (default 0s)")
 	flags.StringVar(&f.overrides.Listen, "listen", "", "`address` of the endpoints (default: as the configuration says)")
 	flags.StringVar(&f.overrides.OperationsListen, "operations-listen", "", "`address` of /healthz, /readyz and /metrics (default: as the configuration says)")
@@ -125,7 +119,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.run(ctx), p.store.Close())
+	return p.run(ctx)
 }
 
 // prepare waits for what serve needs, loads and assembles it.
@@ -141,88 +135,4 @@ func prepare(ctx context.Context, f serveFlags, w *waiter, logger *slog.Logger) 
 		logger.Warn("probably not meant", "warning", warning)
 	}
 	return assemble(ctx, f, w, loaded, logger)
-}
-
-// process is everything that serve runs.
-type process struct {
-	flags     serveFlags
-	logger    *slog.Logger
-	store     storage.Storage
-	server    *tokenserver.Server
-	listeners *listeners
-	reloader  *reloader
-}
-
-// assemble builds what serve runs; nothing serves yet.
-func assemble(
-	ctx context.Context, f serveFlags, w *waiter, loaded *tokenserveroptions.Loaded, logger *slog.Logger,
-) (_ *process, err error) {
-	config := loaded.Config
-	var store storage.Storage
-	var keyring *keys.Keyring
-	err = w.database(ctx, func() (err error) {
-		store, keyring, err = openDatabase(ctx, config)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = store.Close()
-		}
-	}()
-	workloads, err := config.Workloads(time.Now, logger)
-	if err != nil {
-		return nil, fmt.Errorf("building the issuers of workload tokens: %w", err)
-	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	r, err := newReloader(f, loaded, store, keyring, registry, logger)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.applyApps(ctx); err != nil {
-		return nil, err
-	}
-	r.workloads = workloads
-	server, err := newServer(ctx, config, store, keyring, r.directory, workloads, registry, logger)
-	if err != nil {
-		return nil, err
-	}
-	r.take = server.TakeDirectory
-	l, err := listen(config)
-	if err != nil {
-		return nil, err
-	}
-	return &process{flags: f, logger: logger, store: store, server: server, listeners: l, reloader: r}, nil
-}
-
-func newServer(
-	ctx context.Context, config *tokenserveroptions.Config, store storage.Storage, keyring *keys.Keyring, live *directory.Live,
-	workloads *workload.Issuers, registry *prometheus.Registry, logger *slog.Logger,
-) (*tokenserver.Server, error) {
-	server, err := tokenserver.New(ctx, tokenserver.Config{
-		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Workloads: workloads, Logger: logger, Registry: registry, Version: version,
-		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
-		LoginDisabled: !config.LoginEndpoint,
-		Source:        httpx.Proxies(config.ProxyPrefixes()).Of,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("building the server: %w", err)
-	}
-	return server, nil
-}
-
-// run serves until ctx ends, and then until what has begun is finished.
-func (p *process) run(ctx context.Context) error {
-	// The loops outlive the requests, which may still have something to write.
-	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() { p.server.Run(loops) })
-	running.Go(func() { p.reloader.watch(loops) })
-	err := p.serve(ctx)
-	stopLoops()
-	running.Wait()
-	return err
 }

@@ -80,30 +80,21 @@ func (w *waiter) database(ctx context.Context, open func() error) error {
 	var inUse error
 	_, err := w.until(ctx, "database", func() (string, error) {
 		inUse = open()
-		switch {
-		case errors.Is(inUse, storage.ErrInUse):
+		if errors.Is(inUse, storage.ErrInUse) {
 			return "its lock, held by " + holderOf(inUse), nil
-		case unanswered(inUse):
-			return "an answer: " + inUse.Error(), nil
 		}
 		return "", inUse
 	})
 	if err != nil || inUse == nil {
 		return err
 	}
-	if w.total == 0 || !errors.Is(inUse, storage.ErrInUse) {
+	if w.total == 0 {
 		return inUse
 	}
 	return &failure{
 		err:  fmt.Errorf("waiting %s for the database: %w", w.total, inUse),
 		hint: "stop the other tokenserver first: a SQLite database has one server at a time; or wait longer with --wait",
 	}
-}
-
-// unanswered tells that a database server may answer later without anybody's doing.
-func unanswered(err error) bool {
-	var noAnswer *noAnswerError
-	return errors.As(err, &noAnswer)
 }
 
 func holderOf(err error) string {

@@ -11,11 +11,12 @@ import (
 // mayBeNil are the collaborators that a part does without, as its own comment
 // says; every other one is required.
 var mayBeNil = map[string]bool{
-	"tokenserver.Config.Source":  true,
-	"token.Endpoint.Source":      true,
-	"session.Endpoint.Source":    true,
-	"login.Endpoint.Source":      true,
-	"management.Endpoint.Sealer": true,
+	"tokenserver.Config.Source":   true,
+	"tokenserver.Config.Restored": true,
+	"token.Endpoint.Source":       true,
+	"session.Endpoint.Source":     true,
+	"login.Endpoint.Source":       true,
+	"management.Endpoint.Sealer":  true,
 }
 
 // complete fails when part, or a part that it holds, lacks a collaborator, so that

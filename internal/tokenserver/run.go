@@ -55,6 +55,31 @@ func (s *Server) reload(ctx context.Context) error {
 	return errors.Join(s.ended.Load(ctx), s.config.Keyring.Reload(ctx))
 }
 
+// restored brings the memory of this replica and a database that has gone back in
+// time together. What has ended stays so, as far as this replica knows it; what was
+// made since is lost, but for what the configuration has.
+func (s *Server) restored(ctx context.Context) error {
+	before := s.view.Len()
+	again, err := s.ended.Restore(ctx, s.exists)
+	if err != nil {
+		return err
+	}
+	if err := s.config.Keyring.Restore(ctx); err != nil {
+		return err
+	}
+	if s.config.Restored != nil {
+		if err := s.config.Restored(ctx); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(s.reload(ctx), s.observe(ctx)); err != nil {
+		return err
+	}
+	s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "read everything of the database that has gone back in time",
+		slog.Int("apps", s.view.Len()), slog.Int("apps_before", before), slog.Int("ended_again", again))
+	return nil
+}
+
 func (s *Server) followApp(ctx context.Context, clientID string) error {
 	return s.ended.FollowApp(ctx, clientID, s.view.Refresh)
 }

@@ -68,6 +68,9 @@ type Config struct {
 	// Source tells a caller's address where a trusted proxy gives a real one;
 	// nil: never.
 	Source func(*http.Request) netip.Addr
+	// Restored brings the apps of the configuration into the database again, which has
+	// gone back in time; nil: there are none.
+	Restored func(context.Context) error
 	// Now is the clock; nil: time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -157,7 +160,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		},
 	}
 	s.follower = &feed.Follower{
-		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload,
+		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload, Restored: s.restored,
 		Handlers: map[storage.ChangeKind]feed.Handler{
 			storage.ChangeApp:         s.followApp,
 			storage.ChangeEpoch:       s.followEpoch,

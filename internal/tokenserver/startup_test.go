@@ -114,7 +114,7 @@ func operations(i *tokenservertest.Instance, path string) *httptest.ResponseReco
 func TestAFirstLoadThatFailsIsTriedAgain(t *testing.T) {
 	faults := tokenservertest.NewFaults()
 	i := tokenservertest.Start(t, tokenservertest.WithoutLoad(), tokenservertest.WithStorage(faults.Wrap))
-	for _, method := range []string{"Changes", "AllApps", "Epochs", "EndedTokens", "SigningKeys", "Observe"} {
+	for _, method := range []string{"LatestChanges", "AllApps", "Epochs", "EndedTokens", "SigningKeys", "Observe"} {
 		faults.Break(tokenservertest.Refused, method)
 		require.Error(t, i.Server.Load(t.Context()), method)
 		faults.Mend()

@@ -193,6 +193,57 @@ func (l *Ledger) Load(ctx context.Context) error {
 	return nil
 }
 
+// Restore ends again what this replica knows to have ended, and a database that has
+// gone back in time does not; exists tells which apps there are. An epoch gets a value
+// that it never had: whatever was issued at the lost one ends with it. Then it reads
+// what has ended, as Load does.
+func (l *Ledger) Restore(ctx context.Context, exists func(clientID string) bool) (again int, err error) {
+	l.Sweep(exists)
+	epochs, tokens := l.known()
+	stored, err := l.store.Epochs(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading epochs: %w", err)
+	}
+	for _, e := range stored {
+		if e.Value >= epochs[epochKey{e.Kind, e.Key}] {
+			delete(epochs, epochKey{e.Kind, e.Key})
+		}
+	}
+	for key := range epochs {
+		if _, err := l.store.RaiseEpoch(ctx, key.kind, key.key, l.now()); err != nil {
+			return again, fmt.Errorf("ending again what belongs to %s %s: %w", key.kind, key.key, err)
+		}
+		again++
+	}
+	for key, until := range tokens {
+		_, err := l.store.EndedToken(ctx, key.kind, key.key)
+		if errors.Is(err, storage.ErrNotFound) {
+			again++
+			err = l.endAgain(ctx, key, until)
+		}
+		if err != nil {
+			return again, fmt.Errorf("ending a token again: %w", err)
+		}
+	}
+	return again, l.Load(ctx)
+}
+
+func (l *Ledger) endAgain(ctx context.Context, key tokenKey, until time.Time) error {
+	if key.kind == storage.EndedFamily {
+		return l.store.RevokeFamily(ctx, key.key, l.now(), until)
+	}
+	return l.store.EndToken(ctx, storage.EndedToken{Kind: key.kind, Key: key.key, ExpiresAt: until})
+}
+
+// known are copies of all epochs above zero and of all ended tokens.
+func (l *Ledger) known() (map[epochKey]int64, map[tokenKey]time.Time) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	epochs := maps.Clone(l.epochs)
+	maps.DeleteFunc(epochs, func(_ epochKey, value int64) bool { return value == 0 })
+	return epochs, maps.Clone(l.tokens)
+}
+
 func (l *Ledger) loadEpochs(ctx context.Context) error {
 	epochs, err := l.store.Epochs(ctx)
 	if err != nil {

@@ -60,6 +60,10 @@ type Follower struct {
 	// Reload reads everything anew: it is called when entries may have been
 	// missed. Nil does nothing.
 	Reload func(ctx context.Context) error
+	// Restored is called in place of Reload when the database lacks what was read
+	// before: it has gone back in time, because it was restored from a backup or its
+	// address leads to a copy that was behind. Nil: Reload is.
+	Restored func(ctx context.Context) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger gets a line when the polls begin to fail and when they are well
@@ -79,6 +83,7 @@ type Follower struct {
 	window  window
 	pending []storage.Change // entries read and not handled yet
 	reload  bool             // entries may have been missed
+	back    bool             // the database has gone back in time
 }
 
 // Confirmed is the time at which everything in memory was last known to be up
@@ -182,9 +187,24 @@ func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 		f.window.advance(now, orDefault(f.Interval, DefaultInterval), orDefault(f.Overlap, DefaultOverlap))
 		return nil
 	}
-	f.logger().Warn("the change feed is not the one it was: reading everything anew")
-	f.reload, f.pending = true, nil
+	f.breakOff(now)
 	return f.begin(ctx, now)
+}
+
+// keepsSurely is less than the hour for which the feed keeps its entries.
+const keepsSurely = 45 * time.Minute
+
+// breakOff forgets what was read of the feed: ids are given anew. After a long time
+// what is missing may as well have been garbage.
+func (f *Follower) breakOff(now time.Time) {
+	if last := f.window.last; last != 0 {
+		f.back = true
+		if now.Sub(f.window.read) < keepsSurely {
+			f.logger().Error("the database has gone back in time: it was restored from a backup, or its address leads to a copy that was behind; "+
+				"reading everything anew", "lost_change", last, "lost_change_of", f.window.seen[last].At)
+		}
+	}
+	f.reload, f.pending = true, nil
 }
 
 // begin takes what is in the feed for known, since everything is read after it.
@@ -205,12 +225,16 @@ type record struct {
 // readAnew reads everything when entries may have been missed. It has more time
 // than a poll: a replica with many apps would never catch up otherwise.
 func (f *Follower) readAnew(ctx context.Context) error {
-	if f.reload && f.Reload != nil {
-		if err := f.Reload(ctx); err != nil {
+	read := f.Reload
+	if f.back && f.Restored != nil {
+		read = f.Restored
+	}
+	if f.reload && read != nil {
+		if err := read(ctx); err != nil {
 			return fmt.Errorf("reading everything anew: %w", err)
 		}
 	}
-	f.reload = false
+	f.reload, f.back = false, false
 	return nil
 }
 

@@ -110,6 +110,14 @@ func Open(ctx context.Context, store storage.Keys, encryption *EncryptionKeys, o
 	return k, nil
 }
 
+// None is a Keyring of no keys, for a server whose database was not opened yet.
+func None() *Keyring {
+	k := &Keyring{}
+	k.options.setDefaults()
+	k.signing.Store(&signingSet{})
+	return k
+}
+
 var purposes = []storage.DataKeyPurpose{
 	storage.PurposeSecretHash, storage.PurposeRefresh, storage.PurposeSealing, storage.PurposeCookie,
 }
@@ -251,15 +259,32 @@ func (k *Keyring) Reload(ctx context.Context) error {
 	return k.adopt(records)
 }
 
+// Restore reads the signing keys of a database that has gone back in time: they are
+// taken over though their version is older.
+func (k *Keyring) Restore(ctx context.Context) error {
+	records, err := k.store.SigningKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading signing keys: %w", err)
+	}
+	k.adopting.Lock()
+	defer k.adopting.Unlock()
+	return k.replace(records)
+}
+
 // adopt takes a set over unless a newer one is known: reads of the database do
 // not end in the order in which they began.
 func (k *Keyring) adopt(records storage.SigningKeySet) error {
 	k.adopting.Lock()
 	defer k.adopting.Unlock()
-	known := k.signing.Load()
-	if known != nil && records.Version < known.version {
+	if known := k.signing.Load(); known != nil && records.Version < known.version {
 		return nil
 	}
+	return k.replace(records)
+}
+
+// replace is called with adopting held.
+func (k *Keyring) replace(records storage.SigningKeySet) error {
+	known := k.signing.Load()
 	set := &signingSet{version: records.Version, public: map[string]PublicKey{}}
 	now := k.options.Now()
 	for _, record := range inOrder(records.Keys) {

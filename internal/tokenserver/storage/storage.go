@@ -23,6 +23,10 @@ var ErrInvalidText = errors.New("text holds NUL or is not UTF-8")
 // what was asked, so that the caller must neither grant nor refuse for good.
 var ErrUnavailable = errors.New("the database does not answer")
 
+// ErrReplaced says that the database is not the one it was when the server was
+// started; it is ErrUnavailable as well.
+var ErrReplaced = errors.New("this is not the database that the server was started with")
+
 // ErrFull says that the disk, or the size the database may have, is used up.
 var ErrFull = errors.New("no space left for the database")
 
@@ -191,8 +195,7 @@ const (
 )
 
 // Change is one entry of the feed that replicas follow. It is written in the
-// transaction of the change itself, and At is taken there: a transaction is shorter
-// than what replicas read again.
+// transaction of the change itself; At says from when on it is kept for a while.
 type Change struct {
 	ID   int64
 	Kind ChangeKind
@@ -203,9 +206,11 @@ type Change struct {
 // Feed is the role of a replica that keeps records in memory.
 type Feed interface {
 	// Changes returns the entries whose ID is at least from, in its order. Entries
-	// appear in another: one with a smaller ID may be committed later.
+	// appear in another: one with a smaller ID may be committed later. The last of all
+	// that are too old to be kept is kept, so that a database that has gone back in
+	// time can be told. ErrReplaced when it is another database.
 	Changes(ctx context.Context, from int64) ([]Change, error)
-	// LatestChanges returns those with the n greatest IDs, in the order of these.
+	// LatestChanges returns those with the n greatest IDs, likewise.
 	LatestChanges(ctx context.Context, n int) ([]Change, error)
 }
 
@@ -279,6 +284,7 @@ type Keys interface {
 // Installation identifies a database.
 type Installation interface {
 	// InstallationID is a UUID made with the database and never changed.
+	// ErrReplaced when it is another than before.
 	InstallationID(ctx context.Context) (string, error)
 }
 

@@ -16,7 +16,8 @@ import (
 
 const maxAge = 15 * time.Minute
 
-// Endpoint serves the document at both of its paths.
+// Endpoint serves the document at both of its paths. Without an installation id,
+// which is the database's, it is not the last word, and nobody may keep it.
 type Endpoint struct{ Metadata oauth.Metadata }
 
 // Mount adds the endpoint to mux.
@@ -27,7 +28,11 @@ func (e *Endpoint) Mount(mux httpx.Router) {
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	if httpx.AllowMethods(w, r, http.MethodGet) {
+	switch {
+	case !httpx.AllowMethods(w, r, http.MethodGet):
+	case e.Metadata.InstallationID == "":
+		httpx.JSON(w, http.StatusOK, e.Metadata)
+	default:
 		httpx.CacheableJSON(w, e.Metadata, maxAge)
 	}
 }

@@ -5,6 +5,7 @@
 package jwks
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // maxAge is far below the hour that a key is published before it signs.
@@ -20,8 +22,12 @@ const maxAge = 15 * time.Minute
 
 // Endpoint serves GET /accounts/api/v2/oauth2/jwks.
 type Endpoint struct {
+	// Published returns the keys; none: they are not known yet.
 	Published func() []keys.PublicKey
 }
+
+// errUnknown keeps an empty set from being cached.
+var errUnknown = fmt.Errorf("the keys are not loaded yet: %w", storage.ErrUnavailable)
 
 // Mount adds the endpoint to mux.
 func (e *Endpoint) Mount(mux httpx.Router) { mux.HandleFunc(oauth.PathJWKS, e.serve) }
@@ -31,8 +37,13 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	if !httpx.AllowMethods(w, r, http.MethodGet) {
 		return
 	}
-	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
-	for _, key := range e.Published() {
+	published := e.Published()
+	if len(published) == 0 {
+		httpx.Error(w, r, errUnknown)
+		return
+	}
+	set := jose.JSONWebKeySet{}
+	for _, key := range published {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key.Key, KeyID: key.KeyID, Algorithm: key.Algorithm, Use: "sig"})
 	}
 	httpx.CacheableJSON(w, set, maxAge)

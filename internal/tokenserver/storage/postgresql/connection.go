@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // What the server does to a transaction whose client is slow or gone. The client
@@ -36,12 +39,12 @@ var (
 )
 
 // pool opens no connection yet.
-func (o Options) pool(config *pgx.ConnConfig) *sql.DB {
+func (o Options) pool(config *pgx.ConnConfig, known *installation) *sql.DB {
 	readPassword := stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) (err error) {
 		c.Password, err = readPassword(o.PasswordFile)
 		return err
 	})
-	db := sql.OpenDB(connector{stdlib.GetConnector(*config, readPassword)})
+	db := sql.OpenDB(connector{stdlib.GetConnector(*config, readPassword), known})
 	connections := o.MaxConnections
 	if connections == 0 {
 		connections = DefaultMaxConnections
@@ -53,8 +56,32 @@ func (o Options) pool(config *pgx.ConnConfig) *sql.DB {
 	return db
 }
 
-// connector makes connections that begin transactions with limits.
-type connector struct{ driver.Connector }
+// connector makes connections that begin transactions with limits, and none to
+// another database than the first: after a failover an address may lead there.
+type connector struct {
+	driver.Connector
+	known *installation
+}
+
+// installation is the database that was opened.
+type installation struct {
+	// id is nil until it is open.
+	id atomic.Pointer[string]
+}
+
+// check refuses every other database.
+func (i *installation) check(ctx context.Context, conn *pgx.Conn) error {
+	known := i.id.Load()
+	if known == nil {
+		return nil
+	}
+	var id string
+	err := conn.QueryRow(ctx, `SELECT id FROM installation`).Scan(&id)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) || id == *known {
+		return err
+	}
+	return fmt.Errorf("%w: its installation is %q, it was %q", storage.ErrReplaced, id, *known)
+}
 
 // Connect implements driver.Connector.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -62,7 +89,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &connection{Conn: opened.(*stdlib.Conn)}, nil //nolint:forcetypeassert // documented
+	conn := &connection{Conn: opened.(*stdlib.Conn)} //nolint:forcetypeassert // documented
+	if err := c.known.check(ctx, conn.Conn.Conn()); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 // connection is one of pgx that begins its transactions itself.

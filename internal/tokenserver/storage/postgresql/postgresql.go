@@ -56,7 +56,8 @@ func Open(ctx context.Context, o Options, now time.Time) (*sqlstore.Store, error
 		return nil, fmt.Errorf("opening the PostgreSQL database: %w", err)
 	}
 	where := fmt.Sprintf("opening database %s of %s at %s", config.Database, config.User, address(config))
-	db := o.pool(config)
+	known := &installation{}
+	db := o.pool(config, known)
 	store := sqlstore.New(db, db, dialect, nil)
 	if err := errors.Join(check(ctx, db)); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
@@ -64,6 +65,11 @@ func Open(ctx context.Context, o Options, now time.Time) (*sqlstore.Store, error
 	if err := store.Migrate(ctx, now); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
 	}
+	id, err := store.InstallationID(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
+	}
+	known.id.Store(&id)
 	return store, nil
 }
 
@@ -142,6 +148,7 @@ const (
 	programLimitExceeded = "54000" // a text too long for an index
 	readOnly             = "25006"
 	untranslatable       = "22021" // bad UTF-8
+	undefinedTable       = "42P01"
 )
 
 // classify leaves alone what says nothing about the question that was asked: a
@@ -159,6 +166,8 @@ func classify(err error) error {
 		return fmt.Errorf("what it belongs to: %w: %w", storage.ErrNotFound, err)
 	case serializationFailure, deadlockDetected:
 		return fmt.Errorf("%w: %w", sqlstore.ErrRolledBack, err)
+	case undefinedTable: // none is missing after Open
+		return fmt.Errorf("%w: it has no tables of a token server: %w", storage.ErrReplaced, err)
 	case diskFull:
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)
 	case programLimitExceeded, untranslatable:

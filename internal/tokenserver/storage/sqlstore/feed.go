@@ -5,7 +5,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"slices"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -21,14 +20,12 @@ func (s *Store) recordChange(ctx context.Context, tx *sql.Tx, kind storage.Chang
 
 // Changes implements storage.Feed.
 func (s *Store) Changes(ctx context.Context, from int64) ([]storage.Change, error) {
-	return s.changes(ctx, `SELECT id, kind, name, at FROM changes WHERE id >= ? ORDER BY id`, from)
+	return s.changes(ctx, `SELECT id, kind, name, at FROM changes WHERE id >= ?`, from)
 }
 
 // LatestChanges implements storage.Feed.
 func (s *Store) LatestChanges(ctx context.Context, n int) ([]storage.Change, error) {
-	changes, err := s.changes(ctx, `SELECT id, kind, name, at FROM changes ORDER BY id DESC LIMIT ?`, n)
-	slices.Reverse(changes)
-	return changes, err
+	return s.changes(ctx, `SELECT id, kind, name, at FROM (SELECT * FROM changes ORDER BY id DESC LIMIT ?) AS latest`, n)
 }
 
 func (s *Store) changes(ctx context.Context, query string, args ...any) ([]storage.Change, error) {
@@ -40,6 +37,13 @@ func (s *Store) changes(ctx context.Context, query string, args ...any) ([]stora
 		change.At = fromMicros(at)
 		changes = append(changes, change)
 		return err
-	}, query, args...)
-	return changes, err
+	}, query+` UNION ALL SELECT 0, '', id, 0 FROM installation ORDER BY 1`, args...)
+	if err != nil {
+		return nil, err
+	}
+	// The first row says whose entries these are.
+	if len(changes) == 0 || changes[0].ID != 0 {
+		return nil, s.recognise("")
+	}
+	return changes[1:], s.recognise(changes[0].Key)
 }

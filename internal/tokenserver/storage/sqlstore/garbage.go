@@ -30,9 +30,9 @@ var garbage = []struct {
 	{"app_secrets", "id", `expires_at > 0 AND expires_at < ?`, keepRetiredSecrets},
 	{"revocations", "kind, name", `expires_at < ?`, 0},
 	{"signing_keys", "id", `expires_at > 0 AND expires_at < ?`, 0},
-	// The last of them stays: by the last entry that they read, replicas know the feed
-	// again.
-	{"changes", "id", `at < ? AND id < (SELECT MAX(id) FROM changes WHERE at < ?)`, keepChanges},
+	// All but the last of them: replicas find the newest entry they know for as long
+	// as none is newer, and then for keepChanges.
+	{"changes", "id", `at < ? AND id < (SELECT max(id) FROM changes WHERE at < ?)`, keepChanges},
 	{"authorization_codes", "hash", `expires_at < ?`, keepCodes},
 	{"refresh_families", "id", `expires_at < ?`, 0},
 	{"sessions", "id", `expires_at < ?`, 0},
@@ -56,7 +56,8 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (m
 			}
 			args := slices.Repeat([]any{micros(now.Add(-g.keep))}, strings.Count(g.where, "?"))
 			n, err = s.exec(ctx, tx,
-				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` LIMIT ?)`, append(args, batch)...)
+				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` LIMIT ?)`,
+				append(args, batch)...)
 			return err
 		})
 		if err != nil {

@@ -150,11 +150,31 @@ func (s *Store) migrations() ([]migration, error) {
 	return migrations, nil
 }
 
-// InstallationID is a UUID made with the database.
+// InstallationID implements storage.Installation.
 func (s *Store) InstallationID(ctx context.Context) (string, error) {
 	var id string
-	err := s.queryRow(ctx, s.read, []any{&id}, `SELECT id FROM installation`)
-	return id, err
+	if err := s.queryRow(ctx, s.read, []any{&id}, `SELECT id FROM installation`); err != nil {
+		return "", err
+	}
+	return id, s.recognise(id)
+}
+
+// recognise tells that an id is that of the database that was there at first.
+func (s *Store) recognise(id string) error {
+	if id != "" {
+		s.installation.CompareAndSwap(nil, &id)
+	}
+	if known := s.known(); id == "" || known != id {
+		return fmt.Errorf("%w: %w: its installation is %q, it was %q", storage.ErrUnavailable, storage.ErrReplaced, id, known)
+	}
+	return nil
+}
+
+func (s *Store) known() string {
+	if known := s.installation.Load(); known != nil {
+		return *known
+	}
+	return ""
 }
 
 // lockInstallation lets one transaction at a time change the keys or compare the

@@ -53,6 +53,8 @@ type Store struct {
 	close       func() error
 	observe     atomic.Pointer[func(operation string, took time.Duration, err error)]
 	clock       atomic.Pointer[func() time.Time]
+	// installation is the id of the database as it was read first.
+	installation atomic.Pointer[string]
 }
 
 // New makes a Store that reads from one pool and writes through the other; both
