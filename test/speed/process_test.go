@@ -123,13 +123,13 @@ func (p *process) listening(t testing.TB) {
 	})
 }
 
-// limited keeps the beginning of what is written.
+// limited keeps the end of what is written.
 type limited struct{ *bytes.Buffer }
 
 func (l *limited) Write(data []byte) (int, error) {
-	if l.Len() < 16<<10 {
-		l.Buffer.Write(data)
-	}
+	const most = 4 << 10
+	l.Buffer.Write(data)
+	l.Next(max(0, l.Len()-most))
 	return len(data), nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -163,7 +164,12 @@ func register(t testing.TB, p *process, admin app, n int, members map[string]any
 	for worker := range connections {
 		workers.Go(func() {
 			for i := worker; i < n && failures[worker] == nil; i += connections {
-				apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, fmt.Sprintf("App %d", i), members)
+				name := fmt.Sprintf("App %d", i)
+				apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, name, members)
+				for errors.Is(failures[worker], errBusy) {
+					time.Sleep(100 * time.Millisecond) // nothing is measured yet
+					apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, name, members)
+				}
 			}
 		})
 	}
@@ -173,6 +179,9 @@ func register(t testing.TB, p *process, admin app, n int, members map[string]any
 	}
 	return apps
 }
+
+// errBusy says that the server asked to come again.
+var errBusy = errors.New("the server is busy")
 
 func registerOne(ctx context.Context, p *process, token, name string, members map[string]any) (app, error) {
 	object := map[string]any{"client_name": name, "audience": "internal"}
@@ -195,6 +204,9 @@ func registerOne(ctx context.Context, p *process, token, name string, members ma
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode == http.StatusServiceUnavailable {
+		return app{}, errBusy
+	}
 	if err != nil || response.StatusCode != http.StatusCreated {
 		return app{}, fmt.Errorf("registering an app: %s: %s: %w", response.Status, answer, err)
 	}
