@@ -145,7 +145,7 @@ Text after.
 	require.Len(t, rows, 5)
 	require.Equal(t, "Scale/100", rows[3].Benchmark)
 	require.Equal(t, "writes", rows[3].Name)
-	require.EqualValues(t, 7, rows[3].Value)
+	require.InDelta(t, 7, rows[3].Value, 0)
 	require.Equal(t, "0000000", rows[3].Commit)
 
 	t.Run("and finds them again", func(t *testing.T) {
