@@ -99,6 +99,9 @@ func measure(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", document, err)
 	}
+	if o.short {
+		before = nil // of a long run
+	}
 	var rows []report.Row
 	var failures []error
 	for _, g := range grouped(o.chosen) {
@@ -133,7 +136,7 @@ func missed(rows []report.Row) (over []report.Row) {
 }
 
 func say(what string, rows []report.Row) {
-	fmt.Printf("%d rows %s\n", len(rows), what)
+	fmt.Printf("rows that %s: %d\n", what, len(rows))
 	for _, r := range rows {
 		fmt.Printf("  %s: %s\n", r.Benchmark, r.Name)
 	}
