@@ -10,5 +10,5 @@ if [[ -t 1 && -z ${NO_COLOR:-} ]]; then bold=$'\e[1m' cyan=$'\e[36m' reset=$'\e[
 awk -v bold="$bold" -v cyan="$cyan" -v reset="$reset" '
   BEGIN { FS = ":.*## "; printf "Usage: make %sTARGET%s\n", cyan, reset }
   /^##@ / { printf "\n%s%s%s\n", bold, substr($0, 5), reset }
-  /^[a-z-]+:.*## / { printf "  %s%-15s%s %s\n", cyan, $1, reset, $2 }
+  /^[a-z-]+:.*## / { printf "  %s%-17s%s %s\n", cyan, $1, reset, $2 }
 ' "$@"

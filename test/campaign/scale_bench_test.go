@@ -18,6 +18,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/test/report"
 )
 
 // resync is the interval of the managers that are measured at rest.
@@ -36,22 +37,19 @@ func BenchmarkScale(b *testing.B) {
 			for b.Loop() {
 				scale(b, n)
 			}
+			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-// row reports one number, with its budget; a budget below zero is none.
-func row(b *testing.B, value float64, unit string, budget float64) {
+// row reports one number, of which less is better; a budget below zero is none.
+func row(b *testing.B, name string, value float64, unit string, budget float64) {
 	b.Helper()
-	b.ReportMetric(value, unit)
-	verdict := ""
+	goal := report.Without(report.Lower)
 	if budget >= 0 {
-		verdict = fmt.Sprintf("budget %6.1f  within", budget)
-		if value > budget {
-			verdict = fmt.Sprintf("budget %6.1f  OVER", budget)
-		}
+		goal = report.AtMost(budget)
 	}
-	b.Logf("%-46s %10.2f  %s", unit, value, verdict)
+	report.Add(b, report.Row{Name: name, Value: value, Unit: unit, Goal: goal})
 }
 
 func scale(b *testing.B, n int) {
@@ -62,21 +60,24 @@ func scale(b *testing.B, n int) {
 	w.namespace = plane.Namespace(b, nil)
 	first := w.manager("--resync-interval=1h")
 	w.waitForServer()
+	report.Progress(b, "bringing %d apps to Ready", n)
 	w.createMore(0, n)
 	w.waitReady(n)
-	row(b, w.memory(first), "MiB-after-creation", -1)
+	row(b, "memory after registering all", w.memory(first), "MiB", -1)
 
+	report.Progress(b, "restarting the token server under %d apps", n)
 	before := w.read(first)
 	token.kill()
 	testenv.EventuallyWithin(b, patience, func(r *require.Assertions) { r.False(status.IsReady(w.tokenServer(r))) })
 	token.start(b)
 	w.waitForServer()
 	w.quiet(first)
-	row(b, w.read(first).apps-before.apps, "app-writes/server-restart", 0)
+	row(b, "writes to ConnectedApps when the token server restarts", w.read(first).apps-before.apps, "", 0)
 
 	w.foreignSecrets(10_000)
-	row(b, w.memory(first), "MiB-after-creation-with-10000-foreign-Secrets", -1)
+	row(b, "memory beside 10,000 Secrets of others", w.memory(first), "MiB", -1)
 
+	report.Progress(b, "restarting the manager of %d apps", n)
 	before = w.read(first)
 	first.kill()
 	second := w.manager("--resync-interval="+resync.String(), "--probe-interval=1m", "--leader-elect")
@@ -84,21 +85,23 @@ func scale(b *testing.B, n int) {
 	w.waitForLeader(second)
 	w.quiet(second)
 	after := w.read(second)
-	row(b, time.Since(began).Seconds(), "s/manager-restart", -1)
-	row(b, after.apps-before.apps, "app-writes/manager-restart", 0)
-	row(b, (after.calls-before.calls)*100/float64(n), "calls/100-apps/manager-restart", -1)
-	row(b, after.cpu*1000/float64(n), "CPU-ms/app/manager-restart", -1)
+	row(b, "restart of the manager, until it rests", time.Since(began).Seconds(), "s", -1)
+	row(b, "writes to ConnectedApps when the manager restarts", after.apps-before.apps, "", 0)
+	row(b, "calls to the management API for 100 apps when it restarts", (after.calls-before.calls)*100/float64(n), "", -1)
+	row(b, "CPU for each app when it restarts", after.cpu*1000/float64(n), "ms", -1)
 
+	report.Progress(b, "watching a manager of %d apps at rest", n)
 	before = w.read(second)
 	time.Sleep(2 * resync) // a benchmark of what happens as time goes by
 	after = w.read(second)
-	row(b, (after.writes-before.writes)/2, "API-writes/resync", 0)
-	row(b, (after.calls-before.calls)*100/float64(n)/2, "calls/100-apps/resync", 1)
-	row(b, (after.cpu-before.cpu)*1000/float64(n)/2, "CPU-ms/app/resync", -1)
-	row(b, w.memory(second), "MiB", 150)
+	row(b, "API writes of a resync that finds nothing", (after.writes-before.writes)/2, "", 0)
+	row(b, "calls to the management API for 100 apps of such a resync", (after.calls-before.calls)*100/float64(n)/2, "", 1)
+	row(b, "CPU for each app of such a resync", (after.cpu-before.cpu)*1000/float64(n)/2, "ms", -1)
+	row(b, "memory at rest", w.memory(second), "MiB", 150)
 
 	third := w.manager("--resync-interval=1h", "--leader-elect")
 	more := max(n/10, 10)
+	report.Progress(b, "creating %d more apps", more)
 	var created sync.WaitGroup
 	created.Go(func() { w.createMore(n, more) })
 	w.waitSome(n + more/3)
@@ -106,11 +109,12 @@ func scale(b *testing.B, n int) {
 	began = time.Now()
 	created.Wait()
 	w.waitReady(n + more)
-	row(b, time.Since(began).Seconds(), "s/leader-killed", -1)
-	row(b, w.clients()-float64(n+more), "duplicates", 0)
+	row(b, "leader killed while a tenth more are created, until all are Ready", time.Since(began).Seconds(), "s", -1)
+	row(b, "clients that this made twice", w.clients()-float64(n+more), "", 0)
 
 	w.n = n + more
-	row(b, w.deleteAll(), "left-behind", 0)
+	report.Progress(b, "deleting %d apps", w.n)
+	row(b, "clients left behind by the deletion", w.deleteAll(), "", 0)
 	third.terminate()
 	token.kill()
 }

@@ -16,6 +16,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/test/report"
 )
 
 // The environment of BenchmarkTokens: how many there are, and how long they live
@@ -66,6 +67,7 @@ func BenchmarkTokens(b *testing.B) {
 	for b.Loop() {
 		keepFresh(b, n, life.Round(time.Second))
 	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // fleet are the AccessTokens of one measurement.
@@ -91,6 +93,7 @@ func keepFresh(b *testing.B, n int, life time.Duration) {
 	f.makeTokenServer()
 	f.start()
 	f.waitForServer()
+	report.Progress(b, "making apps and %d AccessTokens that live %s each", n, life)
 	apps := f.makeApps()
 	f.seen = watchPublications(b)
 
@@ -100,12 +103,12 @@ func keepFresh(b *testing.B, n int, life time.Duration) {
 	first := time.Now()
 	b.Logf("%d AccessTokens that live %s each, of %d apps: all had a token after %s", n, life, len(apps), first.Sub(began).Round(time.Second))
 
-	f.usage("-first-tokens", began, n)
+	f.usage(", making the first tokens", began, n)
 	f.undisturbed(began, first)
 	f.restart()
 	f.outage(token)
-	row(b, f.manager.peakMemory(b), "manager-peak-MiB", -1)
-	row(b, token.process.peakMemory(b), "tokenserver-peak-MiB", -1)
+	row(b, "peak memory of the manager", f.manager.peakMemory(b), "MiB", -1)
+	row(b, "peak memory of the token server", token.process.peakMemory(b), "MiB", -1)
 	f.manager.terminate()
 	token.kill()
 }
@@ -155,13 +158,14 @@ func (f *fleet) await(tokens int, since time.Time) {
 
 // undisturbed lets the manager work for all cycles.
 func (f *fleet) undisturbed(began, first time.Time) {
+	report.Progress(f.b, "refreshing each token %d times", cycles)
 	before, refreshed := f.requests(), len(f.seen.refreshes())
 	f.await(cycles+1, began)
 	after, refreshes := f.requests(), len(f.seen.refreshes())-refreshed
 	f.spread(began)
 	f.punctuality("", began, f.slack)
 	each := (after - before) / float64(refreshes)
-	row(f.b, each, "API-requests/refresh", requestsOfRefresh)
+	row(f.b, "requests to the API server for each refresh", each, "", requestsOfRefresh)
 	if each > requestsOfRefresh {
 		f.Errorf("a refresh takes %.1f requests to the API server", each)
 	}
@@ -170,14 +174,15 @@ func (f *fleet) undisturbed(began, first time.Time) {
 
 // restart kills the manager and starts another, in the busiest of times.
 func (f *fleet) restart() {
+	report.Progress(f.b, "restarting the manager")
 	began := time.Now()
 	f.manager.kill()
 	f.start()
 	testenv.EventuallyWithin(f, f.patience(), func(r *require.Assertions) { r.Positive(f.seen.having(1, f.managerMeter.began())) })
-	row(f.b, time.Since(began).Seconds(), "s-manager-restart-to-refresh", f.slack.Seconds())
+	row(f.b, "from kill -9 of the manager to the first refresh by the next", time.Since(began).Seconds(), "s", f.slack.Seconds())
 	f.catchUp(began.Add(2 * f.slack))
-	f.punctuality("-after-restart", began, f.slack)
-	f.usage("-after-restart", began, f.seen.having(1, began))
+	f.punctuality(" after kill -9 of the manager", began, f.slack)
+	f.usage(" after kill -9 of the manager", began, f.seen.having(1, began))
 }
 
 // catchUp waits until all tokens are replaced that are due by then.
@@ -212,8 +217,8 @@ func (f *fleet) spread(began time.Time) {
 		if cycle == 1 {
 			budget = -1
 		}
-		row(f.b, h.peak()/h.mean(), fmt.Sprintf("peak/mean-of-cycle-%d", cycle), budget)
-		row(f.b, h.peak()/even, fmt.Sprintf("peak/even-rate-in-cycle-%d", cycle), -1)
+		row(f.b, fmt.Sprintf("busiest interval of refresh %d, to its mean", cycle), h.peak()/h.mean(), "", budget)
+		row(f.b, fmt.Sprintf("busiest interval of refresh %d, to an even rate over all time", cycle), h.peak()/even, "", -1)
 		if budget > 0 && h.peak()/h.mean() > budget {
 			f.Errorf("the busiest interval of cycle %d has %.0f refreshes, more than %d times the mean of %.1f", cycle, h.peak(), spread, h.mean())
 		}
@@ -231,13 +236,13 @@ func (f *fleet) punctuality(when string, since time.Time, slack time.Duration) {
 	}
 	require.NotEmpty(f, late)
 	slices.Sort(late)
-	row(f.b, late[len(late)*99/100].Seconds(), "s-late-p99"+when, -1)
-	row(f.b, late[len(late)-1].Seconds(), "s-late-max"+when, slack.Seconds())
+	row(f.b, "latest refresh but for one in a hundred"+when, late[len(late)*99/100].Seconds(), "s", -1)
+	row(f.b, "latest refresh"+when, late[len(late)-1].Seconds(), "s", slack.Seconds())
 	if worst := late[len(late)-1]; worst > slack {
 		f.Errorf("a refresh came %s after its time", worst)
 	}
 	expired := f.seen.expired()
-	row(f.b, float64(expired), "expired"+when, 0)
+	row(f.b, "tokens that expired"+when, float64(expired), "", 0)
 	if expired > 0 {
 		f.Errorf("%d tokens were expired, or none, while readers had no other", expired)
 	}
@@ -245,6 +250,7 @@ func (f *fleet) punctuality(when string, since time.Time, slack time.Duration) {
 
 // outage takes the token server away for a share of a token's life.
 func (f *fleet) outage(token *ours) {
+	report.Progress(f.b, "an outage of the token server")
 	token.kill()
 	began := time.Now()
 	events := f.read(f.manager).events
@@ -265,20 +271,24 @@ func (f *fleet) outage(token *ours) {
 		}
 	}
 	f.Logf("the token server was away for %s, and %d tokens were due meanwhile", away, due)
-	row(f.b, last.Sub(back).Seconds(), "s/until-caught-up", -1)
-	row(f.b, (f.read(f.manager).events-events)/float64(due), "events/token-due-in-outage", -1)
-	f.punctuality("-in-outage", began, away+f.slack)
-	f.usage("-in-outage", began, f.seen.having(1, began))
+	row(f.b, "from the end of the outage until what was due is replaced", last.Sub(back).Seconds(), "s", -1)
+	row(f.b, "Events for each token that was due in the outage", (f.read(f.manager).events-events)/float64(due), "", -1)
+	f.punctuality(" in an outage of the token server", began, away+f.slack)
+	f.usage(" in an outage of the token server", began, f.seen.having(1, began))
 }
 
 // usage reports what the processes took of the machine since a moment, in which so
 // many tokens were issued.
 func (f *fleet) usage(when string, since time.Time, tokens int) {
-	for name, m := range map[string]*meter{"manager": f.managerMeter, "tokenserver": f.serverMeter} {
-		peak, mean, total := m.since(since)
-		row(f.b, peak, name+"-cores-peak"+when, -1)
-		row(f.b, mean, name+"-cores-mean"+when, -1)
-		row(f.b, total*1000/float64(tokens), name+"-CPU-ms/token"+when, -1)
+	for _, of := range []struct {
+		name string
+		*meter
+	}{{"manager", f.managerMeter}, {"token server", f.serverMeter}} {
+		name := of.name
+		peak, mean, total := of.since(since)
+		row(f.b, "busiest second of the "+name+when, peak, "cores", -1)
+		row(f.b, "mean of the "+name+when, mean, "cores", -1)
+		row(f.b, "CPU of the "+name+" for each token"+when, total*1000/float64(tokens), "ms", -1)
 	}
 }
 

@@ -17,33 +17,47 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// connections is how many requests are under way at once.
+// connections is how many requests are under way at once when nothing else is said.
 const connections = 8
+
+// asking is what one connection asks: the next request, and what it makes of the
+// answer's body.
+type asking struct {
+	next     func() []byte
+	answered func(body []byte) error
+}
+
+// asked gives each of so many connections what it asks.
+type asked func(connection, of int) asking
+
+// inTurn asks requests one after the other, and takes every answer of 200.
+func inTurn(requests [][]byte) asked {
+	var next atomic.Int64
+	return func(int, int) asking {
+		return asking{
+			next:     func() []byte { return requests[int(next.Add(1))%len(requests)] },
+			answered: func([]byte) error { return nil },
+		}
+	}
+}
 
 // request makes the bytes of one request to address.
 func request(address, path, mediaType, body string) []byte {
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, address, mediaType, len(body), body)
 }
 
-// load asks address for a while, on connections that stay open, each with the next of
-// requests, and returns how many were answered with 200. Any other answer fails.
-func load(t testing.TB, address string, requests [][]byte, during time.Duration) int {
+// load asks address for a while, on connections that stay open, and returns how many
+// were answered with 200. Any other answer fails.
+func load(t testing.TB, address string, what asked, of int, during time.Duration) int {
 	t.Helper()
 	var (
-		answered, next atomic.Int64
-		stop           atomic.Bool
-		group          sync.WaitGroup
+		answered atomic.Int64
+		stop     atomic.Bool
+		group    sync.WaitGroup
 	)
-	failures := make(chan error, connections)
-	for range connections {
-		group.Go(func() {
-			failures <- ask(address, func() []byte {
-				if stop.Load() {
-					return nil
-				}
-				return requests[int(next.Add(1))%len(requests)]
-			}, &answered)
-		})
+	failures := make(chan error, of)
+	for connection := range of {
+		group.Go(func() { failures <- ask(address, what(connection, of), &stop, &answered) })
 	}
 	time.AfterFunc(during, func() { stop.Store(true) })
 	group.Wait()
@@ -54,35 +68,36 @@ func load(t testing.TB, address string, requests [][]byte, during time.Duration)
 	return int(answered.Load())
 }
 
-// ask sends requests one after the other until next returns nil.
-func ask(address string, next func() []byte, answered *atomic.Int64) error {
+// ask sends requests one after the other until stop.
+func ask(address string, a asking, stop *atomic.Bool, answered *atomic.Int64) error {
 	connection, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = connection.Close() }()
 	answers := bufio.NewReaderSize(connection, 16<<10)
-	for {
-		send := next()
-		if send == nil {
-			return nil
-		}
-		if _, err := connection.Write(send); err != nil {
+	var body []byte
+	for !stop.Load() {
+		if _, err := connection.Write(a.next()); err != nil {
 			return err
 		}
-		if err := expect200(answers); err != nil {
+		if body, err = expect200(answers, body); err != nil {
+			return err
+		}
+		if err := a.answered(body); err != nil {
 			return err
 		}
 		answered.Add(1)
 	}
+	return nil
 }
 
 // expect200 reads one answer with as little work as possible: the client must not
-// be what is measured.
-func expect200(answers *bufio.Reader) error {
+// be what is measured. The body is read into into.
+func expect200(answers *bufio.Reader, into []byte) ([]byte, error) {
 	status, err := answers.ReadSlice('\n')
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ok := bytes.HasPrefix(status, []byte("HTTP/1.1 200 "))
 	first := string(status[:min(len(status), 64)])
@@ -90,7 +105,7 @@ func expect200(answers *bufio.Reader) error {
 	for {
 		line, err := answers.ReadSlice('\n')
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			break
@@ -101,13 +116,17 @@ func expect200(answers *bufio.Reader) error {
 			}
 		}
 	}
-	if !ok {
-		body := make([]byte, length)
-		_, _ = io.ReadFull(answers, body)
-		return fmt.Errorf("answered %q: %s", first, body)
+	if cap(into) < length {
+		into = make([]byte, length)
 	}
-	_, err = answers.Discard(length)
-	return err
+	into = into[:length]
+	if _, err := io.ReadFull(answers, into); err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("answered %q: %s", first, into)
+	}
+	return into, nil
 }
 
 // post asks once and returns the body of the 200.

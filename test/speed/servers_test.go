@@ -4,20 +4,18 @@ package speed
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,109 +23,21 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
+	testpostgresql "connectedapps.dev/operator/internal/testenv/postgresql"
+	"connectedapps.dev/operator/internal/tokenserver/keys"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
+	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
-
-// The cores of servers and client. On a machine with one core they share it.
-const serverCore, clientCore = "0", "1"
 
 const (
-	orgID   = "11111111-1111-4111-8111-111111111111"
-	ownerID = "44444444-4444-4444-8444-444444444444"
-	adminID = "administrator"
+	orgID      = "11111111-1111-4111-8111-111111111111"
+	ownerID    = "44444444-4444-4444-8444-444444444444"
+	adminID    = "administrator"
+	providerID = "corporate"
 )
 
-// process is a server under measurement.
-type process struct {
-	address string
-	command *exec.Cmd
-}
-
-// cpu is what the process has used so far.
-func (p *process) cpu(t testing.TB) time.Duration {
-	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
-	require.NoError(t, err)
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	ticks := 0
-	for _, field := range fields[11:13] { // utime and stime, proc_pid_stat(5)
-		n, err := strconv.Atoi(field)
-		require.NoError(t, err)
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
-}
-
-// resident is how much memory the process holds, in MiB.
-func (p *process) resident(t testing.TB) float64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
-	require.NoError(t, err)
-	var kib float64
-	_, after, _ := bytes.Cut(status, []byte("VmRSS:"))
-	_, err = fmt.Sscan(string(after), &kib)
-	require.NoError(t, err)
-	return kib / 1024
-}
-
-// stop ends it as Kubernetes does.
-func (p *process) stop() {
-	_ = p.command.Process.Signal(syscall.SIGTERM)
-	_ = p.command.Wait()
-}
-
-// launch starts a binary on the servers' core. It does not outlive this one. What
-// it logs goes through a pipe, as in a container.
-func launch(t testing.TB, address, name string, args ...string) *process {
-	t.Helper()
-	command := append([]string{filepath.Join(binaries, name)}, args...)
-	if runtime.NumCPU() > 1 || pinned {
-		command = append([]string{"taskset", "-c", serverCore}, command...)
-	}
-	var said bytes.Buffer
-	p := &process{address: address, command: exec.Command(command[0], command[1:]...)}
-	p.command.Stdout, p.command.Stderr = io.Discard, &limited{Buffer: &said}
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	// A writer that is no file makes a pipe.
-	p.command.Stdout = struct{ io.Writer }{io.Discard}
-	require.NoError(t, p.command.Start())
-	t.Cleanup(func() {
-		_ = p.command.Process.Kill()
-		_ = p.command.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", name, said.String())
-		}
-	})
-	return p
-}
-
-// listening waits until the process takes connections.
-func (p *process) listening(t testing.TB) {
-	t.Helper()
-	testenv.Eventually(t, func(r *require.Assertions) {
-		connection, err := net.Dial("tcp", p.address)
-		r.NoError(err)
-		_ = connection.Close()
-	})
-}
-
-// limited keeps the beginning of what is written.
-type limited struct{ *bytes.Buffer }
-
-func (l *limited) Write(data []byte) (int, error) {
-	if l.Len() < 16<<10 {
-		l.Buffer.Write(data)
-	}
-	return len(data), nil
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
+const form, jsonObject = "application/x-www-form-urlencoded", "application/json"
 
 // app is a client both servers know.
 type app struct {
@@ -157,14 +67,15 @@ func (a app) json(t testing.TB, pairs ...string) string {
 	return string(text)
 }
 
-// installation is a token server on SQLite, with a log of every request and an
-// audit log.
+// installation is a token server with a log of every request and an audit log.
 type installation struct {
-	config, listen, operations string
-	admin                      app
+	place
+	config, listen, operations, encryptionKey, password string
+	admin                                               app
 }
 
-func newInstallation(t testing.TB) *installation {
+// newInstallation takes more lines of configuration.
+func newInstallation(t testing.TB, e engine, more ...string) *installation {
 	t.Helper()
 	folder := t.TempDir()
 	write := func(name, content string) string {
@@ -172,24 +83,44 @@ func newInstallation(t testing.TB) *installation {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
-	i := &installation{listen: freeAddress(t), operations: freeAddress(t), admin: app{ID: adminID, Secret: "cas_0123456789abcdef0123456789abcdef"}}
+	i := &installation{
+		place: e.place(t), listen: freeAddress(t), operations: freeAddress(t), admin: app{ID: adminID, Secret: "cas_0123456789abcdef0123456789abcdef"},
+		encryptionKey: write("encryption-key", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))),
+		password:      write("password", testpostgresql.Password+"\n"),
+	}
 	i.config = write("tokenserver.yaml", `publicURL: http://`+i.listen+`
 listen: `+i.listen+`
 operationsListen: `+i.operations+`
-storage: {sqlite: {path: `+filepath.Join(folder, "tokenserver.db")+`}}
-encryptionKeyFiles: [`+write("encryption-key", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))+`]
+storage: `+i.storage(t)+`
+encryptionKeyFiles: [`+i.encryptionKey+`]
 bootstrap: {adminClient: {clientID: `+adminID+`, clientSecretFile: `+write("client-secret", i.admin.Secret)+`}}
-organizations: [{id: `+orgID+`, name: Main, ownerID: `+ownerID+`}]
+organizations: [{id: `+orgID+`, name: Main, ownerID: `+ownerID+`, identityProviders: [{id: `+providerID+`, name: Corporate}]}]
 users: [{id: `+ownerID+`, organizationID: `+orgID+`, username: owner}]
-`)
+`+strings.Join(more, "\n"))
 	return i
+}
+
+func (i *installation) storage(t testing.TB) string {
+	if i.database == nil {
+		return "{sqlite: {path: " + i.file + "}}"
+	}
+	return "{postgresql: {url: '" + i.withoutPassword(t) + "', passwordFile: " + i.password + "}}"
+}
+
+func (i *installation) withoutPassword(t testing.TB) string {
+	t.Helper()
+	u, err := url.Parse(i.url)
+	require.NoError(t, err)
+	u.User = url.User(testpostgresql.User)
+	return u.String()
 }
 
 // start returns when the server is ready.
 func (i *installation) start(t testing.TB) *process {
 	t.Helper()
 	p := launch(t, i.listen, "tokenserver", "serve", "--config="+i.config)
-	testenv.Eventually(t, func(r *require.Assertions) {
+	p.database = i.database
+	testenv.EventuallyWithin(t, time.Minute, func(r *require.Assertions) {
 		response, err := http.Get("http://" + i.operations + "/readyz")
 		r.NoError(err)
 		defer func() { _ = response.Body.Close() }()
@@ -198,40 +129,119 @@ func (i *installation) start(t testing.TB) *process {
 	return p
 }
 
-func register(t testing.TB, p *process, admin app, n int) []app {
+// store opens the database as the token server does, which must have stopped.
+func (i *installation) store(t testing.TB) storage.Storage {
+	t.Helper()
+	if i.database == nil {
+		store, err := sqlite.Open(t.Context(), i.file, time.Now())
+		require.NoError(t, err)
+		return store
+	}
+	store, err := postgresql.Open(t.Context(), postgresql.Options{URL: i.withoutPassword(t), PasswordFile: i.password}, time.Now())
+	require.NoError(t, err)
+	return store
+}
+
+// refreshKey is the key of the installation's refresh tokens.
+func (i *installation) refreshKey(t testing.TB, store storage.Keys) []byte {
+	t.Helper()
+	encryption, err := keys.LoadEncryptionKeys([]string{i.encryptionKey})
+	require.NoError(t, err)
+	ring, err := keys.Open(t.Context(), store, encryption, keys.Options{})
+	require.NoError(t, err)
+	return ring.DataKey(storage.PurposeRefresh)
+}
+
+// register makes apps of the administrator's, with more members than a name.
+func register(t testing.TB, p *process, admin app, n int, members map[string]any) []app {
 	t.Helper()
 	var issued oauth.TokenResponse
-	form := request(p.address, oauth.PathToken, "application/x-www-form-urlencoded", admin.form("grant_type", oauth.GrantClientCredentials))
-	require.NoError(t, json.Unmarshal(post(t, p.address, form), &issued))
+	ask := request(p.address, oauth.PathToken, form, admin.form("grant_type", oauth.GrantClientCredentials))
+	require.NoError(t, json.Unmarshal(post(t, p.address, ask), &issued))
 	apps := make([]app, n)
-	for i := range apps {
-		body := fmt.Sprintf(`{"client_name": "App %d", "grant_types": ["client_credentials"], "scopes": ["profile"], "audience": "internal"}`, i)
-		create, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.address+oauth.PathConnectedApps, strings.NewReader(body))
+	failures := make([]error, connections)
+	var workers sync.WaitGroup
+	for worker := range connections {
+		workers.Go(func() {
+			for i := worker; i < n && failures[worker] == nil; i += connections {
+				name := fmt.Sprintf("App %d", i)
+				apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, name, members)
+				for errors.Is(failures[worker], errBusy) {
+					time.Sleep(100 * time.Millisecond) // nothing is measured yet
+					apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, name, members)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	for _, err := range failures {
 		require.NoError(t, err)
-		create.Header.Set("Authorization", "Bearer "+issued.AccessToken)
-		create.Header.Set("Content-Type", "application/json")
-		response, err := http.DefaultClient.Do(create)
-		require.NoError(t, err)
-		answer, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		_ = response.Body.Close()
-		require.Equal(t, http.StatusCreated, response.StatusCode, "%s", answer)
-		var created oauth.ConnectedApp
-		require.NoError(t, json.Unmarshal(answer, &created))
-		apps[i] = app{created.ClientID, created.ClientSecret, "profile"}
 	}
 	return apps
 }
 
-// startCeiling starts the ceiling program with the same apps.
-func startCeiling(t testing.TB, apps []app) *process {
+// errBusy says that the server asked to come again.
+var errBusy = errors.New("the server is busy")
+
+func registerOne(ctx context.Context, p *process, token, name string, members map[string]any) (app, error) {
+	object := map[string]any{"client_name": name, "audience": "internal"}
+	for member, value := range members {
+		object[member] = value
+	}
+	body, err := json.Marshal(object)
+	if err != nil {
+		return app{}, err
+	}
+	create, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.address+oauth.PathConnectedApps, bytes.NewReader(body))
+	if err != nil {
+		return app{}, err
+	}
+	create.Header.Set("Authorization", "Bearer "+token)
+	create.Header.Set("Content-Type", jsonObject)
+	response, err := http.DefaultClient.Do(create)
+	if err != nil {
+		return app{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode == http.StatusServiceUnavailable {
+		return app{}, errBusy
+	}
+	if err != nil || response.StatusCode != http.StatusCreated {
+		return app{}, fmt.Errorf("registering an app: %s: %s: %w", response.Status, answer, err)
+	}
+	var created oauth.ConnectedApp
+	err = json.Unmarshal(answer, &created)
+	return app{created.ClientID, created.ClientSecret, strings.Join(created.Scopes, " ")}, err
+}
+
+// ceiling is the configuration of the ceiling program.
+type ceiling struct {
+	Listen     string `json:"listen"`
+	Clients    []app  `json:"clients"`
+	PublicKey  string `json:"publicKey"`
+	PostgreSQL string `json:"postgresql"`
+	SQLite     string `json:"sqlite"`
+	Families   int    `json:"families"`
+	Scope      string `json:"scope"`
+	OpenID     bool   `json:"openID"`
+}
+
+// start starts the ceiling program on an engine; nil: it keeps nothing.
+func (c ceiling) start(t testing.TB, e *engine) *process {
 	t.Helper()
-	text, err := json.Marshal(apps)
+	var used *database
+	if e != nil {
+		place := e.place(t)
+		c.PostgreSQL, c.SQLite, used = place.url, place.file, e.database
+	}
+	c.Listen = freeAddress(t)
+	text, err := json.Marshal(c)
 	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "clients.json")
+	file := filepath.Join(t.TempDir(), "ceiling.json")
 	require.NoError(t, os.WriteFile(file, text, 0o600))
-	listen := freeAddress(t)
-	p := launch(t, listen, "ceiling", "--listen="+listen, "--clients="+file)
+	p := launch(t, c.Listen, "ceiling", "--config="+file)
+	p.database = used
 	p.listening(t)
 	return p
 }

@@ -1,31 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command ceiling is the least that a token server can do for a request: read the
-// form, look the client up, compare the hash of its secret, and make or verify one
-// ES256 JWT. It shares no package with the product, keeps no log and counts
-// nothing. The benchmark asks it in turn with the token server.
+// form, look the client up, compare the hash of its secret or verify one assertion,
+// run one statement where something must be kept, and make or verify one ES256 JWT. It
+// shares no package with the product, keeps no log and counts nothing. The benchmark
+// asks it in turn with the token server.
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"flag"
 	"io"
 	"log"
-	"math/big"
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 )
 
-// client is a line of the file of clients.
+// config is the file it is started with.
+type config struct {
+	Listen  string   `json:"listen"`
+	Clients []client `json:"clients"`
+	// PublicKey verifies the assertions of every client, PEM; empty: there are none.
+	PublicKey string `json:"publicKey"`
+	// PostgreSQL is the URL of a database, SQLite the file of one; with neither
+	// nothing is kept.
+	PostgreSQL string `json:"postgresql"`
+	SQLite     string `json:"sqlite"`
+	// Families is how many refresh tokens there are at first; their scope is Scope.
+	Families int    `json:"families"`
+	Scope    string `json:"scope"`
+	// OpenID adds an id token, RS256, to the answers about users.
+	OpenID bool `json:"openID"`
+}
+
 type client struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
@@ -38,153 +58,203 @@ type known struct {
 }
 
 type server struct {
-	clients map[string]known
-	issuer  string
-	key     *ecdsa.PrivateKey
-	header  string
+	config    config
+	clients   map[string]known
+	issuer    string
+	key       *ecdsa.PrivateKey
+	header    string
+	idKey     *rsa.PrivateKey
+	idHeader  string
+	assertion *ecdsa.PublicKey
+	store     store
 }
 
 func main() {
-	listen := flag.String("listen", "", "address")
-	file := flag.String("clients", "", "file of clients, a JSON array")
+	file := flag.String("config", "", "file of the configuration, JSON")
 	flag.Parse()
-	s, err := newServer(*file, *listen)
+	text, err := os.ReadFile(*file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var c config
+	if err := json.Unmarshal(text, &c); err != nil {
+		log.Fatal(err)
+	}
+	s, err := newServer(context.Background(), c)
 	if err != nil {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /accounts/api/v2/oauth2/token", s.token)
 	mux.HandleFunc("POST /accounts/api/v2/oauth2/introspect", s.introspect)
-	log.Fatal((&http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: time.Minute}).ListenAndServe())
+	log.Fatal((&http.Server{Addr: c.Listen, Handler: mux, ReadHeaderTimeout: time.Minute}).ListenAndServe())
 }
 
-func newServer(file, listen string) (*server, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
+func newServer(ctx context.Context, c config) (*server, error) {
+	s := &server{config: c, clients: map[string]known{}, issuer: "http://" + c.Listen}
+	for _, client := range c.Clients {
+		s.clients[client.ID] = known{sha256.Sum256([]byte(client.Secret)), client.Scope}
+	}
+	var err error
+	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, err
 	}
-	var clients []client
-	if err := json.Unmarshal(text, &clients); err != nil {
+	if s.idKey, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	s := &server{clients: map[string]known{}, issuer: "http://" + listen, key: key}
-	for _, c := range clients {
-		s.clients[c.ID] = known{sha256.Sum256([]byte(c.Secret)), c.Scope}
 	}
 	s.header = encode([]byte(`{"alg":"ES256","kid":"0123456789abcdef","typ":"at+jwt"}`))
-	return s, nil
+	s.idHeader = encode([]byte(`{"alg":"RS256","kid":"0123456789abcdef","typ":"JWT"}`))
+	if s.assertion, err = publicKey(c.PublicKey); err != nil {
+		return nil, err
+	}
+	s.store, err = openStore(ctx, c)
+	return s, err
 }
 
-type claims struct {
-	Issuer   string `json:"iss"`
-	Subject  string `json:"sub"`
-	Audience string `json:"aud"`
-	Expires  int64  `json:"exp"`
-	Issued   int64  `json:"iat"`
-	ID       string `json:"jti"`
-	ClientID string `json:"client_id"`
-	Scope    string `json:"scope"`
+func publicKey(text string) (*ecdsa.PublicKey, error) {
+	if text == "" {
+		return nil, nil
+	}
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, errors.New("the public key is no PEM")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	found, ok := key.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the public key is none of ECDSA")
+	}
+	return found, nil
 }
 
 type tokenAnswer struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       string `json:"scope"`
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	Scope        string `json:"scope"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
 }
 
+var errRefused = errors.New("refused")
+
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	p, id, client, ok := s.authenticate(r)
-	if !ok || p("grant_type") != "client_credentials" {
-		http.Error(w, "refused", http.StatusUnauthorized)
-		return
-	}
-	token, err := s.sign(id, client.scope)
+	parameter, err := parameters(r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		http.Error(w, "refused", http.StatusBadRequest)
 		return
 	}
-	answer(w, tokenAnswer{token, "Bearer", 3600, client.scope})
+	var a tokenAnswer
+	switch parameter("grant_type") {
+	case "client_credentials":
+		a, err = s.clientCredentials(parameter)
+	case "refresh_token":
+		a, err = s.refresh(r.Context(), parameter)
+	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+		a, err = s.jwtBearer(r.Context(), parameter)
+	default:
+		err = errRefused
+	}
+	switch {
+	case errors.Is(err, errRefused):
+		http.Error(w, "refused", http.StatusUnauthorized)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		answer(w, a)
+	}
+}
+
+func (s *server) clientCredentials(p parameter) (tokenAnswer, error) {
+	id, client, ok := s.authenticate(p)
+	if !ok {
+		return tokenAnswer{}, errRefused
+	}
+	return s.issue(id, id, client.scope, false)
+}
+
+func (s *server) refresh(ctx context.Context, p parameter) (tokenAnswer, error) {
+	id, _, ok := s.authenticate(p)
+	if !ok {
+		return tokenAnswer{}, errRefused
+	}
+	family, generation, ok := readRefreshToken(p("refresh_token"))
+	if !ok {
+		return tokenAnswer{}, errRefused
+	}
+	user, scope, err := s.store.rotate(ctx, family, generation, time.Now())
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	a, err := s.issue(id, user, scope, s.config.OpenID)
+	a.RefreshToken = refreshToken(family, generation+1)
+	return a, err
+}
+
+func (s *server) jwtBearer(ctx context.Context, p parameter) (tokenAnswer, error) {
+	c, err := s.readAssertion(p("assertion"))
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	client, ok := s.clients[c.Issuer]
+	if !ok {
+		return tokenAnswer{}, errRefused
+	}
+	if err := s.store.use(ctx, c.Issuer, c.ID, time.Unix(c.Expires, 0)); err != nil {
+		return tokenAnswer{}, err
+	}
+	return s.issue(c.Issuer, c.Subject, client.scope, s.config.OpenID)
 }
 
 func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
-	p, _, _, ok := s.authenticate(r)
-	if !ok {
+	p, err := parameters(r)
+	if err != nil {
+		http.Error(w, "refused", http.StatusBadRequest)
+		return
+	}
+	if _, _, ok := s.authenticate(p); !ok {
 		http.Error(w, "refused", http.StatusUnauthorized)
 		return
 	}
-	c, active := s.verify(p("token"))
+	var c claims
+	active := false
+	if s.store == nil {
+		c, active = s.verify(p("token"))
+	} else if c, err = s.store.token(r.Context(), p("token")); err == nil {
+		active = c.Expires > time.Now().Unix()
+	}
 	answer(w, struct {
 		Active bool `json:"active"`
 		claims
 	}{active, c})
 }
 
-// authenticate reads the parameters, of a form or a JSON object, and checks the
-// client's secret.
-func (s *server) authenticate(r *http.Request) (parameter func(string) string, id string, found known, ok bool) {
+type parameter func(name string) string
+
+// parameters reads those of a form or a JSON object.
+func parameters(r *http.Request) (parameter, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return nil, "", known{}, false
+		return nil, err
 	}
 	if r.Header.Get("Content-Type") == "application/json" {
 		var object map[string]string
-		if json.Unmarshal(body, &object) != nil {
-			return nil, "", known{}, false
-		}
-		parameter = func(name string) string { return object[name] }
-	} else {
-		form, err := url.ParseQuery(string(body))
-		if err != nil {
-			return nil, "", known{}, false
-		}
-		parameter = form.Get
+		err := json.Unmarshal(body, &object)
+		return func(name string) string { return object[name] }, err
 	}
-	id = parameter("client_id")
+	form, err := url.ParseQuery(string(body))
+	return form.Get, err
+}
+
+// authenticate checks the client's secret.
+func (s *server) authenticate(p parameter) (id string, found known, ok bool) {
+	id = p("client_id")
 	found, ok = s.clients[id]
-	hash := sha256.Sum256([]byte(parameter("client_secret")))
-	return parameter, id, found, ok && subtle.ConstantTimeCompare(hash[:], found.hash[:]) == 1
-}
-
-func (s *server) sign(id, scope string) (string, error) {
-	random := make([]byte, 16)
-	_, _ = rand.Read(random)
-	now := time.Now().Unix()
-	payload, err := json.Marshal(claims{s.issuer, id, s.issuer, now + 3600, now, encode(random), id, scope})
-	if err != nil {
-		return "", err
-	}
-	signed := s.header + "." + encode(payload)
-	hash := sha256.Sum256([]byte(signed))
-	a, b, err := ecdsa.Sign(rand.Reader, s.key, hash[:])
-	if err != nil {
-		return "", err
-	}
-	signature := make([]byte, 64)
-	a.FillBytes(signature[:32])
-	b.FillBytes(signature[32:])
-	return signed + "." + encode(signature), nil
-}
-
-func (s *server) verify(token string) (c claims, ok bool) {
-	i := strings.LastIndexByte(token, '.')
-	if i < 0 || !strings.HasPrefix(token, s.header+".") {
-		return c, false
-	}
-	signature, err := base64.RawURLEncoding.DecodeString(token[i+1:])
-	if err != nil || len(signature) != 64 {
-		return c, false
-	}
-	hash := sha256.Sum256([]byte(token[:i]))
-	if !ecdsa.Verify(&s.key.PublicKey, hash[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])) {
-		return c, false
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(token[len(s.header)+1 : i])
-	return c, err == nil && json.Unmarshal(payload, &c) == nil && c.Expires > time.Now().Unix()
+	hash := sha256.Sum256([]byte(p("client_secret")))
+	return id, found, ok && subtle.ConstantTimeCompare(hash[:], found.hash[:]) == 1
 }
 
 func answer(w http.ResponseWriter, body any) {

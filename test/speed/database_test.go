@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package speed
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver
+	"github.com/stretchr/testify/require"
+
+	testpostgresql "connectedapps.dev/operator/internal/testenv/postgresql"
+	"connectedapps.dev/operator/test/report"
+)
+
+// database is a PostgreSQL server on the servers' core.
+type database struct {
+	*testpostgresql.Server
+	postmaster int
+}
+
+var theDatabase = sync.OnceValues(func() (*database, error) {
+	server, err := testpostgresql.Start(context.Background(), testpostgresql.Options{
+		// What a server has when nobody says otherwise.
+		Durable: true, Settings: []string{"shared_buffers = 128MB", "synchronous_commit = on"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := server.Connect(context.Background(), "postgres")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	var backend int
+	if err := conn.QueryRow(context.Background(), `SELECT pg_backend_pid()`).Scan(&backend); err != nil {
+		return nil, err
+	}
+	postmaster, err := strconv.Atoi(statistics(backend)[1])
+	return &database{server, postmaster}, err
+})
+
+// startDatabase starts the server, once; it ends with this process.
+func startDatabase(t testing.TB) *database {
+	t.Helper()
+	d, err := theDatabase()
+	require.NoError(t, err)
+	if pinned {
+		for _, pid := range d.processes() {
+			moveTo(t, serverCore, pid)
+		}
+	}
+	return d
+}
+
+// processes are the server's: the first, and one for each connection and duty.
+func (d *database) processes() []int {
+	all := []int{d.postmaster}
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if fields := statistics(pid); len(fields) > 1 && fields[1] == strconv.Itoa(d.postmaster) {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+func (d *database) processor(t testing.TB) (total time.Duration) {
+	t.Helper()
+	for _, pid := range d.processes() {
+		if statistics(pid) != nil {
+			total += used(t, pid)
+		}
+	}
+	return total
+}
+
+// engine is where a token server, or the ceiling program, keeps what it keeps.
+type engine struct {
+	name string
+	// database is nil for SQLite.
+	database *database
+}
+
+func (e engine) String() string { return e.name }
+
+func engines(t testing.TB) []engine {
+	t.Helper()
+	return []engine{onPostgreSQL(t), onSQLite()}
+}
+
+func onPostgreSQL(t testing.TB) engine { return engine{"PostgreSQL", startDatabase(t)} }
+
+func onSQLite() engine { return engine{name: "SQLite"} }
+
+// place is an empty database of the engine.
+type place struct {
+	engine
+	// url is that of PostgreSQL, file that of SQLite.
+	url, file string
+}
+
+func (e engine) place(t testing.TB) place {
+	t.Helper()
+	if e.database == nil {
+		return place{engine: e, file: filepath.Join(t.TempDir(), "database.db")}
+	}
+	name, _ := e.database.Database(t, "")
+	return place{engine: e, url: e.database.URL(name)}
+}
+
+// open opens the database beside the server, or in place of it.
+func (p place) open(t testing.TB) *sql.DB {
+	t.Helper()
+	driver, source := "pgx", p.url
+	if p.database == nil {
+		driver, source = "sqlite", "file:"+p.file+"?_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)"
+	}
+	db, err := sql.Open(driver, source)
+	require.NoError(t, err)
+	return db
+}
+
+// multiply copies the only row of a table n times; change gets the number of a copy and
+// a row by column, and makes the copy of it.
+func (p place) multiply(t testing.TB, table string, n int, change func(n int, row map[string]any)) {
+	t.Helper()
+	db := p.open(t)
+	defer func() { require.NoError(t, db.Close()) }()
+	columns, row := only(t, db, table)
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	for first := 0; first < n; first += rowsOfStatement {
+		count := min(rowsOfStatement, n-first)
+		var values []any
+		for i := range count {
+			change(first+i, row)
+			for _, column := range columns {
+				values = append(values, row[column])
+			}
+		}
+		_, err := tx.ExecContext(t.Context(), p.insertion(table, columns, count), values...)
+		require.NoError(t, err)
+		if first%100_000 == 0 {
+			report.Progress(t, "filling %s on %s: %s of %s", table, p, grouped(first), grouped(n))
+		}
+	}
+	require.NoError(t, tx.Commit())
+	if p.database != nil {
+		// As autovacuum would have done meanwhile.
+		_, err := db.ExecContext(t.Context(), "VACUUM ANALYZE "+table)
+		require.NoError(t, err)
+	}
+}
+
+// rowsOfStatement are few: the driver of SQLite looks for each value among all.
+const rowsOfStatement = 50
+
+// only takes the only row of a table out of it.
+func only(t testing.TB, db *sql.DB, table string) (columns []string, row map[string]any) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT * FROM "+table)
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	columns, err = rows.Columns()
+	require.NoError(t, err)
+	require.True(t, rows.Next())
+	values := make([]any, len(columns))
+	pointers := make([]any, len(columns))
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	require.NoError(t, rows.Scan(pointers...))
+	require.False(t, rows.Next())
+	require.NoError(t, rows.Err())
+	row = map[string]any{}
+	for i, column := range columns {
+		if text, ok := values[i].([]byte); ok {
+			values[i] = slices.Clone(text)
+		}
+		row[column] = values[i]
+	}
+	require.NoError(t, rows.Close())
+	_, err = db.ExecContext(t.Context(), "DELETE FROM "+table)
+	require.NoError(t, err)
+	return columns, row
+}
+
+// insertion is the statement that inserts rows.
+func (p place) insertion(table string, columns []string, rows int) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
+	for n := range rows * len(columns) {
+		switch {
+		case n == 0:
+			out.WriteString("(")
+		case n%len(columns) == 0:
+			out.WriteString("), (")
+		default:
+			out.WriteString(", ")
+		}
+		out.WriteString("?")
+		if p.database != nil {
+			out.WriteString(strconv.Itoa(n + 1))
+		}
+	}
+	text := out.String() + ")"
+	if p.database != nil {
+		return strings.ReplaceAll(text, "?", "$")
+	}
+	return text
+}

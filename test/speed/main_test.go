@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package speed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/testenv"
+)
+
+var (
+	// binaries is the folder with tokenserver, refresher and ceiling.
+	binaries string
+	// pinned tells that this process keeps to its own core.
+	pinned bool
+)
+
+func TestMain(m *testing.M) {
+	folder, err := os.MkdirTemp("", "speed-")
+	if err != nil {
+		panic(err)
+	}
+	binaries = folder
+	code := 1
+	if err := build(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the binaries: %v\n", err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(folder)
+	os.Exit(code)
+}
+
+// build builds as the images are built.
+func build() error {
+	return errors.Join(
+		goBuild("-trimpath", "./cmd/tokenserver", "./test/speed/ceiling"),
+		goBuild("-trimpath", "-tags=nethttpomithttp2", "./cmd/refresher"),
+	)
+}
+
+func goBuild(arguments ...string) error {
+	command := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", binaries + string(filepath.Separator)}, arguments...)...)
+	command.Dir = testenv.ModuleRoot()
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		return errors.Join(err, errors.New(string(out)))
+	}
+	return nil
+}
+
+// The cores of servers and client. On a machine with one core they share it.
+const serverCore, clientCore = "0", "1"
+
+// pin keeps this process, the client, to its own core.
+func pin(t testing.TB) {
+	t.Helper()
+	if runtime.NumCPU() == 1 || pinned {
+		return
+	}
+	moveTo(t, clientCore, os.Getpid())
+	pinned = true
+}
+
+// moveTo keeps all threads of a process to a core.
+func moveTo(t testing.TB, core string, pid int) {
+	t.Helper()
+	out, err := exec.Command("taskset", "-a", "-p", "-c", core, strconv.Itoa(pid)).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// number is that of the environment; missing when it has none.
+func number(t testing.TB, variable string, missing int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return missing
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, variable)
+	return n
+}
+
+func pairs(t testing.TB) int { return number(t, "SPEED_PAIRS", 9) }
+
+// during is how long a server is asked at a time.
+func during(t testing.TB) time.Duration {
+	return time.Duration(number(t, "SPEED_SECONDS", 2)) * time.Second
+}

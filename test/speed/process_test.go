@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package speed
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/testenv"
+)
+
+// process is a server under measurement.
+type process struct {
+	address string
+	command *exec.Cmd
+	// database is the one it uses; nil: none beside the process.
+	database *database
+}
+
+// tick is the unit in which the kernel counts the time of processes.
+const tick = 10 * time.Millisecond
+
+// processor is what the process, and its database, have used so far.
+func (p *process) processor(t testing.TB) (own, database time.Duration) {
+	t.Helper()
+	own = used(t, p.command.Process.Pid)
+	if p.database != nil {
+		database = p.database.processor(t)
+	}
+	return own, database
+}
+
+// used is what a process has used so far, with its children that have ended.
+func used(t testing.TB, pid int) time.Duration {
+	t.Helper()
+	fields := statistics(pid)
+	require.NotEmpty(t, fields)
+	ticks := 0
+	for _, field := range fields[11:15] { // utime, stime, cutime and cstime, proc_pid_stat(5)
+		n, err := strconv.Atoi(field)
+		require.NoError(t, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * tick
+}
+
+// statistics are the fields behind the name of a process; none when it has ended.
+func statistics(pid int) []string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+}
+
+// resident is how much memory the process holds, in MiB, and peak the most it held.
+func (p *process) resident(t testing.TB) float64 { return p.memory(t, "VmRSS:") }
+
+func (p *process) peak(t testing.TB) float64 { return p.memory(t, "VmHWM:") }
+
+func (p *process) memory(t testing.TB, field string) float64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	require.NoError(t, err)
+	var kib float64
+	_, after, _ := bytes.Cut(status, []byte(field))
+	_, err = fmt.Sscan(string(after), &kib)
+	require.NoError(t, err)
+	return kib / 1024
+}
+
+// stop ends it as Kubernetes does.
+func (p *process) stop() {
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	_ = p.command.Wait()
+}
+
+// launch starts a binary on the servers' core. It does not outlive this one. What
+// it logs goes through a pipe, as in a container.
+func launch(t testing.TB, address, name string, args ...string) *process {
+	t.Helper()
+	command := append([]string{filepath.Join(binaries, name)}, args...)
+	if runtime.NumCPU() > 1 || pinned {
+		command = append([]string{"taskset", "-c", serverCore}, command...)
+	}
+	var said bytes.Buffer
+	p := &process{address: address, command: exec.Command(command[0], command[1:]...)}
+	p.command.Stderr = &limited{Buffer: &said}
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A writer that is no file makes a pipe.
+	p.command.Stdout = struct{ io.Writer }{io.Discard}
+	require.NoError(t, p.command.Start())
+	t.Cleanup(func() {
+		_ = p.command.Process.Kill()
+		_ = p.command.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, said.String())
+		}
+	})
+	return p
+}
+
+// listening waits until the process takes connections.
+func (p *process) listening(t testing.TB) {
+	t.Helper()
+	testenv.Eventually(t, func(r *require.Assertions) {
+		connection, err := net.Dial("tcp", p.address)
+		r.NoError(err)
+		_ = connection.Close()
+	})
+}
+
+// limited keeps the end of what is written.
+type limited struct{ *bytes.Buffer }
+
+func (l *limited) Write(data []byte) (int, error) {
+	const most = 4 << 10
+	l.Buffer.Write(data)
+	l.Next(max(0, l.Len()-most))
+	return len(data), nil
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
