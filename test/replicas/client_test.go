@@ -272,10 +272,21 @@ func (b *browser) allow(page, form site, target string) (code string) {
 		shown = b.do(form, http.MethodPost, "/accounts/authorize-app", filled)
 	}
 	require.Equal(b.i.t, http.StatusSeeOther, shown.status, shown.body)
-	location, err := url.Parse(shown.header.Get("Location"))
-	require.NoError(b.i.t, err)
-	require.NotEmpty(b.i.t, location.Query().Get("code"), location.String())
+	return codeOf(b.i.t, shown)
+}
+
+// codeOf is the code that an answer sends to the app.
+func codeOf(t testing.TB, got answer) string {
+	location, err := url.Parse(got.header.Get("Location"))
+	require.NoError(t, err)
+	require.NotEmpty(t, location.Query().Get("code"), location.String())
 	return location.Query().Get("code")
+}
+
+// waitUntil waits for something that this process sees by itself.
+func waitUntil(t testing.TB, so func() bool) {
+	t.Helper()
+	testenv.EventuallyWithin(t, patience, func(c *require.Assertions) { c.True(so()) })
 }
 
 // signedIn is a browser in which ulf is signed in.

@@ -42,15 +42,15 @@ var ErrStale = fmt.Errorf("the change feed could not be confirmed: %w", storage.
 // It may be called more often than there were changes.
 type Handler func(ctx context.Context, key string) error
 
-// Follower polls the feed and calls a handler for every change. Poll once
-// before the records are first read: each later poll then brings everything
-// that changed since.
+// Follower polls the feed and calls a handler for every change. The first poll reads
+// everything; each later one brings what changed since.
 type Follower struct {
 	Store storage.Feed
 	// Handlers by kind; a kind without one is ignored.
 	Handlers map[storage.ChangeKind]Handler
-	// Reload reads everything anew: it is called when the feed was out of reach
-	// for longer than it keeps its entries. Nil does nothing.
+	// Reload reads everything anew: it is called in place of the handlers at the first
+	// poll, and when the feed was out of reach for longer than it keeps its entries.
+	// Nil: each change is followed.
 	Reload func(ctx context.Context) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -70,7 +70,7 @@ type Follower struct {
 	failing bool             // the last poll failed
 	seen    map[int64]bool   // ids that the last poll read
 	pending []storage.Change // entries read and not handled yet
-	reload  bool             // entries may have been missed
+	reload  bool             // everything is to be read anew
 }
 
 // Confirmed is the time at which everything in memory was last known to be up
@@ -162,8 +162,8 @@ func within(ctx context.Context, timeout time.Duration, do func(context.Context)
 }
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
-	from := f.read
-	if from.IsZero() {
+	from, first := f.read, f.read.IsZero()
+	if first {
 		from = now
 	}
 	since := from.Add(-orDefault(f.Overlap, DefaultOverlap))
@@ -171,11 +171,11 @@ func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	if now.Sub(from) > orDefault(f.Horizon, DefaultHorizon) {
-		f.reload = true
-	}
 	f.read = now
 	f.remember(changes)
+	if first || now.Sub(from) > orDefault(f.Horizon, DefaultHorizon) {
+		f.reload = true
+	}
 	return nil
 }
 
@@ -197,13 +197,14 @@ type record struct {
 	key  string
 }
 
-// readAnew reads everything when entries may have been missed. It has more time
-// than a poll: a replica with many apps would never catch up otherwise.
+// readAnew reads everything when that is due, and with it all that is pending. It
+// has more time than a poll: a replica with many apps would never catch up otherwise.
 func (f *Follower) readAnew(ctx context.Context) error {
 	if f.reload && f.Reload != nil {
 		if err := f.Reload(ctx); err != nil {
 			return fmt.Errorf("reading everything anew: %w", err)
 		}
+		f.pending = nil
 	}
 	f.reload = false
 	return nil
