@@ -43,9 +43,8 @@ var ErrStale = fmt.Errorf("the change feed could not be confirmed: %w", storage.
 // It may be called more often than there were changes.
 type Handler func(ctx context.Context, key string) error
 
-// Follower polls the feed and calls a handler for every change. Poll once
-// before the records are first read: each later poll then brings everything
-// that changed since.
+// Follower polls the feed and calls a handler for every change. The first poll reads
+// everything; each later one brings what changed since.
 //
 // Entries are told apart by their ids, which grow in the order in which they are
 // written; no clock of another replica matters. They are committed in another
@@ -57,8 +56,8 @@ type Follower struct {
 	Store storage.Feed
 	// Handlers by kind; a kind without one is ignored.
 	Handlers map[storage.ChangeKind]Handler
-	// Reload reads everything anew: it is called when entries may have been
-	// missed. Nil does nothing.
+	// Reload reads everything anew: it is called at the first poll, and when entries may
+	// have been missed. Nil does nothing.
 	Reload func(ctx context.Context) error
 	// Restored is called in place of Reload when the database lacks what was read
 	// before: it has gone back in time, because it was restored from a backup or its
@@ -82,7 +81,7 @@ type Follower struct {
 	begun   bool          // a poll has read the feed
 	window  window
 	pending []storage.Change // entries read and not handled yet
-	reload  bool             // entries may have been missed
+	reload  bool             // everything is to be read anew
 	back    bool             // the database has gone back in time
 }
 
@@ -176,6 +175,7 @@ func within(ctx context.Context, timeout time.Duration, do func(context.Context)
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 	if !f.begun {
+		f.reload = true
 		return f.begin(ctx, now)
 	}
 	changes, err := f.Store.Changes(ctx, f.window.from)
@@ -222,8 +222,8 @@ type record struct {
 	key  string
 }
 
-// readAnew reads everything when entries may have been missed. It has more time
-// than a poll: a replica with many apps would never catch up otherwise.
+// readAnew reads everything when that is due. It has more time than a poll: a
+// replica with many apps would never catch up otherwise.
 func (f *Follower) readAnew(ctx context.Context) error {
 	read := f.Reload
 	if f.back && f.Restored != nil {
