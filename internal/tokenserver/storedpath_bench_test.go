@@ -111,8 +111,8 @@ func newStored(b *testing.B, engine string) *stored {
 	secret, now := hasher.NewSecret(), time.Now()
 	s.app, err = s.i.Store.CreateApp(b.Context(), storage.App{
 		ClientID: hasher.NewClientID(), OrgID: s.i.OrgID, Name: "stored", Audience: oauth.AudienceInternal, Enabled: true,
-		GrantTypes:    []string{oauth.GrantRefreshToken, oauth.GrantAuthorizationCode, oauth.GrantJWTBearer, oauth.GrantPassword},
-		RedirectURIs:  []string{callback}, Scopes: []string{"profile", "offline_access"},
+		GrantTypes:   []string{oauth.GrantRefreshToken, oauth.GrantAuthorizationCode, oauth.GrantJWTBearer, oauth.GrantPassword},
+		RedirectURIs: []string{callback}, Scopes: []string{"profile", "offline_access"},
 		PublicKeys:        []string{string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))},
 		IdentityProviders: []string{tokenservertest.ProviderID}, TokenEndpointAuthMethod: oauth.AuthMethodSecretPost,
 		Secrets: []storage.Secret{{ID: uuid.NewString(), Hash: hasher.Hash(secret), CreatedAt: now}}, CreatedAt: now, UpdatedAt: now,

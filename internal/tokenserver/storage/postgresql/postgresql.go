@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package postgresql opens a token server's storage in a PostgreSQL database, for
-// any number of replicas. It keeps no state in a connection outside a transaction,
-// and prepares no statement there, so that it works through a pooler in transaction
-// mode such as pgbouncer.
+// any number of replicas. Through a pooler in transaction mode such as pgbouncer it
+// keeps no state in a connection outside a transaction and prepares no statement
+// there; where there is no pooler, statements stay prepared.
 package postgresql
 
 import (
