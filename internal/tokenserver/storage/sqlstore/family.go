@@ -10,13 +10,14 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
+// familyColumns are all but collect_at, which is the garbage collector's.
 const familyColumns = `id, nonce, generation, client_id, user_id, org_id, scopes, auth_time, session_id, code_hash,
 	epochs, created_at, rotated_at, expires_at, revoked_at`
 
 func (s *Store) createFamily(ctx context.Context, tx *sql.Tx, f storage.RefreshFamily) error {
-	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`, collect_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		f.ID, f.Nonce, f.Generation, f.ClientID, f.UserID, f.OrgID, encodeList(f.Scopes), micros(f.AuthTime), f.SessionID, f.CodeHash,
-		encodeEpochs(f.Epochs), micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt))
+		encodeEpochs(f.Epochs), micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt), micros(f.ExpiresAt))
 	return err
 }
 

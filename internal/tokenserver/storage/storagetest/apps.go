@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"of concurrent redemptions of a code one wins":             codeConcurrentRedemption,
 		"a refresh family rotates, and ends":                       families,
 		"of concurrent rotations one wins":                         familyConcurrentRotation,
+		"a refresh family goes when its last rotation has expired": familyGarbage,
 		"sessions are found by hash, touched and deleted":          sessions,
 		"consents are widened by union":                            consents,
 		"a revoked consent raises its epoch":                       consentRevocation,

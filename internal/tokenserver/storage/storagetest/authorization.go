@@ -143,6 +143,37 @@ func familyConcurrentRotation(t *testing.T, s storage.Storage) {
 	requireOneWinner(t, errs, storage.ErrNotFound)
 }
 
+func familyGarbage(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	first := family(1).ExpiresAt
+	last := first.Add(time.Hour)
+	for n := 1; n <= 12; n++ {
+		beginFamily(t, s, n)
+		if n%4 != 0 {
+			_, err := s.RotateFamily(t.Context(), family(n).ID, 1, 2, Epoch.Add(time.Hour), last)
+			require.NoError(t, err)
+		}
+	}
+	collect := func(now time.Time, want ...int) {
+		t.Helper()
+		for _, want := range want {
+			gone, err := s.CollectGarbage(t.Context(), now, 2)
+			require.NoError(t, err)
+			require.Equal(t, want, gone["refresh_families"])
+		}
+	}
+	collect(first, 0)
+	collect(first.Add(time.Second), 2, 1, 0)
+	_, err := s.Family(t.Context(), family(4).ID)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.RotateFamily(t.Context(), family(1).ID, 2, 3, first, last.Add(time.Hour))
+	require.NoError(t, err, "one that was rotated lives on")
+	collect(last.Add(time.Second), 2, 2, 2, 2, 0)
+	_, err = s.Family(t.Context(), family(1).ID)
+	require.NoError(t, err, "as long as its last rotation said")
+	collect(last.Add(time.Hour+time.Second), 1, 0)
+}
+
 func sessions(t *testing.T, s storage.Storage) {
 	want := storage.Session{ID: "one", Hash: []byte{1}, UserID: userA, AuthTime: Epoch, UserEpoch: 5, CreatedAt: Epoch, LastUsedAt: Epoch,
 		ExpiresAt: Epoch.Add(time.Hour)}
