@@ -172,9 +172,11 @@ func (f *Faults) Family(ctx context.Context, id string) (storage.RefreshFamily, 
 }
 
 // RotateFamily implements storage.Storage.
-func (f *Faults) RotateFamily(ctx context.Context, id string, generation, next int64, now, expiresAt time.Time) (storage.RefreshFamily, error) {
+func (f *Faults) RotateFamily(
+	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
+) (storage.RefreshFamily, error) {
 	return met(ctx, f, "RotateFamily", func(ctx context.Context) (storage.RefreshFamily, error) {
-		return f.Storage.RotateFamily(ctx, id, generation, next, now, expiresAt)
+		return f.Storage.RotateFamily(ctx, id, clientID, generation, next, now, expiresAt)
 	})
 }
 

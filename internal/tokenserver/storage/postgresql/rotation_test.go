@@ -37,7 +37,7 @@ func TestARotationChangesNoIndex(t *testing.T) {
 	for generation := range int64(rotations) {
 		now := storagetest.Epoch.Add(time.Duration(generation) * time.Minute)
 		for n := range families {
-			_, err := s.RotateFamily(t.Context(), id(n), generation+1, generation+2, now, now.Add(time.Hour))
+			_, err := s.RotateFamily(t.Context(), id(n), storagetest.App(1).ClientID, generation+1, generation+2, now, now.Add(time.Hour))
 			require.NoError(t, err)
 		}
 	}

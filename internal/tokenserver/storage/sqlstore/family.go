@@ -29,11 +29,11 @@ func (s *Store) Family(ctx context.Context, id string) (storage.RefreshFamily, e
 // RotateFamily implements storage.RefreshFamilies: one statement, so that it
 // costs one commit and nothing can come between.
 func (s *Store) RotateFamily(
-	ctx context.Context, id string, generation, next int64, now, expiresAt time.Time,
+	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
 ) (storage.RefreshFamily, error) {
 	return s.family(ctx, s.write, `UPDATE refresh_families SET generation = ?, rotated_at = ?, expires_at = ?
-		WHERE id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
-		next, micros(now), micros(expiresAt), id, generation, micros(now))
+		WHERE id = ? AND client_id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
+		next, micros(now), micros(expiresAt), id, clientID, generation, micros(now))
 }
 
 // RevokeFamily implements storage.RefreshFamilies.

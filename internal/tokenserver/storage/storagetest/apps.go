@@ -206,7 +206,7 @@ func appText(t *testing.T, s storage.Storage) {
 	for _, text := range []string{"a\x00b", "\xff"} {
 		_, err := s.App(t.Context(), text)
 		require.ErrorIs(t, err, storage.ErrNotFound, "nothing can be found by it")
-		_, err = s.RotateFamily(t.Context(), text, 1, 2, Epoch, Epoch)
+		_, err = s.RotateFamily(t.Context(), text, text, 1, 2, Epoch, Epoch)
 		require.ErrorIs(t, err, storage.ErrNotFound)
 		require.ErrorIs(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: text}, Epoch), storage.ErrInvalidText)
 		for _, query := range []storage.AppQuery{{OrgID: orgA}, {OrgID: orgA, Search: text}, {OrgID: orgA, ExternalID: text}} {
