@@ -3,6 +3,7 @@
 package tokenserver_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -106,4 +107,80 @@ func TestARefreshTokenOfAnEarlierReleaseIsTaken(t *testing.T) {
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, derive(generation+2), next.RefreshToken)
 	}
+}
+
+// TestAKnownAssertionIsOneReadAndOneWrite: what it says of its user is known already.
+func TestAKnownAssertionIsOneReadAndOneWrite(t *testing.T) {
+	faults := tokenservertest.NewFaults()
+	a := newAsserting(t, nil, tokenservertest.WithStorage(faults.Wrap))
+	exchange := func(id string) (oauth.TokenResponse, map[string]int) {
+		claims := a.claims()
+		claims["jti"] = id
+		faults.Calls()
+		status, tokens, failure := a.exchange(a.sign(claims))
+		require.Equal(t, http.StatusOK, status, failure)
+		calls := faults.Calls()
+		delete(calls, "Changes") // the feed, whenever it is due
+		return tokens, calls
+	}
+	_, calls := exchange("first")
+	require.Equal(t, 1, calls["PutUser"])
+	tokens, calls := exchange("second")
+	require.Equal(t, map[string]int{"UserByName": 1, "UseAssertion": 1}, calls)
+
+	faults.Calls()
+	require.Equal(t, "jsmith", a.introspect(a.app, tokens.AccessToken).Username)
+	calls = faults.Calls()
+	delete(calls, "Changes")
+	require.Equal(t, map[string]int{"User": 1}, calls, "an introspection finds the user once")
+}
+
+// TestAUserWhoIsSwitchedOffWhileBeingAsserted: between the read of the user and the
+// token, whether this replica knows of it by then or not.
+func TestAUserWhoIsSwitchedOffWhileBeingAsserted(t *testing.T) {
+	for name, known := range map[string]bool{"known here": true, "not known here yet": false} {
+		t.Run(name, func(t *testing.T) {
+			meanwhile := &whileRead{Faults: tokenservertest.NewFaults()}
+			a := newAsserting(t, nil, tokenservertest.WithStorage(meanwhile.wrap))
+			_, tokens, _ := a.exchange(a.sign(a.claims()))
+			_, info := a.userInfo(tokens.AccessToken)
+			id, _ := info["sub"].(string)
+			set := func(disabled bool) {
+				_, err := a.i.Store.SetUserDisabled(t.Context(), id, disabled, time.Now())
+				require.NoError(t, err)
+			}
+			meanwhile.do = func() {
+				set(true)
+				if known {
+					require.NoError(t, a.i.Server.Load(t.Context()))
+				}
+			}
+			status, tokens, _ := a.exchange(a.sign(a.claims()))
+			require.Nil(t, meanwhile.do)
+			require.Equal(t, known, status == http.StatusBadRequest)
+			set(false)
+			require.NoError(t, a.i.Server.Load(t.Context()))
+			require.False(t, a.introspect(a.app, tokens.AccessToken).Active, "nothing comes back with the user")
+		})
+	}
+}
+
+// whileRead does something once after the next user was read by name.
+type whileRead struct {
+	*tokenservertest.Faults
+	do func()
+}
+
+func (w *whileRead) wrap(s storage.Storage) storage.Storage {
+	w.Faults.Wrap(s)
+	return w
+}
+
+func (w *whileRead) UserByName(ctx context.Context, orgID, idProviderID, username string) (storage.User, error) {
+	user, err := w.Faults.UserByName(ctx, orgID, idProviderID, username)
+	if do := w.do; do != nil {
+		w.do = nil
+		do()
+	}
+	return user, err
 }

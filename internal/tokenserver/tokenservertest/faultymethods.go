@@ -229,6 +229,13 @@ func (f *Faults) RevokeConsent(ctx context.Context, userID, clientID string, now
 	})
 }
 
+// UserByName implements storage.Storage.
+func (f *Faults) UserByName(ctx context.Context, orgID, idProviderID, username string) (storage.User, error) {
+	return met(ctx, f, "UserByName", func(ctx context.Context) (storage.User, error) {
+		return f.Storage.UserByName(ctx, orgID, idProviderID, username)
+	})
+}
+
 // PutUser implements storage.Storage.
 func (f *Faults) PutUser(ctx context.Context, user storage.User, now time.Time) (storage.User, error) {
 	return met(ctx, f, "PutUser", func(ctx context.Context) (storage.User, error) { return f.Storage.PutUser(ctx, user, now) })

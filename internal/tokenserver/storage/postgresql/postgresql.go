@@ -100,6 +100,7 @@ var dialect = sqlstore.Dialect{
 	BigInt:   "BIGINT",
 	Text:     `TEXT COLLATE "C"`,
 	Blob:     "BYTEA",
+	Heap:     true,
 	// The lock goes with the transaction: one of a session would not hold through a
 	// pooler. Others wait for it as long as migrating takes; what a migration itself
 	// waits for, everybody waits for.

@@ -84,7 +84,6 @@ var dialect = sqlstore.Dialect{
 	BigInt:   "INTEGER",
 	Text:     "TEXT",
 	Blob:     "BLOB",
-	Heap:     "-- ",
 	Size:     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
 	Classify: classify,
 }

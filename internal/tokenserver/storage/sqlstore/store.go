@@ -25,9 +25,8 @@ type Dialect struct {
 	// Strict, Identity, BigInt, Text and Blob are words of the schema: SQLite's
 	// STRICT tables do not know BIGINT. Text is ordered by its bytes.
 	Strict, Identity, BigInt, Text, Blob string
-	// Heap begins a line of the schema about how rows lie in a heap: empty for an
-	// engine that has one, the beginning of a comment for any other.
-	Heap string
+	// Heap takes the lines of the schema about how rows lie in a heap.
+	Heap bool
 	// LockSchema begins a migration and lets no other; empty where a write
 	// transaction already excludes every other.
 	LockSchema string

@@ -286,6 +286,13 @@ func users(t *testing.T, s storage.Storage) {
 	got, err := s.User(t.Context(), "id-1")
 	require.NoError(t, err)
 	require.Equal(t, second, got)
+	named, err := s.UserByName(t.Context(), orgA, "idp", "jSMITH")
+	require.NoError(t, err)
+	require.Equal(t, second, named)
+	for _, unknown := range [][3]string{{orgB, "idp", "jsmith"}, {orgA, "other", "jsmith"}, {orgA, "idp", "smith"}, {orgA, "idp", "no  name"}} {
+		_, err = s.UserByName(t.Context(), unknown[0], unknown[1], unknown[2])
+		require.ErrorIs(t, err, storage.ErrNotFound, "%q", unknown)
+	}
 
 	ask.OrgID = orgB
 	other, err := s.PutUser(t.Context(), ask, Epoch)
