@@ -109,6 +109,7 @@ var dialect = sqlstore.Dialect{
 	TryCollect: fmt.Sprintf(`SELECT pg_try_advisory_xact_lock(%d)`, garbageLock),
 	Snapshot:   sql.LevelRepeatableRead,
 	ForUpdate:  " FOR UPDATE",
+	Members:    "SELECT key AS id, CAST(value AS BIGINT) AS at FROM json_each_text(CAST(? AS JSON))",
 	Rebind:     rebind,
 	Size:       "SELECT pg_database_size(current_database())",
 	Classify:   classify,

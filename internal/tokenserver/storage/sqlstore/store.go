@@ -39,6 +39,9 @@ type Dialect struct {
 	// ForUpdate locks the rows of a SELECT; empty where a write transaction
 	// already excludes every other.
 	ForUpdate string
+	// Members is a query for the members of a JSON object of integers, its only
+	// argument, as the columns id and at.
+	Members string
 	// Rebind turns ? placeholders into the engine's; nil leaves them.
 	Rebind func(query string) string
 	// Size is a query for the size of the database in bytes.

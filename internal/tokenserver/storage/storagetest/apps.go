@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"of concurrent creations with one external id one wins":    appConcurrentCreation,
 		"text that no engine stores is refused":                    appText,
 		"secrets are kept, retired and touched":                    appSecrets,
+		"many secrets are touched at once":                         manyTouchedSecrets,
 		"every change of an app is in the feed":                    feedOfApps,
 		"an epoch only grows":                                      epochs,
 		"a deleted app's epoch outlives its tokens":                deletedAppsEpoch,
