@@ -61,10 +61,9 @@ func (p *persons) grants(c *Config) []grant.Grant {
 	}
 }
 
-// admits tells whether app may still act for a user: app is nil for the
-// platform's own sign-in. What cannot be told is the server's trouble, and
-// nobody's right.
-func (p *persons) admits(ctx context.Context, app *clients.App, userID string) error {
+// admits returns a user if app may still act for it: app is nil for the platform's
+// own sign-in. What cannot be told is the server's trouble, and nobody's right.
+func (p *persons) admits(ctx context.Context, app *clients.App, userID string) (*directory.User, error) {
 	found, err := p.directory.Find(ctx, userID)
 	switch {
 	case err == nil && app != nil:
@@ -73,9 +72,9 @@ func (p *persons) admits(ctx context.Context, app *clients.App, userID string) e
 		err = user.ErrDisabled
 	}
 	if user.Refused(err) {
-		return fmt.Errorf("%w: user %s: %w", token.ErrInvalid, userID, err)
+		err = fmt.Errorf("%w: user %s: %w", token.ErrInvalid, userID, err)
 	}
-	return err
+	return found, err
 }
 
 // TakeDirectory takes over organizations and users that were read again, and ends
@@ -158,7 +157,7 @@ func (s *Server) pages(log *audit.Log, authenticate authenticateFunc) []route {
 			Requests: requests, Apps: s.view, Directory: c.Directory, Authenticator: p.authenticator, Sessions: sessions,
 			Forms: forms, Consents: consents, Hint: p.hint, Source: c.Source, Pages: renderer, Audit: log, Logger: c.Logger,
 		}},
-		{confirmed, s.asAPI, &userinfo.Endpoint{People: p.directory, Authenticate: authenticate, Logger: c.Logger}},
+		{confirmed, s.asAPI, &userinfo.Endpoint{Authenticate: authenticate, Logger: c.Logger}},
 		{confirmed, s.asAPI, &login.Endpoint{
 			Authenticator: p.authenticator, Issuer: s.tokens, Verifier: s.verifier, Ended: s.ended, Directory: c.Directory, Source: c.Source,
 			Disabled: c.LoginDisabled, Audit: log, Metrics: s.metrics, Logger: c.Logger, Now: c.Now,

@@ -145,10 +145,10 @@ func (s *suicidal) RedeemCode(
 }
 
 func (s *suicidal) RotateFamily(
-	ctx context.Context, id string, generation, next int64, now, expiresAt time.Time,
+	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
 ) (storage.RefreshFamily, error) {
 	defer s.wrote()
-	return s.Storage.RotateFamily(ctx, id, generation, next, now, expiresAt)
+	return s.Storage.RotateFamily(ctx, id, clientID, generation, next, now, expiresAt)
 }
 
 func (s *suicidal) RevokeFamily(ctx context.Context, id string, now, tokensEnd time.Time) error {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -35,6 +36,7 @@ type Ledger struct {
 	now   func() time.Time
 
 	mu     sync.RWMutex
+	raised atomic.Uint64
 	epochs map[epochKey]int64
 	tokens map[tokenKey]time.Time
 
@@ -75,6 +77,11 @@ func (l *Ledger) Epochs(h Holder) storage.Epochs {
 	defer l.mu.RUnlock()
 	return l.present(h)
 }
+
+// Raised counts the epochs that were raised, as known here. While it stays the same,
+// Epochs are those of any moment meanwhile: a check that comes between two equal
+// counts may come before Epochs.
+func (l *Ledger) Raised() uint64 { return l.raised.Load() }
 
 func (l *Ledger) present(h Holder) storage.Epochs {
 	at := storage.Epochs{
@@ -165,6 +172,7 @@ func (l *Ledger) putEpochs(epochs ...storage.Epoch) {
 		key := epochKey{e.Kind, e.Key}
 		if e.Value > l.epochs[key] {
 			l.epochs[key] = e.Value
+			l.raised.Add(1)
 		}
 	}
 }

@@ -63,6 +63,7 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	raised := g.Tokens.Holders.Ended.Raised()
 	asserted, provider, err := g.subject(app, claims.Subject)
 	if err != nil {
 		return nil, refuseAssertion(err)
@@ -71,19 +72,16 @@ func (g *JWTBearer) Authorize(ctx context.Context, r *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := g.unused(ctx, app, claims); err != nil {
-		return nil, err
-	}
 	now := g.Now()
-	stored, err := g.Users.PutUser(ctx, asserted, now)
+	stored, err := g.learn(ctx, app, claims, asserted, now)
 	if err != nil {
-		return nil, fmt.Errorf("storing the asserted user: %w", err)
+		return nil, err
 	}
 	person := user.Asserted(stored, provider)
 	if err := user.Admits(app, person); err != nil {
 		return nil, refuseAssertion(err)
 	}
-	a, err := g.Tokens.admit(ctx, app, person)
+	a, err := g.Tokens.admitFound(ctx, app, person, raised)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +160,26 @@ func (g *JWTBearer) useOnce(ctx context.Context, app *clients.App, claims *asser
 		return refuseAssertion(err)
 	}
 	return err
+}
+
+// learn returns the asserted user as stored, with what is new about it.
+func (g *JWTBearer) learn(
+	ctx context.Context, app *clients.App, claims *assertion.Claims, asserted storage.User, now time.Time,
+) (storage.User, error) {
+	stored, err := g.Users.UserByName(ctx, asserted.OrgID, asserted.IDProviderID, asserted.Username)
+	if err == nil && stored.With(asserted).Same(stored) {
+		return stored, nil
+	}
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return storage.User{}, fmt.Errorf("reading the asserted user: %w", err)
+	}
+	if err := g.unused(ctx, app, claims); err != nil {
+		return storage.User{}, err
+	}
+	if stored, err = g.Users.PutUser(ctx, asserted, now); err != nil {
+		return storage.User{}, fmt.Errorf("storing the asserted user: %w", err)
+	}
+	return stored, nil
 }
 
 // unused refuses a replayed assertion before it changes what is known of its

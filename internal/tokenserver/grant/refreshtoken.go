@@ -38,11 +38,15 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 	if r.RefreshToken == "" {
 		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter refresh_token is missing")
 	}
-	family, presented, err := g.Refresh.find(ctx, r.RefreshToken)
+	token, err := parseRefreshToken(r.RefreshToken)
 	if err != nil {
 		return nil, err
 	}
 	app := r.Client.App
+	family, rotated, err := g.Refresh.present(ctx, token, app.ClientID, graceOf(r))
+	if err != nil {
+		return nil, err
+	}
 	if family.ClientID != app.ClientID {
 		return nil, errRefresh.WithCause(errors.New("it was issued to another client"))
 	}
@@ -53,7 +57,8 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 	if err != nil {
 		return nil, err
 	}
-	// Asked for before rotating: a refused request costs no token.
+	// Asked for before rotating where that cannot be repeated: a refused request costs
+	// no token.
 	granted, err := narrow(scopes.Within(family.Scopes, app.Scopes), r.Scopes)
 	if err != nil {
 		return nil, err
@@ -67,9 +72,11 @@ func (g *RefreshToken) Authorize(ctx context.Context, r *Request) (*Result, erro
 	if err != nil {
 		return nil, err
 	}
-	// Last of all: a fault before costs no refresh token.
-	if family, err = g.Refresh.advance(ctx, family, presented, graceOf(r)); err != nil {
-		return nil, err
+	if !rotated {
+		// Last of all: a fault before costs no refresh token.
+		if family, err = g.Refresh.advance(ctx, family, token.generation(), graceOf(r)); err != nil {
+			return nil, err
+		}
 	}
 	result.Response.RefreshToken = g.Refresh.derive(family, family.Generation)
 	return result, nil
@@ -93,6 +100,28 @@ func graceOf(r *Request) time.Duration {
 	return defaultGrace
 }
 
+// present returns the living family of a token. Where the token may be presented
+// again for as long as its successor was not, the family is rotated at once and
+// nothing else is asked of the storage: what is refused afterwards costs no token.
+// Everything but the current token of such a client goes the longer way, as does
+// one of an earlier release, which has to be looked up before it can be recognised.
+func (t *RefreshTokens) present(
+	ctx context.Context, token presented, clientID string, grace time.Duration,
+) (family storage.RefreshFamily, rotated bool, err error) {
+	if grace == forever && t.is(token, t.nonce(token.head[:idBytes])) {
+		now := t.Now()
+		family, err = t.Store.RotateFamily(ctx, token.familyID(), clientID, token.generation(), token.generation()+1, now, now.Add(refreshLifetime))
+		if err == nil {
+			return family, true, nil
+		}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return family, false, fmt.Errorf("rotating a refresh token: %w", err)
+		}
+	}
+	family, err = t.familyOf(ctx, token)
+	return family, false, err
+}
+
 // advance makes the presented generation's successor the current one. Presented
 // again within its grace, the same successor comes back and nothing is written;
 // anything older was stolen or copied, and ends the family. A generation above
@@ -103,7 +132,7 @@ func (t *RefreshTokens) advance(
 ) (storage.RefreshFamily, error) {
 	now := t.Now()
 	if presented >= family.Generation {
-		next, err := t.Store.RotateFamily(ctx, family.ID, family.Generation, presented+1, now, now.Add(refreshLifetime))
+		next, err := t.Store.RotateFamily(ctx, family.ID, family.ClientID, family.Generation, presented+1, now, now.Add(refreshLifetime))
 		if err == nil {
 			return next, nil
 		}

@@ -52,7 +52,7 @@ func offline(a authorization) bool {
 func (t *RefreshTokens) begin(a authorization, codeHash []byte) *storage.RefreshFamily {
 	now := t.Now()
 	return &storage.RefreshFamily{
-		ID: a.grantID, Nonce: text.RandomBytes(nonceBytes), Generation: 1, ClientID: a.app.ClientID, UserID: a.user.ID, OrgID: a.user.OrganizationID,
+		ID: a.grantID, Nonce: t.nonce(idOf(a.grantID)), Generation: 1, ClientID: a.app.ClientID, UserID: a.user.ID, OrgID: a.user.OrganizationID,
 		Scopes: a.scopes, Epochs: a.epochs, AuthTime: a.authTime, SessionID: a.sessionID, CodeHash: codeHash,
 		CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(refreshLifetime),
 	}
@@ -60,12 +60,26 @@ func (t *RefreshTokens) begin(a authorization, codeHash []byte) *storage.Refresh
 
 // derive makes the token of a generation.
 func (t *RefreshTokens) derive(family storage.RefreshFamily, generation int64) string {
-	id, err := uuid.Parse(family.ID)
+	head := binary.BigEndian.AppendUint64(idOf(family.ID), uint64(generation))
+	return base64.RawURLEncoding.EncodeToString(append(head, t.mac(head, family.Nonce)...))
+}
+
+func idOf(familyID string) []byte {
+	id, err := uuid.Parse(familyID)
 	if err != nil {
 		panic("deriving a refresh token: the family's id is no UUID: " + err.Error())
 	}
-	head := binary.BigEndian.AppendUint64(id[:], uint64(generation))
-	return base64.RawURLEncoding.EncodeToString(append(head, t.mac(head, family.Nonce)...))
+	return id[:]
+}
+
+// nonce is a new family's: derived from its id, so that a token can be recognised
+// before its family is read. Families of earlier releases have random ones, which is
+// why it is stored.
+func (t *RefreshTokens) nonce(id []byte) []byte {
+	h := hmac.New(sha256.New, t.Key)
+	h.Write([]byte("nonce of a refresh family"))
+	h.Write(id)
+	return h.Sum(nil)[:nonceBytes]
 }
 
 func (t *RefreshTokens) mac(head, nonce []byte) []byte {
@@ -76,21 +90,46 @@ func (t *RefreshTokens) mac(head, nonce []byte) []byte {
 	return h.Sum(nil)
 }
 
-// find returns the living family of a token and the token's generation.
-func (t *RefreshTokens) find(ctx context.Context, raw string) (storage.RefreshFamily, int64, error) {
+// presented is a refresh token that somebody holds.
+type presented struct{ head, mac []byte }
+
+func (p presented) familyID() string { return uuid.UUID(p.head[:idBytes]).String() }
+
+func (p presented) generation() int64 { return int64(binary.BigEndian.Uint64(p.head[idBytes:])) }
+
+func parseRefreshToken(raw string) (presented, error) {
 	content, err := text.DecodeBase64URL(raw)
 	if err != nil || len(content) != tokenBytes {
-		return storage.RefreshFamily{}, 0, errRefresh.WithCause(errors.New("it is not one of ours"))
+		return presented{}, errRefresh.WithCause(errors.New("it is not one of ours"))
 	}
-	head := content[:headBytes]
-	family, err := t.live(ctx, uuid.UUID(head[:idBytes]).String())
+	return presented{content[:headBytes], content[headBytes:]}, nil
+}
+
+// is tells whether p was derived from a family with that nonce.
+func (t *RefreshTokens) is(p presented, nonce []byte) bool {
+	return hmac.Equal(p.mac, t.mac(p.head, nonce))
+}
+
+// find returns the living family of a token and the token's generation.
+func (t *RefreshTokens) find(ctx context.Context, raw string) (storage.RefreshFamily, int64, error) {
+	p, err := parseRefreshToken(raw)
 	if err != nil {
-		return family, 0, err
+		return storage.RefreshFamily{}, 0, err
 	}
-	if !hmac.Equal(content[headBytes:], t.mac(head, family.Nonce)) {
-		return family, 0, errRefresh.WithCause(errors.New("its MAC is wrong"))
+	family, err := t.familyOf(ctx, p)
+	return family, p.generation(), err
+}
+
+// familyOf returns the living family of a token.
+func (t *RefreshTokens) familyOf(ctx context.Context, p presented) (storage.RefreshFamily, error) {
+	family, err := t.live(ctx, p.familyID())
+	if err != nil {
+		return family, err
 	}
-	return family, int64(binary.BigEndian.Uint64(head[idBytes:])), nil
+	if !t.is(p, family.Nonce) {
+		return family, errRefresh.WithCause(errors.New("its MAC is wrong"))
+	}
+	return family, nil
 }
 
 func (t *RefreshTokens) live(ctx context.Context, id string) (storage.RefreshFamily, error) {

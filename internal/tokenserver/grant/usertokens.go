@@ -80,6 +80,20 @@ func (u *UserTokens) admit(ctx context.Context, app *clients.App, person *direct
 	return authorization{app: app, user: found, epochs: epochs}, err
 }
 
+// admitFound is admit for a user who was found, and whom the app was found to act
+// for, since so many epochs had been raised: as long as none was since, the user need
+// not be found again.
+func (u *UserTokens) admitFound(ctx context.Context, app *clients.App, person *directory.User, raised uint64) (authorization, error) {
+	epochs, err := u.Holders.at(app, person.ID)
+	if err != nil {
+		return authorization{}, err
+	}
+	if u.Holders.Ended.Raised() != raised {
+		return u.admit(ctx, app, person)
+	}
+	return authorization{app: app, user: person, epochs: epochs}, nil
+}
+
 var errLostUser = oauth.Errorf(oauth.CodeInvalidGrant, "the app may no longer act for the user")
 
 // find returns the user if app may still act for it; invalid_grant otherwise.

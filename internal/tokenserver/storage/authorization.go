@@ -77,9 +77,9 @@ type RefreshFamilies interface {
 	// Family returns the family, revoked or not, or ErrNotFound.
 	Family(ctx context.Context, id string) (RefreshFamily, error)
 	// RotateFamily makes next the generation if it still is generation and the
-	// family is neither revoked nor expired at now; of concurrent callers exactly
-	// one wins. ErrNotFound for the others.
-	RotateFamily(ctx context.Context, id string, generation, next int64, now, expiresAt time.Time) (RefreshFamily, error)
+	// family is the client's and neither revoked nor expired at now; of concurrent
+	// callers exactly one wins. ErrNotFound for the others.
+	RotateFamily(ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time) (RefreshFamily, error)
 	// RevokeFamily ends the family and stores an EndedToken of kind EndedFamily
 	// that lasts until tokensEnd, in one transaction; an unknown or revoked one
 	// is no error.

@@ -156,8 +156,8 @@ type Apps interface {
 	App(ctx context.Context, clientID string) (App, error)
 	// AppByExternalID returns the app or ErrNotFound.
 	AppByExternalID(ctx context.Context, orgID, externalID string) (App, error)
-	// Apps returns one page and the number of all matches, without the apps of
-	// the configuration.
+	// Apps returns one page, without secrets, and the number of all matches; apps of
+	// the configuration are none.
 	Apps(ctx context.Context, q AppQuery) ([]App, int, error)
 	// AllApps calls visit with every app, for the in-memory view. It stops at
 	// the first error and returns it.

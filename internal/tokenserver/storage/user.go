@@ -3,7 +3,9 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -23,6 +25,20 @@ type User struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
+// With is u with what was asserted about it: an empty name or address was not; the
+// groups are as last asserted.
+func (u User) With(asserted User) User {
+	u.FirstName = cmp.Or(asserted.FirstName, u.FirstName)
+	u.LastName, u.Email = cmp.Or(asserted.LastName, u.LastName), cmp.Or(asserted.Email, u.Email)
+	u.Groups = asserted.Groups
+	return u
+}
+
+// Same tells whether nothing differs that an assertion says.
+func (u User) Same(other User) bool {
+	return u.FirstName == other.FirstName && u.LastName == other.LastName && u.Email == other.Email && slices.Equal(u.Groups, other.Groups)
+}
+
 // UserQuery selects users of one organization. A Limit of zero returns none: the
 // number alone.
 type UserQuery struct {
@@ -34,10 +50,12 @@ type UserQuery struct {
 type Users interface {
 	// PutUser stores what was asserted about the user with that organization,
 	// provider and username, under a new id (user.ID) when there is none yet. It
-	// returns the stored user. An empty name or address was not asserted: what is
-	// stored stays; so does Disabled. When nothing differs, nothing is written.
+	// returns the stored user, which is the former With what was asserted. When
+	// nothing differs, nothing is written.
 	// ErrInvalidText for a name that text.Username refuses.
 	PutUser(ctx context.Context, user User, now time.Time) (User, error)
+	// UserByName returns the user that PutUser would change, or ErrNotFound.
+	UserByName(ctx context.Context, orgID, idProviderID, username string) (User, error)
 	// User returns the user or ErrNotFound.
 	User(ctx context.Context, id string) (User, error)
 	// Users returns one page of an organization's, by creation time and id, and

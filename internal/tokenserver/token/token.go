@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -31,6 +32,8 @@ type AccessToken struct {
 	IssuedAt, ExpiresAt time.Time
 	// IsUser tells that the token acts for a user.
 	IsUser bool
+	// User is that user as just found, in a token that was verified; otherwise nil.
+	User *directory.User `json:"-"`
 }
 
 // Context limits scopes to an organization and an environment; empty members do

@@ -14,6 +14,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
@@ -42,10 +43,10 @@ type Verifier struct {
 	Now    func() time.Time
 	Apps   Apps
 	Ended  *ended.Ledger
-	// Admits tells whether app may still act for the user of that id; app is nil
+	// Admits returns the user of that id if app may still act for it; app is nil
 	// for a token of the platform's own sign-in. Errors: ErrInvalid, or the
 	// server's own trouble.
-	Admits func(ctx context.Context, app *clients.App, userID string) error
+	Admits func(ctx context.Context, app *clients.App, userID string) (*directory.User, error)
 	Opaque OpaqueTokens
 }
 
@@ -92,7 +93,7 @@ func (v *Verifier) check(ctx context.Context, t *AccessToken) error {
 		return invalid("%v", err)
 	}
 	if t.IsUser {
-		if err := v.Admits(ctx, app, t.Subject); err != nil {
+		if t.User, err = v.Admits(ctx, app, t.Subject); err != nil {
 			return err
 		}
 	}

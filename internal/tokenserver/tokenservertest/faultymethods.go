@@ -177,9 +177,11 @@ func (f *Faults) Family(ctx context.Context, id string) (storage.RefreshFamily, 
 }
 
 // RotateFamily implements storage.Storage.
-func (f *Faults) RotateFamily(ctx context.Context, id string, generation, next int64, now, expiresAt time.Time) (storage.RefreshFamily, error) {
+func (f *Faults) RotateFamily(
+	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
+) (storage.RefreshFamily, error) {
 	return met(ctx, f, "RotateFamily", func(ctx context.Context) (storage.RefreshFamily, error) {
-		return f.Storage.RotateFamily(ctx, id, generation, next, now, expiresAt)
+		return f.Storage.RotateFamily(ctx, id, clientID, generation, next, now, expiresAt)
 	})
 }
 
@@ -229,6 +231,13 @@ func (f *Faults) UserConsents(ctx context.Context, userID string) ([]storage.Con
 func (f *Faults) RevokeConsent(ctx context.Context, userID, clientID string, now time.Time) (storage.Epoch, error) {
 	return met(ctx, f, "RevokeConsent", func(ctx context.Context) (storage.Epoch, error) {
 		return f.Storage.RevokeConsent(ctx, userID, clientID, now)
+	})
+}
+
+// UserByName implements storage.Storage.
+func (f *Faults) UserByName(ctx context.Context, orgID, idProviderID, username string) (storage.User, error) {
+	return met(ctx, f, "UserByName", func(ctx context.Context) (storage.User, error) {
+		return f.Storage.UserByName(ctx, orgID, idProviderID, username)
 	})
 }
 

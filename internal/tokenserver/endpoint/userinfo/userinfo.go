@@ -6,8 +6,6 @@
 package userinfo
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -19,7 +17,6 @@ import (
 
 // Endpoint serves userinfo.
 type Endpoint struct {
-	People *user.People
 	// Authenticate verifies the bearer token of a request.
 	Authenticate func(*http.Request) (*token.AccessToken, *oauth.Error)
 	Logger       *slog.Logger
@@ -50,13 +47,5 @@ func (e *Endpoint) claims(w http.ResponseWriter, r *http.Request) (user.Claims, 
 			Message:   "the token is not for a user who allowed one of the scopes openid, full, read:full",
 			Challenge: `Bearer error="insufficient_scope", scope="openid"`}
 	}
-	u, err := e.People.Find(r.Context(), caller.Subject)
-	switch {
-	case errors.Is(err, user.ErrUnknown) || (err == nil && !u.Enabled):
-		return user.Claims{}, &httpx.Problem{Status: http.StatusUnauthorized, Message: "the user of this token is gone",
-			Challenge: `Bearer error="invalid_token"`}
-	case err != nil:
-		return user.Claims{}, fmt.Errorf("finding the user: %w", err)
-	}
-	return user.ClaimsOf(u, caller.Scopes), nil
+	return user.ClaimsOf(caller.User, caller.Scopes), nil
 }

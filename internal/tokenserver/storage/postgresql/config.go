@@ -138,8 +138,9 @@ func (o Options) config() (*pgx.ConnConfig, error) {
 		query.Set("target_session_attrs", "read-write")
 	}
 	if query.Get("default_query_exec_mode") == "" {
-		// No statement stays prepared: the next may meet another connection behind a
-		// pooler. What a statement takes and returns is asked for once.
+		// No statement stays prepared, unless connection.chooseMode knows better: the
+		// next may meet another connection behind a pooler. What a statement takes and
+		// returns is asked for once.
 		query.Set("default_query_exec_mode", "cache_describe")
 	}
 	if o.CAFile != "" {

@@ -44,7 +44,9 @@ func (o Options) pool(config *pgx.ConnConfig, known *installation) *sql.DB {
 		c.Password, err = readPassword(o.PasswordFile)
 		return err
 	})
-	db := sql.OpenDB(connector{stdlib.GetConnector(*config, readPassword), known})
+	db := sql.OpenDB(connector{
+		Connector: stdlib.GetConnector(*config, readPassword), known: known, modeNamed: strings.Contains(o.URL, "default_query_exec_mode="),
+	})
 	connections := o.MaxConnections
 	if connections == 0 {
 		connections = DefaultMaxConnections
@@ -61,6 +63,8 @@ func (o Options) pool(config *pgx.ConnConfig, known *installation) *sql.DB {
 type connector struct {
 	driver.Connector
 	known *installation
+	// modeNamed tells that the URL says how statements are sent.
+	modeNamed bool
 }
 
 // installation is the database that was opened.
@@ -93,12 +97,36 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err := c.known.check(ctx, conn.Conn.Conn()); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
+	if c.modeNamed {
+		return conn, nil
+	}
+	if err := conn.chooseMode(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	return conn, nil
+}
+
+// chooseMode lets statements stay prepared, which halves what a short one costs the
+// server, where each next one meets the same server process: that is so when the
+// process is the one that the connection was begun with. A pooler names another, or
+// none.
+func (c *connection) chooseMode(ctx context.Context) error {
+	conn := c.Conn.Conn()
+	var process uint32
+	if err := conn.QueryRow(ctx, `SELECT pg_backend_pid()`, pgx.QueryExecModeSimpleProtocol).Scan(&process); err != nil {
+		return err
+	}
+	if process == conn.PgConn().PID() {
+		c.mode = []driver.NamedValue{{Value: pgx.QueryExecModeCacheStatement}}
+	}
+	return nil
 }
 
 // connection is one of pgx that begins its transactions itself.
 type connection struct {
 	*stdlib.Conn
+	// mode goes before the arguments of a statement; empty: the configuration's.
+	mode []driver.NamedValue
 	// useless tells that the server behind it can do nothing for us any more.
 	useless bool
 }
@@ -132,14 +160,23 @@ func (c *connection) BeginTx(ctx context.Context, options driver.TxOptions) (dri
 
 // ExecContext implements driver.ExecerContext.
 func (c *connection) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	result, err := c.Conn.ExecContext(ctx, query, args)
+	result, err := c.Conn.ExecContext(ctx, query, c.with(args))
 	return result, c.note(err)
 }
 
 // QueryContext implements driver.QueryerContext.
 func (c *connection) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := c.Conn.QueryContext(ctx, query, args)
+	rows, err := c.Conn.QueryContext(ctx, query, c.with(args))
 	return rows, c.note(err)
+}
+
+// with puts the mode before arguments. A statement without any may be several, of
+// which none can be prepared.
+func (c *connection) with(args []driver.NamedValue) []driver.NamedValue {
+	if len(args) == 0 || len(c.mode) == 0 {
+		return args
+	}
+	return append(c.mode[:1:1], args...)
 }
 
 // note remembers that the server became a standby: after a failover the address

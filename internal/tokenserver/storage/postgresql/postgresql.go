@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package postgresql opens a token server's storage in a PostgreSQL database, for
-// any number of replicas. It keeps no state in a connection outside a transaction,
-// and prepares no statement there, so that it works through a pooler in transaction
-// mode such as pgbouncer.
+// any number of replicas. Through a pooler in transaction mode such as pgbouncer it
+// keeps no state in a connection outside a transaction and prepares no statement
+// there; where there is no pooler, statements stay prepared.
 package postgresql
 
 import (
@@ -106,6 +106,7 @@ var dialect = sqlstore.Dialect{
 	BigInt:   "BIGINT",
 	Text:     `TEXT COLLATE "C"`,
 	Blob:     "BYTEA",
+	Heap:     true,
 	// The lock goes with the transaction: one of a session would not hold through a
 	// pooler. Others wait for it as long as migrating takes; what a migration itself
 	// waits for, everybody waits for.
@@ -114,6 +115,7 @@ var dialect = sqlstore.Dialect{
 	TryCollect: fmt.Sprintf(`SELECT pg_try_advisory_xact_lock(%d)`, garbageLock),
 	Snapshot:   sql.LevelRepeatableRead,
 	ForUpdate:  " FOR UPDATE",
+	Members:    "SELECT key AS id, CAST(value AS BIGINT) AS at FROM json_each_text(CAST(? AS JSON))",
 	Rebind:     rebind,
 	Size:       "SELECT pg_database_size(current_database())",
 	Classify:   classify,

@@ -7,7 +7,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -50,12 +49,12 @@ func open(ctx context.Context, path string, now time.Time, unlock func() error) 
 		return nil, errors.Join(err, unlock())
 	}
 	_ = file.Close()
-	write, err := sql.Open("sqlite", dsn(path, "synchronous(FULL)", "journal_mode(WAL)"))
+	write, err := pool(dsn(path, "synchronous(FULL)", "journal_mode(WAL)"))
 	if err != nil {
 		return nil, errors.Join(err, unlock())
 	}
 	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	read, err := pool(dsn(path, "query_only(1)"))
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), unlock())
 	}
@@ -85,6 +84,7 @@ var dialect = sqlstore.Dialect{
 	BigInt:   "INTEGER",
 	Text:     "TEXT",
 	Blob:     "BLOB",
+	Members:  "SELECT key AS id, value AS at FROM json_each(?)",
 	Size:     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
 	Classify: classify,
 }

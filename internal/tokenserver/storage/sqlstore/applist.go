@@ -61,15 +61,7 @@ func (s *Store) appPage(ctx context.Context, tx *sql.Tx, where string, args ...a
 		page = append(page, app)
 		return err
 	}, `SELECT `+appColumns+` FROM apps WHERE `+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	for i := range page {
-		if page[i].Secrets, err = s.readSecrets(ctx, tx, page[i].ClientID); err != nil {
-			return nil, err
-		}
-	}
-	return page, nil
+	return page, err
 }
 
 func scanApp(rows *sql.Rows) (storage.App, error) {

@@ -99,6 +99,8 @@ func arguments(ctx context.Context, method reflect.Type) []reflect.Value {
 		switch {
 		case in == reflect.TypeFor[context.Context]():
 			args = append(args, reflect.ValueOf(ctx))
+		case in.Kind() == reflect.String:
+			args = append(args, reflect.ValueOf("a").Convert(in))
 		case in.Kind() == reflect.Slice:
 			args = append(args, reflect.MakeSlice(in, 1, 1))
 		case in.Kind() == reflect.Map:

@@ -10,13 +10,14 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
+// familyColumns are all but collect_at, which is the garbage collector's.
 const familyColumns = `id, nonce, generation, client_id, user_id, org_id, scopes, auth_time, session_id, code_hash,
 	epochs, created_at, rotated_at, expires_at, revoked_at`
 
 func (s *Store) createFamily(ctx context.Context, tx *sql.Tx, f storage.RefreshFamily) error {
-	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.exec(ctx, tx, `INSERT INTO refresh_families (`+familyColumns+`, collect_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		f.ID, f.Nonce, f.Generation, f.ClientID, f.UserID, f.OrgID, encodeList(f.Scopes), micros(f.AuthTime), f.SessionID, f.CodeHash,
-		encodeEpochs(f.Epochs), micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt))
+		encodeEpochs(f.Epochs), micros(f.CreatedAt), micros(f.RotatedAt), micros(f.ExpiresAt), micros(f.RevokedAt), micros(f.ExpiresAt))
 	return err
 }
 
@@ -28,11 +29,11 @@ func (s *Store) Family(ctx context.Context, id string) (storage.RefreshFamily, e
 // RotateFamily implements storage.RefreshFamilies: one statement, so that it
 // costs one commit and nothing can come between.
 func (s *Store) RotateFamily(
-	ctx context.Context, id string, generation, next int64, now, expiresAt time.Time,
+	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
 ) (storage.RefreshFamily, error) {
 	return s.family(ctx, s.write, `UPDATE refresh_families SET generation = ?, rotated_at = ?, expires_at = ?
-		WHERE id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
-		next, micros(now), micros(expiresAt), id, generation, micros(now))
+		WHERE id = ? AND client_id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
+		next, micros(now), micros(expiresAt), id, clientID, generation, micros(now))
 }
 
 // RevokeFamily implements storage.RefreshFamilies.

@@ -22,24 +22,26 @@ const (
 	keepEpochs = 48 * time.Hour
 )
 
-// garbage is what expires: the table, its key, and which rows at the argument.
+// garbage is what expires: the table, its key, which rows at the argument, and the
+// column of the index that finds them.
 var garbage = []struct {
-	table, key, where string
-	keep              time.Duration
+	table, key, where, by string
+	keep                  time.Duration
 }{
-	{"app_secrets", "id", `expires_at > 0 AND expires_at < ?`, keepRetiredSecrets},
-	{"revocations", "kind, name", `expires_at < ?`, 0},
-	{"signing_keys", "id", `expires_at > 0 AND expires_at < ?`, 0},
+	{"app_secrets", "id", `expires_at > 0 AND expires_at < ?`, "expires_at", keepRetiredSecrets},
+	{"revocations", "kind, name", `expires_at < ?`, "expires_at", 0},
+	{"signing_keys", "id", `expires_at > 0 AND expires_at < ?`, "expires_at", 0},
 	// All but the last of them: replicas find the newest entry they know for as long
 	// as none is newer, and then for keepChanges.
-	{"changes", "id", `at < ? AND id < (SELECT max(id) FROM changes WHERE at < ?)`, keepChanges},
-	{"authorization_codes", "hash", `expires_at < ?`, keepCodes},
-	{"refresh_families", "id", `expires_at < ?`, 0},
-	{"sessions", "id", `expires_at < ?`, 0},
-	{"opaque_tokens", "hash", `expires_at < ?`, 0},
-	{"used_assertions", "client_id, jti", `expires_at < ?`, 0},
+	{"changes", "id", `at < ? AND id < (SELECT max(id) FROM changes WHERE at < ?)`, "at", keepChanges},
+	{"authorization_codes", "hash", `expires_at < ?`, "expires_at", keepCodes},
+	// postponeFamilies leaves no living one among the first.
+	{"refresh_families", "id", `collect_at < ? AND expires_at < ?`, "collect_at", 0},
+	{"sessions", "id", `expires_at < ?`, "expires_at", 0},
+	{"opaque_tokens", "hash", `expires_at < ?`, "expires_at", 0},
+	{"used_assertions", "client_id, jti", `expires_at < ?`, "expires_at", 0},
 	// The value of an epoch is not below the time it was raised at.
-	{"epochs", "kind, name", `kind = 'app' AND epoch < ? AND NOT EXISTS (SELECT 1 FROM apps WHERE client_id = name)`, keepEpochs},
+	{"epochs", "kind, name", `kind = 'app' AND epoch < ? AND NOT EXISTS (SELECT 1 FROM apps WHERE client_id = name)`, "name", keepEpochs},
 }
 
 // CollectGarbage implements storage.Collector: a short transaction for each
@@ -47,6 +49,9 @@ var garbage = []struct {
 // collects at the moment is left to it.
 func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (map[string]int, error) {
 	gone := map[string]int{}
+	if err := s.postponeFamilies(ctx, now, batch); err != nil {
+		return gone, err
+	}
 	for _, g := range garbage {
 		var n int64
 		err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -55,8 +60,10 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (m
 				return err
 			}
 			args := slices.Repeat([]any{micros(now.Add(-g.keep))}, strings.Count(g.where, "?"))
+			// In the order of the index: there is no reason then to read the table
+			// instead, whatever the planner believes of how many rows have expired.
 			n, err = s.exec(ctx, tx,
-				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` LIMIT ?)`,
+				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` ORDER BY `+g.by+` LIMIT ?)`,
 				append(args, batch)...)
 			return err
 		})
@@ -66,6 +73,28 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (m
 		gone[g.table] = int(n)
 	}
 	return gone, nil
+}
+
+// postponeFamilies passes over the refresh families that were rotated since it was
+// written down when they expire, in transactions of their own, until the first ones
+// to look at have all expired. Each is passed over once in the life of a refresh
+// token.
+func (s *Store) postponeFamilies(ctx context.Context, now time.Time, batch int) error {
+	for {
+		var n int64
+		err := s.inTx(ctx, func(tx *sql.Tx) error {
+			mine, err := s.tryCollect(ctx, tx)
+			if err != nil || !mine {
+				return err
+			}
+			n, err = s.exec(ctx, tx, `UPDATE refresh_families SET collect_at = expires_at WHERE expires_at >= ? AND id IN
+				(SELECT id FROM refresh_families WHERE collect_at < ? ORDER BY collect_at LIMIT ?)`, micros(now), micros(now), batch)
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
 }
 
 func (s *Store) tryCollect(ctx context.Context, tx *sql.Tx) (bool, error) {

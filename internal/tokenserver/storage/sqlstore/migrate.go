@@ -132,7 +132,7 @@ func (s *Store) migrations() ([]migration, error) {
 		return nil, err
 	}
 	words := strings.NewReplacer("${STRICT}", s.dialect.Strict, "${IDENTITY}", s.dialect.Identity,
-		"${BIGINT}", s.dialect.BigInt, "${TEXT}", s.dialect.Text, "${BLOB}", s.dialect.Blob)
+		"${BIGINT}", s.dialect.BigInt, "${TEXT}", s.dialect.Text, "${BLOB}", s.dialect.Blob, "${HEAP}", map[bool]string{false: "-- "}[s.dialect.Heap])
 	var migrations []migration
 	for _, file := range files {
 		text, err := schema.ReadFile(file)

@@ -5,6 +5,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -69,21 +71,32 @@ func sameSecret(a storage.Secret) func(storage.Secret) bool {
 	return func(b storage.Secret) bool { return a.ID == b.ID }
 }
 
-// TouchSecrets implements storage.Apps.
+// touched is how many secrets one statement touches, so that others may write in
+// between.
+const touched = 1000
+
+// TouchSecrets implements storage.Apps. The arguments are one, an object of JSON: a
+// statement for each number of secrets would be prepared for each.
 func (s *Store) TouchSecrets(ctx context.Context, used map[string]time.Time) error {
-	if len(used) == 0 {
-		return nil
-	}
-	return s.inTx(ctx, func(tx *sql.Tx) error {
-		// In one order: two replicas that write the same uses wait for each other at
-		// most one way.
-		for _, id := range slices.Sorted(maps.Keys(used)) {
-			at := used[id]
-			if _, err := s.exec(ctx, tx, `UPDATE app_secrets SET last_used_at = ? WHERE id = ? AND last_used_at < ?`,
-				micros(at), id, micros(at)); err != nil {
-				return err
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(used)), touched) {
+		uses := make(map[string]int64, len(ids))
+		for _, id := range ids {
+			if checkText(id) == nil { // no secret has another
+				uses[id] = micros(used[id])
 			}
 		}
-		return nil
-	})
+		object, err := json.Marshal(uses)
+		if err != nil {
+			return fmt.Errorf("encoding the uses of secrets: %w", err)
+		}
+		err = s.inTx(ctx, func(tx *sql.Tx) error {
+			_, err := s.exec(ctx, tx, `UPDATE app_secrets SET last_used_at = used.at FROM (`+s.dialect.Members+`) AS used
+				WHERE app_secrets.id = used.id AND app_secrets.last_used_at < used.at`, string(object))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

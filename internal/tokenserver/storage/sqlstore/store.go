@@ -25,6 +25,8 @@ type Dialect struct {
 	// Strict, Identity, BigInt, Text and Blob are words of the schema: SQLite's
 	// STRICT tables do not know BIGINT. Text is ordered by its bytes.
 	Strict, Identity, BigInt, Text, Blob string
+	// Heap takes the lines of the schema about how rows lie in a heap.
+	Heap bool
 	// LockSchema begins a migration and lets no other; empty where a write
 	// transaction already excludes every other.
 	LockSchema string
@@ -37,6 +39,9 @@ type Dialect struct {
 	// ForUpdate locks the rows of a SELECT; empty where a write transaction
 	// already excludes every other.
 	ForUpdate string
+	// Members is a query for the members of a JSON object of integers, its only
+	// argument, as the columns id and at.
+	Members string
 	// Rebind turns ? placeholders into the engine's; nil leaves them.
 	Rebind func(query string) string
 	// Size is a query for the size of the database in bytes.

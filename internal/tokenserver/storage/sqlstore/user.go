@@ -3,17 +3,17 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
+
+const byName = `org_id = ? AND id_provider_id = ? AND name = ?`
 
 // PutUser implements storage.Users.
 func (s *Store) PutUser(ctx context.Context, asserted storage.User, now time.Time) (storage.User, error) {
@@ -36,15 +36,11 @@ func (s *Store) PutUser(ctx context.Context, asserted storage.User, now time.Tim
 		if err != nil || created {
 			return err
 		}
-		before, err := s.user(ctx, tx, `org_id = ? AND id_provider_id = ? AND name = ?`+s.dialect.ForUpdate, user.OrgID, user.IDProviderID, name)
+		before, err := s.user(ctx, tx, byName+s.dialect.ForUpdate, user.OrgID, user.IDProviderID, name)
 		if err != nil {
 			return err
 		}
-		user.ID, user.Username, user.CreatedAt, user.UpdatedAt = before.ID, before.Username, before.CreatedAt, before.UpdatedAt
-		user.FirstName = cmp.Or(user.FirstName, before.FirstName)
-		user.LastName, user.Email = cmp.Or(user.LastName, before.LastName), cmp.Or(user.Email, before.Email)
-		user.Disabled = before.Disabled
-		if reflect.DeepEqual(user, before) {
+		if user = before.With(asserted); user.Same(before) {
 			return nil
 		}
 		user.UpdatedAt = now
@@ -95,6 +91,15 @@ func (s *Store) insertUser(ctx context.Context, tx *sql.Tx, user storage.User, n
 // User implements storage.Users.
 func (s *Store) User(ctx context.Context, id string) (storage.User, error) {
 	return s.user(ctx, s.read, `id = ?`, id)
+}
+
+// UserByName implements storage.Users.
+func (s *Store) UserByName(ctx context.Context, orgID, idProviderID, username string) (storage.User, error) {
+	name, err := text.Username(username)
+	if err != nil {
+		return storage.User{}, storage.ErrNotFound // nobody is called so
+	}
+	return s.user(ctx, s.read, byName, orgID, idProviderID, name)
 }
 
 // Users implements storage.Users.

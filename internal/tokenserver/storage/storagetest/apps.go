@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"of concurrent creations with one external id one wins":    appConcurrentCreation,
 		"text that no engine stores is refused":                    appText,
 		"secrets are kept, retired and touched":                    appSecrets,
+		"many secrets are touched at once":                         manyTouchedSecrets,
 		"every change of an app is in the feed":                    feedOfApps,
 		"an epoch only grows":                                      epochs,
 		"a deleted app's epoch outlives its tokens":                deletedAppsEpoch,
@@ -54,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"of concurrent redemptions of a code one wins":             codeConcurrentRedemption,
 		"a refresh family rotates, and ends":                       families,
 		"of concurrent rotations one wins":                         familyConcurrentRotation,
+		"a refresh family goes when its last rotation has expired": familyGarbage,
 		"sessions are found by hash, touched and deleted":          sessions,
 		"consents are widened by union":                            consents,
 		"a revoked consent raises its epoch":                       consentRevocation,
@@ -211,7 +213,7 @@ func appText(t *testing.T, s storage.Storage) {
 	for _, text := range []string{"a\x00b", "\xff"} {
 		_, err := s.App(t.Context(), text)
 		require.ErrorIs(t, err, storage.ErrNotFound, "nothing can be found by it")
-		_, err = s.RotateFamily(t.Context(), text, 1, 2, Epoch, Epoch)
+		_, err = s.RotateFamily(t.Context(), text, text, 1, 2, Epoch, Epoch)
 		require.ErrorIs(t, err, storage.ErrNotFound)
 		require.ErrorIs(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: text}), storage.ErrInvalidText)
 		for _, query := range []storage.AppQuery{{OrgID: orgA}, {OrgID: orgA, Search: text}, {OrgID: orgA, ExternalID: text}} {

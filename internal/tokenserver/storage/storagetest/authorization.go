@@ -109,12 +109,14 @@ func families(t *testing.T, s storage.Storage) {
 	require.Equal(t, want, got)
 
 	want.Generation, want.RotatedAt, want.ExpiresAt = 2, Epoch.Add(time.Hour), Epoch.Add(2*time.Hour)
-	got, err = s.RotateFamily(t.Context(), want.ID, 1, 2, want.RotatedAt, want.ExpiresAt)
+	got, err = s.RotateFamily(t.Context(), want.ID, App(1).ClientID, 1, 2, want.RotatedAt, want.ExpiresAt)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	_, err = s.RotateFamily(t.Context(), want.ID, 1, 2, want.RotatedAt, want.ExpiresAt)
+	_, err = s.RotateFamily(t.Context(), want.ID, App(1).ClientID, 1, 2, want.RotatedAt, want.ExpiresAt)
 	require.ErrorIs(t, err, storage.ErrNotFound, "an older generation")
-	_, err = s.RotateFamily(t.Context(), want.ID, 2, 3, want.ExpiresAt, want.ExpiresAt.Add(time.Hour))
+	_, err = s.RotateFamily(t.Context(), want.ID, App(2).ClientID, 2, 3, want.RotatedAt, want.ExpiresAt)
+	require.ErrorIs(t, err, storage.ErrNotFound, "another client's family")
+	_, err = s.RotateFamily(t.Context(), want.ID, App(1).ClientID, 2, 3, want.ExpiresAt, want.ExpiresAt.Add(time.Hour))
 	require.ErrorIs(t, err, storage.ErrNotFound, "an expired family")
 
 	require.NoError(t, s.RevokeFamily(t.Context(), second.ID, Epoch, Epoch.Add(time.Hour)))
@@ -122,7 +124,7 @@ func families(t *testing.T, s storage.Storage) {
 	got, err = s.Family(t.Context(), second.ID)
 	require.NoError(t, err)
 	require.Equal(t, Epoch, got.RevokedAt)
-	_, err = s.RotateFamily(t.Context(), second.ID, 1, 2, Epoch, Epoch.Add(time.Hour))
+	_, err = s.RotateFamily(t.Context(), second.ID, App(1).ClientID, 1, 2, Epoch, Epoch.Add(time.Hour))
 	require.ErrorIs(t, err, storage.ErrNotFound, "a revoked family")
 	require.NoError(t, s.RevokeFamily(t.Context(), "unknown", Epoch, Epoch.Add(time.Hour)), "access tokens may exist without a family")
 	active, err := s.EndedTokens(t.Context(), Epoch)
@@ -138,9 +140,40 @@ func familyConcurrentRotation(t *testing.T, s storage.Storage) {
 	beginFamily(t, s, 1)
 	errs := make([]error, 20)
 	parallel(len(errs), func(i int) {
-		_, errs[i] = s.RotateFamily(t.Context(), family(1).ID, 1, 2, Epoch, Epoch.Add(time.Hour))
+		_, errs[i] = s.RotateFamily(t.Context(), family(1).ID, App(1).ClientID, 1, 2, Epoch, Epoch.Add(time.Hour))
 	})
 	requireOneWinner(t, errs, storage.ErrNotFound)
+}
+
+func familyGarbage(t *testing.T, s storage.Storage) {
+	create(t, s, App(1))
+	first := family(1).ExpiresAt
+	last := first.Add(time.Hour)
+	for n := 1; n <= 12; n++ {
+		beginFamily(t, s, n)
+		if n%4 != 0 {
+			_, err := s.RotateFamily(t.Context(), family(n).ID, App(1).ClientID, 1, 2, Epoch.Add(time.Hour), last)
+			require.NoError(t, err)
+		}
+	}
+	collect := func(now time.Time, want ...int) {
+		t.Helper()
+		for _, want := range want {
+			gone, err := s.CollectGarbage(t.Context(), now, 2)
+			require.NoError(t, err)
+			require.Equal(t, want, gone["refresh_families"])
+		}
+	}
+	collect(first, 0)
+	collect(first.Add(time.Second), 2, 1, 0)
+	_, err := s.Family(t.Context(), family(4).ID)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.RotateFamily(t.Context(), family(1).ID, App(1).ClientID, 2, 3, first, last.Add(time.Hour))
+	require.NoError(t, err, "one that was rotated lives on")
+	collect(last.Add(time.Second), 2, 2, 2, 2, 0)
+	_, err = s.Family(t.Context(), family(1).ID)
+	require.NoError(t, err, "as long as its last rotation said")
+	collect(last.Add(time.Hour+time.Second), 1, 0)
 }
 
 func sessions(t *testing.T, s storage.Storage) {
@@ -253,6 +286,13 @@ func users(t *testing.T, s storage.Storage) {
 	got, err := s.User(t.Context(), "id-1")
 	require.NoError(t, err)
 	require.Equal(t, second, got)
+	named, err := s.UserByName(t.Context(), orgA, "idp", "jSMITH")
+	require.NoError(t, err)
+	require.Equal(t, second, named)
+	for _, unknown := range [][3]string{{orgB, "idp", "jsmith"}, {orgA, "other", "jsmith"}, {orgA, "idp", "smith"}, {orgA, "idp", "no  name"}} {
+		_, err = s.UserByName(t.Context(), unknown[0], unknown[1], unknown[2])
+		require.ErrorIs(t, err, storage.ErrNotFound, "%q", unknown)
+	}
 
 	ask.OrgID = orgB
 	other, err := s.PutUser(t.Context(), ask, Epoch)

@@ -4,6 +4,7 @@ package storagetest
 
 import (
 	"encoding/hex"
+	"fmt"
 	"testing"
 	"time"
 
@@ -42,6 +43,39 @@ func appSecrets(t *testing.T, s storage.Storage) {
 	require.Equal(t, fresh, got.Secrets[1])
 	require.True(t, got.Secrets[0].Live(Epoch.Add(2*time.Hour-time.Second)))
 	require.False(t, got.Secrets[0].Live(Epoch.Add(2*time.Hour)))
+}
+
+func manyTouchedSecrets(t *testing.T, s storage.Storage) {
+	const apps = 3
+	used := map[string]time.Time{"unknown \u2603 \"": Epoch}
+	for n := range apps {
+		app := App(n + 1)
+		app.Secrets = nil
+		for i := range 500 {
+			id := fmt.Sprintf("%d %d", n, i)
+			app.Secrets = append(app.Secrets, storage.Secret{ID: id, Hash: []byte(id), CreatedAt: Epoch})
+			used[id] = Epoch.Add(time.Duration(n*1000+i) * time.Second)
+		}
+		create(t, s, app)
+	}
+	statements := 0
+	s.Measure(func(operation string, _ time.Duration, _ error) {
+		if operation == "update app_secrets" {
+			statements++
+		}
+	})
+	require.NoError(t, s.TouchSecrets(t.Context(), used))
+	require.Equal(t, 2, statements, "a thousand each")
+	for n := range apps {
+		app, err := s.App(t.Context(), App(n+1).ClientID)
+		require.NoError(t, err)
+		for _, secret := range app.Secrets {
+			require.Equal(t, used[secret.ID], secret.LastUsedAt, secret.ID)
+		}
+	}
+	statements = 0
+	require.NoError(t, s.TouchSecrets(t.Context(), nil))
+	require.Zero(t, statements)
 }
 
 func dataKeys(t *testing.T, s storage.Storage) {
