@@ -51,20 +51,35 @@ type Options struct {
 // too, when it will not let the server in; storage.ErrNewerSchema when it belongs to
 // a later release.
 func Open(ctx context.Context, o Options, now time.Time) (*sqlstore.Store, error) {
-	config, err := o.config()
+	store, where, err := o.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("opening the PostgreSQL database: %w", err)
-	}
-	where := fmt.Sprintf("opening database %s of %s at %s", config.Database, config.User, address(config))
-	db := o.pool(config)
-	store := sqlstore.New(db, db, dialect, nil)
-	if err := errors.Join(check(ctx, db)); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
+		return nil, err
 	}
 	if err := store.Migrate(ctx, now); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
 	}
 	return store, nil
+}
+
+// OpenAsIs is Open but for the schema, which it leaves as it is.
+func OpenAsIs(ctx context.Context, o Options) (*sqlstore.Store, error) {
+	store, _, err := o.open(ctx)
+	return store, err
+}
+
+// open checks the server and leaves the schema alone; where is for errors.
+func (o Options) open(ctx context.Context) (store *sqlstore.Store, where string, err error) {
+	config, err := o.config()
+	if err != nil {
+		return nil, "", fmt.Errorf("opening the PostgreSQL database: %w", err)
+	}
+	where = fmt.Sprintf("opening database %s of %s at %s", config.Database, config.User, address(config))
+	db := o.pool(config)
+	store = sqlstore.New(db, db, dialect, nil)
+	if err := check(ctx, db); err != nil {
+		return nil, "", errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
+	}
+	return store, where, nil
 }
 
 // oldest is the first version that is supported, as the server says it.
@@ -110,6 +125,7 @@ var dialect = sqlstore.Dialect{
 	ForUpdate:  " FOR UPDATE",
 	Rebind:     rebind,
 	Size:       "SELECT pg_database_size(current_database())",
+	Catalog:    catalog,
 	Classify:   classify,
 }
 
