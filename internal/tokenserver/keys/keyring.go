@@ -113,10 +113,7 @@ func Open(ctx context.Context, store storage.Keys, encryption *EncryptionKeys, o
 // Check opens every key of a database, writes nothing and returns how many there
 // are. Errors: ErrWrongKey when one cannot be opened; another when a data key is
 // missing.
-func Check(ctx context.Context, store interface {
-	DataKeys(ctx context.Context) ([]storage.DataKey, error)
-	SigningKeys(ctx context.Context) (storage.SigningKeySet, error)
-}, encryption *EncryptionKeys) (int, error) {
+func Check(ctx context.Context, store storage.KeyReader, encryption *EncryptionKeys) (int, error) {
 	k := &Keyring{encryption: encryption}
 	records, err := store.DataKeys(ctx)
 	if err != nil {

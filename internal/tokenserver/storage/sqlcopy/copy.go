@@ -18,17 +18,11 @@ var ErrDiffers = errors.New("the copy differs")
 // what it needs.
 var ErrUnknown = errors.New("the schema is not this program's")
 
-// Keys are the wrapped keys of a database.
-type Keys interface {
-	DataKeys(ctx context.Context) ([]storage.DataKey, error)
-	SigningKeys(ctx context.Context) (storage.SigningKeySet, error)
-}
-
 // Options are those of Copy; zero values mean nothing is done.
 type Options struct {
 	// Check is called with the keys of the source before anything is written, and with
 	// those of the target before it is kept. An error ends the copy.
-	Check func(context.Context, Keys) error
+	Check func(context.Context, storage.KeyReader) error
 	// Progress is called again and again with what is being done.
 	Progress func(Step)
 }
@@ -75,7 +69,7 @@ func Copy(ctx context.Context, from, to *sqlstore.Store, o Options) ([]Table, er
 	return done, err
 }
 
-func (o *Options) check(ctx context.Context, keys Keys) error {
+func (o *Options) check(ctx context.Context, keys storage.KeyReader) error {
 	if o.Check == nil {
 		return nil
 	}

@@ -146,7 +146,7 @@ func TestNothingIsKeptOfACopyThatFails(t *testing.T) {
 	for name, target := range map[string]*database{"SQLite": newSQLite(t), "PostgreSQL": newPostgreSQL(t)} {
 		t.Run(name, func(t *testing.T) {
 			checks := 0
-			_, err := source.copyTo(target, sqlcopy.Options{Check: func(ctx context.Context, keys sqlcopy.Keys) error {
+			_, err := source.copyTo(target, sqlcopy.Options{Check: func(ctx context.Context, keys storage.KeyReader) error {
 				data, err := keys.DataKeys(ctx)
 				require.NoError(t, err)
 				require.NotEmpty(t, data)
@@ -266,7 +266,7 @@ func TestAServerThatWorksOnTheSourceIsNoticed(t *testing.T) {
 			_, err = source.copyTo(newSQLite(t), sqlcopy.Options{})
 			require.NoError(t, err, "it has stopped")
 
-			_, err = source.copyTo(target, sqlcopy.Options{Check: func(ctx context.Context, _ sqlcopy.Keys) error {
+			_, err = source.copyTo(target, sqlcopy.Options{Check: func(ctx context.Context, _ storage.KeyReader) error {
 				_, err := running.Changes(ctx, storagetest.Epoch)
 				return err
 			}})

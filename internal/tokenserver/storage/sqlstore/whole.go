@@ -22,6 +22,9 @@ var ErrNotEmpty = errors.New("the database is not empty")
 // not migrated it.
 var ErrOlderSchema = errors.New("the database belongs to an earlier release")
 
+// ErrInDoubt says that the engine did not tell whether it kept what was written.
+var ErrInDoubt = errors.New("it is not known whether the copy was kept")
+
 // ErrNoTables says that a database holds no token server's data.
 var ErrNoTables = errors.New("the database holds no token server's data")
 
@@ -88,7 +91,8 @@ func (s *Store) ReadWhole(ctx context.Context, do func(*Whole) error) error {
 
 // WriteWhole makes the schema in an empty database, without any row but those of
 // the migrations, runs do in the same transaction and commits it. ErrNotEmpty when
-// the database has tables; then, and when do fails, nothing was written.
+// the database has tables; then, and when do fails, nothing was written. ErrInDoubt
+// when the commit was not answered.
 func (s *Store) WriteWhole(ctx context.Context, do func(*Whole) error) error {
 	migrations, err := s.migrations()
 	if err != nil {
@@ -115,7 +119,10 @@ func (s *Store) WriteWhole(ctx context.Context, do func(*Whole) error) error {
 	if err := do(w); err != nil {
 		return err
 	}
-	return s.commit(tx)
+	if err := s.commit(tx); err != nil {
+		return fmt.Errorf("%w: %w", ErrInDoubt, err)
+	}
+	return nil
 }
 
 func (w *Whole) empty(ctx context.Context) error {
