@@ -64,7 +64,9 @@ func TestADatabaseMovesToPostgreSQLAndBack(t *testing.T) {
 			require.Equal(t, exitFailed, code)
 			require.Contains(t, stderr, "the database is in use by another process (pid ")
 			require.Contains(t, stderr, "\nhint: stop every token server")
-			r.stopped()
+			// Killed: the newest is in the -wal.
+			require.NoError(t, r.cmd.Process.Kill())
+			<-r.done
 
 			stdout, stderr, code := move("tokenserver.yaml", "postgresql.yaml")
 			require.Zero(t, code, stderr)
@@ -149,6 +151,16 @@ func TestDatabaseCopySaysWhatIsInItsWay(t *testing.T) {
 			},
 			[]string{"--to=key.yaml"}, exitFailed, "copying: no encryption key fits this database",
 			"list the encryption keys of tokenserver.yaml under encryptionKeyFiles of key.yaml; nothing was written",
+		},
+		"a user who may not make tables": {
+			func() {
+				other, _ := server.Database(t, "")
+				require.NoError(t, server.Exec(t.Context(), "postgres", `ALTER DATABASE `+other+` OWNER TO postgres`))
+				content, err := os.ReadFile(s.path("postgresql.yaml"))
+				require.NoError(t, err)
+				s.write("foreign.yaml", strings.Replace(string(content), "/"+database, "/"+other, 1))
+			},
+			[]string{"--to=foreign.yaml"}, exitFailed, "copying: ", "let the user make tables in it: the database should be its own",
 		},
 		"a table of somebody else": {
 			func() {

@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
@@ -125,6 +126,10 @@ Start the server with --config=%s, and never again with --config=%s.
 
 // hint says what to do about an error of the copy.
 func (c *databaseCopy) hint(err error, target tokenserveroptions.Storage) string {
+	var engine *pgconn.PgError
+	if errors.As(err, &engine) && engine.Code == mayNot {
+		return "let the user make tables in it: the database should be its own (ALTER DATABASE ... OWNER TO ...)"
+	}
 	for _, known := range []struct {
 		is   error
 		hint string
@@ -144,6 +149,9 @@ func (c *databaseCopy) hint(err error, target tokenserveroptions.Storage) string
 	}
 	return ""
 }
+
+// mayNot is insufficient_privilege.
+const mayNot = "42501"
 
 func emptyHint(target tokenserveroptions.Storage) string {
 	if target.PostgreSQL == nil {

@@ -276,3 +276,45 @@ func TestAServerThatWorksOnTheSourceIsNoticed(t *testing.T) {
 		})
 	}
 }
+
+// TestAServerThatStartsOnTheTargetFindsTheWholeCopy: it waits for the lock of the
+// schema instead of making a database of its own.
+func TestAServerThatStartsOnTheTargetFindsTheWholeCopy(t *testing.T) {
+	source, target := newSQLite(t).made(), newPostgreSQL(t)
+	started := make(chan *sqlstore.Store, 1)
+	starting := false
+	_, err := source.copyTo(target, sqlcopy.Options{Progress: func(sqlcopy.Step) {
+		if starting {
+			return
+		}
+		starting = true
+		go func() {
+			s, err := target.migrate()
+			if err != nil {
+				t.Error(err)
+			}
+			started <- s
+		}()
+		// The server has begun when it waits for a lock.
+		target.raw(func(db *sql.DB) {
+			require.Eventually(t, func() bool {
+				return len(read(t, db, `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+					AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)) > 0
+			}, time.Minute, 10*time.Millisecond)
+		})
+	}})
+	require.NoError(t, err)
+	s := <-started
+	require.NotNil(t, s)
+	require.NoError(t, s.Close())
+	require.Equal(t, source.dump(), target.dump())
+}
+
+func TestATextThatNoOtherEngineStoresIsNamed(t *testing.T) {
+	source, target := newSQLite(t).made(), newPostgreSQL(t)
+	source.exec(`INSERT INTO configured (kind, name, state) VALUES ('user', CAST(X'ff' AS TEXT), '')`)
+	_, err := source.copyTo(target, sqlcopy.Options{})
+	require.ErrorIs(t, err, storage.ErrInvalidText)
+	require.ErrorContains(t, err, "copying table configured: ")
+	require.Empty(t, target.tables())
+}
