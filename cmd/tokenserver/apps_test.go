@@ -44,6 +44,12 @@ func (r *server) tokenOf(id, secret string) int {
 func (r *server) manage(method, path, body string) (int, map[string]any) {
 	r.t.Helper()
 	_, token := r.token(canary)
+	return r.manageWith(token, method, path, body)
+}
+
+// manageWith calls it with a token.
+func (r *server) manageWith(token, method, path, body string) (int, map[string]any) {
+	r.t.Helper()
 	request, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.public+"/accounts/api/connectedApplications"+path, strings.NewReader(body))
 	require.NoError(r.t, err)
 	request.Header.Set("Authorization", "Bearer "+token)

@@ -149,7 +149,8 @@ func TestWrongUsageExitsWithTwo(t *testing.T) {
 
 func TestHelpTeachesWithExamplesAndShowsEveryDefault(t *testing.T) {
 	s := newSite(t)
-	for _, args := range [][]string{{"serve"}, {"config", "init"}, {"config", "check"}, {"user", "hash"}, {"keys", "rotate"}, {"keys", "rewrap"}} {
+	for _, args := range [][]string{{"serve"}, {"config", "init"}, {"config", "check"}, {"user", "hash"}, {"keys", "rotate"}, {"keys", "rewrap"},
+		{"database", "copy"}, {"database", "backup"}} {
 		stdout, _, code := s.command("", append(args, "--help")...)
 		require.Zero(t, code)
 		require.Contains(t, stdout, "Examples:\n  ")

@@ -61,7 +61,7 @@ func rootCommand() *cobra.Command {
 		Short: "OAuth 2.0 authorization server with the management API of connected apps",
 		Long: `tokenserver is an OAuth 2.0 authorization server with the management API of
 connected apps. One configuration file says everything; the database is a
-SQLite file.
+SQLite file, or PostgreSQL for several servers.
 
 Start it on this machine:
 
@@ -83,7 +83,7 @@ a secret.`,
 			return setFromEnvironment(cmd.Flags())
 		},
 	}
-	root.AddCommand(serveCommand(), configCommand(), userCommand(), keysCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), userCommand(), keysCommand(), databaseCommand(), versionCommand())
 	return root
 }
 

@@ -276,7 +276,7 @@ func (i *installation) endedTokens(t testing.TB, n int) {
 	t.Helper()
 	store := i.store(t)
 	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: uuid.NewString(), ExpiresAt: time.Now().Add(time.Hour)}
-	require.NoError(t, store.EndToken(t.Context(), ended, time.Now()))
+	require.NoError(t, store.EndToken(t.Context(), ended))
 	require.NoError(t, store.Close())
 	i.multiply(t, "revocations", n, func(n int, row map[string]any) {
 		id, _ := identity(n)

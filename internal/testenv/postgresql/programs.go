@@ -28,6 +28,12 @@ func program(name string) (string, error) {
 	return "", fmt.Errorf("no %s: run `make postgresql`, which installs the packages postgresql and pgbouncer", name)
 }
 
+// Programs is the folder of the server's own programs: pg_dump, pg_restore, psql.
+func Programs() (string, error) {
+	path, err := program("pg_dump")
+	return filepath.Dir(path), err
+}
+
 func byVersion(a, b string) int {
 	version := func(path string) int {
 		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))

@@ -118,6 +118,30 @@ func None() *Keyring {
 	return k
 }
 
+// Check opens every key of a database, writes nothing and returns how many there
+// are. Errors: ErrWrongKey when one cannot be opened; another when a data key is
+// missing.
+func Check(ctx context.Context, store storage.KeyReader, encryption *EncryptionKeys) (int, error) {
+	k := &Keyring{encryption: encryption}
+	records, err := store.DataKeys(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading data keys: %w", err)
+	}
+	if err := k.openDataKeys(records); err != nil {
+		return 0, err
+	}
+	signing, err := store.SigningKeys(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading signing keys: %w", err)
+	}
+	for _, record := range signing.Keys {
+		if _, err := k.open(record, nil); err != nil {
+			return 0, err
+		}
+	}
+	return len(records) + len(signing.Keys), nil
+}
+
 var purposes = []storage.DataKeyPurpose{
 	storage.PurposeSecretHash, storage.PurposeRefresh, storage.PurposeSealing, storage.PurposeCookie,
 }
@@ -132,6 +156,10 @@ func (k *Keyring) loadDataKeys(ctx context.Context) error {
 			return err
 		}
 	}
+	return k.openDataKeys(records)
+}
+
+func (k *Keyring) openDataKeys(records []storage.DataKey) (err error) {
 	k.data = map[storage.DataKeyPurpose][]byte{}
 	for _, record := range records {
 		if k.data[record.Purpose], err = k.encryption.unwrap(record.Wrapped, record.WrappedBy, string(record.Purpose)); err != nil {

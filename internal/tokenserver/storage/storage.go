@@ -264,15 +264,20 @@ type SigningKeySet struct {
 	Version int64
 }
 
-// Keys is the role of key management.
-type Keys interface {
+// KeyReader is the part of Keys that only reads.
+type KeyReader interface {
 	// DataKeys returns all; none on a new database.
 	DataKeys(ctx context.Context) ([]DataKey, error)
+	// SigningKeys returns the set.
+	SigningKeys(ctx context.Context) (SigningKeySet, error)
+}
+
+// Keys is the role of key management.
+type Keys interface {
+	KeyReader
 	// CreateDataKeys stores the first set. ErrAlreadyExists when any exists:
 	// another replica was faster, read them again.
 	CreateDataKeys(ctx context.Context, keys []DataKey) error
-	// SigningKeys returns the set.
-	SigningKeys(ctx context.Context) (SigningKeySet, error)
 	// UpdateSigningKeys applies change to the set in one transaction, in which
 	// no other replica can do the same; change may run twice.
 	UpdateSigningKeys(ctx context.Context, change func([]SigningKey) ([]SigningKey, error)) (SigningKeySet, error)

@@ -51,16 +51,10 @@ type Options struct {
 // too, when it will not let the server in; storage.ErrNewerSchema when it belongs to
 // a later release.
 func Open(ctx context.Context, o Options, now time.Time) (*sqlstore.Store, error) {
-	config, err := o.config()
-	if err != nil {
-		return nil, fmt.Errorf("opening the PostgreSQL database: %w", err)
-	}
-	where := fmt.Sprintf("opening database %s of %s at %s", config.Database, config.User, address(config))
 	known := &installation{}
-	db := o.pool(config, known)
-	store := sqlstore.New(db, db, dialect, nil)
-	if err := errors.Join(check(ctx, db)); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
+	store, where, err := o.open(ctx, known)
+	if err != nil {
+		return nil, err
 	}
 	if err := store.Migrate(ctx, now); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
@@ -71,6 +65,28 @@ func Open(ctx context.Context, o Options, now time.Time) (*sqlstore.Store, error
 	}
 	known.id.Store(&id)
 	return store, nil
+}
+
+// OpenAsIs is Open but for the schema, which it leaves as it is.
+func OpenAsIs(ctx context.Context, o Options) (*sqlstore.Store, error) {
+	store, _, err := o.open(ctx, &installation{})
+	return store, err
+}
+
+// open checks the server and leaves the schema alone; where is for errors. Once known
+// has an id, only that database is connected to.
+func (o Options) open(ctx context.Context, known *installation) (store *sqlstore.Store, where string, err error) {
+	config, err := o.config()
+	if err != nil {
+		return nil, "", fmt.Errorf("opening the PostgreSQL database: %w", err)
+	}
+	where = fmt.Sprintf("opening database %s of %s at %s", config.Database, config.User, address(config))
+	db := o.pool(config, known)
+	store = sqlstore.New(db, db, dialect, nil)
+	if err := check(ctx, db); err != nil {
+		return nil, "", errors.Join(fmt.Errorf("%s: %w", where, explain(err)), store.Close())
+	}
+	return store, where, nil
 }
 
 // oldest is the first version that is supported, as the server says it.
@@ -118,6 +134,7 @@ var dialect = sqlstore.Dialect{
 	Members:    "SELECT key AS id, CAST(value AS BIGINT) AS at FROM json_each_text(CAST(? AS JSON))",
 	Rebind:     rebind,
 	Size:       "SELECT pg_database_size(current_database())",
+	Catalog:    catalog,
 	Classify:   classify,
 }
 

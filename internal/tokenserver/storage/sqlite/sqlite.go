@@ -28,6 +28,18 @@ const readers = 4
 // storage.ErrInUse, when another process has it open, storage.ErrNewerSchema when it belongs to a later
 // release.
 func Open(ctx context.Context, path string, now time.Time) (*sqlstore.Store, error) {
+	store, err := OpenAsIs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Migrate(ctx, now); err != nil {
+		return nil, fmt.Errorf("opening database %s: %w", path, errors.Join(err, store.Close()))
+	}
+	return store, nil
+}
+
+// OpenAsIs is Open but for the schema, which it leaves as it is.
+func OpenAsIs(path string) (*sqlstore.Store, error) {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("opening database %s: its folder %s does not exist", path, filepath.Dir(path))
 	}
@@ -35,14 +47,14 @@ func Open(ctx context.Context, path string, now time.Time) (*sqlstore.Store, err
 	if err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", path, err)
 	}
-	store, err := open(ctx, path, now, unlock)
+	store, err := open(path, unlock)
 	if err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", path, err)
 	}
 	return store, nil
 }
 
-func open(ctx context.Context, path string, now time.Time, unlock func() error) (*sqlstore.Store, error) {
+func open(path string, unlock func() error) (*sqlstore.Store, error) {
 	// Made here, so that nobody else can ever read it.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -60,11 +72,7 @@ func open(ctx context.Context, path string, now time.Time, unlock func() error) 
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	store := sqlstore.New(read, write, dialect, unlock)
-	if err := store.Migrate(ctx, now); err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return store, nil
+	return sqlstore.New(read, write, dialect, unlock), nil
 }
 
 // dsn begins every transaction of the writer as IMMEDIATE: one that would have
@@ -86,6 +94,7 @@ var dialect = sqlstore.Dialect{
 	Blob:     "BLOB",
 	Members:  "SELECT key AS id, value AS at FROM json_each(?)",
 	Size:     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+	Catalog:  catalog,
 	Classify: classify,
 }
 

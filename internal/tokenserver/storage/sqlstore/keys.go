@@ -52,12 +52,17 @@ func (s *Store) CreateDataKeys(ctx context.Context, keys []storage.DataKey) erro
 func (s *Store) SigningKeys(ctx context.Context) (storage.SigningKeySet, error) {
 	var set storage.SigningKeySet
 	err := s.inReadTx(ctx, func(tx *sql.Tx) (err error) {
-		if err := s.queryRow(ctx, tx, []any{&set.Version}, `SELECT keys_version FROM installation`); err != nil {
-			return err
-		}
-		set.Keys, err = s.signingKeys(ctx, tx)
+		set, err = s.signingKeySet(ctx, tx)
 		return err
 	})
+	return set, err
+}
+
+func (s *Store) signingKeySet(ctx context.Context, tx *sql.Tx) (set storage.SigningKeySet, err error) {
+	if err := s.queryRow(ctx, tx, []any{&set.Version}, `SELECT keys_version FROM installation`); err != nil {
+		return set, err
+	}
+	set.Keys, err = s.signingKeys(ctx, tx)
 	return set, err
 }
 

@@ -60,17 +60,26 @@ func (s *Store) Migrate(ctx context.Context, now time.Time) error {
 	return s.commit(tx)
 }
 
-// lockSchema also makes the table of versions. Its name is that of the tool which
-// made it in earlier databases.
+// lockSchema also makes the table of versions.
 func (s *Store) lockSchema(ctx context.Context, tx *sql.Tx) error {
-	if s.dialect.LockSchema != "" {
-		if _, err := tx.ExecContext(ctx, s.dialect.LockSchema); err != nil {
-			return s.classify("waiting for the lock of the schema", err)
-		}
+	if err := s.takeSchema(ctx, tx); err != nil {
+		return err
 	}
-	_, err := s.exec(ctx, tx, `CREATE TABLE IF NOT EXISTS goose_db_version
+	_, err := s.exec(ctx, tx, `CREATE TABLE IF NOT EXISTS `+versions+`
 		(version_id `+s.dialect.BigInt+` NOT NULL, is_applied `+s.dialect.BigInt+` NOT NULL)`)
 	return err
+}
+
+// takeSchema waits for the lock of the schema, and lifts the limits of the
+// transaction.
+func (s *Store) takeSchema(ctx context.Context, tx *sql.Tx) error {
+	if s.dialect.LockSchema == "" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, s.dialect.LockSchema); err != nil {
+		return s.classify("waiting for the lock of the schema", err)
+	}
+	return nil
 }
 
 func (s *Store) migrate(ctx context.Context, tx *sql.Tx, migrations []migration) error {

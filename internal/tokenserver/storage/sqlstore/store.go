@@ -46,6 +46,8 @@ type Dialect struct {
 	Rebind func(query string) string
 	// Size is a query for the size of the database in bytes.
 	Size string
+	// Catalog is for copies of a database.
+	Catalog Catalog
 	// Classify wraps an engine's error in a sentinel of package storage, or in
 	// ErrRolledBack, where one fits; nil leaves it.
 	Classify func(error) error

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/testenv/postgresql"
+)
+
+// documented returns the commands below a heading of docs/tokenserver-database.md.
+func documented(t *testing.T, heading string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/tokenserver-database.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(page), "# "+heading+"\n")
+	require.True(t, found, heading)
+	_, block, found := strings.Cut(section, "```sh\n")
+	require.True(t, found, heading)
+	block, _, found = strings.Cut(block, "```\n")
+	require.True(t, found, heading)
+	return block
+}
+
+// shell runs commands as a person does in the folder of the site. A last line that
+// starts the server is left to start.
+func (s *site) shell(commands string) string {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), "bash", "-euc", strings.TrimSuffix(commands, "tokenserver serve\n"))
+	programs, err := postgresql.Programs()
+	require.NoError(s.t, err)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+programs+":"+os.Getenv("PATH"), "HOME="+s.dir) // and its .pgpass
+	stdout, stderr, code := s.finish(cmd, "")
+	require.Zero(s.t, code, "%s\n%s", commands, stderr)
+	return stdout
+}
+
+// register makes an app and returns its id.
+func (r *server) register(name string) string {
+	r.t.Helper()
+	status, app := r.manage(http.MethodPost, "", fmt.Sprintf(`{"client_name":%q,"grant_types":["client_credentials"]}`, name))
+	require.Equal(r.t, http.StatusCreated, status)
+	return app["client_id"].(string)
+}
+
+// has tells whether the app is there.
+func (r *server) has(id string) bool {
+	r.t.Helper()
+	status, _ := r.manage(http.MethodGet, "/"+id, "")
+	require.Contains(r.t, []int{http.StatusOK, http.StatusNotFound}, status)
+	return status == http.StatusOK
+}
+
+func TestTheDocumentedBackupOfSQLiteIsRestored(t *testing.T) {
+	s := newSite(t)
+	r := s.start().ready()
+	before := r.register("before")
+	_, token := r.token(canary)
+	kids := r.keyIDs()
+
+	// Others write all the while.
+	writing, stop := sync.WaitGroup{}, make(chan struct{})
+	wrote := make(chan struct{})
+	writing.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+				r.register(fmt.Sprint("meanwhile ", n))
+			}
+			if n == 0 {
+				close(wrote)
+			}
+		}
+	})
+	<-wrote
+	said := s.shell(documented(t, "Back up SQLite"))
+	close(stop)
+	writing.Wait()
+	require.Regexp(t, `^backup-[-\d]+\.db holds SQLite database tokenserver\.db, examined; the encryption keys of tokenserver\.yaml open all 6 keys in it\n$`, said)
+	file, _, _ := strings.Cut(said, " ")
+	info, err := os.Stat(s.path(file))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	after := r.register("after")
+	// Killed: the newest is in the -wal, which must not come into the backup.
+	require.NoError(t, r.cmd.Process.Kill())
+	<-r.done
+	require.FileExists(t, s.path("tokenserver.db-wal"))
+
+	s.shell(regexp.MustCompile(`backup-[-\d]+\.db`).ReplaceAllString(documented(t, "Restore SQLite"), file))
+	info, err = os.Stat(s.path("tokenserver.db"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	r = s.start().ready()
+	require.True(t, r.has(before))
+	require.False(t, r.has(after))
+	require.Equal(t, kids, r.keyIDs())
+	status, _ := r.manageWith(token, http.MethodGet, "", "")
+	require.Equal(t, http.StatusOK, status)
+	r.register("again")
+}
+
+func TestABackupGoesToStandardOutputWhole(t *testing.T) {
+	s := newSite(t)
+	r := s.start().ready()
+	id := r.register("kept")
+	stdout, stderr, code := s.command("", "database", "backup", "-")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stderr, "- holds SQLite database tokenserver.db, examined")
+	left, err := filepath.Glob(s.path(".backup-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	r.stopped()
+	s.write("restored.db", stdout)
+	s.edit(onSQLite, "sqlite: {path: restored.db}")
+	require.True(t, s.start().ready().has(id))
+}
+
+func TestABackupThatIsNotGoodDoesNotAppear(t *testing.T) {
+	s := newSite(t)
+	s.start().ready().stopped()
+	s.write("other-key", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=")
+	s.write("there.db", "mine")
+	for name, test := range map[string]struct {
+		prepare          func()
+		file, want, hint string
+	}{
+		"a file that is there":        {nil, "there.db", "writing there.db: file already exists", "name another file: nothing is overwritten"},
+		"a folder that is not there":  {nil, "none/b.db", "writing none/b.db: open ", ""},
+		"an encryption key of others": {func() { s.edit("[encryption-key]", "[other-key]") }, "b.db", "no encryption key fits this database", "put the key that this database was made with back"},
+		"a database that is not there": {
+			func() { s.edit("path: tokenserver.db", "path: none.db") }, "b.db", "opening the database: stat none.db", "correct storage.sqlite.path in tokenserver.yaml",
+		},
+		"a damaged database": {func() { s.damage() }, "b.db", "database tokenserver.db: ", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			content, err := os.ReadFile(s.path("tokenserver.yaml"))
+			require.NoError(t, err)
+			whole, err := os.ReadFile(s.path("tokenserver.db"))
+			require.NoError(t, err)
+			defer func() { s.write("tokenserver.yaml", string(content)); s.write("tokenserver.db", string(whole)) }()
+			if test.prepare != nil {
+				test.prepare()
+			}
+			_, stderr, code := s.command("", "database", "backup", test.file)
+			require.Equal(t, exitFailed, code, stderr)
+			require.Contains(t, stderr, test.want)
+			require.Contains(t, stderr, test.hint)
+			require.NoFileExists(t, s.path("b.db"))
+		})
+	}
+	kept, err := os.ReadFile(s.path("there.db"))
+	require.NoError(t, err)
+	require.Equal(t, "mine", string(kept))
+
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", `ulimit -f 16; exec "$0" database backup b.db`, binary)
+	_, stderr, code := s.finish(cmd, "")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "\nhint: free space on the file system")
+	left, err := filepath.Glob(s.path("*b.db*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	server := postgresql.Shared(t)
+	s.withPostgreSQL(server.Port, "any")
+	_, stderr, code = s.command("", "database", "backup", "--config=postgresql.yaml", "b.db")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "backing up: postgresql.yaml keeps its data in PostgreSQL\nhint: pg_dump backs it up")
+}
+
+// damage breaks an index of the database, which no server notices at its start.
+func (s *site) damage() {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", s.path("tokenserver.db"))
+	require.NoError(s.t, err)
+	var page, size int64
+	require.NoError(s.t, db.QueryRowContext(s.t.Context(), `SELECT rootpage, (SELECT page_size FROM pragma_page_size()) FROM sqlite_schema WHERE name = 'apps'`).Scan(&page, &size))
+	require.NoError(s.t, db.Close())
+	content, err := os.ReadFile(s.path("tokenserver.db"))
+	require.NoError(s.t, err)
+	copy(content[(page-1)*size:page*size], bytes.Repeat([]byte{0xa5}, int(size)))
+	s.write("tokenserver.db", string(content))
+}
+
+func TestTheDocumentedDumpOfPostgreSQLIsRestored(t *testing.T) {
+	server := postgresql.Shared(t)
+	database, _ := server.Database(t, "")
+	s := newSite(t)
+	s.withPostgreSQL(server.Port, database)
+	s.write(".pgpass", fmt.Sprintf("127.0.0.1:*:*:%s:%s\n127.0.0.1:*:*:postgres:postgres\n", postgresql.User,
+		strings.NewReplacer(`\`, `\\`, ":", `\:`).Replace(postgresql.Password)))
+	restored := database + "_restored"
+	t.Cleanup(func() { _ = server.Drop(context.WithoutCancel(t.Context()), restored) })
+	here := strings.NewReplacer("db.example.com:5432", "127.0.0.1:"+fmt.Sprint(server.Port),
+		"tokenserver_restored", restored, "/tokenserver'", "/"+database+"'")
+
+	r := s.start("--config=postgresql.yaml").ready()
+	before := r.register("before")
+	_, token := r.token(canary)
+	kids := r.keyIDs()
+	s.shell(here.Replace(documented(t, "Back up PostgreSQL")))
+	info, err := os.Stat(s.path("tokenserver.dump"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	after := r.register("after")
+	r.stopped()
+
+	s.shell(here.Replace(documented(t, "Restore PostgreSQL")))
+	content, err := os.ReadFile(s.path("postgresql.yaml"))
+	require.NoError(t, err)
+	s.write("postgresql.yaml", strings.Replace(string(content), "/"+database, "/"+restored, 1))
+	r = s.start("--config=postgresql.yaml").ready()
+	require.True(t, r.has(before))
+	require.False(t, r.has(after))
+	require.Equal(t, kids, r.keyIDs())
+	status, _ := r.manageWith(token, http.MethodGet, "", "")
+	require.Equal(t, http.StatusOK, status)
+	r.register("again")
+}
+
+func TestABackupFromBeforeARewrapNeedsTheFormerKey(t *testing.T) {
+	s := newSite(t)
+	r := s.start().ready()
+	s.shell(`tokenserver database backup old.db`)
+	r.stopped()
+	s.write("second-key", "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=")
+	s.edit("[encryption-key]", "[second-key, encryption-key]")
+	s.shell(`tokenserver keys rewrap`)
+	s.edit("[second-key, encryption-key]", "[second-key]")
+	s.edit(onSQLite, "sqlite: {path: old.db}")
+	_, stderr, code := s.command("", "serve")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "no encryption key fits this database")
+	require.Contains(t, stderr, "hint: put the key that this database was made with back")
+	s.edit("[second-key]", "[second-key, encryption-key]")
+	status, _ := s.start().ready().token(canary)
+	require.Equal(t, http.StatusOK, status)
+}
