@@ -72,6 +72,10 @@ func newReloader(
 	registry.MustRegister(r.failed)
 	if loaded.Config.TLSCertFile != "" {
 		r.certificate = &atomic.Pointer[tls.Certificate]{}
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tokenserver_certificate_expiration_timestamp_seconds",
+			Help: "When the certificate that is in use expires; absent where TLS ends in front of the server.",
+		}, r.certificateExpires))
 		return r, r.loadCertificate(context.Background())
 	}
 	return r, nil
@@ -160,6 +164,13 @@ func (r *reloader) loadCertificate(context.Context) error {
 		r.logger.Info("certificate read again", "not_after", pair.Leaf.NotAfter)
 	}
 	return nil
+}
+
+func (r *reloader) certificateExpires() float64 {
+	if pair := r.certificate.Load(); pair != nil {
+		return float64(pair.Leaf.NotAfter.Unix())
+	}
+	return 0
 }
 
 // applyApps brings the apps of the configuration into the database.

@@ -23,6 +23,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/logqueue"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
@@ -117,6 +118,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	w, release := newWaiter(ctx, f.wait, logger)
 	defer release()
 	p, err := prepare(ctx, f, w, logger)
+	if err == nil {
+		err = metrics.WatchLog(p.registry, lines.Stats)
+	}
 	// Stopped before it began.
 	if err != nil && ctx.Err() != nil {
 		logger.Info("stopped")
@@ -151,6 +155,7 @@ type process struct {
 	server    *tokenserver.Server
 	listeners *listeners
 	reloader  *reloader
+	registry  *prometheus.Registry
 }
 
 // assemble builds what serve runs; nothing serves yet.
@@ -195,7 +200,7 @@ func assemble(
 	if err != nil {
 		return nil, err
 	}
-	return &process{flags: f, logger: logger, store: store, server: server, listeners: l, reloader: r}, nil
+	return &process{flags: f, logger: logger, store: store, server: server, listeners: l, reloader: r, registry: registry}, nil
 }
 
 func newServer(
