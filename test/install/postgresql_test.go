@@ -243,10 +243,10 @@ func TestThePostgreSQLPageLeadsToReplicasThatGiveTokens(t *testing.T) {
 	conn, err := database.Connect(t.Context(), "postgres")
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	var clear, encrypted int
+	var plain, encrypted int
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE NOT ssl), count(*) FILTER (WHERE ssl)
-		FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'tokenserver'`).Scan(&clear, &encrypted))
-	require.Zero(t, clear)
+		FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'tokenserver'`).Scan(&plain, &encrypted))
+	require.Zero(t, plain)
 	require.Positive(t, encrypted)
 	require.NotContains(t, b.output.String(), postgresql.Password)
 	b.delete(app)
