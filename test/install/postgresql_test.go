@@ -128,6 +128,37 @@ func TestReplicasReachTheirDatabaseAndNobodyElseDoes(t *testing.T) {
 	}
 }
 
+// TestACopyForPostgreSQLKeepsItsConfiguration, in another namespace too: nothing that
+// is taken over puts a file in its place.
+func TestACopyForPostgreSQLKeepsItsConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(root, "config"))))
+	ours := filepath.Join(dir, "ours")
+	require.NoError(t, os.CopyFS(ours, os.DirFS(config("postgresql"))))
+	for file, change := range map[string][2]string{
+		"config.yaml": {"name: Main", "name: Ours"}, "kustomization.yaml": {"resources:", "namespace: identity\nresources:"},
+	} {
+		text, err := os.ReadFile(filepath.Join(ours, file))
+		require.NoError(t, err)
+		require.Contains(t, string(text), change[0])
+		require.NoError(t, os.WriteFile(filepath.Join(ours, file), []byte(strings.Replace(string(text), change[0], change[1], 1)), 0o600))
+	}
+	found := 0
+	for _, c := range objectsIn[corev1.ConfigMap](t, ours, "ConfigMap") {
+		if c.Name == "tokenserver-config" {
+			found++
+			require.Equal(t, "identity", c.Namespace)
+			require.Contains(t, c.Data["config.yaml"], "name: Ours")
+			require.Contains(t, c.Data["config.yaml"], "urlFile:")
+		}
+	}
+	require.Equal(t, 1, found)
+	for _, d := range deploymentsIn(t, ours) {
+		require.Equal(t, "identity", d.Namespace)
+	}
+	require.Len(t, objectsIn[policyv1.PodDisruptionBudget](t, ours, "PodDisruptionBudget"), 2)
+}
+
 // TestTheAPIServerTakesReplicas in place of the one on SQLite, and the one back.
 func TestTheAPIServerTakesReplicas(t *testing.T) {
 	install(t)
