@@ -3,26 +3,34 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver"
+	"connectedapps.dev/operator/internal/tokenserver/logqueue"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 )
 
 const metricsPage = "../../docs/metrics-tokenserver.md"
@@ -34,6 +42,8 @@ var updateMetricsPage = flag.Bool("update", false, "write the table of "+metrics
 func registered(t *testing.T) *prometheus.Registry {
 	t.Helper()
 	s := newSite(t)
+	s.certificate()
+	s.edit("publicURL: http:", "tlsCertFile: tls.crt\ntlsKeyFile: tls.key\npublicURL: https:")
 	t.Chdir(s.dir)
 	f, logger, registry := serveFlags{config: "tokenserver.yaml"}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	loaded, err := tokenserveroptions.Load(f.config, f.overrides)
@@ -42,12 +52,13 @@ func registered(t *testing.T) *prometheus.Registry {
 	require.NoError(t, err)
 	r, err := newReloader(f, loaded, logger)
 	require.NoError(t, err)
-	registry.MustRegister(r.failed)
+	registry.MustRegister(r.metrics()...)
 	config := (&process{config: loaded.Config, reloader: r, logger: logger}).serverConfig(registry)
 	config.Store, config.Keyring = store, keyring
 	server, err := tokenserver.New(t.Context(), config)
 	require.NoError(t, err)
 	require.NoError(t, server.Load(t.Context()))
+	require.NoError(t, metrics.WatchLog(registry, func() logqueue.Stats { return logqueue.Stats{} }))
 
 	r.report(groupConfig, nil)
 	w := httptest.NewRecorder()
@@ -147,4 +158,78 @@ func TestEveryMetricHasOneOfThreePrefixes(t *testing.T) {
 	for line := range strings.Lines(body.String()) {
 		require.Regexp(t, prefix, line)
 	}
+}
+
+// operationsAt makes a server that tells nothing answer at a known address.
+func (s *site) operationsAt() string {
+	s.t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(s.t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(s.t, err)
+	require.NoError(s.t, listener.Close())
+	address := listener.Addr().String()
+	s.edit("operationsListen: 127.0.0.1:0", "operationsListen: "+address)
+	return address
+}
+
+// startInto is start with another output for the log.
+func (s *site) startInto(log *os.File) *server {
+	s.t.Helper()
+	r := &server{site: s, log: &output{}, operations: s.operationsAt()}
+	r.cmd = exec.CommandContext(s.t.Context(), binary, "serve")
+	r.cmd.Dir, r.cmd.Stderr = s.dir, log
+	require.NoError(s.t, r.cmd.Start())
+	s.t.Cleanup(func() { _ = r.cmd.Process.Kill(); _ = r.cmd.Wait() })
+	return r
+}
+
+func TestLogLinesThatAreLostAreCounted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer func() { _ = full.Close() }()
+	r := newSite(t).startInto(full)
+	r.eventually("ready", func() bool { return r.status(r.operations+"/readyz") == http.StatusOK })
+	require.Positive(t, r.value("tokenserver_log_write_errors_total"))
+}
+
+// TestRequestsThatWaitForTheLogAreCounted while nobody reads it; metrics and probes
+// go on.
+func TestRequestsThatWaitForTheLogAreCounted(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	defer func() { _ = reader.Close() }()
+	s := newSite(t)
+	r := s.startInto(writer)
+	require.NoError(t, writer.Close())
+	lines := bufio.NewReader(reader)
+	for r.public == "" {
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		if match := servingAddresses.FindStringSubmatch(line); match != nil {
+			r.public = match[1]
+		}
+	}
+	r.eventually("ready", func() bool { return r.status(r.operations+"/readyz") == http.StatusOK })
+	require.Zero(t, r.value("tokenserver_log_waits_total"))
+
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					assert.NotZero(t, r.status(r.public+"/"+strings.Repeat("x", 100)), "every request is answered in the end")
+				}
+			}
+		})
+	}
+	r.eventually("they wait", func() bool { return r.value("tokenserver_log_waits_total") > 0 })
+	require.Greater(t, r.value("tokenserver_log_queue_bytes"), float64(1<<20))
+	close(stop)
+	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	callers.Wait()
+	r.eventually("nothing is left", func() bool { return r.value("tokenserver_log_queue_bytes") == 0 })
 }

@@ -18,6 +18,8 @@ import (
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/logqueue"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -26,6 +28,7 @@ type process struct {
 	flags     serveFlags
 	config    *tokenserveroptions.Config
 	logger    *slog.Logger
+	lines     *logqueue.Writer
 	listeners *listeners
 	reloader  *reloader
 	// store is nil until the database is open.
@@ -47,13 +50,13 @@ type front struct {
 // assemble builds what serve runs; nothing serves yet. A file is opened before
 // anybody listens, or not at all; a database server may be out of reach.
 func assemble(
-	ctx context.Context, f serveFlags, w *waiter, loaded *tokenserveroptions.Loaded, logger *slog.Logger,
+	ctx context.Context, f serveFlags, w *waiter, loaded *tokenserveroptions.Loaded, logger *slog.Logger, lines *logqueue.Writer,
 ) (*process, error) {
 	r, err := newReloader(f, loaded, logger)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{flags: f, config: loaded.Config, logger: logger, reloader: r}
+	p := &process{flags: f, config: loaded.Config, logger: logger, lines: lines, reloader: r}
 	err = w.database(ctx, func() error { return p.open(ctx) })
 	if unanswered(err) && ctx.Err() == nil {
 		p.tell(err)
@@ -70,7 +73,11 @@ func assemble(
 
 // begin builds the server that answers while there is no database.
 func (p *process) begin(ctx context.Context) error {
-	server, err := tokenserver.NewStarting(ctx, p.serverConfig(p.newRegistry()))
+	registry, err := p.newRegistry()
+	if err != nil {
+		return err
+	}
+	server, err := tokenserver.NewStarting(ctx, p.serverConfig(registry))
 	if err != nil {
 		return fmt.Errorf("building the server: %w", err)
 	}
@@ -94,7 +101,11 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err := p.reloader.applyApps(ctx); err != nil {
 		return err
 	}
-	config := p.serverConfig(p.newRegistry())
+	registry, err := p.newRegistry()
+	if err != nil {
+		return err
+	}
+	config := p.serverConfig(registry)
 	config.Store, config.Keyring, config.Restored = store, keyring, p.reloader.applyApps
 	server, err := tokenserver.New(ctx, config)
 	if err != nil {
@@ -108,10 +119,11 @@ func (p *process) open(ctx context.Context) (err error) {
 
 // newRegistry makes one for a server: the one without a database and its successor
 // have the same metrics.
-func (p *process) newRegistry() *prometheus.Registry {
+func (p *process) newRegistry() (*prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.reloader.failed)
-	return registry
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(p.reloader.metrics()...)
+	return registry, metrics.WatchLog(registry, p.lines.Stats)
 }
 
 // serverConfig is all but the database.

@@ -80,6 +80,18 @@ func newReloader(f serveFlags, loaded *tokenserveroptions.Loaded, logger *slog.L
 	return r, nil
 }
 
+// metrics are what a registry is to have of it.
+func (r *reloader) metrics() []prometheus.Collector {
+	all := []prometheus.Collector{r.failed}
+	if r.certificate != nil {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tokenserver_certificate_expiration_timestamp_seconds",
+			Help: "When the certificate that is in use expires; absent where TLS ends in front of the server.",
+		}, r.certificateExpires))
+	}
+	return all
+}
+
 // opened is told the database.
 func (r *reloader) opened(store storage.Apps, keyring *keys.Keyring) {
 	hasher := &token.SecretHasher{Key: keyring.DataKey(storage.PurposeSecretHash)}
@@ -171,6 +183,13 @@ func (r *reloader) loadCertificate(context.Context) error {
 		r.logger.Info("certificate read again", "not_after", pair.Leaf.NotAfter)
 	}
 	return nil
+}
+
+func (r *reloader) certificateExpires() float64 {
+	if pair := r.certificate.Load(); pair != nil {
+		return float64(pair.Leaf.NotAfter.Unix())
+	}
+	return 0
 }
 
 // applyApps brings the apps of the configuration into the database.

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,12 @@ func (r *server) metric(name string) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// value is that of a series; 0 when there is none.
+func (r *server) value(series string) float64 {
+	value, _ := strconv.ParseFloat(strings.TrimPrefix(r.metric(series+" "), series+" "), 64)
+	return value
 }
 
 func (r *server) organization() string {
@@ -111,13 +118,18 @@ func TestAChangedSecretReplacesTheOldOne(t *testing.T) {
 
 func (s *site) certificate() *x509.CertPool {
 	s.t.Helper()
+	return s.certificateUntil(time.Now().Add(time.Hour))
+}
+
+func (s *site) certificateUntil(end time.Time) *x509.CertPool {
+	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(s.t, err)
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	require.NoError(s.t, err)
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotAfter: end, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(s.t, err)
@@ -151,8 +163,14 @@ func TestTLSIsServedAndItsCertificateRenewed(t *testing.T) {
 	require.Equal(t, "HTTP/2.0", r.httpsProto(&tls.Config{RootCAs: first}))
 	require.Contains(t, r.httpsProto(&tls.Config{RootCAs: first, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "protocol version")
 
-	second := s.certificate()
+	expires := func() float64 { return r.value("tokenserver_certificate_expiration_timestamp_seconds") }
+	before := expires()
+	require.InDelta(t, float64(time.Now().Add(time.Hour).Unix()), before, 300)
+
+	second := s.certificateUntil(time.Now().Add(2 * time.Hour))
 	r.eventually("the new certificate", func() bool { return r.httpsProto(&tls.Config{RootCAs: second}) == "HTTP/2.0" })
+
+	require.InDelta(t, before+3600, expires(), 300)
 
 	s.write("tls.crt", "half a certificate")
 	r.eventually("said", func() bool { return strings.Contains(r.log.String(), "loading the certificate") })

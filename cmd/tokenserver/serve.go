@@ -110,7 +110,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	logger := f.logger(lines)
 	w, release := newWaiter(ctx, f.wait, logger)
 	defer release()
-	p, err := prepare(ctx, f, w, logger)
+	p, err := prepare(ctx, f, w, logger, lines)
 	// Stopped before it began.
 	if err != nil && ctx.Err() != nil {
 		logger.Info("stopped")
@@ -123,7 +123,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 }
 
 // prepare waits for what serve needs, loads and assembles it.
-func prepare(ctx context.Context, f serveFlags, w *waiter, logger *slog.Logger) (*process, error) {
+func prepare(ctx context.Context, f serveFlags, w *waiter, logger *slog.Logger, lines *logqueue.Writer) (*process, error) {
 	if err := w.files(ctx, f.config); err != nil {
 		return nil, err
 	}
@@ -134,5 +134,5 @@ func prepare(ctx context.Context, f serveFlags, w *waiter, logger *slog.Logger) 
 	for _, warning := range loaded.Warnings {
 		logger.Warn("probably not meant", "warning", warning)
 	}
-	return assemble(ctx, f, w, loaded, logger)
+	return assemble(ctx, f, w, loaded, logger, lines)
 }

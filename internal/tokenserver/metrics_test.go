@@ -5,6 +5,7 @@ package tokenserver_test
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -84,6 +85,12 @@ func TestEveryTokenThatIsIssuedOrRefusedIsCounted(t *testing.T) {
 		`tokens_refused_total{code="invalid_client",grant="client_credentials"}`:                              1,
 		`tokens_refused_total{code="unsupported_grant_type",grant="other"}`:                                   1,
 		`tokens_refused_total{code="invalid_request",grant="other"}`:                                          1,
+		`token_request_duration_seconds_count{grant="authorization_code",outcome="issued"}`:                   1,
+		`token_request_duration_seconds_count{grant="authorization_code",outcome="refused"}`:                  1,
+		`token_request_duration_seconds_count{grant="refresh_token",outcome="issued"}`:                        1,
+		`token_request_duration_seconds_count{grant="client_credentials",outcome="refused"}`:                  2,
+		`token_request_duration_seconds_count{grant="other",outcome="refused"}`:                               2,
+		`token_request_duration_seconds_count{grant="password",outcome="failed"}`:                             0,
 		`sign_ins_failed_total{reason="invalid_credentials"}`:                                                 2,
 		`http_request_duration_seconds_count{code="401",method="POST",route="/accounts/api/v2/oauth2/token"}`: 1,
 	} {
@@ -140,11 +147,13 @@ func TestGaugesTellWhatIsInMemory(t *testing.T) {
 	assert.InDelta(t, 3600, by("feed_lag_seconds"), 60)
 	assert.InDelta(t, 3600, by(`signing_key_age_seconds{algorithm="ES256"}`), 60)
 	assert.InDelta(t, 3600, by(`signing_key_age_seconds{algorithm="RS256"}`), 60)
+	assert.InDelta(t, 1, scrape(t, w.i.Server)["tokenserver_feed_stale"], 0)
 	status, _ := w.userInfo("none") // confirms the feed
 	assert.Equal(t, http.StatusUnauthorized, status)
 
 	now := scrape(t, w.i.Server)
 	assert.Less(t, now["tokenserver_feed_lag_seconds"], 60.0)
+	assert.Zero(t, now["tokenserver_feed_stale"])
 	assert.InDelta(t, 1, now[`tokenserver_build_info{go_version="`+runtime.Version()+`",version="v1.2.3"}`], 0)
 	assert.Positive(t, now["tokenserver_password_slots"])
 	assert.Zero(t, now["tokenserver_password_slots_in_use"])
@@ -163,6 +172,13 @@ func TestMaintenanceMeasuresTheDatabaseAndCountsItsGarbage(t *testing.T) {
 		now := scrape(t, w.i.Server)
 		return now["tokenserver_database_size_bytes"] > 0 && now[`tokenserver_garbage_collected_rows_total{table="authorization_codes"}`] == 1
 	}, time.Minute, 10*time.Millisecond)
+	for _, doing := range []string{"collecting garbage", "keeping signing keys", "loading apps", "measuring the database", "writing last uses"} {
+		require.Eventually(t, func() bool {
+			at := scrape(t, w.i.Server)[`tokenserver_background_work_last_success_timestamp_seconds{doing="`+doing+`"}`]
+			return math.Abs(at-float64(w.clock.Now().Unix())) < 60
+		}, time.Minute, 10*time.Millisecond, doing)
+		assert.Zero(t, scrape(t, w.i.Server)[`tokenserver_background_work_failures_total{doing="`+doing+`"}`], doing)
+	}
 	stop()
 	<-done
 	size, err := w.i.Store.Size(t.Context())
@@ -203,6 +219,93 @@ func TestADatabaseThatDoesNotAnswerIsAnError(t *testing.T) {
 	})
 	assert.InDelta(t, 1, by(`storage_errors_total{operation="select changes",reason="unavailable"}`), 0)
 	assert.InDelta(t, 1, by(`tokens_refused_total{code="temporarily_unavailable",grant="password"}`), 0)
+	assert.InDelta(t, 1, by(`token_request_duration_seconds_count{grant="password",outcome="failed"}`), 0)
+	assert.InDelta(t, 1, by("feed_stale"), 0)
+}
+
+func TestWorkThatFailsIsCounted(t *testing.T) {
+	t.Parallel()
+	faults := tokenservertest.NewFaults()
+	i := tokenservertest.Start(t, tokenservertest.WithoutLoad(), tokenservertest.WithStorage(faults.Wrap))
+	faults.Break(tokenservertest.Refused, "AllApps")
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { i.Server.Run(ctx); close(done) }()
+	const failures = `tokenserver_background_work_failures_total{doing="loading apps"}`
+	const success = `tokenserver_background_work_last_success_timestamp_seconds{doing="loading apps"}`
+	require.Eventually(t, func() bool { return scrape(t, i.Server)[failures] > 0 }, time.Minute, 10*time.Millisecond)
+	require.NotContains(t, scrape(t, i.Server), success)
+
+	faults.Mend()
+	require.Eventually(t, func() bool { return scrape(t, i.Server)[success] > 0 }, time.Minute, 10*time.Millisecond)
+	stop()
+	<-done
+}
+
+func TestTheNextSigningKeyIsAnnounced(t *testing.T) {
+	t.Parallel()
+	i := tokenservertest.Start(t)
+	const next, published = `tokenserver_signing_key_rotation_timestamp_seconds{algorithm="RS256"}`, `tokenserver_signing_keys_published{algorithm="RS256"}`
+	before := scrape(t, i.Server)
+	assert.InDelta(t, float64(time.Now().Add(30*24*time.Hour).Unix()), before[next], 600)
+	assert.InDelta(t, 1, before[published], 0)
+	require.NoError(t, i.Keyring.Rotate(t.Context(), false, false))
+	after := scrape(t, i.Server)
+	assert.InDelta(t, float64(time.Now().Add(time.Hour).Unix()), after[next], 600)
+	assert.InDelta(t, 2, after[published], 0)
+}
+
+// holdWriter takes the only connection that writes until release is called.
+func holdWriter(t *testing.T, s storage.Storage, clientID string) (release func()) {
+	t.Helper()
+	held, let, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := s.UpdateApp(context.WithoutCancel(t.Context()), clientID, time.Now(), func(*storage.App) error {
+			close(held)
+			<-let
+			return nil
+		})
+		finished <- err
+	}()
+	<-held
+	return func() {
+		close(let)
+		require.NoError(t, <-finished)
+	}
+}
+
+func TestWhoWaitsForTheDatabaseIsSeen(t *testing.T) {
+	t.Parallel()
+	i := tokenservertest.Start(t)
+	app := register(t, i, machineApp)
+	before := scrape(t, i.Server)
+	require.InDelta(t, 1, before[`tokenserver_database_connections_limit{pool="write"}`], 0)
+	require.Zero(t, before[`tokenserver_database_connections_in_use{pool="write"}`])
+	require.Zero(t, before["tokenserver_http_requests_in_flight"])
+
+	release := holdWriter(t, i.Store, app.ClientID)
+	client := adminClient(t, i)
+	answered := make(chan int, 1)
+	go func() {
+		response, err := client.Post(i.URL+oauth.PathConnectedApps, "application/json", strings.NewReader(machineApp))
+		if err == nil {
+			_ = response.Body.Close()
+			answered <- response.StatusCode
+		}
+		close(answered)
+	}()
+	const waits, waited = `tokenserver_database_connection_waits_total{pool="write"}`, `tokenserver_database_connection_wait_seconds_total{pool="write"}`
+	require.Eventually(t, func() bool { return scrape(t, i.Server)[waits] > before[waits] }, 10*time.Second, time.Millisecond)
+	during := scrape(t, i.Server)
+	assert.InDelta(t, 1, during[`tokenserver_database_connections_in_use{pool="write"}`], 0)
+	assert.InDelta(t, 1, during[`tokenserver_database_connections_open{pool="write"}`], 0)
+	assert.InDelta(t, 1, during["tokenserver_http_requests_in_flight"], 0)
+	release()
+	require.Equal(t, http.StatusCreated, <-answered)
+	require.Eventually(t, func() bool { return scrape(t, i.Server)["tokenserver_http_requests_in_flight"] == 0 }, 10*time.Second, time.Millisecond)
+	after := scrape(t, i.Server)
+	assert.Greater(t, after[waited], before[waited])
+	assert.Zero(t, after[`tokenserver_database_connections_in_use{pool="write"}`])
 }
 
 // stuckStorage counts what is asked of it and, when it is stuck, answers nothing
@@ -234,17 +337,7 @@ func TestAScrapeNeverTouchesTheDatabaseAndNeverBlocks(t *testing.T) {
 	assert.Zero(t, statements.Load())
 
 	// Another process's transaction would hold the writer; here it is ours.
-	held, release := make(chan struct{}), make(chan struct{})
-	finished := make(chan error, 1)
-	go func() {
-		_, err := w.i.Store.UpdateApp(context.WithoutCancel(t.Context()), w.app.ClientID, w.clock.Now(), func(*storage.App) error {
-			close(held)
-			<-release
-			return nil
-		})
-		finished <- err
-	}()
-	<-held
+	release := holdWriter(t, w.i.Store, w.app.ClientID)
 	stuck.Store(true)
 	w.clock.advance(time.Minute)
 	before := asked.Load()
@@ -255,13 +348,8 @@ func TestAScrapeNeverTouchesTheDatabaseAndNeverBlocks(t *testing.T) {
 	now := scrape(t, w.i.Server)
 	assert.GreaterOrEqual(t, now["tokenserver_feed_lag_seconds"], 60.0)
 	assert.Positive(t, now["tokenserver_apps"])
-	select {
-	case err := <-finished:
-		t.Error("the writer was free", err)
-	default:
-	}
-	close(release)
-	require.NoError(t, <-finished)
+	assert.InDelta(t, 1, now[`tokenserver_database_connections_in_use{pool="write"}`], 0, "the writer is held")
+	release()
 	<-polling
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/clients"
+	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -103,17 +104,17 @@ func (s *Server) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		s.loadUntilDone(ctx)
-		loops.Go(func() { s.every(ctx, maintainEvery, "collecting garbage", s.collectGarbage) })
-		loops.Go(func() { s.every(ctx, maintainEvery, "measuring the database", s.measureDatabase) })
+		loops.Go(func() { s.every(ctx, maintainEvery, metrics.WorkGarbage, s.collectGarbage) })
+		loops.Go(func() { s.every(ctx, maintainEvery, metrics.WorkSize, s.measureDatabase) })
 		s.follower.Run(ctx)
 	})
-	loops.Go(func() { s.every(ctx, clients.FlushEvery, "writing last uses", s.FlushUses) })
-	loops.Go(func() { s.every(ctx, maintainEvery, "keeping signing keys", s.config.Keyring.Maintain) })
+	loops.Go(func() { s.every(ctx, clients.FlushEvery, metrics.WorkLastUses, s.FlushUses) })
+	loops.Go(func() { s.every(ctx, maintainEvery, metrics.WorkKeys, s.config.Keyring.Maintain) })
 	loops.Wait()
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	s.report(ctx, "writing last uses", s.FlushUses(ctx))
+	s.report(ctx, metrics.WorkLastUses, s.FlushUses(ctx))
 }
 
 // FlushUses writes the last uses of client secrets, which Run does again and
@@ -123,10 +124,10 @@ func (s *Server) FlushUses(ctx context.Context) error { return s.usage.Flush(ctx
 func (s *Server) loadUntilDone(ctx context.Context) {
 	for {
 		err := s.Load(ctx)
+		s.report(ctx, metrics.WorkLoad, err)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		s.report(ctx, "loading apps", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(loadRetry):
@@ -182,8 +183,13 @@ func (s *Server) measureDatabase(ctx context.Context) error {
 	return err
 }
 
+// report counts what work beside requests has come to, and logs that it failed.
 func (s *Server) report(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return
+	}
+	s.metrics.WorkDone(what, s.config.Now(), err)
+	if err != nil {
 		s.config.Logger.LogAttrs(ctx, slog.LevelError, "background work", slog.String("doing", what), slog.Any("error", err))
 	}
 }

@@ -177,14 +177,14 @@ func New(ctx context.Context, config Config) (*Server, error) {
 
 // watch lets a scrape look at what is in memory.
 func (s *Server) watch() error {
-	since := map[string]func() (time.Time, bool){}
+	lives := map[string]func() (since, until time.Time, published int){}
 	for _, algorithm := range []string{keys.ES256, keys.RS256} {
-		since[algorithm] = func() (time.Time, bool) { return s.config.Keyring.ActiveSince(algorithm) }
+		lives[algorithm] = func() (since, until time.Time, published int) { return s.config.Keyring.Life(algorithm) }
 	}
 	state := metrics.State{
 		Now: s.config.Now, Confirmed: s.follower.Confirmed, Apps: s.view.Len, Revocations: s.ended.Active,
 		IssuersUnavailable: s.config.Workloads.Unavailable,
-		KeyActiveSince:     since, PasswordChecks: s.persons.authenticator.Checks,
+		Fresh:              s.follower.Fresh, KeyLife: lives, Pools: s.config.Store.Pools, PasswordChecks: s.persons.authenticator.Checks,
 	}
 	if err := complete(state); err != nil {
 		return err

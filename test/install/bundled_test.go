@@ -36,8 +36,12 @@ type bundled struct {
 	// files is /etc/tokenserver, data is /var/lib/tokenserver.
 	files, data        string
 	public, operations string
-	server             *exec.Cmd
-	output             output
+	// listen is where the next server does; public leads to the first.
+	listen string
+	// kustomization is where its Pod is described.
+	kustomization string
+	server        *exec.Cmd
+	output        output
 }
 
 func newBundled(t *testing.T, namespace string) *bundled {
@@ -47,8 +51,9 @@ func newBundled(t *testing.T, namespace string) *bundled {
 	kubectl(t, "", "label", "namespace", namespace, "team=payments")
 	b := &bundled{
 		life: newLife(t, namespace), cluster: newCluster(t, config("default")), files: t.TempDir(), data: t.TempDir(),
-		public: strings.Replace(freeAddress(t), "127.0.0.1", "localhost", 1), operations: freeAddress(t),
+		listen: freeAddress(t), operations: freeAddress(t), kustomization: "tokenserver",
 	}
+	b.public = strings.Replace(b.listen, "127.0.0.1", "localhost", 1)
 	b.binary = filepath.Join(t.TempDir(), "tokenserver")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", b.binary, "./cmd/tokenserver")
 	build.Dir = root
@@ -94,8 +99,10 @@ func (b *bundled) startServer(configuration string) {
 	b.secret(systemNamespace, "tokenserver-keys", exists)
 	b.secret(systemNamespace, "tokenserver-tls", exists)
 	var spec corev1.PodSpec
-	for _, d := range deploymentsOf(b.T, "tokenserver") {
-		spec = d.Spec.Template.Spec
+	for _, d := range deploymentsOf(b.T, b.kustomization) {
+		if d.Name == "tokenserver" {
+			spec = d.Spec.Template.Spec
+		}
 	}
 	for _, v := range spec.Volumes {
 		if v.Secret != nil {
@@ -114,7 +121,7 @@ func (b *bundled) startServer(configuration string) {
 		configuration = regexp.MustCompile(`(?m)^`+field+`:.*$`).ReplaceAllLiteralString(configuration, field+": "+value)
 	}
 	set("publicURL", "https://"+b.public)
-	set("listen", strings.Replace(b.public, "localhost", "127.0.0.1", 1))
+	set("listen", b.listen)
 	set("operationsListen", b.operations)
 	configuration = strings.NewReplacer("/etc/tokenserver", b.files, "/var/lib/tokenserver", b.data, "discovery: {}",
 		fmt.Sprintf("discovery: {url: %q, caFile: %s/ca.crt, tokenFile: %s/token}", strings.TrimSuffix(api.String(), "/"), account, account),
@@ -176,24 +183,45 @@ func (b *bundled) register(server *v1alpha1.TokenServer, name string) *v1alpha1.
 // page runs the commands of docs/installation.md that manage apps by hand.
 func (b *bundled) page() string {
 	b.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "docs", "installation.md"))
-	require.NoError(b, err)
-	_, section, found := strings.Cut(string(text), "## Managing apps by hand")
-	require.True(b, found)
+	return runScript(b.T, b.TempDir(), scriptOf(b.T, "installation.md", "## Managing apps by hand"),
+		"https://tokenserver.connectedapps-system.svc", "https://"+b.public)
+}
+
+// scriptOf is the first block of commands below a heading of docs.
+func scriptOf(t *testing.T, page, heading string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", page))
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(text), heading+"\n")
+	require.True(t, found)
 	_, script, found := strings.Cut(section, "```sh\n")
-	require.True(b, found)
-	script, _, _ = strings.Cut(script, "```")
-	script = strings.NewReplacer("https://tokenserver.connectedapps-system.svc", "https://"+b.public).Replace(script)
-	folder := b.TempDir()
-	require.NoError(b, os.Symlink(kubectlPath, filepath.Join(folder, "kubectl")))
-	command := exec.CommandContext(b.Context(), "bash", "-euo", "pipefail", "-c", script)
+	require.True(t, found)
+	script, _, found = strings.Cut(script, "```")
+	require.True(t, found)
+	return script
+}
+
+// runScript runs commands of docs in a folder, with variables replaced, and returns
+// what they print.
+func runScript(t *testing.T, folder, script string, variables ...string) string {
+	t.Helper()
+	programs := t.TempDir()
+	require.NoError(t, os.Symlink(absolute(t, kubectlPath), filepath.Join(programs, "kubectl")))
+	command := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", strings.NewReplacer(variables...).Replace(script))
 	command.Dir = folder
-	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+folder+":"+os.Getenv("PATH"))
+	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+programs+":"+os.Getenv("PATH"))
 	var complaints strings.Builder
 	command.Stderr = &complaints
 	out, err := command.Output()
-	require.NoError(b, err, "%s%s", out, complaints.String())
+	require.NoError(t, err, "%s%s", out, complaints.String())
 	return string(out)
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	require.NoError(t, err)
+	return path
 }
 
 // probed waits until the manager has logged in anew and found the server well.

@@ -58,8 +58,10 @@ type Storage struct {
 
 // PostgreSQL is a database that several servers share.
 type PostgreSQL struct {
-	// URL has no password.
+	// URL has no password. With URLFile it is what that holds, once it was read.
 	URL string `yaml:"url"`
+	// URLFile holds the URL in place of URL, read at start; empty: URL is given.
+	URLFile string `yaml:"urlFile"`
 	// PasswordFile is read again for every new connection; empty: no password.
 	PasswordFile string `yaml:"passwordFile"`
 	// CAFile verifies the server's certificate; empty: the system's do.
@@ -113,7 +115,7 @@ func (c *Config) Files() []string {
 	files := slices.Clone(c.EncryptionKeyFiles)
 	files = append(files, c.TLSCertFile, c.TLSKeyFile)
 	if p := c.Storage.PostgreSQL; p != nil {
-		files = append(files, p.PasswordFile, p.CAFile)
+		files = append(files, p.URLFile, p.PasswordFile, p.CAFile)
 	}
 	if a := c.Bootstrap.AdminClient; a != nil && !a.secretOptional() {
 		files = append(files, a.ClientSecretFile)
@@ -143,7 +145,7 @@ func (c *Config) resolve(folder string) {
 		paths = append(paths, &c.EncryptionKeyFiles[i])
 	}
 	if p := c.Storage.PostgreSQL; p != nil {
-		paths = append(paths, &p.PasswordFile, &p.CAFile)
+		paths = append(paths, &p.URLFile, &p.PasswordFile, &p.CAFile)
 	}
 	if c.Bootstrap.AdminClient != nil {
 		paths = append(paths, &c.Bootstrap.AdminClient.ClientSecretFile)

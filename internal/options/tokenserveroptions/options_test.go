@@ -158,6 +158,9 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"one address for both":             {valid + "operationsListen: 127.0.0.1:8080\n", "operationsListen: must differ from listen"},
 		"two databases":                    {replace("{sqlite: {path: tokenserver.db}}", "{sqlite: {path: a}, postgresql: {url: \"postgresql://u@h/d\"}}"), "storage.postgresql: cannot be given together with storage.sqlite"},
 		"a password in the URL":            {replace("{sqlite: {path: tokenserver.db}}", "{postgresql: {url: \"postgresql://u:hush@h/d\"}}"), "storage.postgresql.url: must not hold a password"},
+		"a database URL twice":             {replace("{sqlite: {path: tokenserver.db}}", "{postgresql: {url: \"postgresql://u@h/d\", urlFile: client-secret}}"), "storage.postgresql.urlFile: cannot be given together with storage.postgresql.url"},
+		"no file of the database URL":      {replace("{sqlite: {path: tokenserver.db}}", "{postgresql: {urlFile: none}}"), "storage.postgresql.urlFile: open"},
+		"no URL in its file":               {replace("{sqlite: {path: tokenserver.db}}", "{postgresql: {urlFile: client-secret}}"), "storage.postgresql.urlFile: must begin with postgresql://"},
 		"no database":                      {replace("path: tokenserver.db", ""), "line 2: storage.sqlite.path: is required"},
 		"no encryption keys":               {replace("[encryption-key]", "[]"), "encryptionKeyFiles: is required"},
 		"a missing encryption key":         {replace("[encryption-key]", "[other]"), "encryptionKeyFiles[0]: reading encryption key: stat"},
@@ -203,6 +206,22 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 			require.NotContains(t, err.Error(), secret)
 		})
 	}
+}
+
+func TestTheURLOfTheDatabaseMayBeInAFile(t *testing.T) {
+	path := folder(t, strings.Replace(valid, "{sqlite: {path: tokenserver.db}}", "{postgresql: {urlFile: url}}", 1))
+	url := filepath.Join(filepath.Dir(path), "url")
+	config, err := tokenserveroptions.Read(path)
+	require.NoError(t, err)
+	require.Contains(t, config.Files(), url, "a start waits for it")
+	_, err = tokenserveroptions.LoadText(path)
+	require.NoError(t, err)
+
+	require.NoError(t, os.WriteFile(url, []byte("postgresql://u@db.example.com/d?sslmode=require\n"), 0o600))
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.NoError(t, err)
+	require.Equal(t, "postgresql://u@db.example.com/d?sslmode=require", loaded.Config.Storage.PostgreSQL.Options().URL)
+	require.Contains(t, strings.Join(loaded.Warnings, "\n"), "the sslmode of storage.postgresql.urlFile")
 }
 
 func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -61,12 +62,26 @@ func (v *validator) storage() {
 	case p == nil:
 	case path != "":
 		v.addf("storage.postgresql", "cannot be given together with storage.sqlite: there is one database")
-	default:
-		if problem := postgresql.Problem(p.URL); problem != "" {
-			v.addf("storage.postgresql.url", "%s", problem)
-		} else if postgresql.Insecure(p.URL) {
-			v.warnf("the sslmode of storage.postgresql.url lets whoever is in between read or stand in for the database: use verify-full")
+	case p.URLFile == "":
+		v.databaseURL("storage.postgresql.url", p.URL)
+	case p.URL != "":
+		v.addf("storage.postgresql.urlFile", "cannot be given together with storage.postgresql.url: there is one database")
+	case v.readsFiles:
+		content, err := os.ReadFile(p.URLFile)
+		if err != nil {
+			v.addf("storage.postgresql.urlFile", "%v", err)
+			return
 		}
+		p.URL = strings.TrimSpace(string(content))
+		v.databaseURL("storage.postgresql.urlFile", p.URL)
+	}
+}
+
+func (v *validator) databaseURL(field, url string) {
+	if problem := postgresql.Problem(url); problem != "" {
+		v.addf(field, "%s", problem)
+	} else if postgresql.Insecure(url) {
+		v.warnf("the sslmode of %s lets whoever is in between read or stand in for the database: use verify-full", field)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,7 @@ type Observer struct {
 	// nil: never.
 	Source   func(*http.Request) netip.Addr
 	duration *prometheus.HistogramVec
+	inFlight atomic.Int64
 }
 
 // NewObserver registers the metrics.
@@ -63,8 +65,14 @@ func NewObserver(logger *slog.Logger, registry prometheus.Registerer) (*Observer
 		Help:    "How long requests took, by route, method and status.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 	}, []string{"route", "method", "code"})}
-	if err := registry.Register(o.duration); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
+	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tokenserver_http_requests_in_flight",
+		Help: "Requests that have begun and are not answered yet.",
+	}, func() float64 { return float64(o.inFlight.Load()) })
+	for _, c := range []prometheus.Collector{o.duration, inFlight} {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	return o, nil
 }
@@ -74,6 +82,8 @@ func NewObserver(logger *slog.Logger, registry prometheus.Registerer) (*Observer
 func (o *Observer) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		o.inFlight.Add(1)
+		defer o.inFlight.Add(-1)
 		event := &Event{Remote: o.remote(r)}
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
 		recorder := &statusRecorder{ResponseWriter: w}

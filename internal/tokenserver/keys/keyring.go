@@ -233,14 +233,31 @@ func (k *Keyring) Signer(algorithm string) (Signer, error) {
 	return Signer{KeyID: active.record.ID, Algorithm: algorithm, Key: active.private}, nil
 }
 
-// ActiveSince is when the key that signs now with the algorithm began to; false
-// when there is none. It never waits.
-func (k *Keyring) ActiveSince(algorithm string) (time.Time, bool) {
+// Life tells since when the key that signs now with the algorithm does, and when
+// the next is to: the zero times without one that signs. published is how many keys
+// of the algorithm are in the JWK Set. It never waits.
+func (k *Keyring) Life(algorithm string) (since, until time.Time, published int) {
+	for _, key := range k.signing.Load().keys {
+		if key.record.Algorithm == algorithm {
+			published++
+		}
+	}
 	active := k.active(algorithm)
 	if active == nil {
-		return time.Time{}, false
+		return time.Time{}, time.Time{}, published
 	}
-	return active.record.ActiveAt, true
+	return active.record.ActiveAt, k.next(active.record), published
+}
+
+// next is when another key than the one that signs is to: a successor that is made
+// already knows better than the schedule.
+func (k *Keyring) next(active storage.SigningKey) time.Time {
+	for _, key := range k.signing.Load().keys {
+		if key.record.Algorithm == active.Algorithm && key.record.RetiredAt.IsZero() && key.record.ActiveAt.After(active.ActiveAt) {
+			return key.record.ActiveAt
+		}
+	}
+	return active.ActiveAt.Add(k.options.RotateEvery)
 }
 
 // active is the key that signs; nil when there is none.

@@ -26,6 +26,25 @@ type Writer struct {
 	closed  bool
 	done    chan struct{}
 	err     error
+	waits   uint64
+	errors  uint64
+}
+
+// Stats are what has become of lines since the start.
+type Stats struct {
+	// Waiting is how many bytes are not written yet.
+	Waiting int
+	// Waits is how often somebody had to wait for room.
+	Waits uint64
+	// Errors is how many writes the output refused; their lines are lost.
+	Errors uint64
+}
+
+// Stats returns them. It never waits for the output.
+func (w *Writer) Stats() Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Stats{Waiting: len(w.waiting), Waits: w.waits, Errors: w.errors}
 }
 
 // New returns a Writer to out, which nothing else should write to.
@@ -41,6 +60,9 @@ func New(out io.Writer) *Writer {
 func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.waiting) > limit && !w.closed {
+		w.waits++
+	}
 	for len(w.waiting) > limit && !w.closed {
 		w.changed.Wait()
 	}
@@ -103,4 +125,5 @@ func (w *Writer) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.err = err
+	w.errors++
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,10 +96,14 @@ func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 		require.Equal(t, i, <-written)
 	}
 	require.Less(t, len(written), 20, "it takes 1 MiB, and what the output has in hand")
+	require.Eventually(t, func() bool { return w.Stats().Waits == 1 }, 10*time.Second, time.Millisecond, "once for a line, however long")
+	require.Greater(t, w.Stats().Waiting, 1<<20)
 	close(out.open)
 	group.Wait()
 	w.Close()
 	require.Equal(t, lines*len(line), out.Len())
+	require.Zero(t, w.Stats().Waiting)
+	require.Zero(t, w.Stats().Errors)
 }
 
 // Lines after the end are written directly: whoever still has something to say at
@@ -122,6 +127,7 @@ func TestAFailureIsToldToTheNextLine(t *testing.T) {
 		_, err = w.Write([]byte("line\n"))
 	}
 	w.Close()
+	require.Positive(t, w.Stats().Errors)
 }
 
 // A line that comes while the last ones are being written waits for its turn, and

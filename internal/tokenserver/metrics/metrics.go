@@ -29,14 +29,35 @@ const (
 	GrantLogin = "login"
 )
 
+// What a server does beside requests, in the words of its log.
+const (
+	WorkLoad     = "loading apps"
+	WorkGarbage  = "collecting garbage"
+	WorkSize     = "measuring the database"
+	WorkLastUses = "writing last uses"
+	WorkKeys     = "keeping signing keys"
+)
+
+// Outcomes of a request to the token endpoint.
+const (
+	issued  = "issued"
+	refused = "refused"
+	// failed: the server could not tell whether to issue or to refuse.
+	failed = "failed"
+)
+
 // Metrics is what a server counts. It is safe for concurrent use.
 type Metrics struct {
 	issued         *prometheus.CounterVec
+	requests       map[string]map[string]prometheus.Observer // by grant and outcome
 	refused        *prometheus.CounterVec
 	failedSignIns  *prometheus.CounterVec
 	withoutExpiry  prometheus.Counter
 	storage        *prometheus.HistogramVec
 	storageErrors  *prometheus.CounterVec
+	conflicts      *prometheus.CounterVec
+	succeeded      *prometheus.GaugeVec
+	failures       *prometheus.CounterVec
 	databaseSize   prometheus.Gauge
 	garbage        *prometheus.CounterVec
 	known, reasons []string
@@ -56,7 +77,14 @@ func New(registry prometheus.Registerer, version string) (*Metrics, error) {
 			Buckets: []float64{.0005, .0025, .01, .05, .25, 1, 2.5, 10},
 		}, []string{"operation"}),
 		storageErrors: counter("storage_errors_total", "Statements and transactions to which the database gave no answer, by reason.", "operation", "reason"),
-		garbage:       counter("garbage_collected_rows_total", "Rows removed because they had expired, by table.", "table"),
+		conflicts: counter("storage_conflicts_total",
+			"Statements and commits that the database undid for the sake of another transaction; theirs is done again, up to 10 times.", "operation"),
+		failures: counter("background_work_failures_total", "Times that work beside requests failed, by what it was doing; the log says why.", "doing"),
+		succeeded: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "background_work_last_success_timestamp_seconds",
+			Help: "When work beside requests last succeeded, by what it was doing.",
+		}, []string{"doing"}),
+		garbage: counter("garbage_collected_rows_total", "Rows removed because they had expired, by table.", "table"),
 		withoutExpiry: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "assertions_without_expiry_total", Help: "Assertions without exp that were accepted, where the app's settings allow it.",
 		}),
@@ -69,8 +97,31 @@ func New(registry prometheus.Registerer, version string) (*Metrics, error) {
 		codes: []string{oauth.CodeInvalidRequest, oauth.CodeInvalidClient, oauth.CodeInvalidGrant, oauth.CodeInvalidScope, oauth.CodeUnauthorizedClient,
 			oauth.CodeUnsupportedGrantType, oauth.CodeServerError, oauth.CodeTemporarilyUnavailable},
 	}
+	requests := m.newRequests()
 	m.begin()
-	return m, register(registry, m.issued, m.refused, m.failedSignIns, m.withoutExpiry, m.storage, m.storageErrors, m.databaseSize, m.garbage, buildInfo(version))
+	return m, register(registry, m.issued, m.refused, requests, m.failedSignIns, m.withoutExpiry, m.storage, m.storageErrors, m.conflicts,
+		m.succeeded, m.failures, m.databaseSize, m.garbage, buildInfo(version))
+}
+
+// newRequests makes all of its series at once: none has to be looked up by a
+// request.
+func (m *Metrics) newRequests() *prometheus.HistogramVec {
+	all := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "token_request_duration_seconds",
+		Help:    "How long the token endpoint took, by grant and outcome: issued, refused, or failed where it could not tell.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+	}, []string{"grant", "outcome"})
+	m.requests = map[string]map[string]prometheus.Observer{}
+	for _, grant := range append([]string{other}, m.known...) {
+		if grant == GrantLogin {
+			continue // an endpoint of its own
+		}
+		m.requests[grant] = map[string]prometheus.Observer{}
+		for _, outcome := range []string{issued, refused, failed} {
+			m.requests[grant][outcome] = all.WithLabelValues(grant, outcome)
+		}
+	}
+	return all
 }
 
 // begin makes the series that are looked at before their first event: a rate
@@ -81,6 +132,10 @@ func (m *Metrics) begin() {
 	}
 	for _, reason := range m.reasons {
 		m.failedSignIns.WithLabelValues(reason)
+	}
+	m.conflicts.WithLabelValues("commit")
+	for _, work := range []string{WorkLoad, WorkGarbage, WorkSize, WorkLastUses, WorkKeys} {
+		m.failures.WithLabelValues(work)
 	}
 }
 
@@ -116,6 +171,33 @@ func (m *Metrics) TokenRefused(grant, code string) {
 	m.refused.WithLabelValues(bounded(grant, m.known), bounded(code, m.codes)).Inc()
 }
 
+// TokenAnswered takes how long the token endpoint took for an answer; grant and
+// code are as for TokenRefused, code is empty when a token was issued.
+func (m *Metrics) TokenAnswered(grant, code string, took time.Duration) {
+	outcome := refused
+	switch code {
+	case "":
+		outcome = issued
+	case oauth.CodeServerError, oauth.CodeTemporarilyUnavailable:
+		outcome = failed
+	}
+	outcomes, ok := m.requests[grant]
+	if !ok {
+		outcomes = m.requests[other]
+	}
+	outcomes[outcome].Observe(took.Seconds())
+}
+
+// WorkDone takes what work beside requests has come to; doing is one of the
+// constants.
+func (m *Metrics) WorkDone(doing string, at time.Time, err error) {
+	if err != nil {
+		m.failures.WithLabelValues(doing).Inc()
+		return
+	}
+	m.succeeded.WithLabelValues(doing).Set(timestamp(at))
+}
+
 // SignInFailed counts a password that was not accepted.
 func (m *Metrics) SignInFailed(reason string) {
 	m.failedSignIns.WithLabelValues(bounded(reason, m.reasons)).Inc()
@@ -133,9 +215,14 @@ func (m *Metrics) GarbageCollected(table string, n int) {
 func (m *Metrics) DatabaseSize(size int64) { m.databaseSize.Set(float64(size)) }
 
 // StorageDone takes what storage.Storage measures. A record that is not there, or
-// there already, is an answer; a caller who went away has not met an error.
+// there already, is an answer; a caller who went away has not met an error, and
+// what is done again for the sake of another transaction is a conflict.
 func (m *Metrics) StorageDone(operation string, took time.Duration, err error) {
 	m.storage.WithLabelValues(operation).Observe(took.Seconds())
+	if errors.Is(err, storage.ErrRolledBack) {
+		m.conflicts.WithLabelValues(operation).Inc()
+		return
+	}
 	if reason := storageTrouble(err); reason != "" {
 		m.storageErrors.WithLabelValues(operation, reason).Inc()
 	}

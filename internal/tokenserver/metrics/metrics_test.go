@@ -43,6 +43,7 @@ func TestLabelsAreBoundedWhateverComes(t *testing.T) {
 		invented := fmt.Sprint("invented-", i)
 		m.TokenIssued(invented)
 		m.TokenRefused(invented, invented)
+		m.TokenAnswered(invented, invented, time.Millisecond)
 		m.SignInFailed(invented)
 	}
 	m.TokenRefused(oauth.GrantPassword, oauth.CodeInvalidGrant)
@@ -65,6 +66,7 @@ func TestOnlyADatabaseWithoutAnAnswerIsAnError(t *testing.T) {
 		"a deadline":                  {fmt.Errorf("%w: %w", storage.ErrUnavailable, context.DeadlineExceeded), map[string]float64{"timeout": 1}},
 		"a full disk":                 {fmt.Errorf("%w: %w", storage.ErrUnavailable, storage.ErrFull), map[string]float64{"full": 1}},
 		"a connection that is broken": {storage.ErrUnavailable, map[string]float64{"unavailable": 1}},
+		"a conflict of transactions":  {fmt.Errorf("%w: %w", storage.ErrUnavailable, storage.ErrRolledBack), map[string]float64{}},
 		"anything else":               {fmt.Errorf("a row that cannot be read"), map[string]float64{"other": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,9 +96,10 @@ func TestAgesAreNeverNegativeAndLagBeginsAtTheStart(t *testing.T) {
 	none := func() int { return 0 }
 	require.NoError(t, metrics.Watch(registry, metrics.State{
 		Now: func() time.Time { return now }, Confirmed: func() time.Time { return confirmed }, Apps: none, Revocations: none, IssuersUnavailable: none,
-		KeyActiveSince: map[string]func() (time.Time, bool){
-			"ES256": func() (time.Time, bool) { return now.Add(time.Hour), true },
-			"RS256": func() (time.Time, bool) { return time.Time{}, false },
+		Fresh: func() bool { return false }, Pools: func() []storage.Pool { return nil },
+		KeyLife: map[string]func() (since, until time.Time, published int){
+			"ES256": func() (since, until time.Time, published int) { return now.Add(time.Hour), now.Add(2 * time.Hour), 1 },
+			"RS256": func() (since, until time.Time, published int) { return time.Time{}, time.Time{}, 0 },
 		},
 		PasswordChecks: func() (running, waiting, slots int) { return 1, 2, 3 },
 	}))
@@ -113,6 +116,7 @@ func TestAgesAreNeverNegativeAndLagBeginsAtTheStart(t *testing.T) {
 		return values
 	}
 	require.Equal(t, []float64{0, 0}, value("signing_key_age_seconds"))
+	require.Equal(t, []float64{float64(now.Add(2 * time.Hour).Unix()), 0}, value("signing_key_rotation_timestamp_seconds"))
 	now = now.Add(time.Minute)
 	require.Equal(t, []float64{60}, value("feed_lag_seconds"))
 	confirmed = now.Add(time.Second)

@@ -30,6 +30,10 @@ var ErrReplaced = errors.New("this is not the database that the server was start
 // ErrFull says that the disk, or the size the database may have, is used up.
 var ErrFull = errors.New("no space left for the database")
 
+// ErrRolledBack says that the engine undid a transaction for the sake of another
+// one: nothing of it was kept, and it may be done again.
+var ErrRolledBack = errors.New("rolled back for the sake of another transaction")
+
 // ErrNewerSchema says that a later release of the token server wrote the
 // database.
 var ErrNewerSchema = errors.New("the database belongs to a later release")
@@ -306,6 +310,19 @@ type Collector interface {
 	Size(ctx context.Context) (int64, error)
 }
 
+// Pool is a pool of connections to the database at one moment.
+type Pool struct {
+	// Name tells the pools of an engine apart: "read" and "write", or "read_write"
+	// where one serves both.
+	Name string
+	// Limit is how many may be open; Open are, and InUse of these are at work.
+	Limit, Open, InUse int
+	// Waits is how often somebody had to wait for a connection since the start, and
+	// Waited how long in all.
+	Waits  int64
+	Waited time.Duration
+}
+
 // Storage is the union; only engines and the server's construction see it.
 type Storage interface {
 	Apps
@@ -329,5 +346,8 @@ type Storage interface {
 	// commit of every transaction, with what was done ("select apps"), how long
 	// that took and its error. The names are few. A later call replaces observe.
 	Measure(observe func(operation string, took time.Duration, err error))
+	// Pools are the pools of connections, in the same order each time. It never
+	// waits for the database.
+	Pools() []Pool
 	Close() error
 }

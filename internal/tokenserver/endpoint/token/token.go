@@ -9,6 +9,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/audit"
@@ -40,13 +41,14 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	if !httpx.AllowMethods(w, r, http.MethodPost) {
 		return
 	}
+	start := time.Now()
 	result, err := e.authorize(w, r)
 	if err != nil {
-		e.recordRefusal(r, err)
+		e.recordRefusal(r, err, time.Since(start))
 		httpx.Error(w, r, err)
 		return
 	}
-	e.recordIssue(r, result)
+	e.recordIssue(r, result, time.Since(start))
 	// RFC 6749 section 5.1 asks for both headers.
 	w.Header()["Pragma"] = noCache
 	httpx.JSON(w, http.StatusOK, result.Response)
@@ -131,16 +133,20 @@ func (e *Endpoint) grant(grantType string) (grant.Grant, error) {
 	return nil, oauth.Errorf(oauth.CodeUnsupportedGrantType, "this grant_type is not supported")
 }
 
-func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result) {
-	e.Metrics.TokenIssued(httpx.EventOf(r.Context()).GrantType)
+func (e *Endpoint) recordIssue(r *http.Request, result *grant.Result, took time.Duration) {
+	grantType := httpx.EventOf(r.Context()).GrantType
+	e.Metrics.TokenIssued(grantType)
+	e.Metrics.TokenAnswered(grantType, "", took)
 	e.record(r.Context(), audit.Event{
 		Action: audit.TokenIssued, ClientID: result.App.ClientID, ClientName: result.App.Name, OrgID: result.App.OrgID,
 		SourceIP: audit.SourceIP(r), ActorSubject: result.Token.Subject, ActorClientID: result.Token.ClientID, Scopes: result.Token.Scopes,
 	})
 }
 
-func (e *Endpoint) recordRefusal(r *http.Request, err error) {
-	e.Metrics.TokenRefused(httpx.EventOf(r.Context()).GrantType, httpx.AsError(err).Code)
+func (e *Endpoint) recordRefusal(r *http.Request, err error, took time.Duration) {
+	grantType, code := httpx.EventOf(r.Context()).GrantType, httpx.AsError(err).Code
+	e.Metrics.TokenRefused(grantType, code)
+	e.Metrics.TokenAnswered(grantType, code, took)
 	event := audit.Event{Action: audit.TokenRefused, SourceIP: audit.SourceIP(r), Reason: oauth.CodeServerError}
 	if failure := httpx.AsError(err); failure.Code != oauth.CodeServerError {
 		event.Reason = failure.Code + ": " + failure.Description

@@ -44,6 +44,10 @@ func Problem(text string) string {
 		// Its text would show the URL.
 		return "must be a URL such as postgresql://tokenserver@db.example.com:5432/tokenserver"
 	}
+	if !strings.Contains(text, "://") {
+		// What it is instead may be a password.
+		return "must begin with postgresql://"
+	}
 	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return fmt.Sprintf("must begin with postgresql://, not %q", u.Scheme)
 	}

@@ -20,7 +20,6 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlcopy"
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlstore"
-	"connectedapps.dev/operator/internal/tokenserver/storage/storagetest"
 )
 
 func (d *database) copyTo(target *database, o sqlcopy.Options) ([]sqlcopy.Table, error) {
@@ -267,7 +266,7 @@ func TestAServerThatWorksOnTheSourceIsNoticed(t *testing.T) {
 			require.NoError(t, err, "it has stopped")
 
 			_, err = source.copyTo(target, sqlcopy.Options{Check: func(ctx context.Context, _ storage.KeyReader) error {
-				_, err := running.Changes(ctx, storagetest.Epoch)
+				_, err := running.Changes(ctx, 0)
 				return err
 			}})
 			require.ErrorIs(t, err, storage.ErrInUse, "also one that comes during the copy")

@@ -25,7 +25,7 @@ func (s *Store) Changes(ctx context.Context, from int64) ([]storage.Change, erro
 
 // LatestChanges implements storage.Feed.
 func (s *Store) LatestChanges(ctx context.Context, n int) ([]storage.Change, error) {
-	return s.changes(ctx, `SELECT id, kind, name, at FROM (SELECT * FROM changes ORDER BY id DESC LIMIT ?) AS latest`, n)
+	return s.changes(ctx, `SELECT id, kind, name, at FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id DESC LIMIT ?)`, n)
 }
 
 func (s *Store) changes(ctx context.Context, query string, args ...any) ([]storage.Change, error) {

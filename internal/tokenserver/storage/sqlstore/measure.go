@@ -4,8 +4,11 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"time"
+
+	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
 // Measure implements storage.Storage.
@@ -17,6 +20,22 @@ func (s *Store) Measure(observe func(operation string, took time.Duration, err e
 func (s *Store) measure(operation string, start time.Time, err *error) {
 	if observe := s.observe.Load(); observe != nil {
 		(*observe)(operation, time.Since(start), *err)
+	}
+}
+
+// Pools implements storage.Storage.
+func (s *Store) Pools() []storage.Pool {
+	if s.read == s.write {
+		return []storage.Pool{poolOf("read_write", s.write)}
+	}
+	return []storage.Pool{poolOf("read", s.read), poolOf("write", s.write)}
+}
+
+func poolOf(name string, db *sql.DB) storage.Pool {
+	stats := db.Stats()
+	return storage.Pool{
+		Name: name, Limit: stats.MaxOpenConnections, Open: stats.OpenConnections, InUse: stats.InUse,
+		Waits: stats.WaitCount, Waited: stats.WaitDuration,
 	}
 }
 

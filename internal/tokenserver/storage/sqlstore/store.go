@@ -16,9 +16,8 @@ import (
 
 var _ storage.Storage = (*Store)(nil)
 
-// ErrRolledBack says that the engine undid a transaction for the sake of another
-// one: nothing of it was kept, and it may be done again.
-var ErrRolledBack = errors.New("rolled back for the sake of another transaction")
+// ErrRolledBack is storage.ErrRolledBack.
+var ErrRolledBack = storage.ErrRolledBack
 
 // Dialect is what differs between the engines.
 type Dialect struct {
