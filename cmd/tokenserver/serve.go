@@ -150,7 +150,9 @@ type process struct {
 	store     storage.Storage
 	server    *tokenserver.Server
 	listeners *listeners
-	reloader  *reloader
+	// connections is how many clients may have open.
+	connections int
+	reloader    *reloader
 }
 
 // assemble builds what serve runs; nothing serves yet.
@@ -195,7 +197,7 @@ func assemble(
 	if err != nil {
 		return nil, err
 	}
-	return &process{flags: f, logger: logger, store: store, server: server, listeners: l, reloader: r}, nil
+	return &process{flags: f, logger: logger, store: store, server: server, listeners: l, connections: config.MaxConnections, reloader: r}, nil
 }
 
 func newServer(
