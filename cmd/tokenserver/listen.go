@@ -21,7 +21,7 @@ const drainTimeout = 25 * time.Second
 // publicLimits are what a slow or hostile client may hold.
 func publicLimits(connections int) httpserver.Limits {
 	return httpserver.Limits{
-		Connections: connections, Header: 10 * time.Second, Read: 30 * time.Second, Write: 60 * time.Second, Idle: 2 * time.Minute, HeaderBytes: 64 << 10,
+		Connections: connections, Header: 10 * time.Second, Read: 30 * time.Second, Write: 60 * time.Second, Idle: 2 * time.Minute, HeaderBytes: 32 << 10,
 	}
 }
 

@@ -159,6 +159,42 @@ func TestOneMoreConnectionTakesThePlaceOfAnIdleOne(t *testing.T) {
 	}
 }
 
+// Whoever reads no answer, or never ends a request, keeps nobody out.
+func TestSlowPeersGiveWay(t *testing.T) {
+	for name, say := range map[string]string{
+		"an answer that is not read": "GET /much HTTP/1.1\r\nHost: x\r\n\r\n",
+		"headers without end":        "GET / HTTP/1.1\r\nX-",
+		"a body without end":         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+		"chunks without end":         "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
+			address := serving(t, Limits{Connections: 1}, false, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/much" && r.Method != http.MethodPost {
+					return
+				}
+				began <- struct{}{}
+				_, err := io.Copy(io.Discard, r.Body)
+				for err == nil {
+					_, err = w.Write(make([]byte, 1<<20))
+				}
+				ended <- struct{}{}
+			})
+			slow := dial(t, address)
+			_, err := fmt.Fprint(slow, say)
+			require.NoError(t, err)
+			inHandler := !strings.HasSuffix(say, "X-")
+			if inHandler {
+				<-began
+			}
+			get(t, dial(t, address))
+			if inHandler {
+				<-ended
+			}
+		})
+	}
+}
+
 // A request may not multiply what a connection holds.
 func TestOnlyHTTP1IsSpoken(t *testing.T) {
 	address := serving(t, Operations(), true, func(http.ResponseWriter, *http.Request) {})

@@ -99,7 +99,7 @@ type AdminClient struct {
 const (
 	DefaultListen              = "127.0.0.1:8080"
 	DefaultOperationsListen    = "127.0.0.1:8081"
-	DefaultMaxConnections      = 1000
+	DefaultMaxConnections      = 500
 	DefaultAccessTokenLifetime = time.Hour
 	DefaultMaxStale            = 15 * time.Minute
 )
