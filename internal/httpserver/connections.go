@@ -107,5 +107,6 @@ func (c *connections) giveWay() {
 	if secured, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = secured.NetConn()
 	}
-	_ = conn.Close()
+	// Close waits for whoever reads, and the next connection should not.
+	go func() { _ = conn.Close() }()
 }

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,11 +29,11 @@ func (c *clock) pass(d time.Duration) { c.now = c.now.Add(d) }
 // peer is a connection that tells whether it was closed.
 type peer struct {
 	net.Conn
-	closed bool
+	closed atomic.Bool
 }
 
 func (p *peer) Close() error {
-	p.closed = true
+	p.closed.Store(true)
 	return nil
 }
 
@@ -79,8 +80,9 @@ func TestWhoDidNothingForLongestGivesWay(t *testing.T) {
 			}
 			test.before(c, k, peers)
 			c.state(peers[3], http.StateNew)
+			require.Eventually(t, peers[test.want].closed.Load, time.Minute, time.Millisecond)
 			for i, p := range peers {
-				require.Equal(t, i == test.want, p.closed, "connection %d", i)
+				require.Equal(t, i == test.want, p.closed.Load(), "connection %d", i)
 			}
 			require.Len(t, c.open, 3)
 			// What the one that gave way still does changes nothing.
