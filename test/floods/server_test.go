@@ -203,21 +203,27 @@ func (s *server) connect() (net.Conn, error) {
 
 // logged counts what a process logs and keeps the last of it.
 type logged struct {
+	// reading is held by the test while nobody reads.
+	reading        sync.Mutex
 	mu             sync.Mutex
 	lines, longest int
 	last           []string
+	lost           bool
 }
 
 func (l *logged) read(from io.Reader) {
 	reader := bufio.NewReader(from)
 	for {
+		l.reading.Lock()
 		line, err := reader.ReadString('\n')
+		l.reading.Unlock()
 		if err != nil {
 			return
 		}
 		l.mu.Lock()
 		l.lines, l.longest = l.lines+1, max(l.longest, len(line))
 		l.last = append(l.last[max(0, len(l.last)-20):], line[:min(len(line), 500)])
+		l.lost = l.lost || strings.Contains(line, "log lines were lost")
 		l.mu.Unlock()
 	}
 }
@@ -226,6 +232,13 @@ func (l *logged) count() (lines, longest int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lines, l.longest
+}
+
+// toldOfLost tells whether a line said that others are missing.
+func (l *logged) toldOfLost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 func (l *logged) tail() string {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -31,12 +33,14 @@ func (g *gate) Write(data []byte) (int, error) {
 	return len(data), g.err
 }
 
+func lost(lines int) []byte { return fmt.Appendf(nil, "%d lost\n", lines) }
+
 // Each writer's lines come whole and in their order, and none is missing.
 func TestLinesComeWholeAndInOrder(t *testing.T) {
 	const writers, lines = 8, 500
 	out := &gate{open: make(chan struct{})}
 	close(out.open)
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	var group sync.WaitGroup
 	for writer := range writers {
 		group.Go(func() {
@@ -65,7 +69,7 @@ func TestLinesComeWholeAndInOrder(t *testing.T) {
 // What comes while the output is busy goes out in one write.
 func TestLinesThatWaitGoOutTogether(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	for range 100 {
 		_, err := w.Write([]byte("line\n"))
 		require.NoError(t, err)
@@ -80,7 +84,7 @@ func TestLinesThatWaitGoOutTogether(t *testing.T) {
 // loses nothing.
 func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	line := append(bytes.Repeat([]byte("x"), 1<<16-1), '\n')
 	const lines = 64 // 4 MiB
 	written := make(chan int, lines)
@@ -106,7 +110,7 @@ func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 func TestWhatComesAfterTheEndIsWritten(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
 	close(out.open)
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	w.Close()
 	_, err := w.Write([]byte("last\n"))
 	require.NoError(t, err)
@@ -117,7 +121,7 @@ func TestWhatComesAfterTheEndIsWritten(t *testing.T) {
 func TestAFailureIsToldToTheNextLine(t *testing.T) {
 	out := &gate{open: make(chan struct{}), err: errors.New("no space")}
 	close(out.open)
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	for err := error(nil); err == nil; {
 		_, err = w.Write([]byte("line\n"))
 	}
@@ -129,7 +133,7 @@ func TestAFailureIsToldToTheNextLine(t *testing.T) {
 func TestALineDuringTheEndIsWrittenLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &gate{open: make(chan struct{})}
-		w := logqueue.New(out)
+		w := logqueue.New(out, lost)
 		_, err := w.Write([]byte("first\n"))
 		require.NoError(t, err)
 		synctest.Wait()
@@ -143,4 +147,91 @@ func TestALineDuringTheEndIsWrittenLast(t *testing.T) {
 		<-written
 		require.Equal(t, "first\nlate\n", out.String())
 	})
+}
+
+// A pipe that nobody reads any more: requests go on, the memory does not grow, and
+// what was lost is told when somebody reads again.
+func TestAnOutputThatTakesNothingIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gate{open: make(chan struct{})}
+		w := logqueue.New(out, lost)
+		line := append(bytes.Repeat([]byte("x"), 1<<10-1), '\n')
+		const lines = 5000 // 5 MiB
+		began := time.Now()
+		for range lines {
+			_, err := w.Write(line)
+			require.NoError(t, err)
+		}
+		require.Less(t, time.Since(began), 10*time.Second, "all together wait once")
+		close(out.open)
+		synctest.Wait()
+		_, err := w.Write([]byte("later\n"))
+		require.NoError(t, err)
+		w.Close()
+		kept := bytes.Count(out.Bytes(), line)
+		require.Less(t, kept, 2100, "of 1 MiB in the queue, and 1 MiB in hand")
+		require.Equal(t, strings.Repeat(string(line), kept)+fmt.Sprintf("%d lost\nlater\n", lines-kept), out.String())
+	})
+}
+
+// The end of the process does not wait for it either.
+func TestTheEndDoesNotWaitForAnOutputThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gate{open: make(chan struct{})}
+		w := logqueue.New(out, lost)
+		_, err := w.Write([]byte("first\n"))
+		require.NoError(t, err)
+		began := time.Now()
+		w.Close()
+		_, err = w.Write([]byte("late\n"))
+		require.NoError(t, err)
+		require.Equal(t, 5*time.Second, time.Since(began))
+		close(out.open)
+	})
+}
+
+// A full disk: what could not be written is told once there is room.
+func TestLinesThatCannotBeWrittenAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &full{}
+		w := logqueue.New(out, lost)
+		for range 3 {
+			_, _ = w.Write([]byte("line\n"))
+			synctest.Wait()
+		}
+		require.Equal(t, 3, out.writes, "it does not try for ever")
+		_, err := w.Write([]byte("line\n"))
+		require.Error(t, err)
+		synctest.Wait()
+		out.room = true
+		_, _ = w.Write([]byte("again\n"))
+		synctest.Wait()
+		w.Close()
+		require.Equal(t, "again\n4 lost\n", out.String())
+	})
+}
+
+// full is a disk without room.
+type full struct {
+	bytes.Buffer
+	writes int
+	room   bool
+}
+
+func (f *full) Write(data []byte) (int, error) {
+	if f.writes++; !f.room {
+		return 0, syscall.ENOSPC
+	}
+	return f.Buffer.Write(data)
+}
+
+func TestALongLineIsCut(t *testing.T) {
+	out := &gate{open: make(chan struct{})}
+	close(out.open)
+	w := logqueue.New(out, lost)
+	_, err := w.Write([]byte(strings.Repeat("x", 10<<20) + "\n"))
+	require.NoError(t, err)
+	w.Close()
+	require.Equal(t, 64<<10, out.Len())
+	require.True(t, strings.HasSuffix(out.String(), "xxx… (cut)\n"))
 }
