@@ -73,7 +73,7 @@ func drip(ctx context.Context, conn net.Conn, drop string) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 		if _, err := conn.Write([]byte(drop)); err != nil {
 			return
