@@ -289,7 +289,11 @@ func TestASecretFileIsOneLineOfASCII(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, t.TempDir(), "secret", content)
 			_, err := (&tokenserveroptions.AdminClient{ClientSecretFile: path}).Secrets()
-			require.EqualError(t, err, path+" must hold one line of 16 to 512 printable ASCII characters")
+			want := path + " must hold one line of 16 to 512 printable ASCII characters"
+			if content == "" {
+				want += ": it is empty"
+			}
+			require.EqualError(t, err, want)
 		})
 	}
 }
