@@ -28,7 +28,7 @@ const (
 	// during is how long they are counted with a flood, and as long without.
 	during = 400 * time.Millisecond
 	// pairs are how often at least, and at most when others load the machine.
-	pairs, mostPairs = 3, 15
+	pairs, mostPairs = 3, 8
 	// share is what they get at least of what they get without a flood. The budget is
 	// 0.5, which make bench measures.
 	share = 0.3

@@ -5,6 +5,7 @@ package floods
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -190,15 +191,20 @@ func (s *server) cpu(t *testing.T) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// dial opens a connection, without a handshake of TLS.
-func (s *server) dial() (net.Conn, error) { return net.Dial("tcp", s.listen) }
+// dial opens a connection, without a handshake of TLS. It gives up when the kernel
+// takes none, which it would go on trying for minutes.
+func (s *server) dial(ctx context.Context) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	return dialer.DialContext(ctx, "tcp", s.listen)
+}
 
 // connect opens one that requests can be sent on.
 func (s *server) connect() (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
 	if s.tls == nil {
-		return s.dial()
+		return dialer.Dial("tcp", s.listen)
 	}
-	return tls.Dial("tcp", s.listen, s.tls)
+	return tls.DialWithDialer(dialer, "tcp", s.listen, s.tls)
 }
 
 // logged counts what a process logs and keeps the last of it.
