@@ -4,17 +4,24 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"connectedapps.dev/operator/internal/bootstrap"
 	"connectedapps.dev/operator/internal/controller"
+	"connectedapps.dev/operator/internal/httpserver"
 	"connectedapps.dev/operator/internal/options/manageroptions"
 )
 
@@ -45,7 +52,7 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		Cache:                         controller.CacheOptions(watched.namespaces()...),
 		NewClient:                     controller.NewClient,
 		Metrics:                       metricsOptions(o),
-		HealthProbeBindAddress:        o.HealthProbeBindAddress,
+		HealthProbeBindAddress:        "0", // addProbes
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       o.Namespace,
@@ -55,7 +62,7 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	if err := addChecks(mgr); err != nil {
+	if err := addProbes(mgr, o.HealthProbeBindAddress); err != nil {
 		return err
 	}
 	if err := mgr.Add(watched); err != nil {
@@ -98,18 +105,40 @@ func addBootstrap(mgr ctrl.Manager, o *manageroptions.Options) (*bootstrap.Runna
 func metricsOptions(o *manageroptions.Options) metricsserver.Options {
 	m := metricsserver.Options{BindAddress: o.MetricsBindAddress, SecureServing: o.MetricsSecure}
 	if o.MetricsSecure {
+		// As everywhere, a connection has one request at a time.
+		m.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
 		m.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
 	return m
 }
 
-// addChecks serves the probes: a manager that waits to be the leader is ready.
-func addChecks(mgr ctrl.Manager) error {
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("adding the health check: %w", err)
+// addProbes serves the probes; an address of "0" or none switches them off.
+func addProbes(mgr ctrl.Manager, address string) error {
+	if address == "" || address == "0" {
+		return nil
 	}
-	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("adding the readiness check: %w", err)
+	server, err := probes(address, slog.New(logr.ToSlogHandler(mgr.GetLogger())))
+	if err != nil {
+		return err
 	}
-	return nil
+	return mgr.Add(server)
+}
+
+// probes are answered whoever else connects. A manager that waits to be the leader
+// is ready.
+func probes(address string, logger *slog.Logger) (*manager.Server, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening for probes: %w", err)
+	}
+	mux := http.NewServeMux()
+	for _, path := range []string{"/healthz", "/readyz"} {
+		checks := http.StripPrefix(path, &healthz.Handler{Checks: map[string]healthz.Checker{"ping": healthz.Ping}})
+		mux.Handle(path, checks)
+		mux.Handle(path+"/", checks)
+	}
+	timeout := shutdownTimeout
+	return &manager.Server{
+		Name: "health probe", Server: httpserver.New(mux, logger, httpserver.Operations()), Listener: listener, ShutdownTimeout: &timeout,
+	}, nil
 }

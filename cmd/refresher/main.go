@@ -11,13 +11,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 	"time"
 
+	"connectedapps.dev/operator/internal/httpserver"
 	"connectedapps.dev/operator/internal/options/refresheroptions"
 	"connectedapps.dev/operator/internal/refresher"
 )
@@ -98,19 +98,14 @@ func serveHealth(address string, engines []*refresher.Engine, logger *slog.Logge
 		return nil, fmt.Errorf("listening for probes: %w", err)
 	}
 	logger.Info("serving probes", "address", listener.Addr().String())
-	server := newServer(refresher.HealthHandler(engines...), logger)
+	server := httpserver.New(refresher.HealthHandler(engines...), logger, limits())
 	go func() { _ = server.Serve(listener) }()
 	return func() { _ = server.Close() }, nil
 }
 
-func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       5 * time.Second,
-		WriteTimeout:      5 * time.Second,
-		IdleTimeout:       30 * time.Second,
-		MaxHeaderBytes:    8 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+// limits are those of both ports: neighbours in the Pod ask, and the kubelet.
+func limits() httpserver.Limits {
+	return httpserver.Limits{
+		Connections: 64, Header: 5 * time.Second, Read: 5 * time.Second, Write: 5 * time.Second, Idle: 30 * time.Second, HeaderBytes: 8 << 10,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"connectedapps.dev/operator/internal/atomicfile"
+	"connectedapps.dev/operator/internal/httpserver"
 	"connectedapps.dev/operator/internal/options/refresheroptions"
 	"connectedapps.dev/operator/internal/refresher"
 	"connectedapps.dev/operator/internal/refresher/kubesecret"
@@ -58,7 +59,7 @@ func serveToken(address string, engine *refresher.Engine, logger *slog.Logger) (
 	}
 	logger.Info("serving the token", "address", listener.Addr().String())
 	endpoint := &serve.Endpoint{Token: engine.Token, Address: listener.Addr()}
-	server := newServer(endpoint.Handler(), logger)
+	server := httpserver.New(endpoint.Handler(), logger, limits())
 	go func() { _ = server.Serve(listener) }()
 	return func() { _ = server.Close() }, nil
 }

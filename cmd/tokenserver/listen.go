@@ -7,24 +7,23 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
+	"connectedapps.dev/operator/internal/httpserver"
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 )
 
-// Limits of a connection: what a slow or hostile peer may hold.
-const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 60 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
-	// drainTimeout is less than the 30 s Kubernetes gives a Pod.
-	drainTimeout = 25 * time.Second
-)
+// drainTimeout is less than the 30 s Kubernetes gives a Pod.
+const drainTimeout = 25 * time.Second
+
+// publicLimits are what a slow or hostile client may hold.
+func publicLimits(connections int) httpserver.Limits {
+	return httpserver.Limits{
+		Connections: connections, Header: 10 * time.Second, Read: 30 * time.Second, Write: 60 * time.Second, Idle: 2 * time.Minute, HeaderBytes: 32 << 10,
+	}
+}
 
 // listeners are the two open ports.
 type listeners struct{ public, operations net.Listener }
@@ -42,22 +41,10 @@ func listen(config *tokenserveroptions.Config) (*listeners, error) {
 	return &listeners{public: public, operations: operations}, nil
 }
 
-func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
-}
-
 // serve answers on both ports until ctx ends or something fails, then drains.
 func (p *process) serve(ctx context.Context, broken <-chan error) error {
-	public := newHTTPServer(p.ahead(func(f *front) http.Handler { return f.public }), p.logger)
-	operations := newHTTPServer(p.ahead(func(f *front) http.Handler { return f.operations }), p.logger)
+	public := httpserver.New(p.ahead(func(f *front) http.Handler { return f.public }), p.logger, publicLimits(p.config.MaxConnections))
+	operations := httpserver.New(p.ahead(func(f *front) http.Handler { return f.operations }), p.logger, httpserver.Operations())
 	failed := make(chan error, 2)
 	go func() { failed <- operations.Serve(p.listeners.operations) }()
 	go func() { failed <- p.servePublic(public) }()

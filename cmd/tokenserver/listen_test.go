@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/httpserver"
 )
 
 func TestAFloodOfHeadersIsRefused(t *testing.T) {
@@ -17,7 +19,7 @@ func TestAFloodOfHeadersIsRefused(t *testing.T) {
 	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	reached := false
-	server := newHTTPServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }), slog.New(slog.DiscardHandler))
+	server := httpserver.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }), slog.New(slog.DiscardHandler), publicLimits(10))
 	go func() { _ = server.Serve(listener) }()
 	defer func() { _ = server.Close() }()
 

@@ -189,7 +189,7 @@ func TestLogLinesThatAreLostAreCounted(t *testing.T) {
 	defer func() { _ = full.Close() }()
 	r := newSite(t).startInto(full)
 	r.eventually("ready", func() bool { return r.status(r.operations+"/readyz") == http.StatusOK })
-	require.Positive(t, r.value("tokenserver_log_write_errors_total"))
+	require.Positive(t, r.value("tokenserver_log_lost_lines_total"))
 }
 
 // TestRequestsThatWaitForTheLogAreCounted while nobody reads it; metrics and probes

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,12 +101,19 @@ func (f *serveFlags) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// lostLines is the line of the log about those that could not be written.
+func (f *serveFlags) lostLines(n int) []byte {
+	var line bytes.Buffer
+	f.logger(&line).Warn("log lines were lost: the log could not be written, or nobody read it", "lines", n)
+	return line.Bytes()
+}
+
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	// The second signal finds the default behaviour: it ends the program.
 	context.AfterFunc(ctx, stop)
-	lines := logqueue.New(stderr)
+	lines := logqueue.New(stderr, f.lostLines)
 	defer lines.Close()
 	logger := f.logger(lines)
 	w, release := newWaiter(ctx, f.wait, logger)

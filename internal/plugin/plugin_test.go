@@ -280,6 +280,17 @@ func TestRotateWaitsUntilItIsDone(t *testing.T) {
 	require.Equal(t, 1, strings.Count(said.String(), "ConnectedApp gitproxy: TokenServerUnavailable: the token server does not answer, trying again\n"))
 }
 
+// An app that is ready has nothing to tell while its manager begins: whatever was
+// said of that would read as a failure.
+func TestRotateOfAReadyAppSaysThatItWaitsAndNothingElse(t *testing.T) {
+	s := newSite(t)
+	s.app(t, "gitproxy", func(a *v1alpha1.ConnectedApp) {
+		a.Status.Conditions = []metav1.Condition{condition("Ready", "True", "Ready", "registered")}
+	})
+	require.Error(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond}))
+	require.Equal(t, "asked for another client secret of ConnectedApp gitproxy, waiting for the manager\n", s.said.String())
+}
+
 func TestRotateThatNobodyFollowsSaysSo(t *testing.T) {
 	s := newSite(t)
 	s.app(t, "gitproxy")

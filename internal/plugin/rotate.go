@@ -125,8 +125,9 @@ func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, asked str
 			return err
 		}
 		if now := progress(app); now != said {
-			p.say("%s", now)
-			said = now
+			if said = now; now != "" {
+				p.say("%s", now)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -153,11 +154,11 @@ func followed(app *v1alpha1.ConnectedApp, asked string) (bool, error) {
 	return false, nil
 }
 
-// progress is what the manager says it does.
+// progress is what keeps the manager from it; empty: nothing, it will see to it.
 func progress(app *v1alpha1.ConnectedApp) string {
 	status, reason, message := ready(app)
 	if status == metav1.ConditionTrue {
-		return "ConnectedApp " + app.Name + " is ready; the rotation has not begun"
+		return ""
 	}
 	return fmt.Sprintf("ConnectedApp %s: %s: %s", app.Name, reason, message)
 }

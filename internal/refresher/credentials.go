@@ -267,6 +267,9 @@ func normalizeKeys(data map[string][]byte) (values map[string]string, ambiguous 
 	from := make(map[string]string, len(data))
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		name, value := CredentialName(key), strings.TrimRight(string(data[key]), "\r\n")
+		if value == "" {
+			continue // as good as not there
+		}
 		if other, twice := from[name]; twice && values[name] != value && slices.Contains(CredentialNames, name) {
 			ambiguous = append(ambiguous, fmt.Sprintf("%s and %s differ, and mean the same: leave one out", other, key))
 		}

@@ -64,12 +64,13 @@ func TestParseCredentialsNamesEveryProblem(t *testing.T) {
 			valid("CLIENT_ID", "another", "client_secret", "another"),
 			[]string{"CLIENT_ID and client-id differ, and mean the same: leave one out", "client-secret and client_secret differ, and mean the same: leave one out"},
 		},
-		"another auth method": {valid("auth-method", "tls_client_auth"), []string{"auth-method must be client_secret_post, client_secret_basic, private_key_jwt or none"}},
-		"a relative URL":      {valid("token-url", "/token"), []string{"token-url is not an http or https URL"}},
-		"http elsewhere":      {valid("token-url", "http://id.example.com/token"), []string{"token-url is http on another host than loopback, where the secret could be read on its way"}},
-		"another scheme":      {valid("token-url", "file:///etc/passwd"), []string{"token-url is not an http or https URL"}},
-		"a password in a URL": {valid("token-url", "https://u:"+canary+"@h/"), []string{"token-url holds user information or a fragment"}},
-		"no URL at all":       {valid("token-url", ":"+canary), []string{"token-url is not an http or https URL"}},
+		"an empty file beside the Secret of others": {valid("CLIENT_ID", "", "client_secret", "\n", "token-url", "/"), []string{"token-url is not an http or https URL"}},
+		"another auth method":                       {valid("auth-method", "tls_client_auth"), []string{"auth-method must be client_secret_post, client_secret_basic, private_key_jwt or none"}},
+		"a relative URL":                            {valid("token-url", "/token"), []string{"token-url is not an http or https URL"}},
+		"http elsewhere":                            {valid("token-url", "http://id.example.com/token"), []string{"token-url is http on another host than loopback, where the secret could be read on its way"}},
+		"another scheme":                            {valid("token-url", "file:///etc/passwd"), []string{"token-url is not an http or https URL"}},
+		"a password in a URL":                       {valid("token-url", "https://u:"+canary+"@h/"), []string{"token-url holds user information or a fragment"}},
+		"no URL at all":                             {valid("token-url", ":"+canary), []string{"token-url is not an http or https URL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseCredentials(test.data, "")

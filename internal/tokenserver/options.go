@@ -5,6 +5,7 @@ package tokenserver
 import (
 	"net/http"
 
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
 
@@ -60,6 +61,23 @@ func unambiguousEnd(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0) {
 			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// maxPath is how long a path may be. None that exists comes near it, and to find
+// out that a longer one does not would cost more than a token.
+const maxPath = 2 << 10
+
+// shortPaths refuses what no route can be for.
+func shortPaths(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.Path) > maxPath {
+			httpx.Error(w, r, &oauth.Error{
+				Code: oauth.CodeInvalidRequest, Description: "the path is longer than 2 KiB", Status: http.StatusRequestURITooLong,
+			})
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

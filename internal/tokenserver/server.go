@@ -214,7 +214,7 @@ func (s *Server) mount(ctx context.Context) error {
 	}
 	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
 	observer.Source = s.config.Source
-	s.handler = observer.Wrap(unambiguousEnd(s.securityHeaders(s.crossOrigin(options(mux)))))
+	s.handler = observer.Wrap(unambiguousEnd(s.securityHeaders(shortPaths(s.crossOrigin(options(mux))))))
 	return nil
 }
 

@@ -81,7 +81,8 @@ func (r *Reconciler) referenced(ctx context.Context, namespace, name, named, who
 	}
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, missing("waiting for Secret %s, %s: somebody has to make it", name, named)
+		return nil, missing("waiting for Secret %s, %s: somebody has to make it, with the label %s: %s, by which its owner lets it be read",
+			name, named, v1alpha1.LabelSecret, v1alpha1.SecretReferenced)
 	case err != nil:
 		return nil, unread(err, "Secret "+name)
 	case secret.Labels[v1alpha1.LabelSecret] != v1alpha1.SecretReferenced:

@@ -152,7 +152,7 @@ func credentialSentences() map[string]sentence {
 			b.setApp(func() { b.app.Status.Issuer = "https://other.example.com" })
 		}, "ConnectedApp app is registered with https://other.example.com, and TokenServer main is http://SERVER/accounts/api/v2/oauth2 now: its credentials are not sent there"),
 		"no ExistingSecret": waitsForCredentials(shared, func(*bench) {},
-			"waiting for Secret theirs, which ConnectedApp app names in spec.credentials.secret.name: somebody has to make it"),
+			"waiting for Secret theirs, which ConnectedApp app names in spec.credentials.secret.name: somebody has to make it, with the label connectedapps.dev/secret: referenced, by which its owner lets it be read"),
 		"an ExistingSecret that is not shared": waitsForCredentials(shared, func(b *bench) {
 			secret := theirs(b.namespace, "theirs", nil)
 			secret.Labels = nil

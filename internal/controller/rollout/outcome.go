@@ -54,7 +54,7 @@ func (r *Restarter) Restart(ctx context.Context, namespace string, list []v1alph
 	}
 	for _, w := range list {
 		names = append(names, w.String())
-		restarted, due, err := r.one(ctx, namespace, w, seen, now)
+		restarted, due, err := r.inTime(ctx, namespace, w, seen, now)
 		refused, isRefused := errors.AsType[*refusal](err)
 		switch {
 		case errors.Is(err, errAbsent):
@@ -78,6 +78,17 @@ func (r *Restarter) Restart(ctx context.Context, namespace string, list []v1alph
 		o.reason, o.message = v1alpha1.ReasonUpToDate, "rolled out when the content changes: "+strings.Join(names, ", ")
 	}
 	return o
+}
+
+// inTime is one within half of the time that is left, so that a workload whose
+// change hangs, in an admission webhook of its own, leaves some to those behind it.
+func (r *Restarter) inTime(ctx context.Context, namespace string, w v1alpha1.WorkloadReference, seen Content, now time.Time) (bool, time.Time, error) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/2)
+		defer cancel()
+	}
+	return r.one(ctx, namespace, w, seen, now)
 }
 
 // severity orders the reasons: the worst is shown.

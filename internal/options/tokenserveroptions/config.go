@@ -20,6 +20,8 @@ type Config struct {
 	Listen string `yaml:"listen"`
 	// OperationsListen is the address of health, readiness and metrics.
 	OperationsListen string `yaml:"operationsListen"`
+	// MaxConnections is how many connections clients may have open at once.
+	MaxConnections int `yaml:"maxConnections"`
 	// TLSCertFile and TLSKeyFile are PEM; both empty: TLS ends in front.
 	TLSCertFile string  `yaml:"tlsCertFile"`
 	TLSKeyFile  string  `yaml:"tlsKeyFile"`
@@ -99,13 +101,14 @@ type AdminClient struct {
 const (
 	DefaultListen              = "127.0.0.1:8080"
 	DefaultOperationsListen    = "127.0.0.1:8081"
+	DefaultMaxConnections      = 500
 	DefaultAccessTokenLifetime = time.Hour
 	DefaultMaxStale            = 15 * time.Minute
 )
 
 func defaults() *Config {
 	return &Config{
-		Listen: DefaultListen, OperationsListen: DefaultOperationsListen,
+		Listen: DefaultListen, OperationsListen: DefaultOperationsListen, MaxConnections: DefaultMaxConnections,
 		AccessTokenLifetime: DefaultAccessTokenLifetime, MaxStale: DefaultMaxStale, LoginEndpoint: true,
 	}
 }

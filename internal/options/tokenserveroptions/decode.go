@@ -97,6 +97,8 @@ func (d *decoder) value(node *yaml.Node, path string, into reflect.Value) {
 		d.value(node, path, into.Elem())
 	case into.Kind() == reflect.Bool:
 		d.boolean(node, path, into)
+	case into.Kind() == reflect.Int:
+		d.integer(node, path, into)
 	default:
 		d.text(node, path, into)
 	}
@@ -157,6 +159,15 @@ func (d *decoder) boolean(node *yaml.Node, path string, into reflect.Value) {
 		return
 	}
 	into.SetBool(value)
+}
+
+func (d *decoder) integer(node *yaml.Node, path string, into reflect.Value) {
+	var value int
+	if node.Tag != "!!int" || node.Decode(&value) != nil {
+		d.addf(node, path, "must be a whole number, not %s", kindOf(node))
+		return
+	}
+	into.SetInt(int64(value))
 }
 
 func (d *decoder) duration(node *yaml.Node, path string, into reflect.Value) {

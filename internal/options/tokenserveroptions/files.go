@@ -76,13 +76,15 @@ func (c *AdminClient) Secrets() ([]string, error) {
 	}
 	secret, err := readSecret(c.ClientSecretFile)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && c.secretOptional():
+	case (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmpty)) && c.secretOptional():
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
 	return []string{secret}, nil
 }
+
+var errEmpty = errors.New("it is empty")
 
 // readSecret reads a client secret. A final line end does not belong to it.
 func readSecret(file string) (string, error) {
@@ -91,6 +93,9 @@ func readSecret(file string) (string, error) {
 		return "", err
 	}
 	secret := string(bytes.TrimRight(content, "\r\n"))
+	if secret == "" {
+		return "", fmt.Errorf("%s must hold one line of %d to %d printable ASCII characters: %w", file, minSecret, maxSecret, errEmpty)
+	}
 	// The error must not show the secret.
 	if len(secret) < minSecret || len(secret) > maxSecret || strings.ContainsFunc(secret, notPrintableASCII) {
 		return "", fmt.Errorf("%s must hold one line of %d to %d printable ASCII characters", file, minSecret, maxSecret)

@@ -174,6 +174,11 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"the id of sign-in tokens":         {replace("connectedapps-manager", "login"), `bootstrap.adminClient.clientID: "login" is a name of the server's own`},
 		"the id of a user for a client":    {replace("connectedapps-manager", ownerID), `bootstrap.adminClient.clientID: "` + ownerID + `" is already used at users[0].id`},
 		"a stale time of days":             {valid + "maxStale: 48h\n", "maxStale: must be from 0s to 24h, not 48h0m0s"},
+		"too few connections":              {valid + "maxConnections: 9\n", "maxConnections: must be from 10 to 100000, not 9"},
+		"connections in words":             {valid + "maxConnections: many\n", `maxConnections: must be a whole number, not "many"`},
+		"connections and a half":           {valid + "maxConnections: 99.5\n", "maxConnections: must be a whole number, not the number 99.5"},
+		"connections beyond any number":    {valid + "maxConnections: 99999999999999999999\n", "maxConnections: must be a whole number, not the number 9999"},
+		"too many connections":             {valid + "maxConnections: 100001\n", "maxConnections: must be from 10 to 100000, not 100001"},
 		"a stale time below zero":          {valid + "maxStale: -1s\n", "maxStale: must be from 0s to 24h"},
 		"assertions of unknown providers":  {replace("  name: Main\n", "  name: Main\n  identityProviders: [{id: a}]\n  assertions: {identityProviders: [a, b]}\n"), `organizations[0].assertions.identityProviders[1]: the organization has no identity provider "b"`},
 		"a missing secret file":            {replace("clientSecretFile: client-secret", "clientSecretFile: other"), "bootstrap.adminClient.clientSecretFile: open"},
@@ -303,7 +308,11 @@ func TestASecretFileIsOneLineOfASCII(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, t.TempDir(), "secret", content)
 			_, err := (&tokenserveroptions.AdminClient{ClientSecretFile: path}).Secrets()
-			require.EqualError(t, err, path+" must hold one line of 16 to 512 printable ASCII characters")
+			want := path + " must hold one line of 16 to 512 printable ASCII characters"
+			if content == "" {
+				want += ": it is empty"
+			}
+			require.EqualError(t, err, want)
 		})
 	}
 }

@@ -100,11 +100,16 @@ func isLoopback(host string) bool {
 	return host == "localhost" || (err == nil && address.IsLoopback())
 }
 
+const minConnections, maxConnections = 10, 100_000
+
 func (v *validator) listeners() {
 	v.address("listen", v.config.Listen)
 	v.address("operationsListen", v.config.OperationsListen)
 	if v.config.Listen == v.config.OperationsListen && !strings.HasSuffix(v.config.Listen, ":0") {
 		v.addf("operationsListen", "must differ from listen")
+	}
+	if n := v.config.MaxConnections; n < minConnections || n > maxConnections {
+		v.addf("maxConnections", "must be from %d to %d, not %d", minConnections, maxConnections, n)
 	}
 }
 

@@ -246,6 +246,15 @@ func TestAnAdministratorWithAWorkloadNeedsNoSecretFile(t *testing.T) {
 	require.Equal(t, []string{secret}, secrets)
 	require.Equal(t, "client_secret_post", c.App(loaded.Directory.Organizations()[0], secrets).Record.TokenEndpointAuthMethod, "either way is taken")
 
+	for _, none := range []string{"", "\n"} {
+		write(t, filepath.Dir(path), "later", none)
+		_, err = tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+		require.NoError(t, err, "an empty file keeps nobody from loading what else was changed")
+		secrets, err = c.Secrets()
+		require.NoError(t, err)
+		require.Empty(t, secrets)
+	}
+
 	write(t, filepath.Dir(path), "later", "short")
 	_, err = tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
 	require.ErrorContains(t, err, "bootstrap.adminClient.clientSecretFile: "+later+" must hold one line", "a file that is there is read")

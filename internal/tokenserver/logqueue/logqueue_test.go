@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,15 +30,20 @@ func (g *gate) Write(data []byte) (int, error) {
 	<-g.open
 	g.writes++
 	_, _ = g.Buffer.Write(data)
-	return len(data), g.err
+	if g.err != nil {
+		return 0, g.err
+	}
+	return len(data), nil
 }
+
+func lost(lines int) []byte { return fmt.Appendf(nil, "%d lost\n", lines) }
 
 // Each writer's lines come whole and in their order, and none is missing.
 func TestLinesComeWholeAndInOrder(t *testing.T) {
 	const writers, lines = 8, 500
 	out := &gate{open: make(chan struct{})}
 	close(out.open)
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	var group sync.WaitGroup
 	for writer := range writers {
 		group.Go(func() {
@@ -66,7 +72,7 @@ func TestLinesComeWholeAndInOrder(t *testing.T) {
 // What comes while the output is busy goes out in one write.
 func TestLinesThatWaitGoOutTogether(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	for range 100 {
 		_, err := w.Write([]byte("line\n"))
 		require.NoError(t, err)
@@ -81,7 +87,7 @@ func TestLinesThatWaitGoOutTogether(t *testing.T) {
 // loses nothing.
 func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	line := append(bytes.Repeat([]byte("x"), 1<<16-1), '\n')
 	const lines = 64 // 4 MiB
 	written := make(chan int, lines)
@@ -103,7 +109,7 @@ func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 	w.Close()
 	require.Equal(t, lines*len(line), out.Len())
 	require.Zero(t, w.Stats().Waiting)
-	require.Zero(t, w.Stats().Errors)
+	require.Zero(t, w.Stats().Lost)
 }
 
 // Lines after the end are written directly: whoever still has something to say at
@@ -111,7 +117,7 @@ func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 func TestWhatComesAfterTheEndIsWritten(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
 	close(out.open)
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	w.Close()
 	_, err := w.Write([]byte("last\n"))
 	require.NoError(t, err)
@@ -122,12 +128,12 @@ func TestWhatComesAfterTheEndIsWritten(t *testing.T) {
 func TestAFailureIsToldToTheNextLine(t *testing.T) {
 	out := &gate{open: make(chan struct{}), err: errors.New("no space")}
 	close(out.open)
-	w := logqueue.New(out)
+	w := logqueue.New(out, lost)
 	for err := error(nil); err == nil; {
 		_, err = w.Write([]byte("line\n"))
 	}
 	w.Close()
-	require.Positive(t, w.Stats().Errors)
+	require.Positive(t, w.Stats().Lost)
 }
 
 // A line that comes while the last ones are being written waits for its turn, and
@@ -135,7 +141,7 @@ func TestAFailureIsToldToTheNextLine(t *testing.T) {
 func TestALineDuringTheEndIsWrittenLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &gate{open: make(chan struct{})}
-		w := logqueue.New(out)
+		w := logqueue.New(out, lost)
 		_, err := w.Write([]byte("first\n"))
 		require.NoError(t, err)
 		synctest.Wait()
@@ -149,4 +155,91 @@ func TestALineDuringTheEndIsWrittenLast(t *testing.T) {
 		<-written
 		require.Equal(t, "first\nlate\n", out.String())
 	})
+}
+
+// A pipe that nobody reads any more: requests go on, the memory does not grow, and
+// what was lost is told when somebody reads again.
+func TestAnOutputThatTakesNothingIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gate{open: make(chan struct{})}
+		w := logqueue.New(out, lost)
+		line := append(bytes.Repeat([]byte("x"), 1<<10-1), '\n')
+		const lines = 5000 // 5 MiB
+		began := time.Now()
+		for range lines {
+			_, err := w.Write(line)
+			require.NoError(t, err)
+		}
+		require.Less(t, time.Since(began), 10*time.Second, "all together wait once")
+		close(out.open)
+		synctest.Wait()
+		_, err := w.Write([]byte("later\n"))
+		require.NoError(t, err)
+		w.Close()
+		kept := bytes.Count(out.Bytes(), line)
+		require.Less(t, kept, 2100, "of 1 MiB in the queue, and 1 MiB in hand")
+		require.Equal(t, strings.Repeat(string(line), kept)+fmt.Sprintf("%d lost\nlater\n", lines-kept), out.String())
+	})
+}
+
+// The end of the process does not wait for it either.
+func TestTheEndDoesNotWaitForAnOutputThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gate{open: make(chan struct{})}
+		w := logqueue.New(out, lost)
+		_, err := w.Write([]byte("first\n"))
+		require.NoError(t, err)
+		began := time.Now()
+		w.Close()
+		_, err = w.Write([]byte("late\n"))
+		require.NoError(t, err)
+		require.Equal(t, 5*time.Second, time.Since(began))
+		close(out.open)
+	})
+}
+
+// A full disk: what could not be written is told once there is room.
+func TestLinesThatCannotBeWrittenAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &full{}
+		w := logqueue.New(out, lost)
+		for range 3 {
+			_, _ = w.Write([]byte("line\n"))
+			synctest.Wait()
+		}
+		require.Equal(t, 3, out.writes, "it does not try for ever")
+		_, err := w.Write([]byte("line\n"))
+		require.Error(t, err)
+		synctest.Wait()
+		out.room = true
+		_, _ = w.Write([]byte("again\n"))
+		synctest.Wait()
+		w.Close()
+		require.Equal(t, "again\n4 lost\n", out.String())
+	})
+}
+
+// full is a disk without room.
+type full struct {
+	bytes.Buffer
+	writes int
+	room   bool
+}
+
+func (f *full) Write(data []byte) (int, error) {
+	if f.writes++; !f.room {
+		return 0, syscall.ENOSPC
+	}
+	return f.Buffer.Write(data)
+}
+
+func TestALongLineIsCut(t *testing.T) {
+	out := &gate{open: make(chan struct{})}
+	close(out.open)
+	w := logqueue.New(out, lost)
+	_, err := w.Write([]byte(strings.Repeat("x", 10<<20) + "\n"))
+	require.NoError(t, err)
+	w.Close()
+	require.Equal(t, 64<<10, out.Len())
+	require.True(t, strings.HasSuffix(out.String(), "xxx… (cut)\n"))
 }

@@ -15,8 +15,8 @@ func WatchLog(registry prometheus.Registerer, stats func() logqueue.Stats) error
 			func() float64 { return float64(stats().Waiting) }),
 		counterFunc("log_waits_total", "Times that a request waited for room among the log lines that are not written yet.",
 			func() float64 { return float64(stats().Waits) }),
-		counterFunc("log_write_errors_total", "Writes of log lines that failed; the lines are lost.",
-			func() float64 { return float64(stats().Errors) }),
+		counterFunc("log_lost_lines_total", "Lines of the log that are lost: it could not be written, or nobody read it.",
+			func() float64 { return float64(stats().Lost) }),
 	)
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -207,6 +208,25 @@ func TestAFullQueueSaysBusy(t *testing.T) {
 	require.ErrorIs(t, s.do(t.Context(), func() {}), ErrBusy)
 	close(release)
 	require.NoError(t, <-results)
+}
+
+// With one processor, others get half of the time.
+func TestASlotRestsForAsLongAsItsCheckTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1, 0)
+		s.rests = true
+		require.NoError(t, s.do(t.Context(), func() { time.Sleep(3 * time.Second) }))
+		began := time.Now()
+		require.ErrorIs(t, s.do(t.Context(), func() {}), ErrBusy)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		require.NoError(t, s.do(t.Context(), func() {}))
+		require.Equal(t, 3*time.Second, time.Since(began))
+		s.rests = false
+		synctest.Wait()
+		require.NoError(t, s.do(t.Context(), func() { time.Sleep(time.Second) }))
+		require.NoError(t, s.do(t.Context(), func() {}), "at once")
+	})
 }
 
 func TestFailedPasswordsAndTheirSlotsAreTold(t *testing.T) {

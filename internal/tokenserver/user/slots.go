@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"time"
 )
 
 // slots bounds how many password checks run and wait at once: each costs 19 MiB
@@ -13,35 +14,53 @@ import (
 type slots struct {
 	running chan struct{}
 	waiting chan struct{}
+	// rests tells that a slot is empty after a check for as long as that took. With a
+	// single processor there is no half to leave to others but half of the time.
+	rests bool
 }
 
+// newSlots takes half of the processors when running is zero.
 func newSlots(running, queue int) *slots {
+	processors, rests := runtime.GOMAXPROCS(0), false
 	if running <= 0 {
-		running = max(1, runtime.GOMAXPROCS(0)/2)
+		running, rests = max(1, processors/2), processors == 1
 	}
-	return &slots{running: make(chan struct{}, running), waiting: make(chan struct{}, running+queue)}
+	return &slots{running: make(chan struct{}, running), waiting: make(chan struct{}, running+queue), rests: rests}
 }
 
 // do runs work in a slot; ErrBusy when the queue is full.
 func (s *slots) do(ctx context.Context, work func()) error {
 	select {
 	case s.waiting <- struct{}{}:
-		defer func() { <-s.waiting }()
 	default:
 		return ErrBusy
 	}
 	select {
 	case s.running <- struct{}{}:
-		defer func() { <-s.running }()
 	case <-ctx.Done():
+		<-s.waiting
 		return ctx.Err()
 	}
+	defer s.leave(time.Now())
 	work()
 	return nil
 }
 
+// leave gives back the slot of a check that began then.
+func (s *slots) leave(began time.Time) {
+	free := func() {
+		<-s.running
+		<-s.waiting
+	}
+	if s.rests {
+		time.AfterFunc(time.Since(began), free)
+		return
+	}
+	free()
+}
+
 // Checks tells how many password checks run and wait at present, and in how many
-// slots. It never waits.
+// slots; one that rests counts as running. It never waits.
 func (a *Authenticator) Checks() (running, waiting, slots int) {
 	a.once.Do(a.init)
 	running = len(a.slots.running)

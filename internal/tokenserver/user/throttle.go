@@ -4,6 +4,7 @@ package user
 
 import (
 	"container/list"
+	"crypto/sha256"
 	"sync"
 	"time"
 )
@@ -16,17 +17,26 @@ type throttle struct {
 	max    int
 
 	mu    sync.Mutex
-	keys  map[string]*list.Element
+	keys  map[throttledKey]*list.Element
 	order *list.List // of *failures, latest failure in front
 }
 
+// throttledKey is the beginning of a key's digest: keys that somebody makes up are
+// as short as any.
+type throttledKey [16]byte
+
+func digestOf(key string) throttledKey {
+	sum := sha256.Sum256([]byte(key))
+	return throttledKey(sum[:len(throttledKey{})])
+}
+
 type failures struct {
-	key string
+	key throttledKey
 	at  []time.Time // oldest first, at most limit
 }
 
 func newThrottle(limit int, window time.Duration, maxKeys int) *throttle {
-	return &throttle{limit: limit, window: window, max: maxKeys, keys: map[string]*list.Element{}, order: list.New()}
+	return &throttle{limit: limit, window: window, max: maxKeys, keys: map[throttledKey]*list.Element{}, order: list.New()}
 }
 
 // reserve counts an attempt on key as a failure in advance, so that attempts
@@ -35,10 +45,11 @@ func newThrottle(limit int, window time.Duration, maxKeys int) *throttle {
 func (t *throttle) reserve(key string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	element, ok := t.keys[key]
+	digest := digestOf(key)
+	element, ok := t.keys[digest]
 	if !ok {
-		element = t.order.PushFront(&failures{key: key})
-		t.keys[key] = element
+		element = t.order.PushFront(&failures{key: digest})
+		t.keys[digest] = element
 		t.evict()
 	}
 	f := element.Value.(*failures)
@@ -57,7 +68,8 @@ func (t *throttle) reserve(key string, now time.Time) time.Duration {
 func (t *throttle) release(key string, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	element, ok := t.keys[key]
+	digest := digestOf(key)
+	element, ok := t.keys[digest]
 	if !ok {
 		return
 	}
@@ -70,7 +82,7 @@ func (t *throttle) release(key string, at time.Time) {
 	}
 	if len(f.at) == 0 {
 		t.order.Remove(element)
-		delete(t.keys, key)
+		delete(t.keys, digest)
 	}
 }
 

@@ -103,13 +103,26 @@ func (c Connection) ask(ctx context.Context, method, target string, body []byte,
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != status {
-		return nil, fmt.Errorf("%s answers with status %d", target, response.StatusCode)
+		return nil, fmt.Errorf("%s answers with status %d%s", target, response.StatusCode, c.remedy(method, response.StatusCode))
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, int64(limit)+1))
 	if err == nil && len(answer) > limit {
 		err = fmt.Errorf("%s answers with more than %d bytes", target, limit)
 	}
 	return answer, err
+}
+
+// remedy is what to do about an API server that does not show its keys; empty: that
+// is not what it answered.
+func (c Connection) remedy(method string, status int) string {
+	if method != http.MethodGet || status != http.StatusForbidden && status != http.StatusUnauthorized {
+		return ""
+	}
+	const role = "ClusterRole system:service-account-issuer-discovery"
+	if c.TokenFile == "" {
+		return ": where it is an API server, name a tokenFile whose ServiceAccount has the " + role + ", or bind that to the group system:unauthenticated"
+	}
+	return ": where it is an API server, bind the " + role + " to the ServiceAccount of " + c.TokenFile
 }
 
 // client is for one request, since the authorities may be others the next time.

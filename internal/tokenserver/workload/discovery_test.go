@@ -289,6 +289,9 @@ func TestAnswersOfAnIssuerThatAreRefused(t *testing.T) {
 		"a long set of keys":          {keysPath, func(*published) http.HandlerFunc { return text(strings.Repeat(" ", 256<<10) + "{}") }, "answers with more than 262144 bytes"},
 		"keys elsewhere by redirect":  {keysPath, func(*published) http.HandlerFunc { return redirect(elsewhere.URL + keysPath) }, "a redirect to another host is not followed"},
 		"an answer that is not OK":    {keysPath, func(*published) http.HandlerFunc { return http.NotFound }, "answers with status 404"},
+		"keys that it may not read": {keysPath, func(*published) http.HandlerFunc {
+			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
+		}, "answers with status 403: where it is an API server, name a tokenFile whose ServiceAccount has the ClusterRole system:service-account-issuer-discovery, or bind that to the group system:unauthenticated"},
 	} {
 		p := newPublished(t)
 		p.put(row.path, row.answer(p))

@@ -624,8 +624,24 @@ func TestAPostThatIsNoFormIsRefused(t *testing.T) {
 		assert.Equal(t, test.want, response.StatusCode, name)
 		assert.Empty(t, response.Header.Get("Location"), name)
 	}
-	response := w.do(httptest.NewRequest(http.MethodHead, oauth.PathAuthorize+"?"+base, nil))
-	assert.Equal(t, http.StatusMethodNotAllowed, response.StatusCode, "HEAD makes no code")
+}
+
+// HEAD goes where GET goes, as the sign-in page's does, and makes no code: it is
+// told what somebody without a session is.
+func TestLookingMakesNoCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signIn()
+	head := func(query string) *http.Response {
+		return w.do(httptest.NewRequest(http.MethodHead, oauth.PathAuthorize+"?"+query, nil))
+	}
+	response := head(base)
+	require.Equal(t, http.StatusSeeOther, response.StatusCode)
+	require.True(t, strings.HasPrefix(response.Header.Get("Location"), "/accounts/sign-in?continue="), response.Header.Get("Location"))
+	u, parameters := location(t, head(with("prompt", "none", "state", "abc")))
+	require.Equal(t, "app.example.com", u.Host)
+	require.Equal(t, "login_required", parameters.Get("error"))
+	require.Equal(t, http.StatusBadRequest, head("client_id=nobody").StatusCode)
 }
 
 func TestAMistakeInAPostIsAnsweredAtOnce(t *testing.T) {

@@ -63,12 +63,6 @@ func asked(f *authrequest.Flow) string {
 
 // get goes as far as it can without asking the person.
 func (e *Endpoint) get(w http.ResponseWriter, r *http.Request) {
-	// Looking is no request: it may end in a code.
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", "GET, POST")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-		return
-	}
 	query, err := httpx.ParseForm(r.URL.RawQuery)
 	if err != nil {
 		e.refuse(w, r, nil, authrequest.Page("request", oauth.CodeInvalidRequest, err.Error()))
@@ -79,7 +73,21 @@ func (e *Endpoint) get(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, r, f.Request, refused)
 		return
 	}
+	// To look makes no code: HEAD is told what a browser without a session is.
+	if r.Method == http.MethodHead {
+		e.look(w, r, f)
+		return
+	}
 	e.proceed(w, r, f, "")
+}
+
+// look says where a request leads that nobody is signed in for.
+func (e *Endpoint) look(w http.ResponseWriter, r *http.Request, f *authrequest.Flow) {
+	if f.Prompts(authrequest.PromptNone) {
+		e.refuse(w, r, f.Request, authrequest.Refuse(oauth.CodeLoginRequired, "the user has to sign in"))
+		return
+	}
+	e.signIn(w, f)
 }
 
 // post seals the request into an address and has the browser fetch it: the

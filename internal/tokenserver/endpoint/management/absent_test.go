@@ -4,6 +4,7 @@ package management_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,7 @@ func TestScopesGoOnlyWhenTheRequestSaysSo(t *testing.T) {
 			s.call("admin", method, one, body).refused(t, http.StatusBadRequest, message)
 		}
 	}
+	require.Equal(t, http.StatusOK, s.call("admin", http.MethodPatch, strings.TrimSuffix(one, "/scopes"), `{"scopes":null}`).status)
 	require.Equal(t, got, s.call("admin", http.MethodGet, one, "").body)
 	for _, body := range []string{`{}`, ` { } `, `{"scopes":[]}`, `{"scopes":[],"data":[],"total":1}`} {
 		full()

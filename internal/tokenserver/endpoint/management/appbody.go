@@ -113,6 +113,10 @@ func readAppBody(object map[string]any) (appBody, error) {
 			}
 			continue
 		}
+		// Scopes go only when the request says so, here as at …/scopes.
+		if name == "scopes" && object[name] == nil {
+			continue
+		}
 		if err := read(&b, name, object[name]); err != nil {
 			return b, err
 		}
