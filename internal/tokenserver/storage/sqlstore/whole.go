@@ -103,10 +103,14 @@ func (s *Store) WriteWhole(ctx context.Context, do func(*Whole) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
+	w := &Whole{store: s, tx: tx}
+	// Also before the lock: the source may be the same database, and hold it.
+	if err := w.empty(ctx); err != nil {
+		return err
+	}
 	if err := s.takeSchema(ctx, tx); err != nil {
 		return err
 	}
-	w := &Whole{store: s, tx: tx}
 	if err := w.empty(ctx); err != nil {
 		return err
 	}
