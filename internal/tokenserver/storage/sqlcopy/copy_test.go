@@ -139,6 +139,14 @@ func TestATargetThatIsNotEmptyIsRefused(t *testing.T) {
 	}
 }
 
+// TestADatabaseIsNotCopiedOntoItself: it holds the lock that the target would wait
+// for.
+func TestADatabaseIsNotCopiedOntoItself(t *testing.T) {
+	d := newPostgreSQL(t).made()
+	_, err := d.copyTo(d, sqlcopy.Options{})
+	require.ErrorIs(t, err, sqlstore.ErrNotEmpty)
+}
+
 func TestNothingIsKeptOfACopyThatFails(t *testing.T) {
 	source := newSQLite(t).made().fill()
 	wrong := errors.New("the key does not fit")

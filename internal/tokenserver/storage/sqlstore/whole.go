@@ -103,10 +103,14 @@ func (s *Store) WriteWhole(ctx context.Context, do func(*Whole) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
+	w := &Whole{store: s, tx: tx}
+	// Also before the lock: the source may be the same database, and hold it.
+	if err := w.empty(ctx); err != nil {
+		return err
+	}
 	if err := s.takeSchema(ctx, tx); err != nil {
 		return err
 	}
-	w := &Whole{store: s, tx: tx}
 	if err := w.empty(ctx); err != nil {
 		return err
 	}
@@ -282,7 +286,7 @@ func (w *Whole) Count(ctx context.Context, table string) (int64, error) {
 func (w *Whole) Rows(ctx context.Context, table string, columns []string, visit func(row []any) error) (err error) {
 	names := strings.Join(columns, ", ")
 	order := strings.Join(columns, " NULLS FIRST, ") + " NULLS FIRST"
-	rows, err := w.tx.QueryContext(ctx, `SELECT `+names+` FROM `+table+` ORDER BY `+order)
+	rows, err := w.tx.QueryContext(ctx, `SELECT `+names+` FROM `+table+` ORDER BY `+order) //nolint:gosec // names of the catalog
 	if err != nil {
 		return w.store.classify("reading "+table, err)
 	}
