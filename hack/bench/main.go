@@ -102,22 +102,24 @@ func measure(ctx context.Context, o options) error {
 	if o.short {
 		before = nil // of a long run
 	}
-	var rows []report.Row
+	var rows, complete []report.Row
 	var failures []error
 	for _, g := range grouped(o.chosen) {
 		measured, err := g.run(ctx, o.short)
 		rows = append(rows, measured...)
-		failures = append(failures, err)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		complete = append(complete, measured...)
 	}
 	fmt.Printf("\n%s\n", report.Table(rows, before))
 	fallen := report.Fallen(rows, before)
 	say("fell by more than a tenth", fallen)
 	over := missed(rows)
 	say("missed their budgets", over)
-	if err := errors.Join(failures...); err != nil {
-		return fmt.Errorf("%w\nnothing is kept", err)
-	}
-	if err := keep(ctx, o.short, string(text), rows); err != nil {
+	// A package whose benchmarks failed keeps its old rows.
+	if err := errors.Join(append(failures, keep(ctx, o.short, string(text), complete))...); err != nil {
 		return err
 	}
 	if o.strict && len(fallen)+len(over) > 0 {
@@ -143,11 +145,14 @@ func say(what string, rows []report.Row) {
 }
 
 func keep(ctx context.Context, short bool, text string, rows []report.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	if short {
 		fmt.Printf("a short run is not kept in %s\n", document)
 		return nil
 	}
-	commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*").Output()
+	commit, err := exec.CommandContext(context.WithoutCancel(ctx), "git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*").Output()
 	if err != nil {
 		return fmt.Errorf("asking git for the commit: %w", err)
 	}

@@ -26,6 +26,8 @@ import (
 type database struct {
 	*testpostgresql.Server
 	postmaster int
+	// moved tells that it keeps to the servers' core.
+	moved bool
 }
 
 var theDatabase = sync.OnceValues(func() (*database, error) {
@@ -46,7 +48,7 @@ var theDatabase = sync.OnceValues(func() (*database, error) {
 		return nil, err
 	}
 	postmaster, err := strconv.Atoi(statistics(backend)[1])
-	return &database{server, postmaster}, err
+	return &database{Server: server, postmaster: postmaster}, err
 })
 
 // startDatabase starts the server, once; it ends with this process.
@@ -54,7 +56,9 @@ func startDatabase(t testing.TB) *database {
 	t.Helper()
 	d, err := theDatabase()
 	require.NoError(t, err)
-	if pinned {
+	if pinned && !d.moved {
+		d.moved = true
+		// Those of connections follow the first; the others are there from the start.
 		for _, pid := range d.processes() {
 			moveTo(t, serverCore, pid)
 		}
@@ -81,9 +85,9 @@ func (d *database) processes() []int {
 func (d *database) processor(t testing.TB) (total time.Duration) {
 	t.Helper()
 	for _, pid := range d.processes() {
-		if statistics(pid) != nil {
-			total += used(t, pid)
-		}
+		// What a child has used that has just ended, its parent has.
+		spent, _ := used(t, pid)
+		total += spent
 	}
 	return total
 }

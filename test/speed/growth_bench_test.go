@@ -72,7 +72,8 @@ func BenchmarkApps(b *testing.B) {
 // how many there are at most.
 func BenchmarkFamilies(b *testing.B) {
 	once(b, func() {
-		sizes := thirds(number(b, "SPEED_FAMILIES", 1_000_000))
+		// Each connection needs one of the fewest.
+		sizes := thirds(max(number(b, "SPEED_FAMILIES", 1_000_000), 100*connections))
 		for _, e := range engines(b) {
 			var sides []side
 			for _, n := range sizes {

@@ -36,25 +36,28 @@ const tick = 10 * time.Millisecond
 // processor is what the process, and its database, have used so far.
 func (p *process) processor(t testing.TB) (own, database time.Duration) {
 	t.Helper()
-	own = used(t, p.command.Process.Pid)
+	own, alive := used(t, p.command.Process.Pid)
+	require.True(t, alive)
 	if p.database != nil {
 		database = p.database.processor(t)
 	}
 	return own, database
 }
 
-// used is what a process has used so far, with its children that have ended.
-func used(t testing.TB, pid int) time.Duration {
+// used is what a process has used so far, with its children that have ended; false when
+// it has ended itself.
+func used(t testing.TB, pid int) (total time.Duration, alive bool) {
 	t.Helper()
 	fields := statistics(pid)
-	require.NotEmpty(t, fields)
-	ticks := 0
+	if fields == nil {
+		return 0, false
+	}
 	for _, field := range fields[11:15] { // utime, stime, cutime and cstime, proc_pid_stat(5)
 		n, err := strconv.Atoi(field)
 		require.NoError(t, err)
-		ticks += n
+		total += time.Duration(n) * tick
 	}
-	return time.Duration(ticks) * tick
+	return total, true
 }
 
 // statistics are the fields behind the name of a process; none when it has ended.
