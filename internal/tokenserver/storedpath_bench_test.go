@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -235,6 +237,40 @@ func BenchmarkStored(b *testing.B) {
 			for name, issued := range map[string]oauth.TokenResponse{"": s.begin(b, tokenservertest.UserID), ", federated user": s.begin(b, s.person.ID)} {
 				s.run(b, "introspection, opaque"+name, func(b *testing.B) { s.ask(b, oauth.PathIntrospect, "token", issued.AccessToken) })
 			}
+		})
+	}
+}
+
+// BenchmarkGroupCommit is refreshes of so many clients at once, on SQLite.
+func BenchmarkGroupCommit(b *testing.B) {
+	s := newStored(b, "sqlite")
+	for _, clients := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint(clients, " clients"), func(b *testing.B) {
+			chains := make([]oauth.TokenResponse, clients)
+			for i := range chains {
+				chains[i] = s.begin(b, tokenservertest.UserID)
+			}
+			commits := atomic.Int64{}
+			s.i.Store.Measure(func(operation string, _ time.Duration, _ error) {
+				if operation == "commit" {
+					commits.Add(1)
+				}
+			})
+			own := ownCPU()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ResetTimer()
+			var all sync.WaitGroup
+			for i := range chains {
+				all.Go(func() {
+					for left.Add(-1) >= 0 {
+						chains[i] = s.tokens(b, "grant_type", oauth.GrantRefreshToken, "refresh_token", chains[i].RefreshToken)
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64((ownCPU()-own).Microseconds())/float64(b.N), "cpu-µs/op")
+			b.ReportMetric(float64(commits.Load())/float64(b.N), "shared-commits/op")
 		})
 	}
 }

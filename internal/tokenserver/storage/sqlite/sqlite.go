@@ -92,6 +92,7 @@ var dialect = sqlstore.Dialect{
 	BigInt:   "INTEGER",
 	Text:     "TEXT",
 	Blob:     "BLOB",
+	Group:    true,
 	Members:  "SELECT key AS id, value AS at FROM json_each(?)",
 	Size:     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
 	Catalog:  catalog,

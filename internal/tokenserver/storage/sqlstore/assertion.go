@@ -17,7 +17,7 @@ func (s *Store) UseAssertion(ctx context.Context, clientID, jti string, expiresA
 		return err
 	}
 	jti = indexed(jti)
-	n, err := s.exec(ctx, s.write, `INSERT INTO used_assertions (client_id, jti, expires_at) VALUES (?, ?, ?)
+	n, err := s.singleExec(ctx, `INSERT INTO used_assertions (client_id, jti, expires_at) VALUES (?, ?, ?)
 		ON CONFLICT (client_id, jti) DO UPDATE SET expires_at = excluded.expires_at WHERE used_assertions.expires_at = excluded.expires_at`,
 		clientID, jti, micros(expiresAt))
 	if err == nil && n == 0 {

@@ -21,7 +21,7 @@ func (s *Store) CreateCode(ctx context.Context, code storage.AuthorizationCode) 
 	if err := checkTexts(append([]string{code.RedirectURI, code.Nonce, code.Challenge}, code.Scopes...)); err != nil {
 		return err
 	}
-	_, err := s.exec(ctx, s.write, `INSERT INTO authorization_codes (`+codeColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.singleExec(ctx, `INSERT INTO authorization_codes (`+codeColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		code.Hash, code.ClientID, code.UserID, code.OrgID, code.RedirectURI, encodeList(code.Scopes), code.Challenge, code.Nonce,
 		micros(code.AuthTime), code.SessionID, code.GrantID, encodeEpochs(code.Epochs), micros(code.CreatedAt), micros(code.ExpiresAt), micros(code.RedeemedAt))
 	return err

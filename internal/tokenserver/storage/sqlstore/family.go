@@ -30,10 +30,14 @@ func (s *Store) Family(ctx context.Context, id string) (storage.RefreshFamily, e
 // costs one commit and nothing can come between.
 func (s *Store) RotateFamily(
 	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
-) (storage.RefreshFamily, error) {
-	return s.family(ctx, s.write, `UPDATE refresh_families SET generation = ?, rotated_at = ?, expires_at = ?
+) (family storage.RefreshFamily, err error) {
+	err = s.single(ctx, func(q querier) (err error) {
+		family, err = s.family(ctx, q, `UPDATE refresh_families SET generation = ?, rotated_at = ?, expires_at = ?
 		WHERE id = ? AND client_id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
-		next, micros(now), micros(expiresAt), id, clientID, generation, micros(now))
+			next, micros(now), micros(expiresAt), id, clientID, generation, micros(now))
+		return err
+	})
+	return family, err
 }
 
 // RevokeFamily implements storage.RefreshFamilies.

@@ -10,7 +10,7 @@ import (
 
 // CreateOpaqueToken implements storage.OpaqueTokens.
 func (s *Store) CreateOpaqueToken(ctx context.Context, t storage.OpaqueToken) error {
-	_, err := s.exec(ctx, s.write, `INSERT INTO opaque_tokens (hash, client_id, document, expires_at) VALUES (?, ?, ?, ?)`,
+	_, err := s.singleExec(ctx, `INSERT INTO opaque_tokens (hash, client_id, document, expires_at) VALUES (?, ?, ?, ?)`,
 		t.Hash, t.ClientID, t.Document, micros(t.ExpiresAt))
 	return err
 }

@@ -11,7 +11,7 @@ import (
 
 // CreateSession implements storage.Sessions.
 func (s *Store) CreateSession(ctx context.Context, session storage.Session) error {
-	_, err := s.exec(ctx, s.write, `INSERT INTO sessions (id, hash, user_id, auth_time, user_epoch, created_at, last_used_at, expires_at)
+	_, err := s.singleExec(ctx, `INSERT INTO sessions (id, hash, user_id, auth_time, user_epoch, created_at, last_used_at, expires_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, session.ID, session.Hash, session.UserID, micros(session.AuthTime), session.UserEpoch, micros(session.CreatedAt),
 		micros(session.LastUsedAt), micros(session.ExpiresAt))
 	return err
@@ -33,12 +33,12 @@ func (s *Store) SessionByHash(ctx context.Context, hash []byte) (storage.Session
 
 // TouchSession implements storage.Sessions.
 func (s *Store) TouchSession(ctx context.Context, id string, usedAt time.Time) error {
-	_, err := s.exec(ctx, s.write, `UPDATE sessions SET last_used_at = ? WHERE id = ? AND last_used_at < ?`, micros(usedAt), id, micros(usedAt))
+	_, err := s.singleExec(ctx, `UPDATE sessions SET last_used_at = ? WHERE id = ? AND last_used_at < ?`, micros(usedAt), id, micros(usedAt))
 	return err
 }
 
 // DeleteSession implements storage.Sessions.
 func (s *Store) DeleteSession(ctx context.Context, id string) error {
-	_, err := s.exec(ctx, s.write, `DELETE FROM sessions WHERE id = ?`, id)
+	_, err := s.singleExec(ctx, `DELETE FROM sessions WHERE id = ?`, id)
 	return err
 }

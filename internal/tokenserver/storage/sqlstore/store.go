@@ -41,6 +41,8 @@ type Dialect struct {
 	// Members is a query for the members of a JSON object of integers, its only
 	// argument, as the columns id and at.
 	Members string
+	// Group lets changes that wait for the only writer share one commit.
+	Group bool
 	// Rebind turns ? placeholders into the engine's; nil leaves them.
 	Rebind func(query string) string
 	// Size is a query for the size of the database in bytes.
@@ -56,6 +58,7 @@ type Dialect struct {
 type Store struct {
 	read, write *sql.DB
 	dialect     Dialect
+	queue       queue
 	close       func() error
 	observe     atomic.Pointer[func(operation string, took time.Duration, err error)]
 	clock       atomic.Pointer[func() time.Time]
@@ -66,7 +69,7 @@ type Store struct {
 // New makes a Store that reads from one pool and writes through the other; both
 // may be the same. close is called once the pools are closed; it may be nil.
 func New(read, write *sql.DB, dialect Dialect, closeFn func() error) *Store {
-	return &Store{read: read, write: write, dialect: dialect, close: closeFn}
+	return &Store{read: read, write: write, dialect: dialect, queue: queue{turn: make(chan struct{}, 1)}, close: closeFn}
 }
 
 // Clock implements storage.Storage.
@@ -128,6 +131,33 @@ func (s *Store) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 }
 
 func (s *Store) tryTx(ctx context.Context, do func(tx *sql.Tx) error) error {
+	if !s.dialect.Group {
+		return s.doTx(ctx, do)
+	}
+	return s.inTurn(&change{ctx: ctx, do: func(q querier) error { return do(q.(*sql.Tx)) }}) //nolint:forcetypeassert // not a single statement
+}
+
+// single runs do, which is one statement that changes something: a transaction of
+// its own.
+func (s *Store) single(ctx context.Context, do func(q querier) error) error {
+	if !s.dialect.Group {
+		return do(s.write)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	defer cancel()
+	return s.inTurn(&change{ctx: ctx, do: do, single: true})
+}
+
+// singleExec is single for a statement that returns no rows.
+func (s *Store) singleExec(ctx context.Context, query string, args ...any) (affected int64, err error) {
+	err = s.single(ctx, func(q querier) (err error) {
+		affected, err = s.exec(ctx, q, query, args...)
+		return err
+	})
+	return affected, err
+}
+
+func (s *Store) doTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	tx, err := s.begin(ctx, s.write, nil, "begin write")
 	if err != nil {
 		return err
@@ -174,12 +204,21 @@ func (s *Store) sql(query string) string {
 	return s.dialect.Rebind(query)
 }
 
+// within is the time that a statement has. In a transaction that may be shared, its
+// caller's end does not interrupt it.
+func (s *Store) within(ctx context.Context, q querier) (context.Context, context.CancelFunc) {
+	if _, shared := q.(*sql.Tx); shared && s.dialect.Group {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithTimeout(ctx, maxStatement)
+}
+
 func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) (affected int64, err error) {
 	if err := checkArguments(args); err != nil {
 		return 0, err
 	}
 	defer s.measure(operationOf(query), time.Now(), &err)
-	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	result, err := q.ExecContext(ctx, s.sql(query), args...)
 	if err != nil {
@@ -198,7 +237,7 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 		return unstored(query, err)
 	}
 	defer s.measure(operationOf(query), time.Now(), &err)
-	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	err = q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -219,7 +258,7 @@ func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) e
 		return err
 	}
 	defer s.measure(operationOf(query), time.Now(), &err)
-	ctx, cancel := context.WithTimeout(ctx, maxStatement)
+	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	rows, err := q.QueryContext(ctx, s.sql(query), args...)
 	if err != nil {
