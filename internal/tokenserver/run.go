@@ -32,11 +32,9 @@ const (
 func (s *Server) Load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	// First the feed, so that what changes during the read is seen afterwards.
+	// The first poll reads everything, after the feed, so that what changes meanwhile
+	// is seen by the next.
 	if err := s.follower.Poll(ctx); err != nil {
-		return err
-	}
-	if err := s.reload(ctx); err != nil {
 		return err
 	}
 	if err := s.observe(ctx); err != nil {

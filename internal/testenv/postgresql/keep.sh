@@ -12,6 +12,10 @@ trap '' INT TERM HUP
 "$@" </dev/null >>"$folder/log" 2>&1 &
 program=$!
 said=$(cat)
+# One that was frozen hears no other signal.
+for pid in $program $(cat /proc/$program/task/$program/children 2>/dev/null); do
+  kill -CONT "$pid" 2>/dev/null
+done
 # PostgreSQL that is killed leaves shared memory behind.
 kill "-$signal" $program 2>/dev/null
 (

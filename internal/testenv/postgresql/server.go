@@ -141,6 +141,40 @@ func (s *Server) Stop() error { return s.process.end(false) }
 // keeps its data for Restart.
 func (s *Server) Halt() error { return s.process.end(true) }
 
+// Freeze stops every process of the server (SIGSTOP): connections stay open and new
+// ones are taken, and nobody answers.
+func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
+
+// Thaw lets it go on after Freeze.
+func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
+
+// signal sends one to the server's first process and to those it has started, in
+// this order, so that none is started in between.
+func (s *Server) signal(sig syscall.Signal) error {
+	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		return fmt.Errorf("finding the process of the server: %w", err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return fmt.Errorf("finding the process of the server: %w", err)
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		return fmt.Errorf("sending %s to the server: %w", sig, err)
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return err
+	}
+	for _, child := range strings.Fields(string(children)) {
+		if pid, err := strconv.Atoi(child); err == nil {
+			_ = syscall.Kill(pid, sig) // it may have ended
+		}
+	}
+	return nil
+}
+
 // URL leads to a database as User, with the password.
 func (s *Server) URL(database string) string { return s.url(User, Password, database) }
 

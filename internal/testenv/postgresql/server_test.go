@@ -92,3 +92,26 @@ func TestNothingIsLeftOfAProcessThatWasKilled(t *testing.T) {
 		assert.Empty(c, left)
 	}, 30*time.Second, 50*time.Millisecond)
 }
+
+func TestAServerThatIsFrozenAnswersLater(t *testing.T) {
+	server, err := postgresql.Start(t.Context(), postgresql.Options{})
+	require.NoError(t, err)
+	conn, err := server.Connect(t.Context(), "postgres")
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	require.NoError(t, server.Freeze())
+	answer := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), `SELECT 1`)
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		require.Fail(t, "answered while frozen", "%v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	require.NoError(t, server.Thaw())
+	require.NoError(t, <-answer)
+	require.NoError(t, server.Freeze())
+	require.NoError(t, server.Stop(), "also of one that is frozen")
+}

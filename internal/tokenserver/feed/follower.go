@@ -43,15 +43,15 @@ var ErrStale = fmt.Errorf("the change feed could not be confirmed: %w", storage.
 // It may be called more often than there were changes.
 type Handler func(ctx context.Context, key string) error
 
-// Follower polls the feed and calls a handler for every change. Poll once
-// before the records are first read: each later poll then brings everything
-// that changed since.
+// Follower polls the feed and calls a handler for every change. The first poll reads
+// everything; each later one brings what changed since.
 type Follower struct {
 	Store storage.Feed
 	// Handlers by kind; a kind without one is ignored.
 	Handlers map[storage.ChangeKind]Handler
-	// Reload reads everything anew: it is called when the feed was out of reach
-	// for longer than it keeps its entries. Nil does nothing.
+	// Reload reads everything anew: it is called in place of the handlers at the first
+	// poll, and when the feed was out of reach for longer than it keeps its entries.
+	// Nil: each change is followed.
 	Reload func(ctx context.Context) error
 	// Restored is called in place of Reload when the database has gone back in time,
 	// and lacks an entry that was read before: it was restored from a backup, or its
@@ -77,7 +77,7 @@ type Follower struct {
 	back    bool             // the database has gone back in time
 	seen    map[int64]bool   // ids that the last poll read
 	pending []storage.Change // entries read and not handled yet
-	reload  bool             // entries may have been missed
+	reload  bool             // everything is to be read anew
 }
 
 // Confirmed is the time at which everything in memory was last known to be up
@@ -169,21 +169,17 @@ func within(ctx context.Context, timeout time.Duration, do func(context.Context)
 }
 
 func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
+	first, late := f.read.IsZero(), now.Sub(f.read) > orDefault(f.Horizon, DefaultHorizon)
 	changes, err := f.Store.Changes(ctx, f.since())
 	if err != nil {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	first, late := f.read.IsZero(), now.Sub(f.read) > orDefault(f.Horizon, DefaultHorizon)
-	if first {
-		// The records are read after this: only what commits later is news.
-		f.seen = ids(changes)
-	}
 	if f.newest.ID != 0 && !slices.Contains(changes, f.newest) {
 		f.wentBack(late)
 	}
-	f.reload = f.reload || late && !first
 	f.read = now
 	f.remember(changes)
+	f.reload = f.reload || first || late
 	return nil
 }
 
@@ -237,8 +233,8 @@ type record struct {
 	key  string
 }
 
-// readAnew reads everything when entries may have been missed. It has more time
-// than a poll: a replica with many apps would never catch up otherwise.
+// readAnew reads everything when that is due, and with it all that is pending. It
+// has more time than a poll: a replica with many apps would never catch up otherwise.
 func (f *Follower) readAnew(ctx context.Context) error {
 	read := f.Reload
 	if f.back && f.Restored != nil {
@@ -248,6 +244,7 @@ func (f *Follower) readAnew(ctx context.Context) error {
 		if err := read(ctx); err != nil {
 			return fmt.Errorf("reading everything anew: %w", err)
 		}
+		f.pending = nil
 	}
 	f.reload, f.back = false, false
 	return nil

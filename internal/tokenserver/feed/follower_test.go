@@ -5,6 +5,7 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -142,7 +143,7 @@ func TestAnOutageLosesNoChange(t *testing.T) {
 		require.NoError(t, f.Poll(t.Context()))
 		require.Equal(t, []string{"a"}, *keys)
 		require.Equal(t, time.Now(), f.Confirmed())
-		require.Zero(t, reloads)
+		require.Equal(t, 1, reloads, "at the first poll alone")
 	})
 }
 
@@ -150,7 +151,7 @@ func TestAnOutageLongerThanTheFeedKeepsEntriesReadsEverythingAnew(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		played := &playedFeed{}
 		f, _ := follow(played)
-		reloads, broken := 0, true
+		reloads, broken := 0, false
 		f.Reload = func(context.Context) error {
 			if broken {
 				return errors.New("still away")
@@ -159,14 +160,45 @@ func TestAnOutageLongerThanTheFeedKeepsEntriesReadsEverythingAnew(t *testing.T) 
 			return nil
 		}
 		require.NoError(t, f.Poll(t.Context()))
+		require.Equal(t, 1, reloads, "the first")
 		before := f.Confirmed()
+		broken = true
 		time.Sleep(time.Hour)
 		require.ErrorContains(t, f.Poll(t.Context()), "still away")
 		require.Equal(t, before, f.Confirmed(), "nothing is confirmed before it was read")
 		broken = false
 		require.NoError(t, f.Poll(t.Context()))
 		require.NoError(t, f.Poll(t.Context()))
-		require.Equal(t, 1, reloads)
+		require.Equal(t, 2, reloads)
+	})
+}
+
+// TestTheFirstPollFollowsNothing starts a replica of an installation where much has
+// changed lately: each change asks the database, and all of it is read anyway.
+func TestTheFirstPollFollowsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		played := &playedFeed{}
+		f, keys := follow(played)
+		f.Handlers[storage.ChangeApp] = func(ctx context.Context, key string) error {
+			select {
+			case <-time.After(time.Second):
+				*keys = append(*keys, key)
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		f.Reload = func(context.Context) error {
+			played.add(1000, storage.ChangeApp, "meanwhile", time.Now())
+			return nil
+		}
+		for id := range int64(100) {
+			played.add(id, storage.ChangeApp, fmt.Sprint(id), time.Now())
+		}
+		require.NoError(t, f.Poll(t.Context()))
+		require.Empty(t, *keys)
+		require.NoError(t, f.Poll(t.Context()))
+		require.Equal(t, []string{"meanwhile"}, *keys)
 	})
 }
 
