@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/testenv/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
-	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
@@ -37,11 +36,36 @@ const (
 // all of it. After each death the server is started again on what is left and
 // the client goes on as clients do: it repeats what got no answer.
 func TestAKillBetweenAnyTwoWritesLosesNothing(t *testing.T) {
-	template := prepare(t)
+	t.Run("SQLite", func(t *testing.T) {
+		template := prepare(t, t.TempDir())
+		killEverywhere(t, func(t *testing.T) string { return copyOf(t, template) })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server := postgresql.Shared(t)
+		database, _ := server.Database(t, tokenservertest.Template(t))
+		template := t.TempDir()
+		tokenservertest.OnPostgreSQL(t, template, server.URL(database))
+		prepare(t, template)
+		killEverywhere(t, func(t *testing.T) string {
+			folder := copyOf(t, template)
+			name, _ := server.Database(t, database)
+			tokenservertest.OnPostgreSQL(t, folder, server.URL(name))
+			return folder
+		})
+	})
+}
+
+func copyOf(t *testing.T, template string) string {
+	folder := t.TempDir()
+	require.NoError(t, os.CopyFS(folder, os.DirFS(template)))
+	return folder
+}
+
+// killEverywhere runs the work on copies of what there is before it.
+func killEverywhere(t *testing.T, copied func(t *testing.T) string) {
 	const most = 100
 	for killAt := 1; killAt < most; killAt++ {
-		folder := t.TempDir()
-		require.NoError(t, os.CopyFS(folder, os.DirFS(template)))
+		folder := copied(t)
 		w := &work{t: t, folder: folder, address: freeAddress(t), killAt: killAt}
 		if died := w.run(); !died {
 			t.Logf("the work takes %d writes", killAt-1)
@@ -54,8 +78,7 @@ func TestAKillBetweenAnyTwoWritesLosesNothing(t *testing.T) {
 
 // prepare makes a database with keys, an app that acts for users, and a code
 // that a user's consent has sent to it.
-func prepare(t *testing.T) string {
-	folder := t.TempDir()
+func prepare(t *testing.T, folder string) string {
 	i := tokenservertest.Start(t, tokenservertest.WithFolder(folder))
 	hasher := &token.SecretHasher{Key: i.Keyring.DataKey(storage.PurposeSecretHash)}
 	now := time.Now().UTC().Truncate(time.Microsecond)
@@ -239,8 +262,7 @@ func (w *work) checkApp() {
 
 // checkStorage looks at what is on disk.
 func (w *work) checkStorage() {
-	store, err := sqlite.Open(w.t.Context(), filepath.Join(w.folder, "tokenserver.db"), time.Now())
-	require.NoError(w.t, err)
+	store := tokenservertest.OpenStorage(w.t, w.folder)
 	defer func() { _ = store.Close() }()
 	hash := sha256.Sum256([]byte(code))
 	record, err := store.Code(w.t.Context(), hash[:])

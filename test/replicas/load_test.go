@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,6 +25,9 @@ type load struct {
 	// repeat tells that a client whose connection broke repeats its request, as it
 	// does when it was told nothing.
 	repeat bool
+	// patient tells that a client who is asked to come back later does, with the same
+	// request.
+	patient bool
 
 	machine, web client
 	admin        string
@@ -32,6 +36,7 @@ type load struct {
 	running sync.WaitGroup
 	answers atomic.Int64
 	broken  atomic.Int64
+	later   atomic.Int64
 
 	mu sync.Mutex
 	// failures are what no client should ever see.
@@ -45,9 +50,11 @@ type load struct {
 }
 
 // begin starts clients of every kind.
-func (i *installation) begin(repeat bool) *load {
+func (i *installation) begin(repeat bool) *load { return i.beginWith(&load{repeat: repeat}) }
+
+func (i *installation) beginWith(l *load) *load {
 	i.t.Helper()
-	l := &load{i: i, repeat: repeat, machine: registered(i, machineApp), web: registered(i, webApp)}
+	l.i, l.machine, l.web = i, registered(i, machineApp), registered(i, webApp)
 	l.admin = i.a().tokens(i.a().credentials(i.admin())).AccessToken
 	person := i.signedIn()
 	const families = 3
@@ -95,6 +102,10 @@ func (l *load) fail(err error) {
 func (l *load) ask(ctx context.Context, s site, path, bearer, contentType, body string) (got answer, repeated bool, err error) {
 	for {
 		got, err = s.try(ctx, http.MethodPost, path, bearer, contentType, body)
+		if err == nil && l.comesBack(got) {
+			repeated = true
+			continue
+		}
 		if err == nil {
 			l.answers.Add(1)
 			return got, repeated, nil
@@ -105,6 +116,16 @@ func (l *load) ask(ctx context.Context, s site, path, bearer, contentType, body 
 		}
 		repeated = true
 	}
+}
+
+// comesBack waits a moment when the answer is to come back later.
+func (l *load) comesBack(got answer) bool {
+	if !l.patient || got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+		return false
+	}
+	l.later.Add(1)
+	<-time.After(100 * time.Millisecond)
+	return true
 }
 
 func (l *load) form(ctx context.Context, s site, path string, c client, pairs ...string) (answer, bool, error) {
@@ -189,6 +210,9 @@ func (l *load) code(person *browser) error {
 			return nil
 		}
 		return err
+	}
+	if l.comesBack(got) {
+		return nil
 	}
 	if err := expect(http.StatusSeeOther, got, err); err != nil {
 		return err

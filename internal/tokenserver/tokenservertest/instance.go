@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package tokenservertest starts the real token server for tests: SQLite in a
-// temporary folder, HTTP on loopback, two organizations with users, and the
+// temporary folder or a database of a real PostgreSQL server, HTTP on loopback, two organizations with users, and the
 // administrator's client. Nothing of it is a fake.
 package tokenservertest
 
@@ -26,7 +26,6 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
-	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
@@ -139,8 +138,7 @@ func Start(t testing.TB, opts ...Option) *Instance {
 		o.folder = t.TempDir()
 	}
 	i := &Instance{AdminClientID: AdminClientID, OrgID: OrgID}
-	store, err := sqlite.Open(t.Context(), filepath.Join(o.folder, "tokenserver.db"), time.Now())
-	require.NoError(t, err)
+	store := OpenStorage(t, o.folder)
 	t.Cleanup(func() { _ = store.Close() })
 	i.Store = o.wrap(store)
 	i.Keyring = openKeyring(t, o.folder, i.Store)

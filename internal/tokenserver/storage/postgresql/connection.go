@@ -150,12 +150,18 @@ func (c *connection) BeginTx(ctx context.Context, options driver.TxOptions) (dri
 	tx, err := c.Conn.Conn().BeginTx(ctx, pgx.TxOptions{BeginQuery: query})
 	if err != nil {
 		// Nothing has happened yet: another connection may do.
-		if pgconn.SafeToRetry(err) {
+		if pgconn.SafeToRetry(err) || ended(err) {
 			return nil, driver.ErrBadConn
 		}
 		return nil, c.note(err)
 	}
 	return transaction{ctx: ctx, tx: tx}, nil
+}
+
+// ended tells that the server has ended the connection.
+func ended(err error) bool {
+	var engine *pgconn.PgError
+	return errors.As(err, &engine) && engine.SeverityUnlocalized == "FATAL"
 }
 
 // ExecContext implements driver.ExecerContext.

@@ -220,15 +220,29 @@ func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) 
 	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := s.within(ctx, q)
 	defer cancel()
-	result, err := q.ExecContext(ctx, s.sql(query), args...)
-	if err != nil {
-		return 0, s.classify("writing", err)
+	err = again(q, func() error {
+		result, err := q.ExecContext(ctx, s.sql(query), args...)
+		if err == nil {
+			affected, err = result.RowsAffected()
+		}
+		if err != nil {
+			return s.classify("writing", err)
+		}
+		return nil
+	})
+	return affected, err
+}
+
+// again does a statement again that the engine has undone, unless it is part of a
+// transaction: that is done again as a whole.
+func again(q querier, do func() error) error {
+	_, alone := q.(*sql.DB)
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if !alone || !errors.Is(err, ErrRolledBack) || attempt == maxAttempts {
+			return err
+		}
 	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return 0, s.classify("writing", err)
-	}
-	return n, nil
 }
 
 // queryRow scans the only row into dest; storage.ErrNotFound when there is none.
@@ -239,14 +253,16 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 	defer s.measure(operationOf(query), time.Now(), &err)
 	ctx, cancel := s.within(ctx, q)
 	defer cancel()
-	err = q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return storage.ErrNotFound
-	}
-	if err != nil {
-		return s.classify("reading", err)
-	}
-	return nil
+	return again(q, func() error {
+		err := q.QueryRowContext(ctx, s.sql(query), args...).Scan(dest...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return storage.ErrNotFound
+		}
+		if err != nil {
+			return s.classify("reading", err)
+		}
+		return nil
+	})
 }
 
 // queryRows calls scan for every row.
