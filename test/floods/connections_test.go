@@ -51,7 +51,7 @@ func dripping(connections int, first []byte, drop string) flood {
 		said.Wait()
 		// The kernel takes what the server has not seen: it is there when all but what
 		// the server may have are closed.
-		for end := time.Now().Add(time.Minute); closed.Load() < opened.Load()-maxConnections && time.Now().Before(end) && ctx.Err() == nil; {
+		for end := time.Now().Add(5 * time.Second); closed.Load() < opened.Load()-maxConnections && time.Now().Before(end) && ctx.Err() == nil; {
 			<-time.After(10 * time.Millisecond)
 		}
 		begun()
