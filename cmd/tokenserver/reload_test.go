@@ -160,7 +160,7 @@ func TestTLSIsServedAndItsCertificateRenewed(t *testing.T) {
 	first := s.certificate()
 	s.edit("publicURL: http:", "tlsCertFile: tls.crt\ntlsKeyFile: tls.key\npublicURL: https:")
 	r := s.start().ready()
-	require.Equal(t, "HTTP/2.0", r.httpsProto(&tls.Config{RootCAs: first}))
+	require.Equal(t, "HTTP/1.1", r.httpsProto(&tls.Config{RootCAs: first}))
 	require.Contains(t, r.httpsProto(&tls.Config{RootCAs: first, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "protocol version")
 
 	expires := func() float64 { return r.value("tokenserver_certificate_expiration_timestamp_seconds") }
@@ -168,11 +168,11 @@ func TestTLSIsServedAndItsCertificateRenewed(t *testing.T) {
 	require.InDelta(t, float64(time.Now().Add(time.Hour).Unix()), before, 300)
 
 	second := s.certificateUntil(time.Now().Add(2 * time.Hour))
-	r.eventually("the new certificate", func() bool { return r.httpsProto(&tls.Config{RootCAs: second}) == "HTTP/2.0" })
+	r.eventually("the new certificate", func() bool { return r.httpsProto(&tls.Config{RootCAs: second}) == "HTTP/1.1" })
 
 	require.InDelta(t, before+3600, expires(), 300)
 
 	s.write("tls.crt", "half a certificate")
 	r.eventually("said", func() bool { return strings.Contains(r.log.String(), "loading the certificate") })
-	require.Equal(t, "HTTP/2.0", r.httpsProto(&tls.Config{RootCAs: second}), "a bad file keeps the certificate")
+	require.Equal(t, "HTTP/1.1", r.httpsProto(&tls.Config{RootCAs: second}), "a bad file keeps the certificate")
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,19 +22,25 @@ import (
 // again, as slowly as a flood may. They are not opened again: the server may close
 // them. It has begun when all is said that the server takes.
 func dripping(connections int, first []byte, drop string) flood {
-	const workers = 32
-	return flood{workers: workers, silent: true, run: func(ctx context.Context, s *server, begun func(), told *answers) {
+	return flood{workers: 1, silent: true, run: func(ctx context.Context, s *server, begun func(), told *answers) {
 		var drips, said sync.WaitGroup
-		for range connections / workers {
+		var opened, closed atomic.Int64
+		for range connections {
 			conn, err := s.dial(ctx)
 			if err != nil {
 				continue // the queue of those not accepted yet is full
 			}
+			opened.Add(1)
 			said.Add(1)
 			drips.Go(func() {
 				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+				raw := conn
 				conn, err := s.say(ctx, conn, first)
 				said.Done()
+				drips.Go(func() {
+					_, _ = io.Copy(io.Discard, raw)
+					closed.Add(1)
+				})
 				if err == nil {
 					told.take(nil)(nil, errUnread)
 					drip(ctx, conn, drop)
@@ -41,10 +49,18 @@ func dripping(connections int, first []byte, drop string) flood {
 			})
 		}
 		said.Wait()
+		// The kernel takes what the server has not seen: it is there when all but what
+		// the server may have are closed.
+		for end := time.Now().Add(5 * time.Second); closed.Load() < opened.Load()-maxConnections && time.Now().Before(end) && ctx.Err() == nil; {
+			<-time.After(10 * time.Millisecond)
+		}
 		begun()
 		drips.Wait()
 	}}
 }
+
+// maxConnections is the server's default.
+const maxConnections = 500
 
 // errUnread stands for the answer that nobody reads.
 var errUnread = errors.New("unread")
