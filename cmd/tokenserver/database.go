@@ -21,8 +21,15 @@ import (
 // clocks of replicas and verifiers, which differ.
 const keepFor = tokenserveroptions.MaxAccessTokenLifetime + 5*time.Minute
 
-// openDatabase opens the database and its keys.
-func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (storage.Storage, *keys.Keyring, error) {
+// Whether a database without keys gets its first ones.
+const (
+	firstKeys    = false
+	existingKeys = true
+)
+
+// openDatabase opens the database and its keys; those of a new one are made unless
+// they are to exist.
+func openDatabase(ctx context.Context, config *tokenserveroptions.Config, existing bool) (storage.Storage, *keys.Keyring, error) {
 	encryption, err := keys.LoadEncryptionKeys(config.EncryptionKeyFiles)
 	if err != nil {
 		return nil, nil, err
@@ -31,7 +38,7 @@ func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (stora
 	if err != nil {
 		return nil, nil, awaited(config.Storage, err)
 	}
-	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor})
+	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor, Existing: existing})
 	if err != nil {
 		err = errors.Join(fmt.Errorf("opening the keys of %s: %w", named(config.Storage.SQLite.Path), err), store.Close())
 		return nil, nil, awaited(config.Storage, err)

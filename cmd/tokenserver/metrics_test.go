@@ -37,7 +37,7 @@ func registered(t *testing.T) *prometheus.Registry {
 	f, logger, registry := serveFlags{config: "tokenserver.yaml"}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	loaded, err := tokenserveroptions.Load(f.config, f.overrides)
 	require.NoError(t, err)
-	store, keyring, err := openDatabase(t.Context(), loaded.Config)
+	store, keyring, err := openDatabase(t.Context(), loaded.Config, firstKeys)
 	require.NoError(t, err)
 	r, err := newReloader(f, loaded, store, keyring, registry, logger)
 	require.NoError(t, err)

@@ -161,7 +161,7 @@ func assemble(
 	var store storage.Storage
 	var keyring *keys.Keyring
 	err = w.database(ctx, func() (err error) {
-		store, keyring, err = openDatabase(ctx, config)
+		store, keyring, err = openDatabase(ctx, config, firstKeys)
 		return err
 	})
 	if err != nil {

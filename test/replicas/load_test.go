@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,7 +48,7 @@ type load struct {
 // begin starts clients of every kind.
 func (i *installation) begin(repeat bool) *load {
 	i.t.Helper()
-	l := &load{i: i, repeat: repeat, machine: registered(i, machineApp), web: registered(i, webApp)}
+	l := &load{i: i, repeat: repeat, machine: i.a().register(i, machineApp), web: i.registerWeb()}
 	l.admin = i.a().tokens(i.a().credentials(i.admin())).AccessToken
 	person := i.signedIn()
 	const families = 3
@@ -77,7 +78,10 @@ func (l *load) work(do func(context.Context, site) error) {
 	ctx := context.WithoutCancel(l.i.t.Context())
 	l.running.Go(func() {
 		defer transport.CloseIdleConnections()
-		for !l.stop.Load() {
+		// The machine has other work than this load.
+		pace := time.NewTicker(20 * time.Millisecond)
+		defer pace.Stop()
+		for ; !l.stop.Load(); <-pace.C {
 			if err := do(ctx, s); err != nil {
 				l.fail(err)
 			}

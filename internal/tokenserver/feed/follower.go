@@ -33,6 +33,8 @@ const (
 	reloadTimeout = 30 * time.Second
 	// patience is how long a request waits for a poll.
 	patience = 500 * time.Millisecond
+	// catchUpEvery keeps those who are refused from asking the database all the time.
+	catchUpEvery = 100 * time.Millisecond
 )
 
 // ErrStale says that it is not known whether what is in memory is up to date.
