@@ -21,13 +21,20 @@ import (
 // clocks of replicas and verifiers, which differ.
 const keepFor = tokenserveroptions.MaxAccessTokenLifetime + 5*time.Minute
 
-// openDatabase opens the database and its keys.
-func openDatabase(ctx context.Context, config *tokenserveroptions.Config) (storage.Storage, *keys.Keyring, error) {
-	store, keyring, err := openKeys(ctx, config)
+// Whether a database without keys gets its first ones.
+const (
+	firstKeys    = false
+	existingKeys = true
+)
+
+// openDatabase opens the database and its keys; those of a new one are made unless
+// they are to exist.
+func openDatabase(ctx context.Context, config *tokenserveroptions.Config, existing bool) (storage.Storage, *keys.Keyring, error) {
+	store, keyring, err := openKeys(ctx, config, existing)
 	return store, keyring, awaited(config.Storage, err)
 }
 
-func openKeys(ctx context.Context, config *tokenserveroptions.Config) (storage.Storage, *keys.Keyring, error) {
+func openKeys(ctx context.Context, config *tokenserveroptions.Config, existing bool) (storage.Storage, *keys.Keyring, error) {
 	encryption, err := keys.LoadEncryptionKeys(config.EncryptionKeyFiles)
 	if err != nil {
 		return nil, nil, err
@@ -36,7 +43,7 @@ func openKeys(ctx context.Context, config *tokenserveroptions.Config) (storage.S
 	if err != nil {
 		return nil, nil, err
 	}
-	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor})
+	keyring, err := keys.Open(ctx, store, encryption, keys.Options{KeepFor: keepFor, Existing: existing})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("opening the keys of %s: %w", named(config.Storage.SQLite.Path), err), store.Close())
 	}

@@ -101,9 +101,12 @@ func withKeyring(ctx context.Context, path string, do func(*keys.Keyring) error)
 			hint: "tokenserver serve makes the database; correct storage.sqlite.path if it is elsewhere",
 		}
 	}
-	store, keyring, err := openDatabase(ctx, loaded.Config)
-	if errors.Is(err, storage.ErrInUse) {
+	store, keyring, err := openDatabase(ctx, loaded.Config, existingKeys)
+	switch {
+	case errors.Is(err, storage.ErrInUse):
 		return &failure{err: err, hint: "stop the server first, then start it again: it reads the keys at start"}
+	case errors.Is(err, keys.ErrNone):
+		return &failure{err: err, hint: "tokenserver serve makes them at its first start; correct storage if the database is another one"}
 	}
 	if err != nil {
 		return err

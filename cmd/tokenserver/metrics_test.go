@@ -48,7 +48,7 @@ func registered(t *testing.T) *prometheus.Registry {
 	f, logger, registry := serveFlags{config: "tokenserver.yaml"}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	loaded, err := tokenserveroptions.Load(f.config, f.overrides)
 	require.NoError(t, err)
-	store, keyring, err := openDatabase(t.Context(), loaded.Config)
+	store, keyring, err := openDatabase(t.Context(), loaded.Config, firstKeys)
 	require.NoError(t, err)
 	r, err := newReloader(f, loaded, logger)
 	require.NoError(t, err)

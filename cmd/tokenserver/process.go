@@ -88,7 +88,7 @@ func (p *process) begin(ctx context.Context) error {
 // open opens the database, brings the apps of the configuration into it, and builds
 // the server on it.
 func (p *process) open(ctx context.Context) (err error) {
-	store, keyring, err := openDatabase(ctx, p.config)
+	store, keyring, err := openDatabase(ctx, p.config, firstKeys)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,11 @@ func TestSIGTERMTellsTheProbesAndFinishesRequestsThatHaveBegun(t *testing.T) {
 	require.Equal(t, http.StatusOK, r.status(r.operations+"/healthz"))
 	status, _ := r.token(canary)
 	require.Equal(t, http.StatusOK, status, "who has not noticed yet is still served")
+	last, err := http.Get("http://" + r.public + "/accounts/api/v2/oauth2/jwks")
+	require.NoError(t, err)
+	require.NoError(t, last.Body.Close())
+	require.Equal(t, http.StatusOK, last.StatusCode)
+	require.True(t, last.Close, "the next request is to go to somebody else")
 	r.eventually("no new connections", func() bool {
 		c, err := net.Dial("tcp", r.public)
 		if err == nil {

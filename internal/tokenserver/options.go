@@ -82,3 +82,17 @@ func shortPaths(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// leaving ends each connection with its next answer once the server drains: the
+// client opens another, which the load balancer gives to somebody who stays. A
+// connection that were closed while it is idle might have a request on its way, and
+// few clients repeat a POST.
+// https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+func (s *Server) leaving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.health.Draining() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}

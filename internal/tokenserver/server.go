@@ -148,17 +148,6 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.tokens = &token.Issuer{
 		Keys: config.Keyring, Issuer: config.issuer(), Lifetime: config.AccessTokenLifetime, Now: config.Now, Opaque: opaque,
 	}
-	s.verifier = &token.Verifier{
-		Keys: config.Keyring, Issuer: config.issuer(), Now: config.Now, Apps: s.view, Ended: s.ended, Opaque: opaque,
-	}
-	s.persons = s.newPersons()
-	s.verifier.Admits = s.persons.admits
-	s.clients = &clientauth.Authenticator{
-		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, Now: config.Now,
-		Assertions: &clientauth.Assertions{
-			Apps: s.view, Workloads: config.Workloads, Issuer: config.issuer(), Used: s.uses, Now: config.Now,
-		},
-	}
 	s.follower = &feed.Follower{
 		Store: config.Store, Now: config.Now, Logger: config.Logger, Reload: s.reload, Restored: s.restored,
 		Handlers: map[storage.ChangeKind]feed.Handler{
@@ -166,6 +155,17 @@ func New(ctx context.Context, config Config) (*Server, error) {
 			storage.ChangeEpoch:       s.followEpoch,
 			storage.ChangeEnded:       s.ended.FollowEnded,
 			storage.ChangeSigningKeys: func(ctx context.Context, _ string) error { return config.Keyring.Reload(ctx) },
+		},
+	}
+	s.verifier = &token.Verifier{
+		Keys: config.Keyring, Issuer: config.issuer(), Now: config.Now, Apps: s.view, Ended: s.ended, Opaque: opaque, CatchUp: s.follower.CatchUp,
+	}
+	s.persons = s.newPersons()
+	s.verifier.Admits = s.persons.admits
+	s.clients = &clientauth.Authenticator{
+		Apps: s.view, Hash: s.hasher().Hash, Used: s.usage.Used, CatchUp: s.follower.CatchUp, Now: config.Now,
+		Assertions: &clientauth.Assertions{
+			Apps: s.view, Workloads: config.Workloads, Issuer: config.issuer(), Used: s.uses, Now: config.Now,
 		},
 	}
 	s.gate = &gate{follower: s.follower, maxStale: config.MaxStale, now: config.Now}
@@ -214,7 +214,7 @@ func (s *Server) mount(ctx context.Context) error {
 	}
 	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
 	observer.Source = s.config.Source
-	s.handler = observer.Wrap(unambiguousEnd(s.securityHeaders(shortPaths(s.crossOrigin(options(mux))))))
+	s.handler = observer.Wrap(s.leaving(unambiguousEnd(s.securityHeaders(shortPaths(s.crossOrigin(options(mux)))))))
 	return nil
 }
 

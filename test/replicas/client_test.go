@@ -173,6 +173,18 @@ func (s site) register(i *installation, body string) client {
 	return client{app.ClientID, app.ClientSecret}
 }
 
+// registerWeb creates webApp and waits until every replica has heard of it: the
+// pages ask the database for nobody they do not know.
+func (i *installation) registerWeb() client {
+	i.t.Helper()
+	web := i.a().register(i, webApp)
+	person := i.newBrowser()
+	i.everywhere(func(r *require.Assertions, at site) {
+		r.Equal(http.StatusSeeOther, person.get(at, authorization(web)).status)
+	})
+	return web
+}
+
 // everywhere waits until something is so at each of the replicas and returns how
 // long that took. What a replica did within its own answer is so at once; what it
 // heard from another is promised within a second, on a machine that has time for it.

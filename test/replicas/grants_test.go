@@ -12,18 +12,6 @@ import (
 	"connectedapps.dev/operator/internal/oauth"
 )
 
-// registered is an app that every replica knows.
-func registered(i *installation, body string) client {
-	i.t.Helper()
-	c := i.a().register(i, body)
-	i.everywhere(func(r *require.Assertions, at site) {
-		// A public grant would tell nothing of the secret.
-		got := at.post(oauth.PathIntrospect, c, "token", "none")
-		r.Equal(http.StatusOK, got.status, got.body)
-	})
-	return c
-}
-
 // atOnce asks all replicas at the same time.
 func (i *installation) atOnce(ask func(site) answer) []answer {
 	i.t.Helper()
@@ -57,7 +45,7 @@ func TestASignInGoesOverEveryReplica(t *testing.T) {
 	for name, options := range map[string][]option{"directly": nil, "through pgbouncer": {throughBouncer()}} {
 		t.Run(name, func(t *testing.T) {
 			i := start(t, options...)
-			web := registered(i, webApp)
+			web := i.registerWeb()
 			person := i.newBrowser()
 
 			asked := person.get(i.a(), authorization(web))
@@ -89,7 +77,7 @@ func TestASignInGoesOverEveryReplica(t *testing.T) {
 
 func TestACodeIsRedeemedOnceByAllReplicasTogether(t *testing.T) {
 	i := start(t)
-	web := registered(i, webApp)
+	web := i.registerWeb()
 	person := i.signedIn()
 	for range 10 {
 		code := person.allow(i.a(), i.b(), authorization(web))
@@ -108,7 +96,7 @@ func TestACodeIsRedeemedOnceByAllReplicasTogether(t *testing.T) {
 
 func TestARefreshTokenIsUsedAtAnyReplica(t *testing.T) {
 	i := start(t)
-	web := registered(i, webApp)
+	web := i.registerWeb()
 	first := i.signedIn().tokens(web)
 	second := i.a().tokens(i.a().refresh(web, first.RefreshToken))
 	third := i.b().tokens(i.b().refresh(web, second.RefreshToken))

@@ -286,3 +286,13 @@ func (r *replica) kill() {
 
 // patience is far more than anything here takes, also on a machine that is busy.
 const patience = 2 * time.Minute
+
+// configure changes a text of the replica's configuration, which it takes over
+// within seconds, or at its next start.
+func (r *replica) configure(old, replacement string) {
+	r.i.t.Helper()
+	content, err := os.ReadFile(filepath.Join(r.i.folder, r.configFile()))
+	require.NoError(r.i.t, err)
+	require.Contains(r.i.t, string(content), old)
+	r.i.write(r.configFile(), strings.Replace(string(content), old, replacement, 1))
+}

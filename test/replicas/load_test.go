@@ -54,7 +54,7 @@ func (i *installation) begin(repeat bool) *load { return i.beginWith(&load{repea
 
 func (i *installation) beginWith(l *load) *load {
 	i.t.Helper()
-	l.i, l.machine, l.web = i, registered(i, machineApp), registered(i, webApp)
+	l.i, l.machine, l.web = i, i.a().register(i, machineApp), i.registerWeb()
 	l.admin = i.a().tokens(i.a().credentials(i.admin())).AccessToken
 	person := i.signedIn()
 	const families = 3
@@ -84,7 +84,10 @@ func (l *load) work(do func(context.Context, site) error) {
 	ctx := context.WithoutCancel(l.i.t.Context())
 	l.running.Go(func() {
 		defer transport.CloseIdleConnections()
-		for !l.stop.Load() {
+		// The machine has other work than this load.
+		pace := time.NewTicker(20 * time.Millisecond)
+		defer pace.Stop()
+		for ; !l.stop.Load(); <-pace.C {
 			if err := do(ctx, s); err != nil {
 				l.fail(err)
 			}

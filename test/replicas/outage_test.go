@@ -91,7 +91,7 @@ func (i *installation) copied() (name string) {
 // to one of another installation: neither knows any client.
 func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 	i := start(t)
-	app, web := registered(i, machineApp), registered(i, webApp)
+	app, web := i.a().register(i, machineApp), i.registerWeb()
 	tokens := i.signedIn().tokens(web)
 	owner := ` OWNER tokenserver`
 	for name, make := range map[string]func(){

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/assertion"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -59,7 +60,11 @@ type Authenticator struct {
 	Used func(secretID string)
 	// Assertions verifies client assertions.
 	Assertions *Assertions
-	Now        func() time.Time
+	// CatchUp brings what another replica has written into memory before a client is
+	// refused: it may have been registered there, or got its secret, a moment ago.
+	// Errors: the server's own trouble.
+	CatchUp func(ctx context.Context) error
+	Now     func() time.Time
 }
 
 // Authenticate returns the client of a request. Credentials come in the body,
@@ -71,9 +76,24 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 	if err != nil {
 		return nil, err
 	}
-	httpx.EventOf(r.Context()).ClientID = c.loggable(a.Apps)
+	before, _ := a.Apps.App(c.named())
+	client, err := a.attempt(r.Context(), c)
+	if err == nil || httpx.AsError(err).Code != oauth.CodeInvalidClient || c.named() == "" {
+		return client, err
+	}
+	if stale := a.CatchUp(r.Context()); stale != nil {
+		return nil, stale
+	}
+	if after, _ := a.Apps.App(c.named()); after == before {
+		return nil, err
+	}
+	return a.attempt(r.Context(), c)
+}
+
+func (a *Authenticator) attempt(ctx context.Context, c *credentials) (*Client, error) {
+	httpx.EventOf(ctx).ClientID = c.loggable(a.Apps)
 	if c.assertion != "" {
-		return a.byAssertion(r.Context(), c)
+		return a.byAssertion(ctx, c)
 	}
 	return a.bySecret(c)
 }
@@ -150,6 +170,15 @@ type credentials struct {
 	plain                    string
 	basic                    bool
 	assertion, assertionType string
+}
+
+// named is the app that the credentials say they are of; empty: they do not.
+func (c *credentials) named() string {
+	if c.id != "" || c.assertion == "" {
+		return c.id
+	}
+	issuer, _ := assertion.Issuer(c.assertion)
+	return issuer
 }
 
 func (c *credentials) readings() []string {

@@ -3,6 +3,7 @@
 package clientauth_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -38,6 +39,7 @@ func authenticator() *clientauth.Authenticator {
 			{ID: "ended", Hash: []byte("ended"), ExpiresAt: now}, {ID: "live", Hash: []byte(secret)},
 		}}},
 		Hash: func(s string) []byte { return []byte(s) }, Used: func(string) {}, Now: func() time.Time { return now },
+		CatchUp: func(context.Context) error { return nil },
 	}
 }
 

@@ -22,6 +22,10 @@ const MaxTokenLife = 24*time.Hour + time.Minute
 // ErrEnded says that something has ended before its time.
 var ErrEnded = errors.New("it has ended")
 
+// ErrAhead says of what is refused that it was issued after an end which is not known
+// here: the change feed may be about to bring it.
+var ErrAhead = errors.New("it was issued after an end that is unknown here")
+
 // Store is what the Ledger writes and reads.
 type Store interface {
 	storage.Ended
@@ -105,7 +109,7 @@ type Issued struct {
 }
 
 // Check returns nil while what was issued is alive, else ErrEnded with the
-// reason for the log.
+// reason for the log; that is ErrAhead too when another replica may know better.
 func (l *Ledger) Check(i Issued) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -115,7 +119,11 @@ func (l *Ledger) Check(i Issued) error {
 	if _, ended := l.tokens[tokenKey{storage.EndedFamily, i.GrantID}]; ended && i.GrantID != "" {
 		return fmt.Errorf("%w: its authorization was revoked", ErrEnded)
 	}
-	if present := l.present(i.Holder); present != i.Epochs {
+	present := l.present(i.Holder)
+	if ahead(present, i.Epochs) {
+		return fmt.Errorf("%w: %w: an epoch of the %s", ErrEnded, ErrAhead, differing(present, i.Epochs))
+	}
+	if present != i.Epochs {
 		return fmt.Errorf("%w: all of the %s was ended", ErrEnded, differing(present, i.Epochs))
 	}
 	return nil
@@ -126,6 +134,11 @@ func (l *Ledger) hasEnded(kind storage.EndedKind, key string) bool {
 	defer l.mu.RUnlock()
 	_, ended := l.tokens[tokenKey{kind, key}]
 	return ended
+}
+
+// ahead tells that something was issued after an end that is not known here.
+func ahead(known, issued storage.Epochs) bool {
+	return issued.App > known.App || issued.User > known.User || issued.Consent > known.Consent || issued.Organization > known.Organization
 }
 
 func differing(a, b storage.Epochs) storage.EpochKind {

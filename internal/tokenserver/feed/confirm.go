@@ -5,6 +5,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Confirm returns nil when everything in memory is up to date, within StaleAfter.
@@ -26,6 +27,41 @@ func (f *Follower) Confirm(ctx context.Context) error {
 		return nil
 	}
 	return f.pollWithin(ctx)
+}
+
+// CatchUp returns nil when everything in memory is as it was in the database when
+// CatchUp was called, or later. Whoever is about to refuse what another replica may
+// just have made asks for that: it polls, once for all who wait, and not more often
+// than every catchUpEvery. Errors: as Confirm.
+func (f *Follower) CatchUp(ctx context.Context) error {
+	asked := f.now()
+	if !f.Confirmed().Before(asked) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if !f.rest(ctx) || !f.turnToConfirm(ctx) {
+		return ErrStale
+	}
+	if !f.Confirmed().Before(asked) {
+		f.give()
+		return nil
+	}
+	return f.pollWithin(ctx)
+}
+
+// rest waits until the last poll that succeeded began catchUpEvery ago.
+func (f *Follower) rest(ctx context.Context) bool {
+	left := f.Confirmed().Add(catchUpEvery).Sub(f.now())
+	if left <= 0 {
+		return true
+	}
+	select {
+	case <-time.After(left):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // turnToConfirm takes the turn, if that is worth waiting for.

@@ -34,6 +34,8 @@ const (
 	// firstRead is how many entries the first poll knows: more than are begun while
 	// one transaction goes on.
 	firstRead = 1000
+	// catchUpEvery keeps those who are refused from asking the database all the time.
+	catchUpEvery = 100 * time.Millisecond
 )
 
 // ErrStale says that it is not known whether what is in memory is up to date.

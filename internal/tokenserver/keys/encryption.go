@@ -22,6 +22,9 @@ const KeySize = 32
 // holds.
 var ErrWrongKey = errors.New("no encryption key fits this database")
 
+// ErrNone says that the database holds no keys yet: no server has run on it.
+var ErrNone = errors.New("the database holds no keys: no server has run on it yet")
+
 // EncryptionKeys wrap what the database keeps secret. The first encrypts, all
 // decrypt, so that a new one is put in front and the old one is dropped once
 // everything is rewrapped.

@@ -32,6 +32,8 @@ type Options struct {
 	// KeepFor is how long a key stays published after it stopped signing: the
 	// longest life of what it signed, and some skew. 24 h.
 	KeepFor time.Duration
+	// Existing makes a database without keys an error, ErrNone.
+	Existing bool
 
 	// generate makes a private key; tests make weaker ones faster.
 	generate func(algorithm string) (crypto.Signer, error)
@@ -91,9 +93,9 @@ type signingKey struct {
 	private crypto.Signer
 }
 
-// Open reads the keys of a database and, on a new one, makes the first. It
-// never makes keys beside existing ones: ErrWrongKey when the encryption keys
-// do not fit.
+// Open reads the keys of a database and, on a new one, makes the first, unless
+// Options say that they exist: ErrNone. It never makes keys beside existing ones:
+// ErrWrongKey when the encryption keys do not fit.
 func Open(ctx context.Context, store storage.Keys, encryption *EncryptionKeys, options Options) (*Keyring, error) {
 	options.setDefaults()
 	k := &Keyring{store: store, encryption: encryption, options: options}
@@ -184,6 +186,9 @@ func (k *Keyring) firstDataKeys(ctx context.Context) ([]storage.DataKey, error) 
 	}
 	if len(signing.Keys) > 0 {
 		return nil, errors.New("the database holds signing keys but no data keys: restore it from a backup")
+	}
+	if k.options.Existing {
+		return nil, ErrNone
 	}
 	return k.createDataKeys(ctx)
 }

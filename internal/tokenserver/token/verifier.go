@@ -26,6 +26,9 @@ import (
 // was wrong is in the text, for the log alone.
 var ErrInvalid = errors.New("invalid token")
 
+// errAhead says that a token was issued by a replica that knows more than this one.
+var errAhead = fmt.Errorf("%w: it says more than is known here", ErrInvalid)
+
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
@@ -47,7 +50,11 @@ type Verifier struct {
 	// for a token of the platform's own sign-in. Errors: ErrInvalid, or the
 	// server's own trouble.
 	Admits func(ctx context.Context, app *clients.App, userID string) (*directory.User, error)
-	Opaque OpaqueTokens
+	// CatchUp brings what another replica has written into memory, before a token is
+	// refused that was issued there and says more than this one knows. Errors: the
+	// server's own trouble.
+	CatchUp func(ctx context.Context) error
+	Opaque  OpaqueTokens
 }
 
 // Verify returns what a token says, and no more than its app still has. Errors:
@@ -58,7 +65,14 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*AccessToken, error)
 	if err != nil {
 		return nil, err
 	}
-	return t, v.check(ctx, t)
+	err = v.check(ctx, t)
+	if errors.Is(err, errAhead) {
+		if err := v.CatchUp(ctx); err != nil {
+			return nil, err
+		}
+		err = v.check(ctx, t)
+	}
+	return t, err
 }
 
 // Recognise returns what a token says that this server has issued and that has not
@@ -89,7 +103,10 @@ func (v *Verifier) check(ctx context.Context, t *AccessToken) error {
 	if err != nil {
 		return err
 	}
-	if err := v.Ended.Check(ended.Issued{Holder: t.holder(app), Epochs: t.Epochs, ID: t.ID, GrantID: t.GrantID}); err != nil {
+	switch err := v.Ended.Check(ended.Issued{Holder: t.holder(app), Epochs: t.Epochs, ID: t.ID, GrantID: t.GrantID}); {
+	case errors.Is(err, ended.ErrAhead):
+		return fmt.Errorf("%w: %w", errAhead, err)
+	case err != nil:
 		return invalid("%v", err)
 	}
 	if t.IsUser {
@@ -110,7 +127,7 @@ func (v *Verifier) app(t *AccessToken) (*clients.App, error) {
 	}
 	app, ok := v.Apps.App(t.ClientID)
 	if !ok {
-		return nil, invalid("the app %s is gone", t.ClientID)
+		return nil, fmt.Errorf("%w: the app %s is unknown, or gone", errAhead, t.ClientID)
 	}
 	if err := v.Apps.Standing(app); err != nil {
 		return nil, invalid("app %s: %v", t.ClientID, err)

@@ -34,6 +34,9 @@ type Endpoint struct {
 // it before it stops.
 func (e *Endpoint) Drain() { e.draining.Store(true) }
 
+// Draining tells that Drain was called.
+func (e *Endpoint) Draining() bool { return e.draining.Load() }
+
 // Mount adds the endpoint to mux.
 func (e *Endpoint) Mount(mux httpx.Router) {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
