@@ -138,7 +138,7 @@ func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 // changes ago.
 func TestACopyThatWasBehindIsNotTheWholeTruth(t *testing.T) {
 	i := start(t)
-	web, disabled, machine := i.registerWeb(), registered(i, machineApp), registered(i, machineApp)
+	web, disabled, machine := i.registerWeb(), i.a().register(i, machineApp), i.a().register(i, machineApp)
 	family := i.signedIn().tokens(web)
 	revoked, ended, alive := i.a().tokens(i.a().credentials(machine)).AccessToken, i.a().tokens(i.a().credentials(disabled)).AccessToken,
 		i.a().tokens(i.a().credentials(machine)).AccessToken
