@@ -147,7 +147,7 @@ func TestACopyThatWasBehindIsNotTheWholeTruth(t *testing.T) {
 	i.everywhere(func(c *require.Assertions, at site) {
 		c.Equal(http.StatusOK, at.post(oauth.PathIntrospect, machine, "token", "none").status)
 	})
-	lost := registered(i, machineApp)
+	lost := i.a().register(i, machineApp)
 	require.Equal(t, http.StatusOK, i.b().post(oauth.PathRevoke, machine, "token", revoked).status)
 	require.Equal(t, http.StatusOK, i.c().manage(i, http.MethodPatch, oauth.PathConnectedApps+"/"+disabled.id, `{"enabled":false}`).status)
 	family = i.a().tokens(i.a().refresh(web, family.RefreshToken))
