@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -60,11 +61,12 @@ func (s *Store) CollectGarbage(ctx context.Context, now time.Time, batch int) (m
 				return err
 			}
 			args := slices.Repeat([]any{micros(now.Add(-g.keep))}, strings.Count(g.where, "?"))
-			// In the order of the index: there is no reason then to read the table
-			// instead, whatever the planner believes of how many rows have expired.
+			// In the order of the index, and with a limit that can be read: there is no
+			// reason then to read the table instead, whatever the planner believes of how
+			// many rows have expired.
 			n, err = s.exec(ctx, tx,
-				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` ORDER BY `+g.by+` LIMIT ?)`,
-				append(args, batch)...)
+				`DELETE FROM `+g.table+` WHERE (`+g.key+`) IN (SELECT `+g.key+` FROM `+g.table+` WHERE `+g.where+` ORDER BY `+g.by+` LIMIT `+strconv.Itoa(batch)+`)`,
+				args...)
 			return err
 		})
 		if err != nil {
@@ -88,7 +90,7 @@ func (s *Store) postponeFamilies(ctx context.Context, now time.Time, batch int) 
 				return err
 			}
 			n, err = s.exec(ctx, tx, `UPDATE refresh_families SET collect_at = expires_at WHERE expires_at >= ? AND id IN
-				(SELECT id FROM refresh_families WHERE collect_at < ? ORDER BY collect_at LIMIT ?)`, micros(now), micros(now), batch)
+				(SELECT id FROM refresh_families WHERE collect_at < ? ORDER BY collect_at LIMIT `+strconv.Itoa(batch)+`)`, micros(now), micros(now))
 			return err
 		})
 		if err != nil || n == 0 {

@@ -170,9 +170,9 @@ func (s *Store) together(group []*change) (alone []*change) {
 
 // inSavepoint runs one change and returns its error; what it did is undone then. The
 // transaction is intact unless the engine has undone all of it.
-func inSavepoint(ctx context.Context, tx *sql.Tx, c *change) (failed error, intact bool) { //nolint:revive,staticcheck // failed is a result
+func inSavepoint(ctx context.Context, tx *sql.Tx, c *change) (failed error, intact bool) { //nolint:revive // failed is a result
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT one_change"); err != nil {
-		return nil, false
+		return nil, false //nolint:nilerr // the change itself has not failed
 	}
 	end := "RELEASE one_change"
 	if failed = c.try(tx); failed != nil {
