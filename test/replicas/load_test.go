@@ -121,9 +121,10 @@ func (l *load) ask(ctx context.Context, s site, path, bearer, contentType, body 
 	}
 }
 
-// comesBack waits a moment when the answer is to come back later.
+// comesBack waits a moment when the answer is to come back later. Nobody does once
+// the test has failed: the database may be gone for good.
 func (l *load) comesBack(got answer) bool {
-	if !l.patient || got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+	if !l.patient || l.i.t.Failed() || got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
 		return false
 	}
 	l.later.Add(1)

@@ -39,8 +39,10 @@ func TestOutagesOfTheDatabaseUnderLoadLoseNothing(t *testing.T) {
 				for _, r := range i.replicas {
 					require.Equal(t, http.StatusOK, r.readiness(), "what is in memory is served")
 					require.Equal(t, http.StatusOK, r.at().credentials(l.machine).status)
-					require.Equal(t, http.StatusServiceUnavailable, r.at().post(oauth.PathIntrospect, l.machine, "token", "none").status)
-					require.NotNil(t, r.logged("following the change feed fails; trying again at every interval"))
+					testenv.EventuallyWithin(t, patience, func(c *require.Assertions) {
+						c.Equal(http.StatusServiceUnavailable, r.at().post(oauth.PathIntrospect, l.machine, "token", "none").status)
+						c.NotNil(r.logged("following the change feed fails; trying again at every interval"))
+					})
 				}
 			}
 			require.NoError(t, outage.end())
@@ -113,14 +115,17 @@ func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 				at := r.at()
 				at.tokens(at.credentials(app))
 				for what, got := range map[string]answer{
-					"a refresh":         at.refresh(web, tokens.RefreshToken),
-					"a list of apps":    at.manage(i, http.MethodGet, oauth.PathConnectedApps, ""),
-					"a new app":         at.manage(i, http.MethodPost, oauth.PathConnectedApps, machineApp),
-					"an unknown client": at.credentials(client{"0123456789abcdef0123456789abcdef", "cas_unknown"}),
+					"a refresh":      at.refresh(web, tokens.RefreshToken),
+					"a list of apps": at.manage(i, http.MethodGet, oauth.PathConnectedApps, ""),
+					"a new app":      at.manage(i, http.MethodPost, oauth.PathConnectedApps, machineApp),
 				} {
 					require.Equal(t, http.StatusServiceUnavailable, got.status, "%s: %s", what, got.body)
 					require.NotEmpty(t, got.header.Get("Retry-After"), what)
 				}
+				// Refused for as long as what is in memory is up to date.
+				testenv.Eventually(t, func(c *require.Assertions) {
+					c.Equal(http.StatusServiceUnavailable, at.credentials(client{"0123456789abcdef0123456789abcdef", "cas_unknown"}).status)
+				})
 				require.Equal(t, http.StatusOK, r.readiness())
 			}
 			i.alone(`DROP DATABASE %[1]s`, `ALTER DATABASE %[1]s_away RENAME TO %[1]s`)

@@ -34,6 +34,8 @@ type Options struct {
 	Durable bool
 	// Settings are further lines of postgresql.conf, such as "max_connections = 5".
 	Settings []string
+	// Certificate and Key, PEM, let it speak TLS as well; empty: it does not.
+	Certificate, Key []byte
 }
 
 // Server is a PostgreSQL server on a port of the loopback address.
@@ -105,6 +107,12 @@ func (s *Server) configure(o Options) error {
 		// Deadlocks are found at once.
 		"deadlock_timeout = 50ms",
 	}, o.Settings...)
+	if len(o.Certificate) > 0 {
+		if err := errors.Join(s.put("server.crt", o.Certificate), s.put("server.key", o.Key)); err != nil {
+			return err
+		}
+		settings = append(settings, "ssl = on")
+	}
 	if !o.Durable {
 		settings = append(settings, "fsync = off", "full_page_writes = off", "synchronous_commit = off")
 	}
@@ -114,6 +122,15 @@ func (s *Server) configure(o Options) error {
 	}
 	_, err = file.WriteString(strings.Join(settings, "\n") + "\n")
 	return errors.Join(err, file.Close())
+}
+
+// put makes a file of the data folder that only the server reads.
+func (s *Server) put(name string, content []byte) error {
+	path := filepath.Join(s.data(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil || s.as == nil {
+		return err
+	}
+	return os.Chown(path, int(s.as.Uid), int(s.as.Gid))
 }
 
 func (s *Server) data() string { return filepath.Join(s.folder, "data") }

@@ -234,7 +234,9 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 func explain(err error) error {
 	var engine *pgconn.PgError
 	var certificate *tls.CertificateVerificationError
-	refused := errors.As(err, &certificate) || strings.Contains(err.Error(), "server refused TLS connection")
+	// Of verify-ca, which crypto/tls does not know.
+	var authority x509.UnknownAuthorityError
+	refused := errors.As(err, &certificate) || errors.As(err, &authority) || strings.Contains(err.Error(), "server refused TLS connection")
 	if errors.As(err, &engine) {
 		switch engine.Code[:min(2, len(engine.Code))] {
 		case "28", "3D", "42": // no such role or password, no such database, no right
