@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 		"text that no engine stores is refused":                    appText,
 		"secrets are kept, retired and touched":                    appSecrets,
 		"every change of an app is in the feed":                    feedOfApps,
+		"the last entry of the feed is kept":                       lastEntry,
 		"an epoch only grows":                                      epochs,
 		"a deleted app's epoch outlives its tokens":                deletedAppsEpoch,
 		"what the configuration changes is ended once":             observation,

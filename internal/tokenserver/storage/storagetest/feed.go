@@ -134,3 +134,18 @@ func feedTimes(t *testing.T, open func(t *testing.T) storage.Storage) {
 		})
 	}
 }
+
+// lastEntry: a replica finds the newest entry it knows, however long ago that was.
+func lastEntry(t *testing.T, s storage.Storage) {
+	for n := range 3 {
+		s.Clock(func() time.Time { return Epoch.Add(time.Duration(n) * time.Minute) })
+		create(t, s, App(n+1))
+	}
+	gone, err := s.CollectGarbage(t.Context(), Epoch.Add(48*time.Hour), 100)
+	require.NoError(t, err)
+	require.Equal(t, 2, gone["changes"])
+	changes, err := s.Changes(t.Context(), time.Time{})
+	require.NoError(t, err)
+	require.Len(t, changes, 1)
+	require.Equal(t, App(3).ClientID, changes[0].Key)
+}
