@@ -161,7 +161,7 @@ func (p *process) awaitDatabase(ctx context.Context) error {
 				p.server.Drain()
 			}
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // given up
 		case !unanswered(err):
 			return err
 		default:

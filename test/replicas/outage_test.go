@@ -57,7 +57,7 @@ func TestOutagesOfTheDatabaseUnderLoadLoseNothing(t *testing.T) {
 	l.healthy()
 	l.kept()
 	for _, r := range i.replicas {
-		require.NotNil(t, r.logged("following the change feed again"))
+		testenv.Eventually(t, func(c *require.Assertions) { c.NotNil(r.logged("following the change feed again")) })
 		require.Nil(t, r.logged("this is not the database"), "it was theirs all the time")
 	}
 }
@@ -96,7 +96,7 @@ func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 	app, web := i.a().register(i, machineApp), i.registerWeb()
 	tokens := i.signedIn().tokens(web)
 	owner := ` OWNER tokenserver`
-	for name, make := range map[string]func(){
+	for name, swap := range map[string]func(){
 		"an empty one": func() {
 			i.alone(`ALTER DATABASE %[1]s RENAME TO %[1]s_away`, `CREATE DATABASE %[1]s`+owner)
 		},
@@ -107,7 +107,7 @@ func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			make()
+			swap()
 			for _, r := range i.replicas {
 				testenv.EventuallyWithin(t, patience, func(c *require.Assertions) {
 					c.Contains(r.process.Output(), "this is not the database that the server was started with")

@@ -124,3 +124,35 @@ func TestTheLedgerForgetsWhatNothingDependsOn(t *testing.T) {
 		require.Positive(t, there, "an app that is there may have refresh tokens of any age")
 	}
 }
+
+// TestADatabaseThatWentBackIsToldWhatHasEnded: one replica goes on with a database
+// that lost what it had ended there, and another has read nothing else.
+func TestADatabaseThatWentBackIsToldWhatHasEnded(t *testing.T) {
+	d, now := newDisk(t), storagetest.Epoch
+	clock := func() time.Time { now = now.Add(time.Second); return now }
+	survivor := ended.New(d, clock)
+	holder := ended.Holder{ClientID: "app", UserID: "u"}
+	issued := []ended.Issued{{Holder: holder, ID: "t"}, {Holder: holder, ID: "2", GrantID: "g"}, {Holder: holder, ID: "3"}}
+	require.NoError(t, survivor.EndToken(t.Context(), "t", now.Add(time.Hour)))
+	require.NoError(t, survivor.EndFamily(t.Context(), "g"))
+	require.NoError(t, survivor.EndUser(t.Context(), "u"))
+	none := func(string) bool { return true }
+	again, err := survivor.Restore(t.Context(), none)
+	require.NoError(t, err)
+	require.Zero(t, again, "the database knows all of it")
+	before := survivor.Epochs(holder)
+
+	d.Storage = newDisk(t).Storage
+	again, err = survivor.Restore(t.Context(), none)
+	require.NoError(t, err)
+	require.Equal(t, 3, again)
+	fresh := ended.New(d, clock)
+	require.NoError(t, fresh.Load(t.Context()))
+	for _, l := range []*ended.Ledger{survivor, fresh} {
+		for _, i := range issued {
+			require.ErrorIs(t, l.Check(i), ended.ErrEnded)
+		}
+		require.ErrorIs(t, l.Check(ended.Issued{Holder: holder, Epochs: before}), ended.ErrEnded, "issued at the epoch that was lost")
+	}
+	require.Equal(t, survivor.Epochs(holder), fresh.Epochs(holder))
+}
