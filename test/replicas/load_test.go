@@ -33,8 +33,8 @@ type load struct {
 	running sync.WaitGroup
 	answers atomic.Int64
 	broken  atomic.Int64
-	// busy counts 503 with Retry-After: a machine that had no time for the change feed
-	// for a second. Clients repeat those.
+	// busy counts 503 with Retry-After: the machine had no time to read the change feed
+	// for a second. Clients come again.
 	busy atomic.Int64
 
 	mu sync.Mutex
@@ -85,7 +85,7 @@ func (l *load) work(do func(context.Context, site) error) {
 		pace := time.NewTicker(20 * time.Millisecond)
 		defer pace.Stop()
 		for ; !l.stop.Load(); <-pace.C {
-			if err := do(ctx, s); err != nil && !errors.Is(err, errNothing) {
+			if err := do(ctx, s); err != nil && !errors.Is(err, errBusy) {
 				l.fail(err)
 			}
 		}
@@ -102,11 +102,8 @@ func (l *load) fail(err error) {
 func (l *load) ask(ctx context.Context, s site, path, bearer, contentType, body string) (got answer, repeated bool, err error) {
 	for {
 		got, err = s.try(ctx, http.MethodPost, path, bearer, contentType, body)
-		if err == nil && l.mayRepeat(got) {
-			continue
-		}
 		if err == nil {
-			l.answers.Add(1)
+			l.count(got)
 			return got, repeated, nil
 		}
 		l.broken.Add(1)
@@ -117,25 +114,30 @@ func (l *load) ask(ctx context.Context, s site, path, bearer, contentType, body 
 	}
 }
 
-func (l *load) mayRepeat(got answer) bool {
-	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || l.stop.Load() {
-		return false
+// count tells answers from those that told nothing.
+func (l *load) count(got answer) {
+	if busy(got) {
+		l.busy.Add(1)
+		return
 	}
-	l.busy.Add(1)
-	return true
+	l.answers.Add(1)
+}
+
+func busy(got answer) bool {
+	return got.status == http.StatusServiceUnavailable && got.header.Get("Retry-After") != ""
 }
 
 func (l *load) form(ctx context.Context, s site, path string, c client, pairs ...string) (answer, bool, error) {
 	return l.ask(ctx, s, path, "", formType, c.form(pairs...))
 }
 
-// errNothing says that the answer told nothing, at the end of the load.
-var errNothing = errors.New("503")
+// errBusy says that the client is to come again.
+var errBusy = errors.New("503 with Retry-After")
 
 // expect is an error unless the status is that.
 func expect(status int, got answer, err error) error {
-	if err == nil && got.status == http.StatusServiceUnavailable && got.header.Get("Retry-After") != "" {
-		return errNothing
+	if err == nil && busy(got) {
+		return errBusy
 	}
 	if err == nil && got.status != status {
 		err = fmt.Errorf("answered %d in place of %d: %.200s", got.status, status, got.body)
@@ -214,13 +216,10 @@ func (l *load) code(person *browser) error {
 		}
 		return err
 	}
-	if l.mayRepeat(got) {
-		return nil
-	}
+	l.count(got)
 	if err := expect(http.StatusSeeOther, got, err); err != nil {
 		return err
 	}
-	l.answers.Add(1)
 	code := codeOf(l.i.t, got)
 	redeemed, repeated, err := l.form(ctx, s, oauth.PathToken, l.web,
 		"grant_type", oauth.GrantAuthorizationCode, "code", code, "redirect_uri", redirectURI, "code_verifier", verifier)
