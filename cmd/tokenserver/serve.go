@@ -205,7 +205,7 @@ func newServer(
 	server, err := tokenserver.New(ctx, tokenserver.Config{
 		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Workloads: workloads, Logger: logger, Registry: registry, Version: version,
 		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
-		LoginDisabled: !config.LoginEndpoint,
+		LoginDisabled: !config.LoginEndpoint, Shared: config.Storage.PostgreSQL != nil,
 		Source:        httpx.Proxies(config.ProxyPrefixes()).Of,
 	})
 	if err != nil {
