@@ -206,7 +206,7 @@ func newServer(
 		PublicURL: config.PublicURL, Store: store, Keyring: keyring, Directory: live, Workloads: workloads, Logger: logger, Registry: registry, Version: version,
 		AccessTokenLifetime: config.AccessTokenLifetime, MaxStale: config.MaxStale, RecoverableSecrets: config.RecoverableSecrets,
 		LoginDisabled: !config.LoginEndpoint, Shared: config.Storage.PostgreSQL != nil,
-		Source:        httpx.Proxies(config.ProxyPrefixes()).Of,
+		Source: httpx.Proxies(config.ProxyPrefixes()).Of,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the server: %w", err)

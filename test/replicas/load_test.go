@@ -286,7 +286,7 @@ func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
 
 // TestAReplicaThatIsKilledUnderLoadLosesNothing kills one replica after the other.
 func TestAReplicaThatIsKilledUnderLoadLosesNothing(t *testing.T) {
-	i := start(t)
+	i := start(t, withOwnDatabase())
 	l := i.begin(true)
 	for _, r := range i.replicas {
 		l.lastsFor(100)
