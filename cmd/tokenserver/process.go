@@ -132,8 +132,8 @@ func (p *process) serverConfig(registry *prometheus.Registry) tokenserver.Config
 	return tokenserver.Config{
 		PublicURL: c.PublicURL, Directory: p.reloader.directory, Workloads: p.reloader.workloads, Logger: p.logger, Registry: registry, Version: version,
 		AccessTokenLifetime: c.AccessTokenLifetime, MaxStale: c.MaxStale, RecoverableSecrets: c.RecoverableSecrets,
-		LoginDisabled: !c.LoginEndpoint,
-		Source:        httpx.Proxies(c.ProxyPrefixes()).Of,
+		LoginDisabled: !c.LoginEndpoint, Shared: c.Storage.PostgreSQL != nil,
+		Source: httpx.Proxies(c.ProxyPrefixes()).Of,
 	}
 }
 

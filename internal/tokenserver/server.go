@@ -65,6 +65,8 @@ type Config struct {
 	LoginDisabled bool
 	// RecoverableSecrets shows client secrets again to administrators.
 	RecoverableSecrets bool
+	// Shared tells that other servers write to the same storage.
+	Shared bool
 	// Source tells a caller's address where a trusted proxy gives a real one;
 	// nil: never.
 	Source func(*http.Request) netip.Addr
@@ -192,6 +194,16 @@ func (s *Server) watch() error {
 	return metrics.Watch(s.config.Registry, state)
 }
 
+// usesCompleteUntil is the time up to which every use of a secret is in the storage.
+// Other servers write theirs as often as this one, and may be about to.
+func (s *Server) usesCompleteUntil() time.Time {
+	until := s.usage.CompleteUntil()
+	if s.config.Shared && !until.IsZero() {
+		until = until.Add(-2 * clients.FlushEvery)
+	}
+	return until
+}
+
 func (s *Server) hasher() *token.SecretHasher {
 	return &token.SecretHasher{Key: s.config.Keyring.DataKey(storage.PurposeSecretHash)}
 }
@@ -229,7 +241,7 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 	grants := s.grants()
 	manage := &management.Endpoint{
 		Apps: c.Store, Ended: s.ended, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),
-		WorkloadIssuers: c.Workloads.Names(), CompleteUntil: s.usage.CompleteUntil, Audit: log, Now: c.Now, Logger: c.Logger,
+		WorkloadIssuers: c.Workloads.Names(), CompleteUntil: s.usesCompleteUntil, Audit: log, Now: c.Now, Logger: c.Logger,
 	}
 	if c.RecoverableSecrets {
 		manage.Sealer = c.Keyring

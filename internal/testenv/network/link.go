@@ -3,6 +3,7 @@
 package network
 
 import (
+	"context"
 	"net"
 	"sync"
 	"testing"
@@ -120,7 +121,8 @@ func (l *Link) carry(client net.Conn) {
 	if !p.arrive(time.Now()) {
 		return
 	}
-	server, err := net.DialTimeout("tcp", l.target, dialTimeout)
+	dialer := net.Dialer{Timeout: dialTimeout}
+	server, err := dialer.DialContext(context.Background(), "tcp", l.target)
 	if err != nil || !p.connect(server) {
 		p.cut()
 		return

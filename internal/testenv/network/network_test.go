@@ -169,7 +169,8 @@ func TestABalancerTakesOutWhoIsNotReady(t *testing.T) {
 	}
 	settled(0, true)
 	settled(1, true)
-	require.NotEqual(t, fresh(), fresh(), "in turn")
+	first, second := fresh(), fresh()
+	require.NotEqual(t, first, second, "in turn")
 
 	kept := &http.Client{Transport: &http.Transport{}}
 	defer kept.CloseIdleConnections()
