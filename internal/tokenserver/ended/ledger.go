@@ -230,21 +230,28 @@ func (l *Ledger) Restore(ctx context.Context, exists func(clientID string) bool)
 			delete(epochs, epochKey{e.Kind, e.Key})
 		}
 	}
-	for key := range epochs {
-		if _, err := l.store.RaiseEpoch(ctx, key.kind, key.key, l.now()); err != nil {
+	for key, lost := range epochs {
+		// Above the lost one also where the clock of whoever raised that was ahead.
+		at := time.UnixMicro(max(l.now().UnixMicro(), lost+1))
+		if _, err := l.store.RaiseEpoch(ctx, key.kind, key.key, at); err != nil {
 			return again, fmt.Errorf("ending again what belongs to %s %s: %w", key.kind, key.key, err)
 		}
 		again++
 	}
+	// All at once: whoever asks for one after the other is not done with many before
+	// its time is over, and begins anew for ever.
+	present, err := l.store.EndedTokens(ctx, l.now())
+	if err != nil {
+		return again, fmt.Errorf("reading ended tokens: %w", err)
+	}
+	for _, t := range present {
+		delete(tokens, tokenKey{t.Kind, t.Key})
+	}
 	for key, until := range tokens {
-		_, err := l.store.EndedToken(ctx, key.kind, key.key)
-		if errors.Is(err, storage.ErrNotFound) {
-			again++
-			err = l.endAgain(ctx, key, until)
-		}
-		if err != nil {
+		if err := l.endAgain(ctx, key, until); err != nil {
 			return again, fmt.Errorf("ending a token again: %w", err)
 		}
+		again++
 	}
 	return again, l.Load(ctx)
 }
