@@ -146,7 +146,7 @@ func TestOneMoreConnectionTakesThePlaceOfAnIdleOne(t *testing.T) {
 			}
 			served := dial(t, address)
 			if secured {
-				served = tls.Client(served, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a certificate that was borrowed
+				served = tls.Client(served, &tls.Config{InsecureSkipVerify: true})
 			}
 			get(t, served)
 			require.NoError(t, idle[0].SetReadDeadline(time.Now().Add(30*time.Second)))
@@ -200,7 +200,7 @@ func TestSlowPeersGiveWay(t *testing.T) {
 // A request may not multiply what a connection holds.
 func TestOnlyHTTP1IsSpoken(t *testing.T) {
 	address := serving(t, Operations(), true, func(http.ResponseWriter, *http.Request) {})
-	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}}) //nolint:gosec // as above
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
 	require.NoError(t, err)
 	defer conn.Close()
 	require.Equal(t, "http/1.1", conn.ConnectionState().NegotiatedProtocol)

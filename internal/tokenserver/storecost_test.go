@@ -174,7 +174,7 @@ type whileRead struct {
 }
 
 func (w *whileRead) wrap(s storage.Storage) storage.Storage {
-	w.Faults.Wrap(s)
+	w.Wrap(s)
 	return w
 }
 

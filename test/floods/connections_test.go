@@ -35,7 +35,7 @@ func dripping(connections int, first []byte, drop string) flood {
 			drips.Go(func() {
 				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 				raw := conn
-				conn, err := s.say(ctx, conn, first)
+				conn, err = s.say(ctx, conn, first)
 				said.Done()
 				drips.Go(func() {
 					_, _ = io.Copy(io.Discard, raw)

@@ -75,7 +75,6 @@ type options struct {
 	bouncer    bool
 	own        bool
 	drainDelay string
-	config     string
 }
 
 type option func(*options)
@@ -86,9 +85,6 @@ func throughBouncer() option { return func(o *options) { o.bouncer = true } }
 // withOwnDatabase starts a database server that nobody else uses and that keeps what
 // it committed, to be stopped, restarted and frozen.
 func withOwnDatabase() option { return func(o *options) { o.own = true } }
-
-// withConfig adds lines to the configuration.
-func withConfig(lines string) option { return func(o *options) { o.config += lines + "\n" } }
 
 // withDrainDelay is the flag of serve; without it, it is 0.
 func withDrainDelay(delay string) option { return func(o *options) { o.drainDelay = delay } }
@@ -175,7 +171,7 @@ organizations:
 users:
 - {id: ` + ownerID + `, organizationID: ` + orgID + `, username: owner, roles: [organization_administrator], passwordHashFile: user.hash}
 - {id: ` + ulfID + `, organizationID: ` + orgID + `, username: ulf, email: ulf@example.com, passwordHashFile: user.hash}
-` + i.o.config
+`
 }
 
 // url is the public URL: the balancer's.
