@@ -172,8 +172,13 @@ func (f *fleet) undisturbed(began, first time.Time) {
 	f.usage("", first, refreshes)
 }
 
-// restart kills the manager and starts another, in the busiest of times.
+// restart kills the manager and starts another, when at least half as many tokens are
+// due next as are at even rates.
 func (f *fleet) restart() {
+	busy := int(f.even() * f.slack.Seconds() / (f.life / intervals).Seconds() / 2)
+	testenv.EventuallyWithin(f, f.life, func(r *require.Assertions) {
+		r.GreaterOrEqual(f.seen.due(time.Now().Add(f.slack)), busy)
+	})
 	report.Progress(f.b, "restarting the manager")
 	began := time.Now()
 	f.manager.kill()
@@ -207,8 +212,7 @@ func (f *fleet) spread(began time.Time) {
 	for _, r := range f.seen.refreshes() {
 		times[r.cycle] = append(times[r.cycle], r.at)
 	}
-	// A token is replaced after 0.65 of its life in the mean.
-	even := float64(f.n) / (0.65 * intervals)
+	even := f.even()
 	for cycle := 1; cycle <= cycles; cycle++ {
 		h := newHistogram(began, f.life/intervals, times[cycle])
 		f.Logf("refresh %d of each, by 1/%d of a life:", cycle, intervals)
@@ -224,6 +228,10 @@ func (f *fleet) spread(began time.Time) {
 		}
 	}
 }
+
+// even is how many refreshes an interval has when they are spread evenly: a token is
+// replaced after 0.65 of its life in the mean.
+func (f *fleet) even() float64 { return float64(f.n) / (0.65 * intervals) }
 
 // punctuality reports how late the refreshes since a moment were, and fails when
 // one was too late, or a token expired.
