@@ -3,12 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,12 +16,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -190,46 +186,4 @@ func TestLogLinesThatAreLostAreCounted(t *testing.T) {
 	r := newSite(t).startInto(full)
 	r.eventually("ready", func() bool { return r.status(r.operations+"/readyz") == http.StatusOK })
 	require.Positive(t, r.value("tokenserver_log_lost_lines_total"))
-}
-
-// TestRequestsThatWaitForTheLogAreCounted while nobody reads it; metrics and probes
-// go on.
-func TestRequestsThatWaitForTheLogAreCounted(t *testing.T) {
-	reader, writer, err := os.Pipe()
-	require.NoError(t, err)
-	defer func() { _ = reader.Close() }()
-	s := newSite(t)
-	r := s.startInto(writer)
-	require.NoError(t, writer.Close())
-	lines := bufio.NewReader(reader)
-	for r.public == "" {
-		line, err := lines.ReadString('\n')
-		require.NoError(t, err)
-		if match := servingAddresses.FindStringSubmatch(line); match != nil {
-			r.public = match[1]
-		}
-	}
-	r.eventually("ready", func() bool { return r.status(r.operations+"/readyz") == http.StatusOK })
-	require.Zero(t, r.value("tokenserver_log_waits_total"))
-
-	stop := make(chan struct{})
-	var callers sync.WaitGroup
-	for range 8 {
-		callers.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					assert.NotZero(t, r.status(r.public+"/"+strings.Repeat("x", 100)), "every request is answered in the end")
-				}
-			}
-		})
-	}
-	r.eventually("they wait", func() bool { return r.value("tokenserver_log_waits_total") > 0 })
-	require.Greater(t, r.value("tokenserver_log_queue_bytes"), float64(1<<20))
-	close(stop)
-	go func() { _, _ = io.Copy(io.Discard, lines) }()
-	callers.Wait()
-	r.eventually("nothing is left", func() bool { return r.value("tokenserver_log_queue_bytes") == 0 })
 }
