@@ -29,3 +29,6 @@ func (unopened) InstallationID(context.Context) (string, error) { return "", nil
 func (unopened) Measure(func(operation string, took time.Duration, err error)) {}
 
 func (unopened) Clock(func() time.Time) {}
+
+// Pools are none.
+func (unopened) Pools() []storage.Pool { return nil }
