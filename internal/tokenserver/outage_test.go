@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -37,6 +38,15 @@ func (s brokenStorage) Family(ctx context.Context, id string) (storage.RefreshFa
 		return storage.RefreshFamily{}, errBroken
 	}
 	return s.Storage.Family(ctx, id)
+}
+
+func (s brokenStorage) RotateFamily(
+	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
+) (storage.RefreshFamily, error) {
+	if s.broken.Load() {
+		return storage.RefreshFamily{}, errBroken
+	}
+	return s.Storage.RotateFamily(ctx, id, clientID, generation, next, now, expiresAt)
 }
 
 func (s brokenStorage) SessionByHash(ctx context.Context, hash []byte) (storage.Session, error) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // maxGroup bounds how many changes share a transaction, and so how long the first of
@@ -26,6 +27,8 @@ type change struct {
 	// single tells that do is one statement and needs no transaction.
 	single bool
 
+	// joined is when it began to wait for a turn that another had; zero: it did not.
+	joined   time.Time
 	done     chan struct{}
 	err      error
 	panicked any
@@ -55,11 +58,19 @@ type queue struct {
 
 	mu      sync.Mutex
 	waiting []*change
+	// waits is how many had to wait for another's turn to end, and waited how long in
+	// all.
+	waits  int64
+	waited time.Duration
 }
 
 func (q *queue) join(c *change) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if len(q.turn) > 0 {
+		c.joined = time.Now()
+		q.waits++
+	}
 	q.waiting = append(q.waiting, c)
 }
 
@@ -74,12 +85,24 @@ func (q *queue) leave(c *change) bool {
 	return at >= 0
 }
 
+// stats tells how many waited, and how long in all.
+func (q *queue) stats() (waits int64, waited time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waits, q.waited
+}
+
 func (q *queue) take() []*change {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := min(len(q.waiting), maxGroup)
 	group := slices.Clone(q.waiting[:n])
 	q.waiting = slices.Delete(q.waiting, 0, n)
+	for _, c := range group {
+		if !c.joined.IsZero() {
+			q.waited += time.Since(c.joined)
+		}
+	}
 	return group
 }
 

@@ -28,7 +28,11 @@ func (s *Store) Pools() []storage.Pool {
 	if s.read == s.write {
 		return []storage.Pool{poolOf("read_write", s.write)}
 	}
-	return []storage.Pool{poolOf("read", s.read), poolOf("write", s.write)}
+	read, write := poolOf("read", s.read), poolOf("write", s.write)
+	waits, waited := s.queue.stats()
+	write.Waits += waits
+	write.Waited += waited
+	return []storage.Pool{read, write}
 }
 
 func poolOf(name string, db *sql.DB) storage.Pool {
