@@ -61,9 +61,10 @@ func (i *installation) beginWith(l *load) *load {
 	l.admin = i.a().tokens(i.a().credentials(i.admin())).AccessToken
 	person := i.signedIn()
 	const families = 3
+	for range families {
+		l.refreshTokens = append(l.refreshTokens, person.tokens(l.web).RefreshToken)
+	}
 	for n := range families {
-		tokens := person.tokens(l.web)
-		l.refreshTokens = append(l.refreshTokens, tokens.RefreshToken)
 		l.work(func(ctx context.Context, s site) error { return l.refresh(ctx, s, n) })
 	}
 	l.work(l.credentials)

@@ -152,6 +152,10 @@ func TestACopyThatWasBehindIsNotTheWholeTruth(t *testing.T) {
 	i.everywhere(func(c *require.Assertions, at site) {
 		c.Equal(http.StatusOK, at.post(oauth.PathIntrospect, machine, "token", "none").status)
 	})
+	// What was cut off by the copying is noticed by the first who asks.
+	testenv.EventuallyWithin(t, patience, func(c *require.Assertions) {
+		c.Equal(http.StatusCreated, i.a().manage(i, http.MethodPost, oauth.PathConnectedApps, machineApp).status)
+	})
 	lost := i.a().register(i, machineApp)
 	require.Equal(t, http.StatusOK, i.b().post(oauth.PathRevoke, machine, "token", revoked).status)
 	require.Equal(t, http.StatusOK, i.c().manage(i, http.MethodPatch, oauth.PathConnectedApps+"/"+disabled.id, `{"enabled":false}`).status)
