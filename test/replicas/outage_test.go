@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -137,67 +136,4 @@ func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 			tokens = i.b().tokens(i.b().refresh(web, tokens.RefreshToken))
 		})
 	}
-}
-
-// TestACopyThatWasBehindIsNotTheWholeTruth fails over to what the database was some
-// changes ago.
-func TestACopyThatWasBehindIsNotTheWholeTruth(t *testing.T) {
-	i := start(t)
-	web, disabled, machine := i.registerWeb(), i.a().register(i, machineApp), i.a().register(i, machineApp)
-	family := i.signedIn().tokens(web)
-	revoked, ended, alive := i.a().tokens(i.a().credentials(machine)).AccessToken, i.a().tokens(i.a().credentials(disabled)).AccessToken,
-		i.a().tokens(i.a().credentials(machine)).AccessToken
-
-	behind := i.copied()
-	i.everywhere(func(c *require.Assertions, at site) {
-		c.Equal(http.StatusOK, at.post(oauth.PathIntrospect, machine, "token", "none").status)
-	})
-	// What was cut off by the copying is noticed by the first who asks.
-	testenv.EventuallyWithin(t, patience, func(c *require.Assertions) {
-		c.Equal(http.StatusCreated, i.a().manage(i, http.MethodPost, oauth.PathConnectedApps, machineApp).status)
-	})
-	lost := i.a().register(i, machineApp)
-	require.Equal(t, http.StatusOK, i.b().post(oauth.PathRevoke, machine, "token", revoked).status)
-	require.Equal(t, http.StatusOK, i.c().manage(i, http.MethodPatch, oauth.PathConnectedApps+"/"+disabled.id, `{"enabled":false}`).status)
-	family = i.a().tokens(i.a().refresh(web, family.RefreshToken))
-	family = i.b().tokens(i.b().refresh(web, family.RefreshToken))
-	output, err := i.command("keys", "rotate", "--now")
-	require.NoError(t, err, output)
-	i.everywhere(func(c *require.Assertions, at site) {
-		c.False(at.active(machine, revoked))
-		c.Equal(http.StatusUnauthorized, at.credentials(disabled).status)
-		c.Equal(http.StatusOK, at.credentials(lost).status)
-	})
-
-	i.alone(`DROP DATABASE %s`, `ALTER DATABASE `+behind+` RENAME TO %s`)
-	check := func(c *require.Assertions, at site) {
-		got := at.credentials(lost)
-		c.Equal(http.StatusUnauthorized, got.status, "an app that the database lost: %s", got.body)
-		introspected := func(of client, token string) string {
-			return at.post(oauth.PathIntrospect, of, "token", token).body
-		}
-		c.Contains(introspected(machine, alive), `"active":true`)
-		c.Contains(introspected(machine, revoked), `"active":false`, "what a server remembers as revoked stays so")
-		c.Equal(http.StatusOK, at.credentials(disabled).status, "who is disabled is for the database to say")
-		c.Contains(introspected(disabled, ended), `"active":false`, "but what has ended does not come back")
-	}
-	i.everywhere(check)
-	for _, r := range i.replicas {
-		require.Contains(t, r.process.Output(), "the database has gone back in time")
-		require.Equal(t, 1, strings.Count(r.process.Output(), "read everything of the database that has gone back in time"), r.process.Output())
-		family = r.at().tokens(r.at().refresh(web, family.RefreshToken))
-	}
-	// What one issues, all take: they have the same keys and the same epochs.
-	for _, r := range i.replicas {
-		issued := r.at().tokens(r.at().credentials(disabled)).AccessToken
-		i.everywhere(func(c *require.Assertions, at site) { c.True(at.active(disabled, issued), r.name) })
-	}
-	require.Equal(t, http.StatusOK, i.a().post(oauth.PathRevoke, machine, "token", alive).status)
-	i.everywhere(func(c *require.Assertions, at site) { c.False(at.active(machine, alive), "the feed goes on") })
-
-	i.replicas[2].stop()
-	i.replicas[2].start()
-	got := i.c().post(oauth.PathIntrospect, machine, "token", revoked)
-	require.Contains(t, got.body, `"active":false`, "it is in the database again")
-	i.c().tokens(i.c().refresh(web, family.RefreshToken))
 }
