@@ -197,6 +197,17 @@ func (i *installation) everywhere(check func(c *require.Assertions, at site)) ti
 	return time.Since(begin)
 }
 
+// answered asks again while the answer is to come back later, as clients do: whoever
+// meets a connection that the database has cut gets that answer.
+func (i *installation) answered(ask func() answer) (got answer) {
+	i.t.Helper()
+	testenv.EventuallyWithin(i.t, patience, func(c *require.Assertions) {
+		got = ask()
+		c.False(busy(got), got.body)
+	})
+	return got
+}
+
 // heard is how long a change may take to every replica on a machine that is busy
 // with other tests: ten polls of the change feed.
 const heard = 5 * time.Second

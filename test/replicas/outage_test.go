@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,4 +137,71 @@ func TestAnotherDatabaseIsNotTakenForTheirs(t *testing.T) {
 			tokens = i.b().tokens(i.b().refresh(web, tokens.RefreshToken))
 		})
 	}
+}
+
+// TestACopyThatWasBehindIsNotTheWholeTruth fails over to what the database was some
+// changes ago.
+func TestACopyThatWasBehindIsNotTheWholeTruth(t *testing.T) {
+	i := start(t)
+	web, disabled, machine := i.registerWeb(), i.a().register(i, machineApp), i.a().register(i, machineApp)
+	family := i.signedIn().tokens(web)
+	revoked, ended, alive := i.a().tokens(i.a().credentials(machine)).AccessToken, i.a().tokens(i.a().credentials(disabled)).AccessToken,
+		i.a().tokens(i.a().credentials(machine)).AccessToken
+
+	behind := i.copied()
+	i.everywhere(func(c *require.Assertions, at site) {
+		c.Equal(http.StatusOK, at.post(oauth.PathIntrospect, machine, "token", "none").status)
+	})
+	refresh := func(at site) {
+		t.Helper()
+		family = at.tokens(i.answered(func() answer { return at.refresh(web, family.RefreshToken) }))
+	}
+	var created oauth.ConnectedApp
+	i.answered(func() answer { return i.a().manage(i, http.MethodPost, oauth.PathConnectedApps, machineApp) }).into(t, &created)
+	lost := client{created.ClientID, created.ClientSecret}
+	require.Equal(t, http.StatusOK, i.answered(func() answer { return i.b().post(oauth.PathRevoke, machine, "token", revoked) }).status)
+	require.Equal(t, http.StatusOK, i.answered(func() answer {
+		return i.c().manage(i, http.MethodPatch, oauth.PathConnectedApps+"/"+disabled.id, `{"enabled":false}`)
+	}).status)
+	refresh(i.a())
+	refresh(i.b())
+	output, err := i.command("keys", "rotate", "--now")
+	require.NoError(t, err, output)
+	i.everywhere(func(c *require.Assertions, at site) {
+		c.False(at.active(machine, revoked))
+		c.Equal(http.StatusUnauthorized, at.credentials(disabled).status)
+		c.Equal(http.StatusOK, at.credentials(lost).status)
+	})
+
+	i.alone(`DROP DATABASE %s`, `ALTER DATABASE `+behind+` RENAME TO %s`)
+	check := func(c *require.Assertions, at site) {
+		got := at.credentials(lost)
+		c.Equal(http.StatusUnauthorized, got.status, "an app that the database lost: %s", got.body)
+		introspected := func(of client, token string) string {
+			return at.post(oauth.PathIntrospect, of, "token", token).body
+		}
+		c.Contains(introspected(machine, alive), `"active":true`)
+		c.Contains(introspected(machine, revoked), `"active":false`, "what a server remembers as revoked stays so")
+		c.Equal(http.StatusOK, at.credentials(disabled).status, "who is disabled is for the database to say")
+		c.Contains(introspected(disabled, ended), `"active":false`, "but what has ended does not come back")
+	}
+	i.everywhere(check)
+	for _, r := range i.replicas {
+		require.Contains(t, r.process.Output(), "the database has gone back in time")
+		require.Equal(t, 1, strings.Count(r.process.Output(), "read everything of the database that has gone back in time"), r.process.Output())
+		refresh(r.at())
+	}
+	// What one issues, all take: they have the same keys and the same epochs.
+	for _, r := range i.replicas {
+		issued := r.at().tokens(r.at().credentials(disabled)).AccessToken
+		i.everywhere(func(c *require.Assertions, at site) { c.True(at.active(disabled, issued), r.name) })
+	}
+	require.Equal(t, http.StatusOK, i.answered(func() answer { return i.a().post(oauth.PathRevoke, machine, "token", alive) }).status)
+	i.everywhere(func(c *require.Assertions, at site) { c.False(at.active(machine, alive), "the feed goes on") })
+
+	i.replicas[2].stop()
+	i.replicas[2].start()
+	got := i.c().post(oauth.PathIntrospect, machine, "token", revoked)
+	require.Contains(t, got.body, `"active":false`, "it is in the database again")
+	refresh(i.c())
 }
