@@ -5,6 +5,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,9 +34,7 @@ var garbage = []struct {
 	{"app_secrets", "id", `expires_at > 0 AND expires_at < ?`, "expires_at", keepRetiredSecrets},
 	{"revocations", "kind, name", `expires_at < ?`, "expires_at", 0},
 	{"signing_keys", "id", `expires_at > 0 AND expires_at < ?`, "expires_at", 0},
-	// All but the last of them: replicas find the newest entry they know for as long
-	// as none is newer, and then for keepChanges.
-	{"changes", "id", `at < ? AND id < (SELECT max(id) FROM changes WHERE at < ?)`, "at", keepChanges},
+	{"changes", "id", oldChanges, "at", keepChanges},
 	{"authorization_codes", "hash", `expires_at < ?`, "expires_at", keepCodes},
 	// postponeFamilies leaves no living one among the first.
 	{"refresh_families", "id", `collect_at < ? AND expires_at < ?`, "collect_at", 0},
@@ -44,6 +44,14 @@ var garbage = []struct {
 	// The value of an epoch is not below the time it was raised at.
 	{"epochs", "kind, name", `kind = 'app' AND epoch < ? AND NOT EXISTS (SELECT 1 FROM apps WHERE client_id = name)`, "name", keepEpochs},
 }
+
+// oldChanges are those before the first that is young, since a server whose clock is
+// slow writes among the young ones what only looks old, and not all replicas may have
+// read it. What is hours ahead is not young: it would keep everything for ever. The
+// last of the old ones stays, too: replicas find the newest entry they know for as
+// long as none is newer, and then for keepChanges.
+var oldChanges = fmt.Sprintf(`at < ? AND id < (SELECT max(id) FROM changes WHERE at < ?
+	AND id < COALESCE((SELECT min(id) FROM changes WHERE at >= ? AND at - ? < %d), %d))`, (2 * keepChanges).Microseconds(), int64(math.MaxInt64))
 
 // CollectGarbage implements storage.Collector: a short transaction for each
 // table, so that a backlog never blocks the only writer. What another replica

@@ -72,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 	}
 	t.Run("every write that is followed has its entries in the feed", func(t *testing.T) { feedEntries(t, open) })
 	t.Run("the last of the old entries of the feed stays", func(t *testing.T) { feedGarbage(t, open(t)) })
+	t.Run("no clock takes an entry of the feed from those who have not read it", func(t *testing.T) { feedOfWrongClocks(t, open) })
 	t.Run("the apps behave as a map does", func(t *testing.T) { appModel(t, open) })
 }
 

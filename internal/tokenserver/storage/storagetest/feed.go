@@ -159,3 +159,33 @@ func feedGarbage(t *testing.T, s storage.Storage) {
 		require.Equal(t, c.left, left)
 	}
 }
+
+// feedOfWrongClocks: what a server with a wrong clock writes is no older than what
+// others write at the same time, and does not keep theirs for ever.
+func feedOfWrongClocks(t *testing.T, open func(t *testing.T) storage.Storage) {
+	const hour = time.Hour
+	for name, c := range map[string]struct{ written, left []time.Duration }{
+		"a slow one, after the others":  {[]time.Duration{0, -2 * hour, -2 * hour}, []time.Duration{0, -2 * hour, -2 * hour}},
+		"a slow one, among the others":  {[]time.Duration{-3 * hour, -3 * hour, 0, -2 * hour, 0}, []time.Duration{-3 * hour, 0, -2 * hour, 0}},
+		"one that is years ahead":       {[]time.Duration{10000 * hour, -3 * hour, -2 * hour, 0}, []time.Duration{10000 * hour, -2 * hour, 0}},
+		"one that is a little ahead":    {[]time.Duration{time.Minute, -2 * hour, 0}, []time.Duration{time.Minute, -2 * hour, 0}},
+		"none, and all of it is of old": {[]time.Duration{-4 * hour, -3 * hour}, []time.Duration{-3 * hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			for n, at := range c.written {
+				s.Clock(func() time.Time { return Epoch.Add(at) })
+				require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: fmt.Sprint(n), ExpiresAt: Epoch}))
+			}
+			_, err := s.CollectGarbage(t.Context(), Epoch, 100)
+			require.NoError(t, err)
+			changes, err := s.Changes(t.Context(), 0)
+			require.NoError(t, err)
+			var left []time.Duration
+			for _, change := range changes {
+				left = append(left, change.At.Sub(Epoch))
+			}
+			require.Equal(t, c.left, left)
+		})
+	}
+}
