@@ -181,15 +181,16 @@ func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 		return f.begin(ctx, now)
 	}
 	changes, err := f.Store.Changes(ctx, f.window.from)
-	if err != nil {
+	lost := errors.Is(err, storage.ErrWentBack)
+	if err != nil && !lost {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	if f.window.continues(changes) {
+	if !lost && f.window.continues(changes) {
 		f.pending = append(f.pending, f.window.add(changes)...)
 		f.window.advance(now, orDefault(f.Interval, DefaultInterval), orDefault(f.Overlap, DefaultOverlap))
 		return nil
 	}
-	f.breakOff(now)
+	f.breakOff(now, lost)
 	return f.begin(ctx, now)
 }
 
@@ -197,13 +198,14 @@ func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 const keepsSurely = 45 * time.Minute
 
 // breakOff forgets what was read of the feed: ids are given anew. After a long time
-// what is missing may as well have been garbage.
-func (f *Follower) breakOff(now time.Time) {
-	if last := f.window.last; last != 0 {
+// what is missing may as well have been garbage, unless this process has just
+// committed it.
+func (f *Follower) breakOff(now time.Time, lost bool) {
+	if last := f.window.last; last != 0 || lost {
 		f.back = true
-		if now.Sub(f.window.read) < keepsSurely {
+		if lost || now.Sub(f.window.read) < keepsSurely {
 			f.logger().Error("the database has gone back in time: it was restored from a backup, or its address leads to a copy that was behind; "+
-				"reading everything anew", "lost_change", last, "lost_change_of", f.window.seen[last].At)
+				"reading everything anew", "last_change_known", last, "last_change_at", f.window.seen[last].At)
 		}
 	}
 	f.reload, f.pending = true, nil

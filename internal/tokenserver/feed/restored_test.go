@@ -83,3 +83,33 @@ func TestADatabaseThatWentBackInTimeIsRecognised(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatThisProcessCommittedIsNotLost though nobody had read it before the database
+// went back.
+func TestWhatThisProcessCommittedIsNotLost(t *testing.T) {
+	for name, known := range map[string]int{"of a feed with entries": 3, "of an empty feed": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				played := &playedFeed{}
+				for id := range known {
+					played.add(int64(id+1), storage.ChangeApp, "known")
+				}
+				f, keys := follow(played)
+				var log strings.Builder
+				f.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				restored := 0
+				f.Restored = func(context.Context) error { restored++; return nil }
+				require.NoError(t, f.Poll(t.Context()))
+				played.fail(storage.ErrWentBack)
+				require.ErrorIs(t, f.Poll(t.Context()), storage.ErrWentBack)
+				played.fail(nil)
+				require.NoError(t, f.Poll(t.Context()))
+				require.Equal(t, 1, restored)
+				require.Equal(t, 1, strings.Count(log.String(), "the database has gone back in time"))
+				played.add(int64(known+1), storage.ChangeApp, "news")
+				require.NoError(t, f.Poll(t.Context()))
+				require.Equal(t, []string{"news"}, *keys)
+			})
+		})
+	}
+}

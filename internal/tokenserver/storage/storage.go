@@ -23,6 +23,9 @@ var ErrInvalidText = errors.New("text holds NUL or is not UTF-8")
 // what was asked, so that the caller must neither grant nor refuse for good.
 var ErrUnavailable = errors.New("the database does not answer")
 
+// ErrWentBack says that the database lacks what this process has committed to it.
+var ErrWentBack = errors.New("the database lacks what was committed")
+
 // ErrReplaced says that the database is not the one it was when the server was
 // started; it is ErrUnavailable as well.
 var ErrReplaced = errors.New("this is not the database that the server was started with")
@@ -212,7 +215,8 @@ type Feed interface {
 	// Changes returns the entries whose ID is at least from, in its order. Entries
 	// appear in another: one with a smaller ID may be committed later. The last of all
 	// that are too old to be kept is kept, so that a database that has gone back in
-	// time can be told. ErrReplaced when it is another database.
+	// time can be told. Errors: ErrReplaced when it is another database; ErrWentBack,
+	// once, when entries are missing that this process committed since the last call.
 	Changes(ctx context.Context, from int64) ([]Change, error)
 	// LatestChanges returns those with the n greatest IDs, likewise.
 	LatestChanges(ctx context.Context, n int) ([]Change, error)

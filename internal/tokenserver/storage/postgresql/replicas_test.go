@@ -81,6 +81,47 @@ func TestAChangeThatCommitsLateIsFollowedOnce(t *testing.T) {
 	require.Equal(t, []string{"jti first", "jti second", "jti late"}, followed)
 }
 
+// TestWhatWasCommittedAndIsGoneIsNoticed takes an entry away, as a failover to a copy
+// does that was behind, before anybody has read it.
+func TestWhatWasCommittedAndIsGoneIsNoticed(t *testing.T) {
+	server := testserver.Shared(t)
+	database, _ := server.Database(t, migrated(t))
+	s, other := openAt(t, server.URL(database)), openAt(t, server.URL(database))
+	end := func(s storage.Storage, key string) {
+		require.NoError(t, s.EndToken(t.Context(), storage.EndedToken{Kind: storage.EndedAccessToken, Key: key, ExpiresAt: storagetest.Epoch}))
+	}
+	end(s, "there")
+	end(other, "of another")
+	changes, err := s.Changes(t.Context(), 0)
+	require.NoError(t, err)
+	require.Len(t, changes, 2)
+
+	end(s, "there too")
+	end(s, "gone")
+	require.NoError(t, server.Exec(t.Context(), database, `DELETE FROM changes WHERE name = 'jti gone'`))
+	_, err = other.Changes(t.Context(), 0)
+	require.NoError(t, err, "who committed it is the only one to know")
+	_, err = s.Changes(t.Context(), 0)
+	require.ErrorIs(t, err, storage.ErrWentBack)
+	_, err = s.Changes(t.Context(), 0)
+	require.NoError(t, err, "once")
+
+	end(s, "given anew")
+	require.NoError(t, server.Exec(t.Context(), database, `UPDATE changes SET name = 'jti other' WHERE name = 'jti given anew'`))
+	_, err = s.Changes(t.Context(), 0)
+	require.ErrorIs(t, err, storage.ErrWentBack, "another entry has its id")
+
+	_, err = s.CreateApp(t.Context(), storagetest.App(1))
+	require.NoError(t, err)
+	_, err = s.UpdateApp(t.Context(), storagetest.App(1).ClientID, storagetest.Epoch, func(a *storage.App) error {
+		a.Enabled = false
+		return errors.New("undone")
+	})
+	require.Error(t, err)
+	_, err = s.Changes(t.Context(), 0)
+	require.NoError(t, err, "what was undone is not missed")
+}
+
 func TestANewerSchemaIsRefusedWhenItSaysSo(t *testing.T) {
 	server := testserver.Shared(t)
 	database, _ := server.Database(t, migrated(t))

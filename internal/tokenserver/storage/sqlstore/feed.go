@@ -5,6 +5,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -13,14 +14,26 @@ import (
 // with every change of the database. The entry's time is when it is written: it is
 // kept for a while from then on.
 func (s *Store) recordChange(ctx context.Context, tx *sql.Tx, kind storage.ChangeKind, name string) (int64, error) {
-	var id int64
-	err := s.queryRow(ctx, tx, []any{&id}, `INSERT INTO changes (kind, name, at) VALUES (?, ?, ?) RETURNING id`, string(kind), name, micros(s.now()))
-	return id, err
+	change := storage.Change{Kind: kind, Key: name, At: fromMicros(micros(s.now()))}
+	err := s.queryRow(ctx, tx, []any{&change.ID}, `INSERT INTO changes (kind, name, at) VALUES (?, ?, ?) RETURNING id`, string(kind), name, micros(change.At))
+	if err == nil {
+		s.own.record(tx, change)
+	}
+	return change.ID, err
 }
 
 // Changes implements storage.Feed.
 func (s *Store) Changes(ctx context.Context, from int64) ([]storage.Change, error) {
-	return s.changes(ctx, `SELECT id, kind, name, at FROM changes WHERE id >= ?`, from)
+	own := s.own.take()
+	changes, err := s.changes(ctx, `SELECT id, kind, name, at FROM changes WHERE id >= ?`, from)
+	if err != nil {
+		s.own.putBack(own)
+		return nil, err
+	}
+	if lost, ok := missing(own, from, changes); ok {
+		return nil, fmt.Errorf("%w: change %d, of %s", storage.ErrWentBack, lost.ID, lost.At)
+	}
+	return changes, nil
 }
 
 // LatestChanges implements storage.Feed.

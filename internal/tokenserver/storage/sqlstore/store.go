@@ -59,6 +59,7 @@ type Store struct {
 	read, write *sql.DB
 	dialect     Dialect
 	queue       queue
+	own         own
 	close       func() error
 	observe     atomic.Pointer[func(operation string, took time.Duration, err error)]
 	clock       atomic.Pointer[func() time.Time]
@@ -163,10 +164,17 @@ func (s *Store) doTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
+	committed := false
+	if !s.dialect.Group {
+		s.own.begin(tx)
+		defer func() { s.own.end(tx, committed) }()
+	}
 	if err := do(tx); err != nil {
 		return err
 	}
-	return s.commit(tx)
+	err = s.commit(tx)
+	committed = err == nil
+	return err
 }
 
 func (s *Store) begin(ctx context.Context, db *sql.DB, options *sql.TxOptions, operation string) (tx *sql.Tx, err error) {
