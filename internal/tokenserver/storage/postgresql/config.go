@@ -222,29 +222,48 @@ func address(config *pgx.ConnConfig) string {
 
 // RefusedError says that the server answers and will not let us in or do what we
 // need, until somebody changes that. It is storage.ErrUnavailable as well.
-type RefusedError struct{ Err error }
+type RefusedError struct {
+	Err error
+	// NoTLS tells that the server does not speak TLS, which the URL asks for.
+	NoTLS bool
+}
 
-// Error implements error.
-func (e *RefusedError) Error() string { return e.Err.Error() }
+// Error implements error: the reason, without the other ways that were tried.
+func (e *RefusedError) Error() string {
+	var engine *pgconn.PgError
+	switch {
+	case errors.As(e.Err, &engine):
+		return engine.Error()
+	case e.NoTLS:
+		return "the server does not speak TLS"
+	}
+	return e.Err.Error()
+}
 
 // Unwrap implements errors.Unwrap.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // explain marks what waiting does not mend.
 func explain(err error) error {
+	refused := &RefusedError{Err: err}
 	var engine *pgconn.PgError
-	var certificate *tls.CertificateVerificationError
-	// Of verify-ca, which crypto/tls does not know.
-	var authority x509.UnknownAuthorityError
-	refused := errors.As(err, &certificate) || errors.As(err, &authority) || strings.Contains(err.Error(), "server refused TLS connection")
+	if !errors.Is(err, storage.ErrUnavailable) {
+		return err
+	}
+	// What the server says counts, however it was reached.
 	if errors.As(err, &engine) {
 		switch engine.Code[:min(2, len(engine.Code))] {
 		case "28", "3D", "42": // no such role or password, no such database, no right
-			refused = true
+			return refused
 		}
-	}
-	if !refused || !errors.Is(err, storage.ErrUnavailable) {
 		return err
 	}
-	return &RefusedError{Err: err}
+	var certificate *tls.CertificateVerificationError
+	// Of verify-ca, which crypto/tls does not know.
+	var authority x509.UnknownAuthorityError
+	refused.NoTLS = strings.Contains(err.Error(), "server refused TLS connection")
+	if refused.NoTLS || errors.As(err, &certificate) || errors.As(err, &authority) {
+		return refused
+	}
+	return err
 }

@@ -125,5 +125,33 @@ func TestAServerWithoutTLSIsToldFromOneThatIsAway(t *testing.T) {
 	_, err := postgresql.Open(t.Context(), o, storagetest.Epoch)
 	var refused *postgresql.RefusedError
 	require.ErrorAs(t, err, &refused, "waiting does not mend it")
-	require.ErrorContains(t, err, "TLS")
+	require.True(t, refused.NoTLS)
+	require.ErrorContains(t, err, ": the server does not speak TLS")
+}
+
+// TestARefusalSaysItsReasonAndNothingElse: the server is local, so that TLS was tried
+// first, and its refusal is not the reason.
+func TestARefusalSaysItsReasonAndNothingElse(t *testing.T) {
+	server := testserver.Shared(t)
+	database, _ := server.Database(t, "")
+	own := "127.0.0.1:" + strconv.Itoa(server.Port)
+	for name, c := range map[string]struct{ url, password, reason string }{
+		"a wrong password":   {"postgresql://" + testserver.User + "@" + own + "/" + database, "wrong", `FATAL: password authentication failed for user "` + testserver.User + `"`},
+		"an unknown user":    {"postgresql://nobody@" + own + "/" + database, testserver.Password, `FATAL: password authentication failed for user "nobody"`},
+		"no such database":   {"postgresql://" + testserver.User + "@" + own + "/missing", testserver.Password, `FATAL: database "missing" does not exist`},
+		"no right to tables": {"postgresql://" + testserver.User + "@" + own + "/postgres", testserver.Password, "ERROR: permission denied for schema public"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t, "postgresql://x:y@h/d")
+			o.URL = c.url
+			require.NoError(t, os.WriteFile(o.PasswordFile, []byte(c.password), 0o600))
+			_, err := postgresql.Open(t.Context(), o, storagetest.Epoch)
+			var refused *postgresql.RefusedError
+			require.ErrorAs(t, err, &refused)
+			require.False(t, refused.NoTLS)
+			require.ErrorContains(t, err, " at "+own+": "+c.reason)
+			require.NotContains(t, err.Error(), "TLS")
+			require.NotContains(t, err.Error(), "does not answer", "it does")
+		})
+	}
 }
