@@ -30,7 +30,7 @@ func (s *Store) Changes(ctx context.Context, from int64) ([]storage.Change, erro
 		s.own.putBack(own)
 		return nil, err
 	}
-	if lost, ok := missing(own, from, changes); ok {
+	if lost, ok := missing(own, from, s.now().Add(-keepChanges), changes); ok {
 		return nil, fmt.Errorf("%w: change %d, of %s", storage.ErrWentBack, lost.ID, lost.At)
 	}
 	return changes, nil

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"slices"
 	"sync"
+	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
@@ -67,11 +68,15 @@ func (o *own) putBack(taken []storage.Change) {
 }
 
 // missing is the first of some entries that is not among changes, which are in the
-// order of their ids, though its id is at least from.
-func missing(entries []storage.Change, from int64, changes []storage.Change) (storage.Change, bool) {
+// order of their ids, though its id is at least from and it is not so old that it may
+// be garbage, as after a sleep of the machine.
+func missing(entries []storage.Change, from int64, old time.Time, changes []storage.Change) (storage.Change, bool) {
 	for _, entry := range entries {
+		if entry.ID < from || !entry.At.After(old) {
+			continue
+		}
 		at, found := slices.BinarySearchFunc(changes, entry.ID, func(c storage.Change, id int64) int { return cmp.Compare(c.ID, id) })
-		if entry.ID >= from && (!found || changes[at] != entry) {
+		if !found || changes[at] != entry {
 			return entry, true
 		}
 	}

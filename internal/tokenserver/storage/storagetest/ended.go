@@ -138,7 +138,9 @@ func providersThatLeave(t *testing.T, s storage.Storage) {
 func restoredAppsEpoch(t *testing.T, s storage.Storage) {
 	create(t, s, App(1))
 	first := remove(t, s, App(1).ClientID)
-	_, err := s.CollectGarbage(t.Context(), Epoch.Add(49*time.Hour), 100)
+	later := Epoch.Add(49 * time.Hour)
+	s.Clock(func() time.Time { return later })
+	_, err := s.CollectGarbage(t.Context(), later, 100)
 	require.NoError(t, err)
 	create(t, s, App(1))
 	restored, err := s.Epoch(t.Context(), storage.EpochApp, App(1).ClientID)
