@@ -22,14 +22,13 @@ import (
 const patience = time.Minute
 
 // Build builds commands, such as "./cmd/tokenserver", into a folder, without the
-// race detector.
-func Build(folder string, commands ...string) error {
-	args := append([]string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, commands...)
-	build := exec.Command("go", args...) //nolint:noctx // it ends with this process
+// race detector. More flags of go build stand before them.
+func Build(folder string, args ...string) error {
+	build := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, args...)...) //nolint:noctx // it ends with this process
 	build.Dir = testenv.ModuleRoot()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %v: %w\n%s", commands, err, out)
+		return fmt.Errorf("building %v: %w\n%s", args, err, out)
 	}
 	return nil
 }
