@@ -14,7 +14,7 @@ import (
 
 func hashOf(password string, c cost) string {
 	h := noPassword(c)
-	h.key = h.derive(password, keyLength)
+	h.key = h.derivation(password, keyLength).Key()
 	return h.String()
 }
 
