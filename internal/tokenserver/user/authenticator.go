@@ -198,21 +198,15 @@ func resolve(dir *directory.Directory, login, orgID string) (org, name string, u
 		login = login[:maxLoginNameBytes] + "\x00"
 	}
 	if qualifier, rest, ok := strings.Cut(strings.ReplaceAll(login, `\`, "/"), "/"); ok {
-		if id := organizationNamed(dir, qualifier); id != "" {
-			user, _ = dir.UserByName(id, rest)
-			return id, rest, user
+		if org, ok := dir.OrganizationNamed(qualifier); ok {
+			user, _ = dir.UserByName(org.ID, rest)
+			return org.ID, rest, user
 		}
 	}
 	if user, ok := dir.UserByName(orgID, login); ok {
 		return orgID, login, user
 	}
-	var found []*directory.User
-	for _, o := range dir.Organizations() {
-		if u, ok := dir.UserByName(o.ID, login); ok {
-			found = append(found, u)
-		}
-	}
-	if len(found) == 1 {
+	if found := dir.UsersByName(login); len(found) == 1 {
 		return found[0].OrganizationID, login, found[0]
 	}
 	if orgs := dir.Organizations(); len(orgs) > 0 {
@@ -225,13 +219,4 @@ func resolve(dir *directory.Directory, login, orgID string) (org, name string, u
 func (a *Authenticator) Names(login, orgID string, u *directory.User) bool {
 	_, _, named := resolve(a.Directory.Load(), login, orgID)
 	return named != nil && named.ID == u.ID
-}
-
-func organizationNamed(dir *directory.Directory, qualifier string) string {
-	for _, o := range dir.Organizations() {
-		if o.ID == qualifier || text.SameName(o.Name, qualifier) || text.SameName(o.Domain, qualifier) {
-			return o.ID
-		}
-	}
-	return ""
 }
