@@ -193,6 +193,8 @@ func TestThrottleForgetsTheOldestKeyFirst(t *testing.T) {
 	require.Len(t, throttle.keys, 2)
 	throttle.release("c", now)
 	require.Len(t, throttle.keys, 1, "nothing is kept without a failure")
+	require.Zero(t, throttle.reserve("d", now.Add(time.Minute)))
+	require.Len(t, throttle.keys, 1, "nor when the failures have passed")
 }
 
 // occupied takes the only slot of s for a source until release is closed.
