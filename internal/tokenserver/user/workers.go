@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"slices"
 	"sync"
@@ -160,6 +161,9 @@ func Work(in io.Reader, out io.Writer) error {
 	if err := syscall.Setpriority(syscall.PRIO_PGRP, 0, yields); err != nil {
 		return fmt.Errorf("yielding to the server: %w", err)
 	}
+	// The server ends it, also where a signal is for all processes of a service: who
+	// signs in while it drains is served.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
 	asked, answers := gob.NewDecoder(in), gob.NewEncoder(out)
 	for {
 		var d Derivation

@@ -89,6 +89,18 @@ func TestAWorkerYieldsToTheServer(t *testing.T) {
 	}
 }
 
+func TestAWorkerIsNotEndedByWhatEndsTheServer(t *testing.T) {
+	t.Parallel()
+	w, said := newWorkers(t)
+	d := derivations(1)[0]
+	w.Derive(d)
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		require.NoError(t, w.idle[0].command.Process.Signal(signal))
+	}
+	require.Equal(t, d.Key(), w.Derive(d))
+	require.Empty(t, said.String())
+}
+
 func TestAPasswordIsCheckedWhateverBecomesOfTheWorkers(t *testing.T) {
 	t.Parallel()
 	d := derivations(1)[0]
