@@ -100,9 +100,9 @@ func (b *bundled) mount(folder, secret string, optional bool) {
 	}
 }
 
-// startServer starts a token server with a configuration, as its Pod does with the
-// volumes of its Deployment.
-func (b *bundled) startServer(configuration string) {
+// pod writes a configuration and what is mounted beside it, as the Pod of the token
+// server has them, with the volumes of its Deployment.
+func (b *bundled) pod(configuration string) (path string, environment []string) {
 	b.Helper()
 	b.secret(b.system, "tokenserver-keys", exists)
 	b.secret(b.system, "tokenserver-tls", exists)
@@ -125,7 +125,7 @@ func (b *bundled) startServer(configuration string) {
 	api, _, err := rest.DefaultServerUrlFor(admin)
 	require.NoError(b, err)
 
-	environment := os.Environ()
+	environment = os.Environ()
 	for _, e := range spec.Containers[0].Env {
 		if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil {
 			require.Equal(b, "metadata.namespace", e.ValueFrom.FieldRef.FieldPath)
@@ -143,9 +143,15 @@ func (b *bundled) startServer(configuration string) {
 	configuration = strings.NewReplacer("/etc/tokenserver", b.files, "/var/lib/tokenserver", b.data, "discovery: {}",
 		fmt.Sprintf("discovery: {url: %q, caFile: %s/ca.crt, tokenFile: %s/token}", strings.TrimSuffix(api.String(), "/"), account, account),
 	).Replace(configuration)
-	path := filepath.Join(b.data, "config.yaml")
+	path = filepath.Join(b.data, "config.yaml")
 	require.NoError(b, os.WriteFile(path, []byte(configuration), 0o600))
+	return path, environment
+}
 
+// startServer starts a token server with a configuration, as its Pod does.
+func (b *bundled) startServer(configuration string) {
+	b.Helper()
+	path, environment := b.pod(configuration)
 	b.server = exec.CommandContext(b.Context(), b.binary, "serve", "--config="+path, "--wait=2m")
 	b.server.Env = environment
 	b.server.Stdout, b.server.Stderr = &b.output, &b.output
