@@ -17,7 +17,7 @@ import (
 // the API server that the other tests install on.
 func TestKubernetesTakesWhatIsInstalled(t *testing.T) {
 	var manifests strings.Builder
-	for _, name := range []string{"default", "namespaced", "postgresql", "samples", "samples/shared-token"} {
+	for _, name := range []string{"default", "namespaced", "postgresql", "restore", "samples", "samples/shared-token"} {
 		for document := range strings.SplitSeq(kubectl(t, "", "kustomize", config(name)), "\n---\n") {
 			if !strings.HasPrefix(document, "apiVersion: connectedapps.dev/") {
 				manifests.WriteString("---\n" + document + "\n")
