@@ -26,7 +26,7 @@ import (
 )
 
 func databaseCommand() *cobra.Command {
-	return group("database", "Copy the database to the other engine, back it up", databaseCopyCommand(), databaseBackupCommand())
+	return group("database", "Copy the database to the other engine, back it up, restore it", databaseCopyCommand(), databaseBackupCommand(), databaseRestoreCommand())
 }
 
 func databaseCopyCommand() *cobra.Command {

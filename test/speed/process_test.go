@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/testenv/program"
 )
 
 // process is a server under measurement.
@@ -69,14 +70,22 @@ func statistics(pid int) []string {
 	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
-// resident is how much memory the process holds, in MiB, and peak the most it held.
-func (p *process) resident(t testing.TB) float64 { return p.memory(t, "VmRSS:") }
+// resident is how much memory the process holds, in MiB.
+func (p *process) resident(t testing.TB) float64 { return memory(t, p.command.Process.Pid, "VmRSS:") }
 
-func (p *process) peak(t testing.TB) float64 { return p.memory(t, "VmHWM:") }
-
-func (p *process) memory(t testing.TB, field string) float64 {
+// peak is the most it held, with the processes it has started and that have not ended.
+func (p *process) peak(t testing.TB) float64 {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	most := memory(t, p.command.Process.Pid, "VmHWM:")
+	for _, child := range program.Children(t, p.command.Process.Pid) {
+		most += memory(t, child, "VmHWM:")
+	}
+	return most
+}
+
+func memory(t testing.TB, pid int, field string) float64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	require.NoError(t, err)
 	var kib float64
 	_, after, _ := bytes.Cut(status, []byte(field))

@@ -26,6 +26,8 @@ type hangingFeed struct {
 	bounds []time.Duration
 }
 
+func (*hangingFeed) Writers(context.Context) ([]string, error) { return nil, nil }
+
 func (h *hangingFeed) LatestChanges(ctx context.Context, _ int) ([]storage.Change, error) {
 	return h.Changes(ctx, 0)
 }

@@ -70,6 +70,11 @@ func (f *Faults) LatestChanges(ctx context.Context, n int) ([]storage.Change, er
 	return met(ctx, f, "LatestChanges", func(ctx context.Context) ([]storage.Change, error) { return f.Storage.LatestChanges(ctx, n) })
 }
 
+// Writers implements storage.Feed.
+func (f *Faults) Writers(ctx context.Context) ([]string, error) {
+	return met(ctx, f, "Writers", f.Storage.Writers)
+}
+
 // DataKeys implements storage.Storage.
 func (f *Faults) DataKeys(ctx context.Context) ([]storage.DataKey, error) {
 	return met(ctx, f, "DataKeys", func(ctx context.Context) ([]storage.DataKey, error) { return f.Storage.DataKeys(ctx) })
