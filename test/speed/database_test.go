@@ -168,14 +168,24 @@ func (p place) multiply(t testing.TB, table string, n int, change func(n int, ro
 	}
 	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
 	require.NoError(t, conn.Raw(func(of any) error {
 		_, err := of.(*stdlib.Conn).Conn().CopyFrom(t.Context(), pgx.Identifier{table}, columns, pgx.CopyFromFunc(next)) //nolint:forcetypeassert // documented
 		return err
 	}))
-	// As autovacuum would have done meanwhile.
-	_, err = db.ExecContext(t.Context(), "VACUUM ANALYZE "+table)
+	require.NoError(t, conn.Close())
+	p.vacuum(t)
+}
+
+// vacuum does what autovacuum does in a minute or so.
+func (p place) vacuum(t testing.TB) {
+	t.Helper()
+	if p.database == nil {
+		return
+	}
+	db := p.open(t)
+	_, err := db.ExecContext(t.Context(), "VACUUM ANALYZE")
 	require.NoError(t, err)
+	require.NoError(t, db.Close())
 }
 
 // insert inserts rows into SQLite until there are no more.

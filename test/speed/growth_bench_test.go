@@ -91,6 +91,7 @@ func withApps(b *testing.B, e engine, n int) grown {
 	apps := register(b, p, i.admin, n, forThemselves(""))
 	// What registering took is not what having them takes.
 	p.stop()
+	i.vacuum(b)
 	p = i.start(b)
 	return grown{i, p, []named{
 		{oauth.GrantClientCredentials, inTurn(forms(p, apps))},

@@ -108,9 +108,9 @@ func launch(t testing.TB, address, name string, args ...string) *process {
 	if runtime.NumCPU() > 1 || pinned {
 		command = append([]string{"taskset", "-c", serverCore}, command...)
 	}
-	var said bytes.Buffer
+	var said limited
 	p := &process{address: address, command: exec.Command(command[0], command[1:]...)}
-	p.command.Stderr = &limited{Buffer: &said}
+	p.command.Stderr = &said
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// A writer that is no file makes a pipe.
 	p.command.Stdout = struct{ io.Writer }{io.Discard}
@@ -135,15 +135,18 @@ func (p *process) listening(t testing.TB) {
 	})
 }
 
-// limited keeps the end of what is written.
-type limited struct{ *bytes.Buffer }
+// limited keeps the end of what is written. Nothing of the buffer is promoted: its
+// ReadFrom would keep all.
+type limited struct{ end bytes.Buffer }
 
 func (l *limited) Write(data []byte) (int, error) {
 	const most = 4 << 10
-	l.Buffer.Write(data)
-	l.Next(max(0, l.Len()-most))
+	l.end.Write(data)
+	l.end.Next(max(0, l.end.Len()-most))
 	return len(data), nil
 }
+
+func (l *limited) String() string { return l.end.String() }
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
