@@ -26,8 +26,9 @@ const (
 	StaleAfter = time.Second
 	// reloadTimeout is how long reading everything anew may take.
 	reloadTimeout = 30 * time.Second
-	// patience is how long a request waits for a poll.
-	patience = 500 * time.Millisecond
+	// patience is how long a request waits for a poll, which is what one may take on a
+	// busy machine: whoever is refused comes again later still.
+	patience = time.Second
 	// firstRead is how many entries the first poll knows, so that one that commits
 	// right after it brings no need to read everything again.
 	firstRead = 1000

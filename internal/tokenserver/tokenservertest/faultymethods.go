@@ -104,6 +104,11 @@ func (f *Faults) RewrapKeys(ctx context.Context, rewrap func(name string, wrappe
 	return f.meet(ctx, "RewrapKeys", func(ctx context.Context) error { return f.Storage.RewrapKeys(ctx, rewrap) })
 }
 
+// RestoreEpoch implements storage.Storage.
+func (f *Faults) RestoreEpoch(ctx context.Context, lost storage.Epoch, now time.Time) (bool, error) {
+	return met(ctx, f, "RestoreEpoch", func(ctx context.Context) (bool, error) { return f.Storage.RestoreEpoch(ctx, lost, now) })
+}
+
 // RaiseEpoch implements storage.Storage.
 func (f *Faults) RaiseEpoch(ctx context.Context, kind storage.EpochKind, key string, now time.Time) (storage.Epoch, error) {
 	return met(ctx, f, "RaiseEpoch", func(ctx context.Context) (storage.Epoch, error) { return f.Storage.RaiseEpoch(ctx, kind, key, now) })
