@@ -25,6 +25,8 @@ generated() {
   done < <(cd "$fresh" && find . -type f)
   # A CRD whose kind is gone.
   diff <(ls config/crd/bases) <(ls "$fresh/config/crd/bases") >&2 || fail "config/crd/bases has other files"
+  # An object that is gone.
+  diff <(ls -R charts/connectedapps/files) <(cd "$fresh" && ls -R charts/connectedapps/files) >&2 || fail "charts/connectedapps/files has other files"
   echo "✔ generated files"
 }
 
@@ -37,7 +39,7 @@ format() {
 
 modules() {
   local module
-  for module in . hack/controlplane hack/node hack/tools hack/tools/golangci-lint test/clients/programs; do
+  for module in . hack/controlplane hack/helm hack/node hack/tools hack/tools/golangci-lint test/clients/programs; do
     (cd "$module" && go mod tidy -diff 2> >(grep -v '^go: downloading' >&2)) ||
       fail "$module/go.mod is not tidy: run go mod tidy there"
   done
