@@ -50,6 +50,10 @@ GOVULNCHECK := $(TOOLS)/govulncheck
 # binaries and the linter are compiled once; tests need cgo for the race detector.
 export CGO_ENABLED := 0
 
+# Both that there are. Helm 3 is told which Kubernetes it renders for, as its releases are.
+HELM := $(BIN)/helm/helm3 $(BIN)/helm/helm4
+HELM_LDFLAGS := -s -w $(foreach package,pkg/chartutil pkg/lint/rules,$(foreach part,Major=1 Minor=37,-X helm.sh/helm/v3/$(package).k8sVersion$(part)))
+
 # More memory for the collector makes big builds about a tenth faster.
 BUILD := GOGC=400 hack/build.sh
 
@@ -77,7 +81,7 @@ generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods.
 	@hack/generate.sh code .
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Generate the CRDs and the manager's role.
+manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role and the chart's objects.
 	@hack/generate.sh manifests .
 
 .PHONY: fmt
@@ -139,7 +143,7 @@ bench-tokens: $(ASSETS) ## AccessTokens kept fresh through a restart and an outa
 verify: verify-generated verify-format verify-modules licences lint ## Check generated files, formatting, modules, licences and lint.
 
 .PHONY: verify-generated
-verify-generated: $(CONTROLLER_GEN)
+verify-generated: $(CONTROLLER_GEN) $(KUBECTL)
 	@hack/verify.sh generated
 
 .PHONY: verify-format
@@ -172,6 +176,9 @@ control-plane-programs: $(ASSETS)
 
 .PHONY: kubectl
 kubectl: $(KUBECTL)
+
+.PHONY: helm
+helm: $(HELM)
 
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
@@ -275,6 +282,10 @@ $(BIN)/node/containerd: hack/node/go.mod hack/node/go.sum $(wildcard hack/node/p
 $(BIN)/node/runc: hack/node/go.mod hack/node/go.sum
 	@hack/need.sh pkg-config libseccomp-dev gcc
 	@CGO_ENABLED=1 $(BUILD) runc hack/node -tags=seccomp -ldflags='-s -w' -o $(BIN)/node/ github.com/opencontainers/runc
+	@touch $@
+
+$(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
+	@$(BUILD) "Helm $*" hack/helm -ldflags='$(HELM_LDFLAGS)' -o $@ helm.sh/helm/v$*/cmd/helm
 	@touch $@
 
 $(BIN)/cluster: $(wildcard hack/cluster/*.go hack/cluster/node/*)

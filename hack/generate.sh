@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Writes generated files below DIR: "code" is the DeepCopy methods,
-# "manifests" the CRDs and the manager's role.
+# "manifests" the CRDs, the manager's role and, from these and the rest of
+# config/, what the chart has.
 #
 #   hack/generate.sh code|manifests DIR
 set -euo pipefail
@@ -32,5 +33,6 @@ manifests)
   $generate crd paths=./api/... output:crd:dir="$dir/config/crd/bases"
   $generate rbac:roleName=connectedapps-manager-role "paths=./internal/controller/...;./internal/bootstrap/..." output:rbac:dir="$dir/config/rbac"
   split_tenant_role "$dir/config/rbac"
+  go run ./hack/chart -kubectl "${KUBECTL:-kubectl}" -output "$dir"
   ;;
 esac

@@ -25,6 +25,8 @@ generated() {
   done < <(cd "$fresh" && find . -type f)
   # A CRD whose kind is gone.
   diff <(ls config/crd/bases) <(ls "$fresh/config/crd/bases") >&2 || fail "config/crd/bases has other files"
+  # An object that is gone.
+  diff <(ls -R charts/connectedapps/files) <(cd "$fresh" && ls -R charts/connectedapps/files) >&2 || fail "charts/connectedapps/files has other files"
   echo "✔ generated files"
 }
 
@@ -37,7 +39,7 @@ format() {
 
 modules() {
   local module file
-  for module in . hack/controlplane hack/node hack/tools hack/tools/golangci-lint test/clients/programs test/schema/kubernetes; do
+  for module in . hack/controlplane hack/helm hack/node hack/tools hack/tools/golangci-lint test/clients/programs test/schema/kubernetes; do
     # A module may have files for other versions of what it is built with.
     for file in "$module"/go.mod "$module"/v*.mod; do
       [[ ! -f $file ]] || (cd "$module" && go mod tidy -diff -modfile="${file##*/}" 2> >(grep -v '^go: downloading' >&2)) ||
