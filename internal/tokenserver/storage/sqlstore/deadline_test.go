@@ -136,7 +136,7 @@ func TestNoStatementIsWithoutADeadline(t *testing.T) {
 // callSilent calls a method with a context that has no deadline.
 func callSilent(t *testing.T, database *silent, method string) {
 	pool := sql.OpenDB(database)
-	store := sqlstore.New(pool, pool, sqlstore.Dialect{Size: `SELECT 1`}, nil)
+	store := sqlstore.New(pool, pool, sqlstore.Dialect{Size: `SELECT 1`, Writers: `SELECT 1`}, nil)
 	defer func() { require.NoError(t, store.Close()) }()
 	begin := time.Now()
 	call := reflect.ValueOf(store).MethodByName(method)
