@@ -224,28 +224,31 @@ clean: ## Remove all that was built.
 
 ##@ Deployment (into the cluster of the current kubeconfig)
 
+# What the cluster can take: policies that change objects are served since 1.36.
+INJECTION = $$($(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"' && echo config/injection)
+
+# What is installed. Yours is a folder elsewhere, with your settings: docs/installation.md.
+KUSTOMIZATION ?= config/default $(INJECTION)
+
 .PHONY: install
 install: $(KUBECTL) ## Install the CRDs.
 	@$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: $(KUBECTL) ## Remove the CRDs and with them all objects of ours.
-	@$(KUBECTL) delete --ignore-not-found -k config/crd
-
-# What the cluster can take: policies that change objects are served since 1.36.
-INJECTION = $$($(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"' && echo config/injection)
+uninstall: $(KUBECTL) ## Remove the CRDs and before them all objects of ours; FORCE=1 as of undeploy.
+	@KUBECTL=$(KUBECTL) hack/undeploy.sh config/crd
 
 .PHONY: deploy
-deploy: $(KUBECTL) ## Install everything in the namespace connectedapps-system.
-	@for folder in config/default $(INJECTION); do \
+deploy: $(KUBECTL) ## Install everything in the namespace connectedapps-system, or KUSTOMIZATION=folder.
+	@for folder in $(KUSTOMIZATION); do \
 		$(KUBECTL) kustomize $$folder \
 			| sed -E 's|image: connectedapps/([a-z]+):dev|image: $(IMAGE_PREFIX)/\1:$(TAG)|' \
 			| $(KUBECTL) apply --server-side -f -; \
 	done
 
 .PHONY: undeploy
-undeploy: $(KUBECTL) ## Remove everything, the token server's data included.
-	@for folder in $(INJECTION) config/default; do $(KUBECTL) delete --ignore-not-found -k $$folder; done
+undeploy: $(KUBECTL) ## Remove everything, the token server's data included; FORCE=1 lets go what no manager lets go.
+	@KUBECTL=$(KUBECTL) hack/undeploy.sh $(KUSTOMIZATION)
 
 # Programs that are built once and again when their module changes.
 

@@ -4,24 +4,15 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"time"
 
-	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"connectedapps.dev/operator/internal/bootstrap"
 	"connectedapps.dev/operator/internal/controller"
-	"connectedapps.dev/operator/internal/httpserver"
 	"connectedapps.dev/operator/internal/options/manageroptions"
 )
 
@@ -51,8 +42,8 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		Scheme:                        scheme,
 		Cache:                         controller.CacheOptions(watched.namespaces()...),
 		NewClient:                     controller.NewClient,
-		Metrics:                       metricsOptions(o),
-		HealthProbeBindAddress:        "0", // addProbes
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // addMetrics
+		HealthProbeBindAddress:        "0",                                     // addProbes
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       o.Namespace,
@@ -63,6 +54,9 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 		return fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	if err := addProbes(mgr, o.HealthProbeBindAddress); err != nil {
+		return err
+	}
+	if err := addMetrics(mgr, o); err != nil {
 		return err
 	}
 	if err := mgr.Add(watched); err != nil {
@@ -100,45 +94,4 @@ func addBootstrap(mgr ctrl.Manager, o *manageroptions.Options) (*bootstrap.Runna
 		Recorder: mgr.GetEventRecorder("connectedapps-bootstrap"),
 	}
 	return r, mgr.Add(r)
-}
-
-func metricsOptions(o *manageroptions.Options) metricsserver.Options {
-	m := metricsserver.Options{BindAddress: o.MetricsBindAddress, SecureServing: o.MetricsSecure}
-	if o.MetricsSecure {
-		// As everywhere, a connection has one request at a time.
-		m.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
-		m.FilterProvider = filters.WithAuthenticationAndAuthorization
-	}
-	return m
-}
-
-// addProbes serves the probes; an address of "0" or none switches them off.
-func addProbes(mgr ctrl.Manager, address string) error {
-	if address == "" || address == "0" {
-		return nil
-	}
-	server, err := probes(address, slog.New(logr.ToSlogHandler(mgr.GetLogger())))
-	if err != nil {
-		return err
-	}
-	return mgr.Add(server)
-}
-
-// probes are answered whoever else connects. A manager that waits to be the leader
-// is ready.
-func probes(address string, logger *slog.Logger) (*manager.Server, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listening for probes: %w", err)
-	}
-	mux := http.NewServeMux()
-	for _, path := range []string{"/healthz", "/readyz"} {
-		checks := http.StripPrefix(path, &healthz.Handler{Checks: map[string]healthz.Checker{"ping": healthz.Ping}})
-		mux.Handle(path, checks)
-		mux.Handle(path+"/", checks)
-	}
-	timeout := shutdownTimeout
-	return &manager.Server{
-		Name: "health probe", Server: httpserver.New(mux, logger, httpserver.Operations()), Listener: listener, ShutdownTimeout: &timeout,
-	}, nil
 }

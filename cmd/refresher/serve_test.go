@@ -5,7 +5,10 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -57,6 +60,30 @@ func TestTheEndpointServesTheTokenAloneAndBesideFiles(t *testing.T) {
 		})
 	}
 	require.FileExists(t, filepath.Join(out, "token.json"))
+}
+
+// Whoever holds connections open keeps neither applications nor the kubelet out, and
+// the refresher small: one more takes the place of an idle one.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	credentials := credentialsDir(t, map[string]string{"client-id": "a", "client-secret": canary, "token-url": tokenEndpoint(t)})
+	p := start(t, "--log-format=json", "--serve=127.0.0.1:0", "--health-listen=127.0.0.1:0", "--credentials-dir="+credentials)
+	served, health := p.servedAt(t), p.healthURL(t)
+	for _, address := range []string{served, health} {
+		parsed, err := url.Parse(address)
+		require.NoError(t, err)
+		var idle []net.Conn
+		for range 4 * limits().Connections {
+			connection, err := net.Dial("tcp", parsed.Host)
+			require.NoError(t, err)
+			defer connection.Close()
+			idle = append(idle, connection)
+		}
+		require.NoError(t, idle[0].SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err = idle[0].Read(make([]byte, 1))
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "%s: the first gives way", address)
+	}
+	require.Eventually(t, func() bool { status, _ := getToken(t, served); return status == http.StatusOK }, 10*time.Second, 5*time.Millisecond)
+	require.Equal(t, http.StatusOK, probe(t, health+"/healthz"))
 }
 
 func TestTheEndpointSaysWhyThereIsNoToken(t *testing.T) {

@@ -103,6 +103,9 @@ func TestTheDocumentedBackupOfSQLiteIsRestored(t *testing.T) {
 	require.FileExists(t, s.path("tokenserver.db-wal"))
 
 	s.shell(regexp.MustCompile(`backup-[-\d]+\.db`).ReplaceAllString(documented(t, "Restore SQLite"), file))
+	away, err := filepath.Glob(s.path("tokenserver.db.replaced-*/tokenserver.db-wal"))
+	require.NoError(t, err)
+	require.Len(t, away, 1, "the former database is kept")
 	info, err = os.Stat(s.path("tokenserver.db"))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
@@ -126,8 +129,57 @@ func TestABackupGoesToStandardOutputWhole(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 	r.stopped()
-	s.write("restored.db", stdout)
 	s.edit(onSQLite, "sqlite: {path: restored.db}")
+	said, stderr, code := s.command(stdout, "database", "restore", "-")
+	require.Zero(t, code, stderr)
+	require.Equal(t, "SQLite database restored.db holds the backup, examined; the encryption keys of tokenserver.yaml open all 6 keys in it\n", said)
+	require.True(t, s.start().ready().has(id))
+}
+
+// What cannot be restored changes nothing: the server starts with what it had.
+func TestABackupThatIsNotGoodIsNotRestored(t *testing.T) {
+	s := newSite(t)
+	r := s.start().ready()
+	id := r.register("kept")
+	backup, stderr, code := s.command("", "database", "backup", "-")
+	require.Zero(t, code, stderr)
+	_, stderr, code = s.command(backup, "database", "restore", "--replace", "-")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "hint: stop the other tokenserver first")
+	r.stopped()
+	s.write("other-key", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=")
+	s.write("good.db", backup)
+	for name, test := range map[string]struct {
+		args       []string
+		stdin      string
+		prepare    func()
+		want, hint string
+	}{
+		"a database is there":         {[]string{"good.db"}, "", nil, "writing tokenserver.db: file already exists", "--replace moves the database that is there"},
+		"no file":                     {[]string{"--replace", "none.db"}, "", nil, "open none.db: no such file", ""},
+		"nothing comes in":            {[]string{"--replace", "-"}, "", nil, "examining the backup: ", ""},
+		"half of it comes in":         {[]string{"--replace", "-"}, backup[:len(backup)/2], nil, "examining the backup: ", ""},
+		"another file":                {[]string{"--replace", "tokenserver.yaml"}, "", nil, "examining the backup: ", ""},
+		"an encryption key of others": {[]string{"--replace", "good.db"}, "", func() { s.edit("[encryption-key]", "[other-key]") }, "no encryption key fits", "put the key that this database was made with back"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			content, err := os.ReadFile(s.path("tokenserver.yaml"))
+			require.NoError(t, err)
+			defer s.write("tokenserver.yaml", string(content))
+			if test.prepare != nil {
+				test.prepare()
+			}
+			_, stderr, code := s.command(test.stdin, append([]string{"database", "restore"}, test.args...)...)
+			require.Equal(t, exitFailed, code, stderr)
+			require.Contains(t, stderr, test.want)
+			require.Contains(t, stderr, test.hint)
+		})
+	}
+	left, err := filepath.Glob(s.path("*.partial"))
+	require.NoError(t, err)
+	away, err := filepath.Glob(s.path("*.replaced-*"))
+	require.NoError(t, err)
+	require.Empty(t, append(left, away...))
 	require.True(t, s.start().ready().has(id))
 }
 

@@ -18,8 +18,8 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
-// standardOutput stands for it in place of a file's name.
-const standardOutput = "-"
+// standardStream stands for standard output or input in place of a file's name.
+const standardStream = "-"
 
 func databaseBackupCommand() *cobra.Command {
 	var config string
@@ -34,10 +34,8 @@ keys. It does not hold the encryption keys: keep a copy of these apart from it.
 FILE - is standard output, as for a Pod; the examined file is beside the database
 for that long.
 
-To restore it, stop the server, remove tokenserver.db, tokenserver.db-wal and
-tokenserver.db-shm, put the file in place of the first, and start the server.
-docs/tokenserver-database.md says what an old backup means. PostgreSQL has tools
-of its own: pg_dump and pg_restore.`,
+tokenserver database restore puts it back. PostgreSQL has tools of its own: pg_dump
+and pg_restore.`,
 		Example: `  tokenserver database backup "tokenserver-$(date +%F).db"
   kubectl exec -n connectedapps-system deploy/tokenserver -- /tokenserver database backup \
     --config=/etc/tokenserver/config/config.yaml - > tokenserver.db`,
@@ -76,7 +74,7 @@ func backUp(cmd *cobra.Command, path, target string) error {
 		})
 	}
 	report := cmd.OutOrStdout()
-	if target == standardOutput {
+	if target == standardStream {
 		report = cmd.ErrOrStderr()
 		err = throughFile(filepath.Dir(config.Storage.SQLite.Path), backup, cmd.OutOrStdout())
 	} else {

@@ -26,7 +26,7 @@ import (
 )
 
 func databaseCommand() *cobra.Command {
-	return group("database", "Copy the database to the other engine, back it up", databaseCopyCommand(), databaseBackupCommand())
+	return group("database", "Copy the database to the other engine, back it up, restore it", databaseCopyCommand(), databaseBackupCommand(), databaseRestoreCommand())
 }
 
 func databaseCopyCommand() *cobra.Command {
@@ -178,7 +178,9 @@ func copyBetween(ctx context.Context, source, target tokenserveroptions.Storage,
 		return nil, err
 	}
 	defer func() {
-		if err = errors.Join(err, to.Close()); err != nil && absent && !errors.Is(err, sqlstore.ErrInDoubt) {
+		// What is not empty is another copy's, which was faster.
+		kept := errors.Is(err, sqlstore.ErrInDoubt) || errors.Is(err, sqlstore.ErrNotEmpty)
+		if err = errors.Join(err, to.Close()); err != nil && absent && !kept {
 			_ = os.Remove(target.SQLite.Path)
 		}
 	}()

@@ -21,6 +21,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/logqueue"
 	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/user"
 )
 
 // process is everything that serve runs.
@@ -31,6 +32,7 @@ type process struct {
 	lines     *logqueue.Writer
 	listeners *listeners
 	reloader  *reloader
+	passwords *user.Workers
 	// store is nil until the database is open.
 	store  storage.Storage
 	server *tokenserver.Server
@@ -56,7 +58,7 @@ func assemble(
 	if err != nil {
 		return nil, err
 	}
-	p := &process{flags: f, config: loaded.Config, logger: logger, lines: lines, reloader: r}
+	p := &process{flags: f, config: loaded.Config, logger: logger, lines: lines, reloader: r, passwords: passwordWorkers(logger)}
 	err = w.database(ctx, func() error { return p.open(ctx) })
 	if unanswered(err) && ctx.Err() == nil {
 		p.tell(err)
@@ -132,7 +134,7 @@ func (p *process) serverConfig(registry *prometheus.Registry) tokenserver.Config
 	return tokenserver.Config{
 		PublicURL: c.PublicURL, Directory: p.reloader.directory, Workloads: p.reloader.workloads, Logger: p.logger, Registry: registry, Version: version,
 		AccessTokenLifetime: c.AccessTokenLifetime, MaxStale: c.MaxStale, RecoverableSecrets: c.RecoverableSecrets,
-		LoginDisabled: !c.LoginEndpoint, Shared: c.Storage.PostgreSQL != nil,
+		LoginDisabled: !c.LoginEndpoint, DerivePassword: p.passwords.Derive, Shared: c.Storage.PostgreSQL != nil,
 		Source: httpx.Proxies(c.ProxyPrefixes()).Of,
 	}
 }

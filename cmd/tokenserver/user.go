@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +19,7 @@ import (
 )
 
 func userCommand() *cobra.Command {
-	return group("user", "Work on local users", userHashCommand())
+	return group("user", "Work on local users", userHashCommand(), userDeriveCommand())
 }
 
 func userHashCommand() *cobra.Command {
@@ -78,4 +80,30 @@ func askPassword(terminal int, prompt io.Writer) (string, error) {
 		return "", errors.New("reading the password: the two are not the same")
 	}
 	return answers[0], nil
+}
+
+// deriving is the command of a process for password checks.
+const deriving = "derive"
+
+func userDeriveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: deriving, Short: "Check passwords for a server, which starts this itself", Hidden: true, Args: cobra.NoArgs,
+		RunE: doing(func(cmd *cobra.Command, _ []string) error { return user.Work(cmd.InOrStdin(), cmd.OutOrStdout()) }),
+	}
+}
+
+// passwordWorkers are processes of this program, also when another version of it
+// has taken its place on disk.
+func passwordWorkers(logger *slog.Logger) *user.Workers {
+	program := "/proc/self/exe"
+	if _, err := os.Stat(program); err != nil {
+		program, _ = os.Executable()
+	}
+	return &user.Workers{Logger: logger, Command: func() *exec.Cmd {
+		command := exec.Command(program, "user", deriving) //nolint:noctx // it ends with this process
+		command.Args[0] = "tokenserver"
+		// One derivation at a time, and nothing of ours that it could tell.
+		command.Env, command.Stderr = []string{"GOMAXPROCS=1"}, os.Stderr
+		return command
+	}}
 }

@@ -68,7 +68,7 @@ func TestWhatIsChosen(t *testing.T) {
 	var help bytes.Buffer
 	_, err = parse([]string{"--help"}, &help)
 	require.ErrorIs(t, err, flag.ErrHelp)
-	require.Contains(t, help.String(), "* Families              7 min  refresh_token as families grow")
+	require.Contains(t, help.String(), "* Families              6 min  refresh_token, introspection and others as families grow")
 	require.Contains(t, help.String(), "\n  Scale                   1 h  a manager with")
 }
 

@@ -21,7 +21,8 @@ import (
 // fails is tested where they are called.
 var background = []string{
 	"AllApps", "Epochs", "EndedTokens", "EndedToken", "SigningKeys", "CollectGarbage", "TouchSecrets", "Observe", "DataKeys", "CreateDataKeys",
-	"UpdateSigningKeys", "RewrapKeys", "InstallationID", "Ping", "Close", "Changes", "LatestChanges", "Pools", "RaiseEpoch", "Size", "Measure", "Clock",
+	"UpdateSigningKeys", "RewrapKeys", "InstallationID", "Ping", "Close", "Changes", "LatestChanges", "Writers", "Pools", "RaiseEpoch", "RestoreEpoch", "Size", "Measure",
+	"Clock",
 }
 
 func allDoors() []door {

@@ -40,7 +40,7 @@ func (s *Server) newPersons() *persons {
 	c := &s.config
 	p := &persons{
 		directory:     &user.People{Directory: c.Directory, Store: c.Store},
-		authenticator: &user.Authenticator{Directory: c.Directory, Now: c.Now, Failed: s.metrics.SignInFailed},
+		authenticator: &user.Authenticator{Directory: c.Directory, Now: c.Now, Derive: c.DerivePassword, Failed: s.metrics.SignInFailed},
 		refresh: &grant.RefreshTokens{
 			Store: c.Store, Key: c.Keyring.DataKey(storage.PurposeRefresh), Now: c.Now, Holders: s.holders,
 		},

@@ -40,6 +40,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/pages"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
+	"connectedapps.dev/operator/internal/tokenserver/user"
 	"connectedapps.dev/operator/internal/tokenserver/workload"
 )
 
@@ -63,6 +64,8 @@ type Config struct {
 	MaxStale time.Duration
 	// LoginDisabled leaves out the sign-in for programs, /accounts/login.
 	LoginDisabled bool
+	// DerivePassword derives the keys of passwords; nil: this process does.
+	DerivePassword func(*user.Derivation) []byte
 	// RecoverableSecrets shows client secrets again to administrators.
 	RecoverableSecrets bool
 	// Shared tells that other servers write to the same storage.

@@ -173,7 +173,7 @@ spec:
 	require.Equal(t, "0", sidecar, "exit codes of the sidecar")
 }
 
-// takeAway follows config/default/kustomization.yaml.
+// takeAway follows docs/removal.md.
 func takeAway(t *testing.T) {
 	timeout := "--timeout=" + patience.String()
 	kubectl(t, "delete", "connectedapps,accesstokens", "--all", "--all-namespaces", timeout)

@@ -32,13 +32,15 @@ type bundled struct {
 	*life
 	cluster *cluster
 	manager *manager
-	binary  string
+	// system is the namespace that it is in.
+	system string
+	binary string
 	// files is /etc/tokenserver, data is /var/lib/tokenserver.
 	files, data        string
 	public, operations string
 	// listen is where the next server does; public leads to the first.
 	listen string
-	// kustomization is where its Pod is described.
+	// kustomization is the folder where its Pod is described.
 	kustomization string
 	server        *exec.Cmd
 	output        output
@@ -47,11 +49,17 @@ type bundled struct {
 func newBundled(t *testing.T, namespace string) *bundled {
 	t.Helper()
 	install(t)
+	return newBundledIn(t, namespace, config("default"), systemNamespace)
+}
+
+// newBundledIn is newBundled for a kustomization that was applied.
+func newBundledIn(t *testing.T, namespace, kustomization, system string) *bundled {
+	t.Helper()
 	kubectl(t, "", "create", "namespace", namespace)
 	kubectl(t, "", "label", "namespace", namespace, "team=payments")
 	b := &bundled{
-		life: newLife(t, namespace), cluster: newCluster(t, config("default")), files: t.TempDir(), data: t.TempDir(),
-		listen: freeAddress(t), operations: freeAddress(t), kustomization: "tokenserver",
+		life: newLife(t, namespace), cluster: newClusterIn(t, kustomization, system), files: t.TempDir(), data: t.TempDir(),
+		listen: freeAddress(t), operations: freeAddress(t), kustomization: kustomization, system: system,
 	}
 	b.public = strings.Replace(b.listen, "127.0.0.1", "localhost", 1)
 	b.binary = filepath.Join(t.TempDir(), "tokenserver")
@@ -70,7 +78,7 @@ func newBundled(t *testing.T, namespace string) *bundled {
 // startManager starts a manager as the ServiceAccount that there is now.
 func (b *bundled) startManager() {
 	b.Helper()
-	b.cluster.token = tokenOf(b.T, "connectedapps-manager")
+	b.cluster.token = tokenIn(b.T, b.system, "connectedapps-manager")
 	b.manager = b.cluster.start(b.T)
 }
 
@@ -82,7 +90,7 @@ func (b *bundled) mount(folder, secret string, optional bool) {
 	require.NoError(b, os.RemoveAll(at))
 	require.NoError(b, os.Mkdir(at, 0o700))
 	s := &corev1.Secret{}
-	err := b.client.Get(b.Context(), client.ObjectKey{Namespace: systemNamespace, Name: secret}, s)
+	err := b.client.Get(b.Context(), client.ObjectKey{Namespace: b.system, Name: secret}, s)
 	if optional && client.IgnoreNotFound(err) == nil && err != nil {
 		return
 	}
@@ -92,14 +100,14 @@ func (b *bundled) mount(folder, secret string, optional bool) {
 	}
 }
 
-// startServer starts a token server with a configuration, as its Pod does with the
-// volumes of its Deployment.
-func (b *bundled) startServer(configuration string) {
+// pod writes a configuration and what is mounted beside it, as the Pod of the token
+// server has them, with the volumes of its Deployment.
+func (b *bundled) pod(configuration string) (path string, environment []string) {
 	b.Helper()
-	b.secret(systemNamespace, "tokenserver-keys", exists)
-	b.secret(systemNamespace, "tokenserver-tls", exists)
+	b.secret(b.system, "tokenserver-keys", exists)
+	b.secret(b.system, "tokenserver-tls", exists)
 	var spec corev1.PodSpec
-	for _, d := range deploymentsOf(b.T, b.kustomization) {
+	for _, d := range deploymentsIn(b.T, b.kustomization) {
 		if d.Name == "tokenserver" {
 			spec = d.Spec.Template.Spec
 		}
@@ -112,24 +120,40 @@ func (b *bundled) startServer(configuration string) {
 	require.True(b, *spec.AutomountServiceAccountToken)
 	account := filepath.Join(b.files, "serviceaccount")
 	require.NoError(b, os.MkdirAll(account, 0o700))
-	require.NoError(b, os.WriteFile(filepath.Join(account, "token"), []byte(tokenOf(b.T, spec.ServiceAccountName)), 0o600))
+	require.NoError(b, os.WriteFile(filepath.Join(account, "token"), []byte(tokenIn(b.T, b.system, spec.ServiceAccountName)), 0o600))
 	require.NoError(b, os.WriteFile(filepath.Join(account, "ca.crt"), admin.CAData, 0o600))
 	api, _, err := rest.DefaultServerUrlFor(admin)
 	require.NoError(b, err)
 
+	environment = os.Environ()
+	for _, e := range spec.Containers[0].Env {
+		if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil {
+			require.Equal(b, "metadata.namespace", e.ValueFrom.FieldRef.FieldPath)
+			environment = append(environment, e.Name+"="+b.system)
+		}
+	}
 	set := func(field, value string) {
 		configuration = regexp.MustCompile(`(?m)^`+field+`:.*$`).ReplaceAllLiteralString(configuration, field+": "+value)
 	}
-	set("publicURL", "https://"+b.public)
+	if b.system == systemNamespace {
+		set("publicURL", "https://"+b.public)
+	}
 	set("listen", b.listen)
 	set("operationsListen", b.operations)
 	configuration = strings.NewReplacer("/etc/tokenserver", b.files, "/var/lib/tokenserver", b.data, "discovery: {}",
 		fmt.Sprintf("discovery: {url: %q, caFile: %s/ca.crt, tokenFile: %s/token}", strings.TrimSuffix(api.String(), "/"), account, account),
 	).Replace(configuration)
-	path := filepath.Join(b.data, "config.yaml")
+	path = filepath.Join(b.data, "config.yaml")
 	require.NoError(b, os.WriteFile(path, []byte(configuration), 0o600))
+	return path, environment
+}
 
+// startServer starts a token server with a configuration, as its Pod does.
+func (b *bundled) startServer(configuration string) {
+	b.Helper()
+	path, environment := b.pod(configuration)
 	b.server = exec.CommandContext(b.Context(), b.binary, "serve", "--config="+path, "--wait=2m")
+	b.server.Env = environment
 	b.server.Stdout, b.server.Stderr = &b.output, &b.output
 	require.NoError(b, b.server.Start())
 	server := b.server
@@ -284,22 +308,6 @@ func TestTheBundledInstallHasNoSecretOfTheManager(t *testing.T) {
 	for _, o := range []client.Object{pods, app, server} {
 		b.delete(o)
 	}
-}
-
-// TestAnotherNamespaceIsWrittenInTwoPlaces that docs/installation.md names; the rest
-// follows the namespace of a kustomization.
-func TestAnotherNamespaceIsWrittenInTwoPlaces(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "config"), os.DirFS(filepath.Join(root, "config"))))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "ours"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "ours", "kustomization.yaml"), []byte("namespace: identity\nresources: [../config/default]\n"), 0o600))
-	var left []string
-	for line := range strings.Lines(kubectl(t, "", "kustomize", filepath.Join(dir, "ours"))) {
-		if strings.Contains(line, systemNamespace) {
-			left = append(left, strings.TrimSpace(line))
-		}
-	}
-	require.Equal(t, []string{"publicURL: https://tokenserver.connectedapps-system.svc", "kubernetes.io/metadata.name: connectedapps-system"}, left)
 }
 
 // earlier is what config/tokenserver/config.yaml had where it now has a

@@ -61,20 +61,31 @@ type cluster struct {
 // a kustomization.
 func newCluster(t *testing.T, kustomization string) *cluster {
 	t.Helper()
+	return newClusterIn(t, kustomization, systemNamespace)
+}
+
+// newClusterIn is newCluster for a kustomization of another namespace.
+func newClusterIn(t *testing.T, kustomization, system string) *cluster {
+	t.Helper()
 	c := &cluster{binary: filepath.Join(t.TempDir(), "manager")}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.binary, "./cmd/manager")
 	build.Dir = root
 	printed, err := build.CombinedOutput()
 	require.NoError(t, err, string(printed))
-	c.token = tokenOf(t, "connectedapps-manager")
+	c.token = tokenIn(t, system, "connectedapps-manager")
 	c.address = lateProxy(t)
-	c.args = argumentsIn(t, kustomization, "connectedapps/manager", "$(POD_NAMESPACE)", "connectedapps-system")
+	c.args = argumentsIn(t, kustomization, "connectedapps/manager", "$(POD_NAMESPACE)", system)
 	return c
 }
 
 func tokenOf(t *testing.T, serviceAccount string) string {
 	t.Helper()
-	return strings.TrimSpace(kubectl(t, "", "create", "token", "-n", "connectedapps-system", serviceAccount))
+	return tokenIn(t, systemNamespace, serviceAccount)
+}
+
+func tokenIn(t *testing.T, namespace, serviceAccount string) string {
+	t.Helper()
+	return strings.TrimSpace(kubectl(t, "", "create", "token", "-n", namespace, serviceAccount))
 }
 
 // late is how long after they happened the manager learns of changes of our

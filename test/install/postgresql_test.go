@@ -256,7 +256,7 @@ func TestThePostgreSQLPageLeadsToReplicasThatGiveTokens(t *testing.T) {
 	runScript(t, folder, scriptOf(t, "tokenserver-postgresql.md", "## In Kubernetes"), "postgresql://tokenserver@db.example.com:5432/tokenserver", url)
 
 	b.startManager()
-	b.kustomization = "postgresql"
+	b.kustomization = config("postgresql")
 	_, configuration := postgresqlServer(t)
 	b.startServer(configuration)
 	server := b.sample("postgresql")

@@ -44,6 +44,7 @@ func TestTheSampleReachesTheBundledTokenServer(t *testing.T) {
 	install(t)
 	kubectl(t, "", "apply", "--server-side", "-k", config("samples"))
 	url := kubectl(t, "", "get", "tokenserver", "default", "-o", "jsonpath={.spec.url}")
+	t.Setenv("POD_NAMESPACE", systemNamespace)
 	loaded, err := tokenserveroptions.LoadText(filepath.Join(config("tokenserver"), "config.yaml"))
 	require.NoError(t, err)
 	require.Equal(t, loaded.Config.PublicURL, url)

@@ -306,6 +306,7 @@ func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
 	l.end()
 	l.healthy()
 	require.Zero(t, l.broken.Load())
+	require.Zero(t, l.busy.Load(), "no client is told to come again")
 	l.kept()
 }
 

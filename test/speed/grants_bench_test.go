@@ -91,7 +91,7 @@ func BenchmarkRefresh(b *testing.B) {
 			if e.database == nil {
 				goal = report.Without(report.Higher)
 			}
-			r := newRefreshing(b, e, fewFamilies, false)
+			r := newRefreshing(b, e, ofApps, fewFamilies, false)
 			bare := r.ceilingOf(b, e, false)
 			for _, n := range []int{8, maxConnections} {
 				bare.connections = n
@@ -141,7 +141,7 @@ func jwtBearer(b *testing.B, name string, goal report.Goal, e engine, openID boo
 func BenchmarkIDToken(b *testing.B) {
 	once(b, func() {
 		e := onPostgreSQL(b)
-		r := newRefreshing(b, e, fewFamilies, true)
+		r := newRefreshing(b, e, ofApps, fewFamilies, true)
 		bare := r.ceilingOf(b, e, true)
 		compare(b, fmt.Sprintf("refresh_token with an id token on %s, to the ceiling", e), report.AtLeast(0.90),
 			side{server: r.process, asked: r.asked}, bare)

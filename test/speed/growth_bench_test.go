@@ -10,21 +10,55 @@ import (
 	"connectedapps.dev/operator/test/report"
 )
 
-// grow reports what a request costs with ten and a hundred times as much of something:
-// sizes are those of the last three sides, and many is the most of them.
-func grow(b *testing.B, what, request string, sizes [3]int, sides ...side) [][]sample {
+// grown is a server that has some number of what grows, and what it is asked.
+type grown struct {
+	*installation
+	*process
+	requests []named
+}
+
+// named is what is asked, with a name for people.
+type named struct {
+	name string
+	asked
+}
+
+// grow reports what each request costs with ten and a hundred times as much of
+// something, which is what people read; sizes are how much each of the servers has. It
+// returns the samples of each server of the first request.
+func grow(b *testing.B, what string, sizes [3]int, servers [3]grown) (first [3][]sample) {
 	b.Helper()
-	samples := alternate(b, fmt.Sprintf("%s with many %s", request, what), sides...)
-	three := samples[len(samples)-3:]
-	for i := 1; i < 3; i++ {
-		few, many := typical(three[0]), typical(three[i])
-		report.Add(b, report.Row{
-			Name:  fmt.Sprintf("CPU of %s with %s %s, to %s", request, grouped(sizes[i]), what, grouped(sizes[0])),
-			Value: ratio(three[i], three[0], processor), Goal: report.Without(report.Lower),
-			Note: fmt.Sprintf("%s µs to %s", many.cost(), few.cost()),
-		})
+	for r, request := range servers[0].requests {
+		var sides []side
+		for _, g := range servers {
+			// A cost needs fewer and shorter rounds than a rate.
+			sides = append(sides, side{server: g.process, asked: g.requests[r].asked, during: during(b) / 2})
+		}
+		samples := alternate(b, (pairs(b)+1)/2, fmt.Sprintf("%s with many %s", request.name, what), sides...)
+		for i := 1; i < len(sizes); i++ {
+			few, many := typical(samples[0]), typical(samples[i])
+			report.Add(b, report.Row{
+				Name:  fmt.Sprintf("CPU of %s with %s %s, to %s", request.name, grouped(sizes[i]), what, grouped(sizes[0])),
+				Value: ratio(samples[i], samples[0], processor), Goal: report.Without(report.Lower),
+				Note: fmt.Sprintf("%s µs to %s", many.cost(), few.cost()),
+			})
+		}
+		if r == 0 {
+			first = [3][]sample(samples)
+		}
 	}
-	return samples
+	return first
+}
+
+// rest reports what the server takes beside the CPU of requests, which it has answered,
+// and how long it takes to start, and stops it.
+func (g grown) rest(b *testing.B, with string, memory report.Goal) {
+	b.Helper()
+	report.Add(b, report.Row{
+		Name: "memory with " + with, Value: g.resident(b), Unit: "MiB", Goal: memory, Note: fmt.Sprintf("after requests; %.0f MiB at most", g.peak(b)),
+	})
+	g.stop()
+	started(b, "start to the first 200, with "+with, g.installation, report.Without(report.Lower))
 }
 
 func thirds(most int) [3]int { return [3]int{max(1, most/100), max(1, most/10), most} }
@@ -33,62 +67,77 @@ func thirds(most int) [3]int { return [3]int{max(1, most/100), max(1, most/10), 
 // SPEED_APPS is how many.
 func BenchmarkApps(b *testing.B) {
 	once(b, func() {
-		const few = 10
-		sizes := thirds(number(b, "SPEED_APPS", 10_000))
-		most := sizes[2]
-		var sides []side
-		var last *installation
-		for _, n := range append([]int{few}, sizes[:]...) {
-			report.Progress(b, "registering %s apps", grouped(n))
-			last = newInstallation(b, onSQLite())
-			p := last.start(b)
-			apps := register(b, p, last.admin, n, forThemselves(""))
-			// What registering took is not what having them takes.
-			p.stop()
-			p = last.start(b)
-			sides = append(sides, side{server: p, asked: inTurn(forms(p, apps))})
+		sizes := thirds(max(number(b, "SPEED_APPS", 10_000), 100*appsOfPage))
+		for _, e := range engines(b) {
+			var servers [3]grown
+			for i, n := range sizes {
+				servers[i] = withApps(b, e, n)
+				servers[i].requests = append(servers[i].requests, named{"a page of apps", pages(b, servers[i].process, servers[i].admin, n)})
+			}
+			grow(b, fmt.Sprintf("apps on %s", e), sizes, servers)
+			againstFew(b, e, servers[2], sizes[2])
+			servers[0].stop()
+			servers[1].stop()
+			servers[2].rest(b, fmt.Sprintf("%s apps on %s", grouped(sizes[2]), e), report.AtMost(64))
 		}
-		samples := grow(b, "apps", "client_credentials", sizes, sides...)
-		report.Add(b, report.Row{
-			Name:  fmt.Sprintf("client_credentials with %s apps, to %d", grouped(most), few),
-			Value: ratio(samples[3], samples[0], rate), Goal: report.AtLeast(0.90),
-			Note: fmt.Sprintf("%.0f/s to %.0f/s", typical(samples[3]).rate, typical(samples[0]).rate),
-		})
-		report.Add(b, report.Row{
-			Name: fmt.Sprintf("memory with %s apps", grouped(most)), Value: sides[3].server.resident(b), Unit: "MiB", Goal: report.AtMost(64),
-			Note: fmt.Sprintf("after requests; %.0f MiB at most", sides[3].server.peak(b)),
-		})
-		for _, s := range sides {
-			s.server.stop()
-		}
-		report.Add(b, report.Row{
-			Name:  fmt.Sprintf("start to the first 200, with %s apps", grouped(most)),
-			Value: median(startTimes(b, last)).Seconds() * 1000, Unit: "ms", Goal: report.Without(report.Lower),
-		})
 	})
 }
 
-// BenchmarkFamilies: what a refresh costs as refresh families grow. SPEED_FAMILIES is
-// how many there are at most.
+// withApps is a server with n apps.
+func withApps(b *testing.B, e engine, n int) grown {
+	report.Progress(b, "registering %s apps on %s", grouped(n), e)
+	i := newInstallation(b, e)
+	p := i.start(b)
+	apps := register(b, p, i.admin, n, forThemselves(""))
+	// What registering took is not what having them takes.
+	p.stop()
+	i.vacuum(b)
+	p = i.start(b)
+	return grown{i, p, []named{
+		{oauth.GrantClientCredentials, inTurn(forms(p, apps))},
+		{"introspection", active(introspections(b, p, apps))},
+	}}
+}
+
+// againstFew reports the rate with many apps as a ratio to that with ten.
+func againstFew(b *testing.B, e engine, many grown, apps int) {
+	b.Helper()
+	const few = 10
+	other := withApps(b, e, few)
+	defer other.stop()
+	compare(b, fmt.Sprintf("client_credentials with %s apps on %s, to %d", grouped(apps), e, few), report.AtLeast(0.90),
+		side{server: many.process, asked: many.requests[0].asked}, side{server: other.process, asked: other.requests[0].asked})
+}
+
+// BenchmarkFamilies: what a request costs as refresh families grow, beside many apps,
+// and what many families take. SPEED_FAMILIES and SPEED_APPS are how many there are at
+// most.
 func BenchmarkFamilies(b *testing.B) {
 	once(b, func() {
 		// Each connection needs one of the fewest.
 		sizes := thirds(max(number(b, "SPEED_FAMILIES", 1_000_000), 100*connections))
+		apps := number(b, "SPEED_APPS", 10_000)
 		for _, e := range engines(b) {
-			var sides []side
-			for _, n := range sizes {
-				r := newRefreshing(b, e, n, false)
-				sides = append(sides, side{server: r.process, asked: r.asked})
+			var servers [3]grown
+			for i, n := range sizes {
+				report.Progress(b, "registering %s apps on %s", grouped(apps), e)
+				r := newRefreshing(b, e, apps, n, false)
+				machines := register(b, r.process, r.admin, connections, forThemselves(""))
+				servers[i] = grown{r.installation, r.process, []named{
+					{oauth.GrantRefreshToken, r.asked},
+					{"introspection of a refresh token", r.introspected},
+					{oauth.GrantClientCredentials, inTurn(forms(r.process, machines))},
+				}}
 			}
-			samples := grow(b, fmt.Sprintf("families on %s", e), oauth.GrantRefreshToken, sizes, sides...)
+			samples := grow(b, fmt.Sprintf("families on %s", e), sizes, servers)
 			report.Add(b, report.Row{
 				Name:  fmt.Sprintf("refresh_token with %s families on %s, to %s", grouped(sizes[2]), e, grouped(sizes[0])),
 				Value: ratio(samples[2], samples[0], rate), Goal: report.Without(report.Higher),
 				Note: fmt.Sprintf("%.0f/s to %.0f/s", typical(samples[2]).rate, typical(samples[0]).rate),
 			})
-			for _, s := range sides {
-				s.server.stop()
-			}
+			servers[0].stop()
+			servers[1].stop()
+			servers[2].rest(b, fmt.Sprintf("%s families and %s apps on %s", grouped(sizes[2]), grouped(apps), e), report.AtMost(64))
 		}
 	})
 }
@@ -98,23 +147,23 @@ func BenchmarkFamilies(b *testing.B) {
 func BenchmarkRevocations(b *testing.B) {
 	once(b, func() {
 		sizes := thirds(number(b, "SPEED_REVOCATIONS", 100_000))
-		var sides []side
-		for _, n := range sizes {
-			i := newInstallation(b, onSQLite())
-			p := i.start(b)
-			apps := register(b, p, i.admin, ofApps, forThemselves(""))
-			p.stop()
-			i.endedTokens(b, n)
-			p = i.start(b)
-			sides = append(sides, side{server: p, asked: active(introspections(b, p, apps))})
+		var servers [3]grown
+		for i, n := range sizes {
+			servers[i] = withRevocations(b, n)
 		}
-		grow(b, "revoked tokens", "introspection", sizes, sides...)
-		report.Add(b, report.Row{
-			Name:  fmt.Sprintf("memory with %s revoked tokens", grouped(sizes[2])),
-			Value: sides[2].server.resident(b), Unit: "MiB", Goal: report.Without(report.Lower),
-		})
-		for _, s := range sides {
-			s.server.stop()
-		}
+		grow(b, "revoked tokens", sizes, servers)
+		servers[0].stop()
+		servers[1].stop()
+		servers[2].rest(b, grouped(sizes[2])+" revoked tokens", report.Without(report.Lower))
 	})
+}
+
+func withRevocations(b *testing.B, n int) grown {
+	i := newInstallation(b, onSQLite())
+	p := i.start(b)
+	apps := register(b, p, i.admin, ofApps, forThemselves(""))
+	p.stop()
+	i.endedTokens(b, n)
+	p = i.start(b)
+	return grown{i, p, []named{{"introspection", active(introspections(b, p, apps))}}}
 }

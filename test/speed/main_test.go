@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/testenv/program"
 )
 
 var (
@@ -44,19 +43,9 @@ func TestMain(m *testing.M) {
 // build builds as the images are built.
 func build() error {
 	return errors.Join(
-		goBuild("-trimpath", "./cmd/tokenserver", "./test/speed/ceiling"),
-		goBuild("-trimpath", "-tags=nethttpomithttp2", "./cmd/refresher"),
+		program.Build(binaries, "-trimpath", "./cmd/tokenserver", "./test/speed/ceiling"),
+		program.Build(binaries, "-trimpath", "-tags=nethttpomithttp2", "./cmd/refresher"),
 	)
-}
-
-func goBuild(arguments ...string) error {
-	command := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", binaries + string(filepath.Separator)}, arguments...)...)
-	command.Dir = testenv.ModuleRoot()
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		return errors.Join(err, errors.New(string(out)))
-	}
-	return nil
 }
 
 // The cores of servers and client. On a machine with one core they share it.

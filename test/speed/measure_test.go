@@ -11,11 +11,14 @@ import (
 	"connectedapps.dev/operator/test/report"
 )
 
-// side is a server and what it is asked; zero connections: as many as connections.
+// side is a server and what it is asked.
 type side struct {
-	server      *process
-	asked       asked
+	server *process
+	asked  asked
+	// connections is how many ask; zero: as many as connections.
 	connections int
+	// during is how long they ask at a time; zero: as long as during.
+	during time.Duration
 }
 
 // sample is what one side did in a while.
@@ -39,22 +42,26 @@ func (s side) measure(t testing.TB) sample {
 	if of == 0 {
 		of = connections
 	}
+	long := s.during
+	if long == 0 {
+		long = during(t)
+	}
 	own, database := s.server.processor(t)
 	start := time.Now()
-	answered := load(t, s.server.address, s.asked, of, during(t))
+	answered := load(t, s.server.address, s.asked, of, long)
 	took := time.Since(start)
 	ownAfter, databaseAfter := s.server.processor(t)
 	each := time.Duration(max(1, answered))
 	return sample{float64(answered) / took.Seconds(), (ownAfter - own) / each, (databaseAfter - database) / each}
 }
 
-// alternate asks all sides in turn, once for nothing and then for each pair, and
+// alternate asks all sides in turn, once for nothing and then in so many rounds, and
 // returns the samples of each.
-func alternate(t testing.TB, what string, sides ...side) [][]sample {
+func alternate(t testing.TB, rounds int, what string, sides ...side) [][]sample {
 	t.Helper()
 	samples := make([][]sample, len(sides))
-	for round := range pairs(t) + 1 {
-		report.Progress(t, "%s: %d of %d", what, round, pairs(t))
+	for round := range rounds + 1 {
+		report.Progress(t, "%s: %d of %d", what, round, rounds)
 		for i, s := range sides {
 			if taken := s.measure(t); round > 0 {
 				samples[i] = append(samples[i], taken)
@@ -90,7 +97,7 @@ func typical(samples []sample) sample {
 // compare reports the rate of ours as a ratio to that of the other.
 func compare(t testing.TB, name string, goal report.Goal, ours, other side) {
 	t.Helper()
-	samples := alternate(t, name, ours, other)
+	samples := alternate(t, pairs(t), name, ours, other)
 	a, b := typical(samples[0]), typical(samples[1])
 	report.Add(t, report.Row{
 		Name: name, Value: ratio(samples[0], samples[1], rate), Goal: goal,

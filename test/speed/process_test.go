@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/testenv/program"
 )
 
 // process is a server under measurement.
@@ -69,14 +70,22 @@ func statistics(pid int) []string {
 	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
-// resident is how much memory the process holds, in MiB, and peak the most it held.
-func (p *process) resident(t testing.TB) float64 { return p.memory(t, "VmRSS:") }
+// resident is how much memory the process holds, in MiB.
+func (p *process) resident(t testing.TB) float64 { return memory(t, p.command.Process.Pid, "VmRSS:") }
 
-func (p *process) peak(t testing.TB) float64 { return p.memory(t, "VmHWM:") }
-
-func (p *process) memory(t testing.TB, field string) float64 {
+// peak is the most it held, with the processes it has started and that have not ended.
+func (p *process) peak(t testing.TB) float64 {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	most := memory(t, p.command.Process.Pid, "VmHWM:")
+	for _, child := range program.Children(t, p.command.Process.Pid) {
+		most += memory(t, child, "VmHWM:")
+	}
+	return most
+}
+
+func memory(t testing.TB, pid int, field string) float64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	require.NoError(t, err)
 	var kib float64
 	_, after, _ := bytes.Cut(status, []byte(field))
@@ -99,9 +108,9 @@ func launch(t testing.TB, address, name string, args ...string) *process {
 	if runtime.NumCPU() > 1 || pinned {
 		command = append([]string{"taskset", "-c", serverCore}, command...)
 	}
-	var said bytes.Buffer
+	var said limited
 	p := &process{address: address, command: exec.Command(command[0], command[1:]...)}
-	p.command.Stderr = &limited{Buffer: &said}
+	p.command.Stderr = &said
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// A writer that is no file makes a pipe.
 	p.command.Stdout = struct{ io.Writer }{io.Discard}
@@ -126,15 +135,18 @@ func (p *process) listening(t testing.TB) {
 	})
 }
 
-// limited keeps the end of what is written.
-type limited struct{ *bytes.Buffer }
+// limited keeps the end of what is written. Nothing of the buffer is promoted: its
+// ReadFrom would keep all.
+type limited struct{ end bytes.Buffer }
 
 func (l *limited) Write(data []byte) (int, error) {
 	const most = 4 << 10
-	l.Buffer.Write(data)
-	l.Next(max(0, l.Len()-most))
+	l.end.Write(data)
+	l.end.Next(max(0, l.end.Len()-most))
 	return len(data), nil
 }
+
+func (l *limited) String() string { return l.end.String() }
 
 func freeAddress(t testing.TB) string {
 	t.Helper()

@@ -48,10 +48,8 @@ func objects(t testing.TB, p *process, apps []app) (all [][]byte) {
 
 // introspections ask about a new token of every app.
 func introspections(t testing.TB, p *process, apps []app) (all [][]byte) {
-	for i, ask := range forms(p, apps) {
-		var issued oauth.TokenResponse
-		require.NoError(t, json.Unmarshal(post(t, p.address, ask), &issued))
-		all = append(all, request(p.address, oauth.PathIntrospect, form, apps[i].form("token", issued.AccessToken)))
+	for _, a := range apps {
+		all = append(all, request(p.address, oauth.PathIntrospect, form, a.form("token", tokenOf(t, p, a))))
 	}
 	return all
 }
@@ -59,16 +57,32 @@ func introspections(t testing.TB, p *process, apps []app) (all [][]byte) {
 // active is inTurn for introspections: every answer must say that the token lives.
 func active(requests [][]byte) asked {
 	all := inTurn(requests)
-	return func(connection, of int) asking {
-		a := all(connection, of)
-		a.answered = func(body []byte) error {
-			if !bytes.Contains(body, []byte(`"active":true`)) {
-				return fmt.Errorf("the token is not active: %s", body)
-			}
-			return nil
-		}
-		return a
+	return func(connection, of int) asking { return asking{all(connection, of).next, isActive} }
+}
+
+func isActive(body []byte) error {
+	if !bytes.Contains(body, []byte(`"active":true`)) {
+		return fmt.Errorf("the token is not active: %s", body)
 	}
+	return nil
+}
+
+// pages ask for the page of the management API in the middle of so many apps.
+func pages(t testing.TB, p *process, admin app, of int) asked {
+	ask := fmt.Appendf(nil, "GET %s?limit=%d&offset=%d HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n",
+		oauth.PathConnectedApps, appsOfPage, (of-appsOfPage)/2, p.address, tokenOf(t, p, admin))
+	return inTurn([][]byte{ask})
+}
+
+// appsOfPage is how many apps a page has.
+const appsOfPage = 50
+
+// tokenOf is a new token of an app for itself.
+func tokenOf(t testing.TB, p *process, a app) string {
+	t.Helper()
+	var issued oauth.TokenResponse
+	require.NoError(t, json.Unmarshal(post(t, p.address, forms(p, []app{a})[0]), &issued))
+	return issued.AccessToken
 }
 
 // chains are refresh tokens, each the successor of the one before. They are the n-th of
@@ -126,8 +140,7 @@ func (c *chains) asked(connection, of int) asking {
 	var n int
 	return asking{
 		next: func() []byte {
-			n = connection*share + c.visited[connection]*stride%share
-			c.visited[connection]++
+			n = c.visit(connection, share)
 			return c.request(n)
 		},
 		answered: func(body []byte) error {
@@ -137,6 +150,25 @@ func (c *chains) asked(connection, of int) asking {
 			}
 			return nil
 		},
+	}
+}
+
+// visit is the next of so many chains of a connection.
+func (c *chains) visit(connection, share int) (n int) {
+	n = connection*share + c.visited[connection]*stride%share
+	c.visited[connection]++
+	return n
+}
+
+// introspected asks about the current tokens, which stay so.
+func (c *chains) introspected(connection, of int) asking {
+	share := len(c.generations) / of
+	return asking{
+		next: func() []byte {
+			n := c.visit(connection, share)
+			return request(c.address, oauth.PathIntrospect, form, c.apps[n%len(c.apps)].form("token", string(c.token(n, c.generations[n]))))
+		},
+		answered: isActive,
 	}
 }
 
@@ -166,8 +198,8 @@ type refreshing struct {
 	*chains
 }
 
-// newRefreshing has n families of a thousand apps, all of one user.
-func newRefreshing(t testing.TB, e engine, n int, openID bool) *refreshing {
+// newRefreshing has n families of so many apps, all of one user.
+func newRefreshing(t testing.TB, e engine, ofApps, n int, openID bool) *refreshing {
 	t.Helper()
 	i := newInstallation(t, e)
 	p := i.start(t)
@@ -175,7 +207,7 @@ func newRefreshing(t testing.TB, e engine, n int, openID bool) *refreshing {
 	if openID {
 		scopes = append([]string{oauth.ScopeOpenID}, scopes...)
 	}
-	apps := register(t, p, i.admin, 1000, map[string]any{
+	apps := register(t, p, i.admin, ofApps, map[string]any{
 		"grant_types": []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, "redirect_uris": []string{"https://example.com/"}, "scopes": scopes,
 	})
 	p.stop()

@@ -155,9 +155,7 @@ func (i *installation) refreshKey(t testing.TB, store storage.Keys) []byte {
 // register makes apps of the administrator's, with more members than a name.
 func register(t testing.TB, p *process, admin app, n int, members map[string]any) []app {
 	t.Helper()
-	var issued oauth.TokenResponse
-	ask := request(p.address, oauth.PathToken, form, admin.form("grant_type", oauth.GrantClientCredentials))
-	require.NoError(t, json.Unmarshal(post(t, p.address, ask), &issued))
+	token := tokenOf(t, p, admin)
 	apps := make([]app, n)
 	failures := make([]error, connections)
 	var workers sync.WaitGroup
@@ -165,10 +163,10 @@ func register(t testing.TB, p *process, admin app, n int, members map[string]any
 		workers.Go(func() {
 			for i := worker; i < n && failures[worker] == nil; i += connections {
 				name := fmt.Sprintf("App %d", i)
-				apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, name, members)
+				apps[i], failures[worker] = registerOne(t.Context(), p, token, name, members)
 				for errors.Is(failures[worker], errBusy) {
 					time.Sleep(100 * time.Millisecond) // nothing is measured yet
-					apps[i], failures[worker] = registerOne(t.Context(), p, issued.AccessToken, name, members)
+					apps[i], failures[worker] = registerOne(t.Context(), p, token, name, members)
 				}
 			}
 		})

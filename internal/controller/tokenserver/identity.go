@@ -14,6 +14,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/registrar"
 )
 
 // checkServer stops at a server that is not the one apps were registered on, or
@@ -31,6 +32,9 @@ func (r *Reconciler) checkServer(ctx context.Context, server *v1alpha1.TokenServ
 		return err
 	}
 	before, known := record, identityKnown(record, server, users)
+	if known.InstallationID != "" && found.starts() {
+		return &registrar.Error{Op: "probing", Reason: registrar.ReasonServerError, Message: "the server is starting: it does not know its database yet"}
+	}
 	changes := known.Changes(found.identity())
 	registered := count(users, mayBeRegistered)
 	if registered == 0 {
@@ -125,6 +129,12 @@ func (r *Reconciler) remember(ctx context.Context, name string, before, record i
 		return err
 	}
 	return status.TransientError(v1alpha1.ReasonWriteFailed, err, "writing %s failed", what)
+}
+
+// starts tells of a server with our extensions that it has not opened its database yet,
+// whose id it tells together with them: not known is not another one.
+func (f *findings) starts() bool {
+	return f.discovery.InstallationID == "" && len(f.discovery.Extensions) > 0
 }
 
 func (f *findings) identity() identity.Identity {

@@ -64,6 +64,21 @@ func TestAServerThatIsSilentAboutItselfIsAnotherOne(t *testing.T) {
 	require.Contains(t, w.ready(server, metav1.ConditionFalse, v1alpha1.ReasonServerReplaced).Message, "installation not told, was ")
 }
 
+// TestAServerThatIsStartingIsNotAnotherOne: behind a balancer that does not look at
+// readiness, one whose database is away may tell who it is while another answers the rest.
+func TestAServerThatIsStartingIsNotAnotherOne(t *testing.T) {
+	w := newWorld(t)
+	w.create(w.credentials(w.server.AdminClientSecret))
+	server := w.tokenServer()
+	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.connectedApp()
+	w.rewrite(func(document map[string]any) { delete(document, "connectedapps_installation_id") })
+	require.Contains(t, w.ready(server, metav1.ConditionFalse, v1alpha1.ReasonServerError).Message, "the server is starting")
+	require.NotEmpty(t, server.Status.InstallationID)
+	w.mend()
+	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
 func TestAServerReplacedWhileItsObjectWasGoneHasToBeAccepted(t *testing.T) {
 	for name, isAway := range map[string]bool{"it answers at once": false, "it is away when the object is made": true} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 
 // Config is the configuration file.
 type Config struct {
-	// PublicURL is how clients reach the server: scheme, host and port only.
+	// PublicURL is how clients reach the server: scheme, host and port only. In the
+	// file $(POD_NAMESPACE) in it stands for the server's own namespace.
 	PublicURL string `yaml:"publicURL"`
 	// Listen is the address of the endpoints.
 	Listen string `yaml:"listen"`

@@ -101,6 +101,7 @@ func read(path string) (*Config, positions, Problems, error) {
 	}
 	config := defaults()
 	at, problems := decode(data, config)
+	config.completePublicURL()
 	config.completeIssuers()
 	config.resolve(filepath.Dir(path))
 	return config, at, problems, nil

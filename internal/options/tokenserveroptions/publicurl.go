@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -44,6 +45,20 @@ func PublicURLProblem(text string) string {
 		return "must be https: plain http is for localhost and loopback addresses only"
 	}
 	return ""
+}
+
+// ownNamespace stands in publicURL for the namespace that this server runs in,
+// which its Pod has in the environment variable of this name: so the same file
+// serves every namespace.
+const (
+	ownNamespace    = "$(POD_NAMESPACE)"
+	ownNamespaceEnv = "POD_NAMESPACE"
+)
+
+func (c *Config) completePublicURL() {
+	if namespace := os.Getenv(ownNamespaceEnv); namespace != "" {
+		c.PublicURL = strings.ReplaceAll(c.PublicURL, ownNamespace, namespace)
+	}
 }
 
 func hostname(publicURL string) string {

@@ -71,6 +71,23 @@ func TestAPublicURLHasOneWayToBeWritten(t *testing.T) {
 	}
 }
 
+// TestAPublicURLFollowsTheNamespaceOfThePod: one file serves every namespace.
+func TestAPublicURLFollowsTheNamespaceOfThePod(t *testing.T) {
+	path := folder(t, strings.Replace(valid, "https://id.example.com", "https://tokenserver.$(POD_NAMESPACE).svc", 1)+
+		"workloadIssuers: [{name: prod, issuer: 'https://c.example'}]\n")
+	t.Setenv("POD_NAMESPACE", "")
+	_, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.ErrorContains(t, err, "publicURL: holds $(POD_NAMESPACE), and the environment variable POD_NAMESPACE is not set")
+	_, err = tokenserveroptions.LoadText(path)
+	require.NoError(t, err, "a pipeline checks the rest")
+
+	t.Setenv("POD_NAMESPACE", "identity")
+	loaded, err := tokenserveroptions.Load(path, tokenserveroptions.Overrides{})
+	require.NoError(t, err)
+	require.Equal(t, "https://tokenserver.identity.svc", loaded.Config.PublicURL)
+	require.Equal(t, "https://tokenserver.identity.svc/accounts/api/v2/oauth2", loaded.Config.WorkloadIssuers[0].Audience)
+}
+
 // FuzzPublicURL: what is proposed is accepted, and what is accepted is an URL
 // that Go reads back as it was written.
 func FuzzPublicURL(f *testing.F) {

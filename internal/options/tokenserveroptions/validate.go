@@ -88,6 +88,14 @@ func (v *validator) databaseURL(field, url string) {
 // publicURL allows what an issuer can be made of: clients compare it byte by
 // byte, so there is one way to write it.
 func (v *validator) publicURL() {
+	if strings.Contains(v.config.PublicURL, ownNamespace) {
+		if v.readsFiles {
+			v.addf("publicURL", "holds %s, and the environment variable %s is not set: in a Pod take it from metadata.namespace, elsewhere write the name",
+				ownNamespace, ownNamespaceEnv)
+			return
+		}
+		v.config.PublicURL = strings.ReplaceAll(v.config.PublicURL, ownNamespace, unknownNamespace)
+	}
 	if problem := PublicURLProblem(v.config.PublicURL); problem != "" {
 		v.addf("publicURL", "%s", problem)
 	} else if strings.HasPrefix(v.config.PublicURL, "http:") {

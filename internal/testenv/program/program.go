@@ -22,14 +22,13 @@ import (
 const patience = time.Minute
 
 // Build builds commands, such as "./cmd/tokenserver", into a folder, without the
-// race detector.
-func Build(folder string, commands ...string) error {
-	args := append([]string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, commands...)
-	build := exec.Command("go", args...) //nolint:noctx // it ends with this process
+// race detector. More flags of go build stand before them.
+func Build(folder string, args ...string) error {
+	build := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, args...)...) //nolint:noctx // it ends with this process
 	build.Dir = testenv.ModuleRoot()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %v: %w\n%s", commands, err, out)
+		return fmt.Errorf("building %v: %w\n%s", args, err, out)
 	}
 	return nil
 }
@@ -63,6 +62,9 @@ func Start(t testing.TB, path string, args ...string) *Process {
 	return p
 }
 
+// PID is the id of the process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Output is what it wrote so far, to standard output and standard error.
 func (p *Process) Output() string { return p.output.String() }
 
@@ -91,6 +93,29 @@ func (p *Process) ExitCode() int {
 		require.FailNow(p.t, "still running", p.output.String())
 		return -1
 	}
+}
+
+// Children are the processes that a process has started and that have not ended.
+func Children(t testing.TB, pid int) (all []int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		var child, parent int
+		var state string
+		_, err = fmt.Sscan(string(text), &child)
+		require.NoError(t, err)
+		_, err = fmt.Sscan(string(text[bytes.LastIndexByte(text, ')')+1:]), &state, &parent) // proc_pid_stat(5)
+		require.NoError(t, err)
+		if parent == pid {
+			all = append(all, child)
+		}
+	}
+	return all
 }
 
 // output is a buffer that is read while it is written.

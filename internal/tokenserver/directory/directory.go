@@ -101,6 +101,10 @@ type Directory struct {
 	orgByID       map[string]*Organization
 	userByID      map[string]*User
 	userByName    map[userName]*User
+	// orgByName has the names and the domains, as text.Name compares them, and
+	// usersByName the users of all organizations.
+	orgByName   map[string]*Organization
+	usersByName map[string][]*User
 }
 
 type userName struct{ orgID, folded string }
@@ -109,11 +113,17 @@ type userName struct{ orgID, folded string }
 func New(organizations []Organization, users []User) *Directory {
 	d := &Directory{
 		orgByID: map[string]*Organization{}, userByID: map[string]*User{}, userByName: map[userName]*User{},
+		orgByName: map[string]*Organization{}, usersByName: map[string][]*User{},
 	}
 	for i := range organizations {
 		org := &organizations[i]
 		d.organizations = append(d.organizations, org)
 		d.orgByID[org.ID] = org
+		for _, name := range []string{org.Name, org.Domain} {
+			if key, err := text.Name(name); err == nil && d.orgByName[key] == nil {
+				d.orgByName[key] = org
+			}
+		}
 	}
 	for i := range users {
 		user := &users[i]
@@ -121,6 +131,7 @@ func New(organizations []Organization, users []User) *Directory {
 		d.userByID[user.ID] = user
 		if name, err := text.Username(user.Username); err == nil {
 			d.userByName[userName{user.OrganizationID, name}] = user
+			d.usersByName[name] = append(d.usersByName[name], user)
 		}
 	}
 	return d
@@ -133,6 +144,20 @@ func (d *Directory) Organizations() []*Organization { return d.organizations }
 // Organization returns one by its id.
 func (d *Directory) Organization(id string) (*Organization, bool) {
 	org, ok := d.orgByID[id]
+	return org, ok
+}
+
+// OrganizationNamed returns the one with that id, or else the first with that name
+// or domain.
+func (d *Directory) OrganizationNamed(name string) (*Organization, bool) {
+	if org, ok := d.orgByID[name]; ok {
+		return org, true
+	}
+	key, err := text.Name(name)
+	if err != nil {
+		return nil, false
+	}
+	org, ok := d.orgByName[key]
 	return org, ok
 }
 
@@ -151,6 +176,15 @@ func (d *Directory) UserByName(orgID, username string) (*User, bool) {
 	}
 	user, ok := d.userByName[userName{orgID, name}]
 	return user, ok
+}
+
+// UsersByName returns the users of every organization with that name.
+func (d *Directory) UsersByName(username string) []*User {
+	name, err := text.Username(username)
+	if err != nil {
+		return nil
+	}
+	return d.usersByName[name]
 }
 
 // Users returns the users of every organization in the order of the

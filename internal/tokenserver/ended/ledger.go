@@ -231,12 +231,14 @@ func (l *Ledger) Restore(ctx context.Context, exists func(clientID string) bool)
 		}
 	}
 	for key, lost := range epochs {
-		// Above the lost one also where the clock of whoever raised that was ahead.
-		at := time.UnixMicro(max(l.now().UnixMicro(), lost+1))
-		if _, err := l.store.RaiseEpoch(ctx, key.kind, key.key, at); err != nil {
+		raised, err := l.store.RestoreEpoch(ctx, storage.Epoch{Kind: key.kind, Key: key.key, Value: lost}, l.now())
+		if err != nil {
 			return again, fmt.Errorf("ending again what belongs to %s %s: %w", key.kind, key.key, err)
 		}
-		again++
+		// Another replica may have been faster, and has issued something since.
+		if raised {
+			again++
+		}
 	}
 	// All at once: whoever asks for one after the other is not done with many before
 	// its time is over, and begins anew for ever.

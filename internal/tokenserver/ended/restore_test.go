@@ -3,6 +3,7 @@
 package ended_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -36,6 +37,49 @@ func TestReplicasAgreeOnAnEpochThatWasLost(t *testing.T) {
 	require.NoError(t, fresh.Load(t.Context()))
 	require.Equal(t, knows.Epochs(holder), fresh.Epochs(holder), "what one issues the other takes")
 	require.NotEqual(t, epoch.Value, fresh.Epochs(holder).User, "and nothing of before")
+}
+
+// TestOfReplicasThatRestoreAtOnceOneEndsWhatWasIssued: what the faster one issues after
+// it is done lives.
+func TestOfReplicasThatRestoreAtOnceOneEndsWhatWasIssued(t *testing.T) {
+	lost, d := newDisk(t), newDisk(t)
+	now := storagetest.Epoch
+	_, err := lost.RaiseEpoch(t.Context(), storage.EpochUser, "u", now)
+	require.NoError(t, err)
+	faster, slower := &movable{Storage: lost}, &slowReader{movable{Storage: lost}, nil}
+	fast := ended.New(faster, func() time.Time { return now.Add(time.Second) })
+	slow := ended.New(slower, func() time.Time { return now.Add(2 * time.Second) })
+	require.NoError(t, fast.Load(t.Context()))
+	require.NoError(t, slow.Load(t.Context()))
+	faster.Storage, slower.Storage = d, d
+	issued := ended.Issued{Holder: ended.Holder{UserID: "u"}}
+	slower.meanwhile = func() {
+		again, err := fast.Restore(t.Context(), always)
+		require.NoError(t, err)
+		require.Equal(t, 1, again)
+		issued.Epochs = fast.Epochs(issued.Holder)
+	}
+	again, err := slow.Restore(t.Context(), always)
+	require.NoError(t, err)
+	require.Zero(t, again)
+	require.NoError(t, fast.FollowEpoch(t.Context(), "user u"))
+	require.NoError(t, fast.Check(issued))
+	require.NoError(t, slow.Check(issued))
+}
+
+// slowReader has something happen after it has read the epochs, once.
+type slowReader struct {
+	movable
+	meanwhile func()
+}
+
+func (s *slowReader) Epochs(ctx context.Context) ([]storage.Epoch, error) {
+	epochs, err := s.movable.Epochs(ctx)
+	if do := s.meanwhile; do != nil {
+		s.meanwhile = nil
+		do()
+	}
+	return epochs, err
 }
 
 // movable is a database whose address leads elsewhere.

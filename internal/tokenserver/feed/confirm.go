@@ -10,8 +10,8 @@ import (
 
 // Confirm returns nil when everything in memory is up to date, within StaleAfter.
 // When the last poll is older, as on a machine that had no time for it, it polls
-// itself. ErrStale when the database does not answer: at the latest when a poll has
-// been under way for half a second, and at once when the last one failed and the
+// itself. ErrStale when the database does not answer: after a second, at once when a
+// poll has been under way for longer than it may, and when the last one failed and the
 // next is not due or under way.
 func (f *Follower) Confirm(ctx context.Context) error {
 	if f.Fresh() {
@@ -66,16 +66,29 @@ func (f *Follower) rest(ctx context.Context) bool {
 
 // turnToConfirm takes the turn, if that is worth waiting for.
 func (f *Follower) turnToConfirm(ctx context.Context) bool {
-	if failed := f.failed.Load(); failed != nil {
-		due := f.now().Sub(*failed) >= orDefault(f.Interval, DefaultInterval)
-		return due && f.takeNow()
+	if f.failed.Load() != nil {
+		return f.due() && f.takeNow()
 	}
 	if began := f.began.Load(); began != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience-f.now().Sub(*began))
+		ctx, cancel = context.WithTimeout(ctx, orDefault(f.Timeout, DefaultTimeout)-f.now().Sub(*began))
 		defer cancel()
 	}
-	return f.take(ctx)
+	if !f.take(ctx) {
+		return false
+	}
+	// The poll that was waited for has failed.
+	if !f.due() {
+		f.give()
+		return false
+	}
+	return true
+}
+
+// due tells that no poll has failed within the interval.
+func (f *Follower) due() bool {
+	failed := f.failed.Load()
+	return failed == nil || f.now().Sub(*failed) >= orDefault(f.Interval, DefaultInterval)
 }
 
 // pollWithin polls in the turn that the caller has taken, and gives it back. The

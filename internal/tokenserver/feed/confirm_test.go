@@ -26,6 +26,8 @@ type hangingFeed struct {
 	bounds []time.Duration
 }
 
+func (*hangingFeed) Writers(context.Context) ([]string, error) { return nil, nil }
+
 func (h *hangingFeed) LatestChanges(ctx context.Context, _ int) ([]storage.Change, error) {
 	return h.Changes(ctx, 0)
 }
@@ -112,8 +114,8 @@ func TestWhileAPollHangsNobodyWaitsLong(t *testing.T) {
 					d, err := took(t.Context(), f)
 					require.ErrorIs(t, err, feed.ErrStale)
 					require.ErrorIs(t, err, storage.ErrUnavailable)
-					if i == 0 {
-						require.Equal(t, 500*time.Millisecond, d, "the first polls, and gives up on it")
+					if i < 2 {
+						require.Equal(t, time.Second, d, "the first polls, and both give up on that")
 					} else {
 						require.Zero(t, d, "nobody waits for a poll that has taken so long already")
 					}
@@ -127,6 +129,32 @@ func TestWhileAPollHangsNobodyWaitsLong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestASlowPollRefusesNobody: on a busy machine a poll takes long, and those who come
+// meanwhile would be refused all at once.
+func TestASlowPollRefusesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hangingFeed{}
+		f, _ := follow(store)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go f.Run(ctx)
+		require.NoError(t, f.Poll(t.Context()))
+		var all sync.WaitGroup
+		for range 10 {
+			time.Sleep(feed.DefaultInterval + time.Millisecond)
+			release := store.hang(false) // at the next poll
+			const polls = 1400 * time.Millisecond
+			for range polls / (10 * time.Millisecond) {
+				time.Sleep(10 * time.Millisecond)
+				all.Go(func() { assert.NoError(t, f.Confirm(t.Context())) })
+			}
+			release()
+			synctest.Wait()
+		}
+		all.Wait()
+	})
 }
 
 func TestAfterAPollThatFailedRequestsAreRefusedAtOnce(t *testing.T) {

@@ -20,20 +20,23 @@ import (
 // Defaults of a Follower.
 const (
 	DefaultInterval = 500 * time.Millisecond
-	// DefaultOverlap is far longer than a write transaction takes, at most, between
-	// the entry it writes and its commit.
-	DefaultOverlap = 30 * time.Second
 	// DefaultTimeout is how long one poll may take.
 	DefaultTimeout = 2 * time.Second
 	// StaleAfter is how old the last confirmation may be (tokenserver.md 23).
 	StaleAfter = time.Second
 	// reloadTimeout is how long reading everything anew may take.
 	reloadTimeout = 30 * time.Second
-	// patience is how long a request waits for a poll.
-	patience = 500 * time.Millisecond
-	// firstRead is how many entries the first poll knows: more than are begun while
-	// one transaction goes on.
+	// patience is how long a request waits for a poll, which is what one may take on a
+	// busy machine: whoever is refused comes again later still.
+	patience = time.Second
+	// firstRead is how many entries the first poll knows, so that one that commits
+	// right after it brings no need to read everything again.
 	firstRead = 1000
+	// waitForWriters is longer than a transaction takes. What was read within that time,
+	// and at most twice of it, is read again.
+	waitForWriters = 15 * time.Second
+	// beginWait is how long the first poll waits for those under way.
+	beginWait = 500 * time.Millisecond
 	// catchUpEvery keeps those who are refused from asking the database all the time.
 	catchUpEvery = 100 * time.Millisecond
 )
@@ -49,11 +52,14 @@ type Handler func(ctx context.Context, key string) error
 // everything; each later one brings what changed since.
 //
 // Entries are told apart by their ids, which grow in the order in which they are
-// written; no clock of another replica matters. They are committed in another
-// order, so that each poll reads again what was written within the overlap. All
-// that was there before must be there still: otherwise this is not the feed it was,
-// because it was out of reach for longer than it keeps its entries, or because the
-// database is another one or an older one.
+// written; no clock of another replica matters. They are committed in another order,
+// so that each poll reads again what was read lately. A transaction that takes longer
+// than that, as a commit does that waits for a lost standby, is remembered: once it
+// has ended, everything is read anew.
+//
+// All that was there before must be there still: otherwise this is not the feed it
+// was, because it was out of reach for longer than it keeps its entries, or because
+// the database is another one or an older one.
 type Follower struct {
 	Store storage.Feed
 	// Handlers by kind; a kind without one is ignored.
@@ -70,8 +76,8 @@ type Follower struct {
 	// Logger gets a line when the polls begin to fail and when they are well
 	// again; nil is slog.Default.
 	Logger *slog.Logger
-	// Interval, Overlap and Timeout are the defaults above when zero.
-	Interval, Overlap, Timeout time.Duration
+	// Interval and Timeout are the defaults above when zero.
+	Interval, Timeout time.Duration
 
 	confirmed atomic.Pointer[time.Time] // start of the last poll that read and handled all of it
 	failed    atomic.Pointer[time.Time] // end of the last poll, when that one failed
@@ -180,6 +186,11 @@ func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 		f.reload = true
 		return f.begin(ctx, now)
 	}
+	// Before the entries: what one of those commits who have ended is among them.
+	writers, err := f.writers(ctx, now)
+	if err != nil {
+		return err
+	}
 	changes, err := f.Store.Changes(ctx, f.window.from)
 	lost := errors.Is(err, storage.ErrWentBack)
 	if err != nil && !lost {
@@ -187,7 +198,9 @@ func (f *Follower) readFeed(ctx context.Context, now time.Time) error {
 	}
 	if !lost && f.window.continues(changes) {
 		f.pending = append(f.pending, f.window.add(changes)...)
-		f.window.advance(now, orDefault(f.Interval, DefaultInterval), orDefault(f.Overlap, DefaultOverlap))
+		if f.window.advance(writers, now) {
+			f.reload = true
+		}
 		return nil
 	}
 	f.breakOff(now, lost)
@@ -217,8 +230,52 @@ func (f *Follower) begin(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading the change feed: %w", err)
 	}
-	f.begun, f.window = true, newWindow(changes, firstRead, now)
+	w := newWindow(changes, firstRead, now)
+	if w.from > 0 {
+		// One under way may have an entry before the first, and is read with everything
+		// if it ends before.
+		if w.late, err = f.awaitWriters(ctx); err != nil {
+			return err
+		}
+	}
+	f.begun, f.window = true, w
 	return nil
+}
+
+// writers are those under way, where it matters.
+func (f *Follower) writers(ctx context.Context, now time.Time) ([]string, error) {
+	if !f.window.waits(now) {
+		return nil, nil
+	}
+	return f.askWriters(ctx)
+}
+
+func (f *Follower) askWriters(ctx context.Context) ([]string, error) {
+	writers, err := f.Store.Writers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking who writes to the change feed: %w", err)
+	}
+	return writers, nil
+}
+
+// awaitWriters waits a moment for those who are under way to end and returns who has
+// not.
+func (f *Follower) awaitWriters(ctx context.Context) ([]string, error) {
+	left, err := f.askWriters(ctx)
+	end := time.After(beginWait)
+	for err == nil && len(left) > 0 {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-end:
+			return left, nil
+		case <-time.After(beginWait / 20):
+		}
+		var under []string
+		under, err = f.askWriters(ctx)
+		left = both(left, under)
+	}
+	return left, err
 }
 
 type record struct {

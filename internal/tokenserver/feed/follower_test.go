@@ -30,6 +30,21 @@ type playedFeed struct {
 	changes []storage.Change
 	err     error
 	polls   int
+	// begun is who has begun an entry that is not committed.
+	begun []string
+}
+
+func (p *playedFeed) Writers(context.Context) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.begun), nil
+}
+
+// writes sets who has begun an entry that is not committed.
+func (p *playedFeed) writes(names ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun = names
 }
 
 func (p *playedFeed) Changes(_ context.Context, from int64) ([]storage.Change, error) {
@@ -120,35 +135,114 @@ func TestRunBringsAChangeWithinTheInterval(t *testing.T) {
 	})
 }
 
+// TestAnEntryThatCommitsLateIsNotMissed has other changes before, beside and after it,
+// as many as there are polls.
 func TestAnEntryThatCommitsLateIsNotMissed(t *testing.T) {
-	for name, pass := range map[string]func(*testing.T, *playedFeed, *feed.Follower){
-		"after the longest time a transaction may take": func(t *testing.T, _ *playedFeed, f *feed.Follower) {
-			for range 20 {
-				time.Sleep(feed.DefaultInterval)
-				require.NoError(t, f.Poll(t.Context()))
-			}
-		},
-		"after the database stood still": func(t *testing.T, played *playedFeed, f *feed.Follower) {
-			played.fail(errors.New("no answer"))
-			time.Sleep(10 * time.Minute)
-			require.Error(t, f.Poll(t.Context()))
-			played.fail(nil)
-			require.NoError(t, f.Poll(t.Context()))
-		},
+	for name, c := range map[string]struct {
+		after time.Duration
+		// anew: everything is read anew for it
+		anew bool
+	}{
+		"at once":                    {0, false},
+		"after as long as most take": {10 * time.Second, false},
+		"after as long as it may":    {14 * time.Second, false},
+		"after a minute":             {time.Minute, true},
+		"after ten minutes":          {10 * time.Minute, true},
+	} {
+		for silent, every := range map[string]int64{"beside many others": 1, "beside a few others": 50, "beside nobody": 1 << 40} {
+			t.Run(name+" "+silent, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					played := &playedFeed{}
+					f, keys := follow(played)
+					reloads := 0
+					f.Reload = func(context.Context) error { reloads++; return nil }
+					id := int64(10)
+					played.add(id, storage.ChangeApp, "known")
+					require.NoError(t, f.Poll(t.Context()))
+					reloads = 0
+					pass := func(d time.Duration) {
+						for range d / feed.DefaultInterval {
+							time.Sleep(feed.DefaultInterval)
+							if id++; id%every == 0 {
+								played.add(id*2, storage.ChangeApp, "other")
+							}
+							require.NoError(t, f.Poll(t.Context()))
+						}
+					}
+					pass(time.Minute)
+					late := id*2 + 1
+					played.writes("late")
+					id++
+					played.add(id*2, storage.ChangeApp, "early")
+					pass(c.after)
+					require.Zero(t, reloads)
+					played.writes("another")
+					played.add(late, storage.ChangeApp, "late")
+					pass(time.Minute)
+					require.Equal(t, c.anew, reloads == 1)
+					require.Equal(t, !c.anew, slices.Contains(*keys, "late"))
+				})
+			})
+		}
+	}
+}
+
+func TestAnEntryThatCommitsAfterAnOutageIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		played := &playedFeed{}
+		f, keys := follow(played)
+		played.add(1, storage.ChangeApp, "known")
+		require.NoError(t, f.Poll(t.Context()))
+		played.writes("late")
+		played.add(3, storage.ChangeApp, "early")
+		require.NoError(t, f.Poll(t.Context()))
+		played.fail(errors.New("no answer"))
+		time.Sleep(10 * time.Minute)
+		require.Error(t, f.Poll(t.Context()))
+		played.fail(nil)
+		require.NoError(t, f.Poll(t.Context()))
+		played.writes()
+		played.add(2, storage.ChangeApp, "late")
+		require.NoError(t, f.Poll(t.Context()))
+		require.NoError(t, f.Poll(t.Context()))
+		require.Equal(t, []string{"early", "late"}, *keys)
+	})
+}
+
+// TestALongFeedIsReadOnceThoseUnderWayHaveEnded starts a replica while a transaction
+// has begun an entry that a thousand others came after.
+func TestALongFeedIsReadOnceThoseUnderWayHaveEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends    time.Duration
+		reloads int
+	}{
+		"one that ends soon":  {100 * time.Millisecond, 1},
+		"one that takes long": {time.Hour, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				played := &playedFeed{}
-				f, keys := follow(played)
-				played.add(1, storage.ChangeApp, "known")
+				for id := int64(2); id <= 1500; id++ {
+					played.add(id, storage.ChangeApp, "known")
+				}
+				f, _ := follow(played)
+				reloads, known := 0, false
+				f.Reload = func(context.Context) error {
+					reloads++
+					known = slices.ContainsFunc(played.copy(), func(change storage.Change) bool { return change.ID == 1 })
+					return nil
+				}
+				played.writes("early")
+				time.AfterFunc(c.ends, func() {
+					played.add(1, storage.ChangeApp, "early")
+					played.writes()
+				})
 				require.NoError(t, f.Poll(t.Context()))
-				played.add(3, storage.ChangeApp, "early")
-				require.NoError(t, f.Poll(t.Context()))
-				pass(t, played, f)
-				played.add(2, storage.ChangeApp, "late")
-				require.NoError(t, f.Poll(t.Context()))
-				require.NoError(t, f.Poll(t.Context()))
-				require.Equal(t, []string{"early", "late"}, *keys)
+				for end := time.Now().Add(2 * c.ends); time.Now().Before(end); time.Sleep(feed.DefaultInterval) {
+					require.NoError(t, f.Poll(t.Context()))
+				}
+				require.True(t, known)
+				require.Equal(t, c.reloads, reloads)
 			})
 		})
 	}

@@ -3,6 +3,7 @@
 package feed
 
 import (
+	"slices"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -10,7 +11,8 @@ import (
 
 // window is the part of the feed that each poll reads again.
 type window struct {
-	// from is the id it begins at. Whatever has a smaller one has ended.
+	// from is the id it begins at. Whatever has a smaller one has been read, or is of
+	// a writer in late.
 	from int64
 	// kept is the id of the first entry that must be there still: when the feed is
 	// first read, it begins with entries that may be collected as garbage.
@@ -19,17 +21,17 @@ type window struct {
 	last int64
 	// seen are the entries in it.
 	seen map[int64]storage.Change
-	// answered is for how long the feed has been read. An outage does not count: no
-	// transaction ends while the database stands still.
-	answered time.Duration
-	read     time.Time
-	marks    []mark
-}
+	read time.Time
 
-// mark says which id was the last after the feed had been read for a while.
-type mark struct {
-	answered time.Duration
-	last     int64
+	// next is where it begins next; not greater than from: nowhere yet. It was the last
+	// at since; writers are those that were under way then, and may have an entry before
+	// it, once asked.
+	next    int64
+	since   time.Time
+	asked   bool
+	writers []string
+	// late are writers that were not waited for any longer.
+	late []string
 }
 
 // newWindow begins with the latest entries, in order: so many, or all there are.
@@ -39,7 +41,7 @@ func newWindow(latest []storage.Change, many int, now time.Time) window {
 		w.from = latest[0].ID
 	}
 	w.add(latest)
-	w.kept, w.marks = w.last, []mark{{0, w.last}}
+	w.kept, w.next, w.since = w.last, w.last, now
 	return w
 }
 
@@ -79,24 +81,50 @@ func (w *window) add(changes []storage.Change) (added []storage.Change) {
 	return added
 }
 
-// advance moves the beginning to what was the last entry an overlap ago: entries
-// with smaller ids had been begun by then. That one stays, so that continues has
-// always something to compare.
-func (w *window) advance(now time.Time, interval, overlap time.Duration) {
-	w.answered += min(max(now.Sub(w.read), 0), 2*interval)
-	w.read = now
-	w.marks = append(w.marks, mark{w.answered, w.last})
-	ended := 0
-	for ended+1 < len(w.marks) && w.marks[ended+1].answered <= w.answered-overlap {
-		ended++
+// waits tells that advance has to know who writes.
+func (w *window) waits(now time.Time) bool {
+	return len(w.late) > 0 || w.next > w.from && (!w.asked || w.due(now))
+}
+
+func (w *window) due(now time.Time) bool { return now.Sub(w.since) >= waitForWriters }
+
+// advance moves the beginning on. under are the writers that were under way before what
+// was added last was read: the entries of all others are among it. It tells whether a
+// late one has ended.
+func (w *window) advance(under []string, now time.Time) (lateEnded bool) {
+	late := both(w.late, under)
+	lateEnded = len(late) < len(w.late)
+	w.late, w.read = late, now
+	switch {
+	case w.next <= w.from:
+		w.next, w.since, w.asked = w.last, now, false
+	case !w.asked:
+		w.asked, w.writers = true, under
+	case w.due(now):
+		w.late = union(w.late, both(w.writers, under))
+		w.begin(w.next)
 	}
-	w.marks = w.marks[ended:]
-	if first := w.marks[0]; first.answered <= w.answered-overlap && first.last > w.from {
-		w.from, w.kept = first.last, first.last
-		for id := range w.seen {
-			if id < w.from {
-				delete(w.seen, id)
-			}
+	return lateEnded
+}
+
+// begin leaves the entry itself, so that continues has always something to compare.
+func (w *window) begin(at int64) {
+	w.from, w.kept = at, at
+	for id := range w.seen {
+		if id < at {
+			delete(w.seen, id)
 		}
 	}
+}
+
+// both are the names that are in a and in b.
+func both(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(name string) bool { return !slices.Contains(b, name) })
+}
+
+// union are the names that are in a or in b.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -101,8 +101,9 @@ func (p *Problem) logged() *oauth.Error {
 // otherwise is a fault of ours, and its text stays in the log.
 func Fail(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	p := problemOf(err)
-	// A caller who hung up is no trouble of ours.
-	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+	// A caller who hung up is no trouble of ours, and what has no cause is in the
+	// request's line: a flood of it writes no second one.
+	if p.Status >= http.StatusInternalServerError && p.Cause != nil && !errors.Is(err, context.Canceled) {
 		level := slog.LevelError
 		if p.Status == http.StatusServiceUnavailable {
 			level = slog.LevelWarn // told at its root, once

@@ -81,6 +81,10 @@ type Ended interface {
 	// and not below now in microseconds: a database restored from a backup does
 	// not hand out a value twice.
 	RaiseEpoch(ctx context.Context, kind EpochKind, key string, now time.Time) (Epoch, error)
+	// RestoreEpoch raises an epoch above a value that was lost, likewise, unless it has
+	// that value or is above it. It tells whether it has raised it: of several at once,
+	// one does.
+	RestoreEpoch(ctx context.Context, lost Epoch, now time.Time) (raised bool, err error)
 	// Epoch returns the present one, of value 0 when it was never raised.
 	Epoch(ctx context.Context, kind EpochKind, key string) (Epoch, error)
 	// Epochs returns all that were ever raised.

@@ -220,6 +220,9 @@ type Feed interface {
 	Changes(ctx context.Context, from int64) ([]Change, error)
 	// LatestChanges returns those with the n greatest IDs, likewise.
 	LatestChanges(ctx context.Context, n int) ([]Change, error)
+	// Writers names the transactions under way that may commit an entry. An entry that
+	// was begun before and is not there yet is of one of them, however long that takes.
+	Writers(ctx context.Context) ([]string, error)
 }
 
 // DataKeyPurpose names what a data key is for.

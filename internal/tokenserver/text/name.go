@@ -56,11 +56,11 @@ func wrongUserpart(part string) error {
 	return errors.New("has a character where it cannot stand, or mixes right-to-left and left-to-right letters in one word")
 }
 
-// SameName tells whether two names of organizations are equal to a person, by
-// the Nickname profile: without regard to case, compatibility forms and space
-// around. A name the profile refuses equals nothing.
+// Name returns the form in which names of organizations are compared, the Nickname
+// profile: without regard to case, compatibility forms and space around. A name the
+// profile refuses equals nothing.
 // https://www.rfc-editor.org/rfc/rfc8266#section-2
-func SameName(a, b string) bool { return precis.Nickname.Compare(a, b) }
+func Name(name string) (string, error) { return precis.Nickname.CompareKey(name) }
 
 // Password returns the form in which a password is hashed and compared: the
 // OpaqueString profile (NFC, every kind of space as the plain one). Printable

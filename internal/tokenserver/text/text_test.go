@@ -82,10 +82,20 @@ func TestNamesThatAreRefusedNameTheCharacter(t *testing.T) {
 
 func TestOrganizationsAreNamedWithoutRegardToCaseAndForm(t *testing.T) {
 	t.Parallel()
-	require.True(t, text.SameName("S\u00f6hne & Co\u2122", "so\u0308hne & CO\u2122"))
-	require.True(t, text.SameName("ACME.example", "acme.example"))
-	require.False(t, text.SameName("\u0131", "i"))
-	require.False(t, text.SameName("", ""), "no name is no name")
+	for name, want := range map[string]string{
+		"S\u00f6hne & Co\u2122": "so\u0308hne & CO\u2122", "ACME.example": "acme.example", " Acme ": "ACME",
+	} {
+		one, err := text.Name(name)
+		require.NoError(t, err)
+		other, err := text.Name(want)
+		require.NoError(t, err)
+		require.Equal(t, one, other)
+	}
+	dotless, err := text.Name("\u0131")
+	require.NoError(t, err)
+	require.NotEqual(t, "i", dotless)
+	_, err = text.Name("")
+	require.Error(t, err, "no name is no name")
 }
 
 func TestAPasswordHasOneFormHoweverItIsTyped(t *testing.T) {

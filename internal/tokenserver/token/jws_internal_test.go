@@ -7,6 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -59,8 +61,8 @@ func TestSignaturesWithShortHalvesVerify(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	signer, short := keys.Signer{KeyID: "kid", Algorithm: keys.ES256, Key: key}, 0
-	for short < 3 {
-		raw, err := sign(signer, typeAccessToken, &claims{})
+	for n := int64(1); short < 3; n++ {
+		raw, err := sign(signer, typeAccessToken, &claims{IssuedAt: n})
 		require.NoError(t, err)
 		end := strings.LastIndexByte(raw, '.')
 		signature, err := jwt.NewParser().DecodeSegment(raw[end+1:])
@@ -70,6 +72,19 @@ func TestSignaturesWithShortHalvesVerify(t *testing.T) {
 			short++
 		}
 	}
+}
+
+// The example of RFC 6979, appendix A.2.5: P-256, SHA-256, "sample".
+func TestWhatIsSignedDecidesTheSignature(t *testing.T) {
+	private, err := hex.DecodeString("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721")
+	require.NoError(t, err)
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), private)
+	require.NoError(t, err)
+	digest := sha256.Sum256([]byte("sample"))
+	signature, err := ecdsaSignature(key, digest[:])
+	require.NoError(t, err)
+	require.Equal(t, "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"+
+		"f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8", hex.EncodeToString(signature))
 }
 
 // A key that is not of its algorithm signs nothing.

@@ -70,6 +70,11 @@ func (f *Faults) LatestChanges(ctx context.Context, n int) ([]storage.Change, er
 	return met(ctx, f, "LatestChanges", func(ctx context.Context) ([]storage.Change, error) { return f.Storage.LatestChanges(ctx, n) })
 }
 
+// Writers implements storage.Feed.
+func (f *Faults) Writers(ctx context.Context) ([]string, error) {
+	return met(ctx, f, "Writers", f.Storage.Writers)
+}
+
 // DataKeys implements storage.Storage.
 func (f *Faults) DataKeys(ctx context.Context) ([]storage.DataKey, error) {
 	return met(ctx, f, "DataKeys", func(ctx context.Context) ([]storage.DataKey, error) { return f.Storage.DataKeys(ctx) })
@@ -97,6 +102,11 @@ func (f *Faults) UpdateSigningKeys(
 // RewrapKeys implements storage.Storage.
 func (f *Faults) RewrapKeys(ctx context.Context, rewrap func(name string, wrapped []byte, wrappedBy string) ([]byte, string, error)) error {
 	return f.meet(ctx, "RewrapKeys", func(ctx context.Context) error { return f.Storage.RewrapKeys(ctx, rewrap) })
+}
+
+// RestoreEpoch implements storage.Storage.
+func (f *Faults) RestoreEpoch(ctx context.Context, lost storage.Epoch, now time.Time) (bool, error) {
+	return met(ctx, f, "RestoreEpoch", func(ctx context.Context) (bool, error) { return f.Storage.RestoreEpoch(ctx, lost, now) })
 }
 
 // RaiseEpoch implements storage.Storage.

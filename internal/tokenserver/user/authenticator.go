@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
+	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
@@ -56,8 +57,10 @@ type Attempt struct {
 type Authenticator struct {
 	Directory *directory.Live
 	Now       func() time.Time
-	// Slots is how many checks run at once; zero: half the processors.
+	// Slots is how many checks run at once; zero: half the processors, at most four.
 	Slots int
+	// Derive derives the keys of passwords; nil: this process does.
+	Derive func(*Derivation) []byte
 	// Failed is told why a password was not accepted: invalid_credentials,
 	// throttled or busy; nil: nobody is.
 	Failed func(reason string)
@@ -75,6 +78,9 @@ func (a *Authenticator) init() {
 	a.slots = newSlots(a.Slots, passwordQueue)
 	a.names = newThrottle(nameFailures, failureWindow, maxThrottledKeys)
 	a.source = newThrottle(sourceFailures, failureWindow, maxThrottledKeys)
+	if a.Derive == nil {
+		a.Derive = (*Derivation).Key
+	}
 }
 
 // Authenticate returns the user whose password it is. Errors:
@@ -132,7 +138,7 @@ func (a *Authenticator) check(ctx context.Context, dir *directory.Directory, use
 		password, known = password[:MaxPasswordLength], false
 	}
 	var matches bool
-	err := a.slots.do(ctx, func() {
+	err := a.slots.do(ctx, peer(ctx), func() {
 		for _, dummy := range a.costs.of(dir) {
 			candidate := dummy
 			if known && hash.cost() == dummy.cost() {
@@ -141,10 +147,20 @@ func (a *Authenticator) check(ctx context.Context, dir *directory.Directory, use
 			if a.derived != nil {
 				a.derived(candidate)
 			}
-			matches = candidate.Matches(password) || matches
+			matches = candidate.matches(password, a.Derive) || matches
 		}
 	})
 	return matches && known, err
+}
+
+// peer is whose turns are counted: a proxy, if the server does not trust it to say
+// who its client is.
+func peer(ctx context.Context) string {
+	remote := httpx.EventOf(ctx).Remote
+	if address, err := netip.ParseAddr(remote); err == nil {
+		return throttledSource(address)
+	}
+	return remote
 }
 
 // throttledName is what failures are counted for. A name that no user can have
@@ -182,21 +198,15 @@ func resolve(dir *directory.Directory, login, orgID string) (org, name string, u
 		login = login[:maxLoginNameBytes] + "\x00"
 	}
 	if qualifier, rest, ok := strings.Cut(strings.ReplaceAll(login, `\`, "/"), "/"); ok {
-		if id := organizationNamed(dir, qualifier); id != "" {
-			user, _ = dir.UserByName(id, rest)
-			return id, rest, user
+		if org, ok := dir.OrganizationNamed(qualifier); ok {
+			user, _ = dir.UserByName(org.ID, rest)
+			return org.ID, rest, user
 		}
 	}
 	if user, ok := dir.UserByName(orgID, login); ok {
 		return orgID, login, user
 	}
-	var found []*directory.User
-	for _, o := range dir.Organizations() {
-		if u, ok := dir.UserByName(o.ID, login); ok {
-			found = append(found, u)
-		}
-	}
-	if len(found) == 1 {
+	if found := dir.UsersByName(login); len(found) == 1 {
 		return found[0].OrganizationID, login, found[0]
 	}
 	if orgs := dir.Organizations(); len(orgs) > 0 {
@@ -209,13 +219,4 @@ func resolve(dir *directory.Directory, login, orgID string) (org, name string, u
 func (a *Authenticator) Names(login, orgID string, u *directory.User) bool {
 	_, _, named := resolve(a.Directory.Load(), login, orgID)
 	return named != nil && named.ID == u.ID
-}
-
-func organizationNamed(dir *directory.Directory, qualifier string) string {
-	for _, o := range dir.Organizations() {
-		if o.ID == qualifier || text.SameName(o.Name, qualifier) || text.SameName(o.Domain, qualifier) {
-			return o.ID
-		}
-	}
-	return ""
 }

@@ -22,7 +22,7 @@ import (
 // cheap is a hash of "secret" that costs almost nothing.
 var cheap = func() string {
 	h := PasswordHash{memory: 8, time: 1, threads: 1, salt: []byte("somesalt")}
-	h.key = h.derive("secret", keyLength)
+	h.key = h.derivation("secret", keyLength).Key()
 	return h.String()
 }()
 
@@ -193,39 +193,92 @@ func TestThrottleForgetsTheOldestKeyFirst(t *testing.T) {
 	require.Len(t, throttle.keys, 2)
 	throttle.release("c", now)
 	require.Len(t, throttle.keys, 1, "nothing is kept without a failure")
+	require.Zero(t, throttle.reserve("d", now.Add(time.Minute)))
+	require.Len(t, throttle.keys, 1, "nor when the failures have passed")
+}
+
+// occupied takes the only slot of s for a source until release is closed.
+func occupied(t *testing.T, s *slots, source string) (release chan struct{}, result chan error) {
+	t.Helper()
+	release, result = make(chan struct{}), make(chan error, 1)
+	started := make(chan struct{})
+	go func() { result <- s.do(t.Context(), source, func() { close(started); <-release }) }()
+	<-started
+	return release, result
 }
 
 func TestAFullQueueSaysBusy(t *testing.T) {
 	t.Parallel()
 	s := newSlots(1, 2)
-	release, started := make(chan struct{}), make(chan struct{})
-	results := make(chan error, 3)
-	go func() { results <- s.do(t.Context(), func() { close(started); <-release }) }()
-	<-started
+	release, result := occupied(t, s, "one")
 	for range 2 {
-		s.waiting <- struct{}{} // two more wait
+		s.arrive("one")
 	}
-	require.ErrorIs(t, s.do(t.Context(), func() {}), ErrBusy)
+	require.ErrorIs(t, s.do(t.Context(), "one", func() {}), ErrBusy)
 	close(release)
-	require.NoError(t, <-results)
+	require.NoError(t, <-result)
 }
 
-// With one processor, others get half of the time.
+// Who floods the queue keeps nobody else waiting for more than the check that runs.
+func TestSourcesTakeTurns(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, 4)
+	release, result := occupied(t, s, "flood")
+	var turns []*turn
+	for _, source := range []string{"flood", "flood", "flood", "flood", "guest", "flood", "guest", "other"} {
+		turns = append(turns, s.arrive(source))
+	}
+	refused := func(i int) {
+		require.ErrorIs(t, <-turns[i].begin, ErrBusy, "the turn %d", i)
+	}
+	refused(3) // for the guest
+	refused(5) // nobody had more
+	refused(2) // for the guest's second
+	refused(1) // for the other
+	close(release)
+	require.NoError(t, <-result)
+	for _, i := range []int{4, 7, 0, 6} {
+		for j, waits := range turns {
+			if len(waits.begin) > 0 {
+				require.Equal(t, i, j, "whose turn it is")
+			}
+		}
+		require.NoError(t, <-turns[i].begin)
+		s.free(turns[i].source)
+	}
+	running, waiting := s.counts()
+	require.Zero(t, running)
+	require.Zero(t, waiting)
+}
+
+func TestChecksGetHalfOfTheProcessors(t *testing.T) {
+	t.Parallel()
+	for processors, want := range map[int]struct {
+		size  int
+		rests bool
+	}{1: {1, true}, 2: {1, true}, 3: {1, false}, 4: {2, false}, 8: {4, false}, 64: {4, false}} {
+		size, rests := share(processors)
+		require.Equal(t, want.size, size, "%d processors", processors)
+		require.Equal(t, want.rests, rests, "%d processors", processors)
+	}
+}
+
+// With few processors, others get half of the time.
 func TestASlotRestsForAsLongAsItsCheckTook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(1, 0)
 		s.rests = true
-		require.NoError(t, s.do(t.Context(), func() { time.Sleep(3 * time.Second) }))
+		require.NoError(t, s.do(t.Context(), "", func() { time.Sleep(3 * time.Second) }))
 		began := time.Now()
-		require.ErrorIs(t, s.do(t.Context(), func() {}), ErrBusy)
+		require.ErrorIs(t, s.do(t.Context(), "", func() {}), ErrBusy)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		require.NoError(t, s.do(t.Context(), func() {}))
+		require.NoError(t, s.do(t.Context(), "", func() {}))
 		require.Equal(t, 3*time.Second, time.Since(began))
 		s.rests = false
 		synctest.Wait()
-		require.NoError(t, s.do(t.Context(), func() { time.Sleep(time.Second) }))
-		require.NoError(t, s.do(t.Context(), func() {}), "at once")
+		require.NoError(t, s.do(t.Context(), "", func() { time.Sleep(time.Second) }))
+		require.NoError(t, s.do(t.Context(), "", func() {}), "at once")
 	})
 }
 
@@ -236,22 +289,20 @@ func TestFailedPasswordsAndTheirSlotsAreTold(t *testing.T) {
 	running, waiting, slots := a.Checks()
 	require.Equal(t, []int{0, 0, 1}, []int{running, waiting, slots})
 
-	release, started := make(chan struct{}), make(chan struct{})
-	results := make(chan error, 1)
-	go func() { results <- a.slots.do(t.Context(), func() { close(started); <-release }) }()
-	<-started
+	release, result := occupied(t, a.slots, "")
+	var queue []*turn
 	for range passwordQueue {
-		a.slots.waiting <- struct{}{}
+		queue = append(queue, a.slots.arrive(""))
 	}
 	running, waiting, _ = a.Checks()
 	require.Equal(t, []int{1, passwordQueue}, []int{running, waiting})
 	_, err := a.Authenticate(t.Context(), Attempt{Login: "nobody", Password: "x"})
 	require.ErrorIs(t, err, ErrBusy)
-	close(release)
-	require.NoError(t, <-results)
-	for range passwordQueue {
-		<-a.slots.waiting
+	for _, waits := range queue {
+		a.slots.giveUp(waits)
 	}
+	close(release)
+	require.NoError(t, <-result)
 	for range nameFailures + 1 {
 		_, err = a.Authenticate(t.Context(), Attempt{Login: "nobody", Password: "x"})
 		require.Error(t, err)
@@ -262,9 +313,17 @@ func TestFailedPasswordsAndTheirSlotsAreTold(t *testing.T) {
 func TestWaitingForASlotEndsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	s := newSlots(1, 2)
-	s.running <- struct{}{}
+	release, result := occupied(t, s, "one")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, s.do(ctx, func() { t.Error("ran") }), context.Canceled)
-	require.Empty(t, s.waiting)
+	require.ErrorIs(t, s.do(ctx, "one", func() { t.Error("ran") }), context.Canceled)
+	_, waiting := s.counts()
+	require.Zero(t, waiting)
+
+	mine := s.arrive("one")
+	close(release)
+	require.NoError(t, <-result)
+	s.giveUp(mine) // its turn has come
+	running, _ := s.counts()
+	require.Zero(t, running, "a slot is kept by nobody")
 }

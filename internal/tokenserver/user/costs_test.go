@@ -3,7 +3,9 @@
 package user
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 
 func hashOf(password string, c cost) string {
 	h := noPassword(c)
-	h.key = h.derive(password, keyLength)
+	h.key = h.derivation(password, keyLength).Key()
 	return h.String()
 }
 
@@ -55,6 +57,21 @@ func TestEveryNameCostsTheSame(t *testing.T) {
 	derived = map[cost]int{}
 	_, _ = a.Authenticate(t.Context(), Attempt{Login: "nobody", Password: "secret"})
 	require.Equal(t, map[cost]int{defaultCost: 1}, derived, "without any hash")
+}
+
+// What a name means is found before anything throttles it.
+func TestANameCostsTheSameHoweverManyOrganizationsThereAre(t *testing.T) {
+	cost := func(organizations int, login string) float64 {
+		var all []directory.Organization
+		for i := range organizations {
+			all = append(all, directory.Organization{ID: fmt.Sprint(i), Name: fmt.Sprint("Org ", i), Domain: fmt.Sprintf("o%d.example", i)})
+		}
+		dir := directory.New(all, nil)
+		return testing.AllocsPerRun(10, func() { resolve(dir, login, "") })
+	}
+	for _, login := range []string{"nobody", strings.Repeat("\u1e69", 100), strings.Repeat("\u1e69", 100) + "/x"} {
+		require.InDelta(t, cost(1, login), cost(1000, login), 5, login)
+	}
 }
 
 func TestOneHostIsOneSource(t *testing.T) {

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/crypto/argon2"
-
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
@@ -53,7 +51,7 @@ func HashPassword(password string) (string, error) {
 		return "", fmt.Errorf("hashing password: it %w", err)
 	}
 	h := PasswordHash{memory: defaultMemory, time: defaultTime, threads: defaultThreads, salt: text.RandomBytes(saltLength)}
-	h.key = h.derive(prepared, keyLength)
+	h.key = h.derivation(prepared, keyLength).Key()
 	return h.String(), nil
 }
 
@@ -92,7 +90,10 @@ func (h PasswordHash) String() string {
 
 // Matches tells, in the time the hash was made to cost, whether password is the
 // one it was made of, however it is typed (text.Password).
-func (h PasswordHash) Matches(password string) bool {
+func (h PasswordHash) Matches(password string) bool { return h.matches(password, (*Derivation).Key) }
+
+// matches is Matches with a key that is derived elsewhere.
+func (h PasswordHash) matches(password string, derive func(*Derivation) []byte) bool {
 	if len(h.key) == 0 {
 		return false
 	}
@@ -100,9 +101,11 @@ func (h PasswordHash) Matches(password string) bool {
 	if err != nil {
 		prepared = password // costs the same
 	}
-	return subtle.ConstantTimeCompare(h.derive(prepared, uint32(len(h.key))), h.key) == 1 && err == nil
+	return subtle.ConstantTimeCompare(derive(h.derivation(prepared, uint32(len(h.key)))), h.key) == 1 && err == nil
 }
 
-func (h PasswordHash) derive(password string, length uint32) []byte {
-	return argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, length)
+func (h PasswordHash) derivation(password string, length uint32) *Derivation {
+	return &Derivation{
+		Password: []byte(password), Salt: h.salt, Time: h.time, Memory: h.memory, Threads: h.threads, Length: length,
+	}
 }

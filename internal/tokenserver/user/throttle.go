@@ -10,7 +10,8 @@ import (
 )
 
 // throttle counts failures per key within a sliding window. Its memory is
-// bounded: the key that failed longest ago goes first.
+// bounded: a key without a failure in the window is forgotten, and of too many the
+// one that failed longest ago.
 type throttle struct {
 	limit  int
 	window time.Duration
@@ -32,7 +33,7 @@ func digestOf(key string) throttledKey {
 
 type failures struct {
 	key throttledKey
-	at  []time.Time // oldest first, at most limit
+	at  []time.Time // oldest first, from one to limit
 }
 
 func newThrottle(limit int, window time.Duration, maxKeys int) *throttle {
@@ -45,15 +46,19 @@ func newThrottle(limit int, window time.Duration, maxKeys int) *throttle {
 func (t *throttle) reserve(key string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	since := now.Add(-t.window)
+	t.forget(since)
 	digest := digestOf(key)
 	element, ok := t.keys[digest]
 	if !ok {
 		element = t.order.PushFront(&failures{key: digest})
 		t.keys[digest] = element
-		t.evict()
+		if len(t.keys) > t.max {
+			t.remove(t.order.Back())
+		}
 	}
 	f := element.Value.(*failures)
-	for len(f.at) > 0 && !f.at[0].After(now.Add(-t.window)) {
+	for len(f.at) > 0 && !f.at[0].After(since) {
 		f.at = f.at[1:]
 	}
 	if len(f.at) >= t.limit {
@@ -81,15 +86,21 @@ func (t *throttle) release(key string, at time.Time) {
 		}
 	}
 	if len(f.at) == 0 {
-		t.order.Remove(element)
-		delete(t.keys, digest)
+		t.remove(element)
 	}
 }
 
-func (t *throttle) evict() {
-	for len(t.keys) > t.max {
-		oldest := t.order.Back()
-		t.order.Remove(oldest)
-		delete(t.keys, oldest.Value.(*failures).key)
+// forget removes the keys whose last failure was not after since.
+func (t *throttle) forget(since time.Time) {
+	for oldest := t.order.Back(); oldest != nil; oldest = t.order.Back() {
+		if at := oldest.Value.(*failures).at; at[len(at)-1].After(since) {
+			return
+		}
+		t.remove(oldest)
 	}
+}
+
+func (t *throttle) remove(element *list.Element) {
+	t.order.Remove(element)
+	delete(t.keys, element.Value.(*failures).key)
 }

@@ -258,6 +258,10 @@ func explain(err error) error {
 		}
 		return err
 	}
+	// The driver's words for what target_session_attrs does not find.
+	if strings.Contains(err.Error(), "read only connection") {
+		return fmt.Errorf("it only reads: a standby, or default_transaction_read_only is on for the database or its user: %w", err)
+	}
 	var certificate *tls.CertificateVerificationError
 	// Of verify-ca, which crypto/tls does not know.
 	var authority x509.UnknownAuthorityError

@@ -21,8 +21,7 @@ import (
 
 // What the server does to a transaction whose client is slow or gone. The client
 // itself gives up after ten seconds; these are for what it cannot end any more, so
-// that nothing holds a lock for longer, and no entry of the change feed commits later
-// than its overlap.
+// that nothing holds a lock for longer, but for a commit that waits for a standby.
 const (
 	statementTimeout = 10 * time.Second
 	lockTimeout      = 5 * time.Second

@@ -129,13 +129,17 @@ var dialect = sqlstore.Dialect{
 	LockSchema: fmt.Sprintf(`SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
 		SELECT pg_advisory_xact_lock(%d); SET LOCAL lock_timeout = %d`, schemaLock, lockTimeout.Milliseconds()),
 	TryCollect: fmt.Sprintf(`SELECT pg_try_advisory_xact_lock(%d)`, garbageLock),
-	Snapshot:   sql.LevelRepeatableRead,
-	ForUpdate:  " FOR UPDATE",
-	Members:    "SELECT key AS id, CAST(value AS BIGINT) AS at FROM json_each_text(CAST(? AS JSON))",
-	Rebind:     rebind,
-	Size:       "SELECT pg_database_size(current_database())",
-	Catalog:    catalog,
-	Classify:   classify,
+	// A transaction locks the table before it takes an id, and unlocks it after others
+	// see what it did; also one that waits for a standby, and one that is prepared.
+	Writers: `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = 'changes'::regclass
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND mode = 'RowExclusiveLock' AND granted`,
+	Snapshot:  sql.LevelRepeatableRead,
+	ForUpdate: " FOR UPDATE",
+	Members:   "SELECT key AS id, CAST(value AS BIGINT) AS at FROM json_each_text(CAST(? AS JSON))",
+	Rebind:    rebind,
+	Size:      "SELECT pg_database_size(current_database())",
+	Catalog:   catalog,
+	Classify:  classify,
 }
 
 // rebind numbers the placeholders; no text of a statement holds a question mark.

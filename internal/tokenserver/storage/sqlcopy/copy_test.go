@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -318,10 +320,77 @@ func TestAServerThatStartsOnTheTargetFindsTheWholeCopy(t *testing.T) {
 }
 
 func TestATextThatNoOtherEngineStoresIsNamed(t *testing.T) {
-	source, target := newSQLite(t).made(), newPostgreSQL(t)
-	source.exec(`INSERT INTO configured (kind, name, state) VALUES ('user', CAST(X'ff' AS TEXT), '')`)
-	_, err := source.copyTo(target, sqlcopy.Options{})
-	require.ErrorIs(t, err, storage.ErrInvalidText)
-	require.ErrorContains(t, err, "copying table configured: ")
-	require.Empty(t, target.tables())
+	for name, text := range map[string]string{"no UTF-8": `X'ff'`, "a zero byte": `X'610062'`, "half of a surrogate": `X'eda080'`} {
+		t.Run(name, func(t *testing.T) {
+			source, target := newSQLite(t).made(), newPostgreSQL(t)
+			source.exec(`INSERT INTO configured (kind, name, state) VALUES ('user', CAST(` + text + ` AS TEXT), '')`)
+			_, err := source.copyTo(target, sqlcopy.Options{})
+			require.ErrorIs(t, err, storage.ErrInvalidText)
+			require.ErrorContains(t, err, "copying table configured: ")
+			require.Empty(t, target.tables())
+		})
+	}
+}
+
+func TestALongRowIsCopied(t *testing.T) {
+	first, second, third := newSQLite(t).made(), newPostgreSQL(t), newSQLite(t)
+	first.exec(`INSERT INTO data_keys (purpose, wrapped, wrapped_by, created_at) VALUES ('long', randomblob(5000000), hex(randomblob(2000000)), -1)`)
+	_, err := first.copyTo(second, sqlcopy.Options{})
+	require.NoError(t, err)
+	_, err = second.copyTo(third, sqlcopy.Options{})
+	require.NoError(t, err)
+	require.True(t, slices.Equal(first.dump(), third.dump()))
+}
+
+// TestOfTwoCopiesIntoOneDatabaseOneIsKept: somebody started it twice.
+func TestOfTwoCopiesIntoOneDatabaseOneIsKept(t *testing.T) {
+	for name, target := range map[string]*database{"SQLite": newSQLite(t), "PostgreSQL": newPostgreSQL(t)} {
+		t.Run(name, func(t *testing.T) {
+			// Two of one SQLite file exclude each other before.
+			sources := []*database{newSQLite(t).made().fill(), newSQLite(t).made().fill()}
+			errs := make([]error, len(sources))
+			var all sync.WaitGroup
+			for i, source := range sources {
+				all.Go(func() {
+					from, err := source.open()
+					if err != nil {
+						errs[i] = err
+						return
+					}
+					to, err := target.open()
+					if err == nil {
+						_, err = sqlcopy.Copy(t.Context(), from, to, sqlcopy.Options{})
+						err = errors.Join(err, to.Close())
+					}
+					errs[i] = errors.Join(err, from.Close())
+				})
+			}
+			all.Wait()
+			kept, lost := 0, errs[1]
+			if errs[0] != nil {
+				kept, lost = 1, errs[0]
+			}
+			require.NoError(t, errs[kept])
+			require.Error(t, lost)
+			require.True(t, errors.Is(lost, sqlstore.ErrNotEmpty) || errors.Is(lost, storage.ErrInUse), lost)
+			require.Equal(t, sources[kept].dump(), target.dump())
+		})
+	}
+}
+
+// TestWhatIsWrittenMeanwhileIsNotLost: nobody writes to a SQLite database while it is
+// copied.
+func TestWhatIsWrittenMeanwhileIsNotLost(t *testing.T) {
+	source := newSQLite(t).made().fill()
+	running, err := source.migrate()
+	require.NoError(t, err)
+	_, err = source.open()
+	require.ErrorIs(t, err, storage.ErrInUse)
+	require.NoError(t, running.Close())
+	_, err = source.copyTo(newPostgreSQL(t), sqlcopy.Options{Check: func(context.Context, storage.KeyReader) error {
+		_, err := source.migrate()
+		require.ErrorIs(t, err, storage.ErrInUse)
+		return nil
+	}})
+	require.NoError(t, err)
 }

@@ -43,10 +43,25 @@ func Backup(ctx context.Context, path, target string, check func(context.Context
 	if err := partial.Sync(); err != nil {
 		return fmt.Errorf("writing %s: %w", target, err)
 	}
-	if err := os.Rename(partial.Name(), target); err != nil {
+	if err := appear(partial.Name(), target); err != nil {
 		return fmt.Errorf("writing %s: %w", target, err)
 	}
 	return syncFolder(folder)
+}
+
+// appear gives a file its name. Unlike a rename alone it replaces nothing that has come
+// meanwhile: fs.ErrExist then.
+func appear(partial, target string) error {
+	err := os.Link(partial, target)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// The file system may have no links.
+	reserved, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the caller's
+	if err != nil {
+		return err
+	}
+	return errors.Join(reserved.Close(), os.Rename(partial, target))
 }
 
 // copyOnline takes one read transaction, as long as that of any reader: writers go

@@ -30,7 +30,7 @@ func (s *Store) Apps(ctx context.Context, query storage.AppQuery) ([]storage.App
 		if err := s.queryRow(ctx, tx, []any{&total}, `SELECT COUNT(*) FROM apps WHERE `+where, args...); err != nil {
 			return err
 		}
-		page, err = s.appPage(ctx, tx, where+` ORDER BY created_at, client_id LIMIT ? OFFSET ?`, append(args, query.Limit, query.Offset)...)
+		page, err = s.appPage(ctx, tx, where, append(args, query.Limit, query.Offset)...)
 		return err
 	})
 	return page, total, err
@@ -54,13 +54,15 @@ func (s *Store) AllApps(ctx context.Context, visit func(storage.App) error) erro
 	})
 }
 
+// appPage chooses by the index alone, and reads only the apps that it has chosen.
 func (s *Store) appPage(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]storage.App, error) {
 	var page []storage.App
 	err := s.queryRows(ctx, tx, func(rows *sql.Rows) error {
 		app, err := scanApp(rows)
 		page = append(page, app)
 		return err
-	}, `SELECT `+appColumns+` FROM apps WHERE `+where, args...)
+	}, `SELECT `+appColumns+` FROM apps WHERE client_id IN (SELECT client_id FROM apps WHERE `+where+` ORDER BY created_at, client_id LIMIT ? OFFSET ?)
+		ORDER BY created_at, client_id`, args...)
 	return page, err
 }
 

@@ -38,6 +38,24 @@ func (s *Store) raiseEpoch(ctx context.Context, tx *sql.Tx, kind storage.EpochKi
 	return raised, err
 }
 
+// RestoreEpoch implements storage.Ended.
+func (s *Store) RestoreEpoch(ctx context.Context, lost storage.Epoch, now time.Time) (raised bool, err error) {
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		raised = false
+		// Above the lost one also where the clock of whoever raised that was ahead.
+		n, err := s.exec(ctx, tx, `INSERT INTO epochs (kind, name, epoch) VALUES (?, ?, ?)
+			ON CONFLICT (kind, name) DO UPDATE SET epoch = excluded.epoch WHERE epochs.epoch < ?`,
+			string(lost.Kind), lost.Key, max(micros(now), lost.Value+1), lost.Value)
+		if err != nil || n == 0 {
+			return err
+		}
+		raised = true
+		_, err = s.recordChange(ctx, tx, storage.ChangeEpoch, string(lost.Kind)+" "+lost.Key)
+		return err
+	})
+	return raised, err
+}
+
 // Epoch implements storage.Ended.
 func (s *Store) Epoch(ctx context.Context, kind storage.EpochKind, key string) (storage.Epoch, error) {
 	epoch := storage.Epoch{Kind: kind, Key: key}

@@ -60,3 +60,18 @@ func (s *Store) changes(ctx context.Context, query string, args ...any) ([]stora
 	}
 	return changes[1:], s.recognise(changes[0].Key)
 }
+
+// Writers implements storage.Feed.
+func (s *Store) Writers(ctx context.Context) ([]string, error) {
+	if s.dialect.Writers == "" {
+		return nil, nil
+	}
+	var writers []string
+	err := s.queryRows(ctx, s.read, func(rows *sql.Rows) error {
+		var writer string
+		err := rows.Scan(&writer)
+		writers = append(writers, writer)
+		return err
+	}, s.dialect.Writers)
+	return writers, err
+}

@@ -16,7 +16,7 @@ import (
 const (
 	// keepRetiredSecrets is how long a retired secret is recognised as one.
 	keepRetiredSecrets = 90 * 24 * time.Hour
-	// keepChanges is far longer than the overlap that replicas read again.
+	// keepChanges is far longer than replicas read an entry again.
 	keepChanges = time.Hour
 	// keepCodes is how long a code that is presented again is known.
 	keepCodes = time.Hour

@@ -32,6 +32,9 @@ type Dialect struct {
 	// TryCollect is a query that tells whether the transaction may collect garbage,
 	// and lets no other; empty: it may.
 	TryCollect string
+	// Writers is a query for the names of the transactions that write to the change
+	// feed; empty where entries are committed in the order of their ids.
+	Writers string
 	// Snapshot is the isolation in which every statement of a read transaction sees
 	// the same.
 	Snapshot sql.IsolationLevel
@@ -109,8 +112,7 @@ type querier interface {
 }
 
 // maxStatement caps every statement and every write transaction: whoever waits
-// learns that the database does not answer, and the change feed's overlap, which
-// is longer, never misses an entry that committed late.
+// learns that the database does not answer.
 const maxStatement = 10 * time.Second
 
 // maxAttempts bounds how often a transaction is done again. All its attempts share

@@ -3,6 +3,7 @@
 package storagetest
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -33,6 +34,24 @@ func epochs(t *testing.T, s storage.Storage) {
 	require.NoError(t, err)
 	require.Equal(t, storage.ChangeEpoch, changes[0].Kind)
 	require.Equal(t, "user u", changes[0].Key)
+
+	for _, c := range []struct {
+		lost int64
+		now  time.Time
+		want int64 // 0: as it was
+	}{
+		{second.Value - 1, Epoch.Add(time.Hour), 0}, {second.Value, Epoch.Add(time.Hour), 0},
+		{second.Value + 5, Epoch, second.Value + 6}, {second.Value + 7, Epoch.Add(time.Hour), Epoch.Add(time.Hour).UnixMicro()},
+	} {
+		before, err := s.Epoch(t.Context(), storage.EpochUser, "u")
+		require.NoError(t, err)
+		again, err := s.RestoreEpoch(t.Context(), storage.Epoch{Kind: storage.EpochUser, Key: "u", Value: c.lost}, c.now)
+		require.NoError(t, err)
+		require.Equal(t, c.want != 0, again)
+		after, err := s.Epoch(t.Context(), storage.EpochUser, "u")
+		require.NoError(t, err)
+		require.Equal(t, cmp.Or(c.want, before.Value), after.Value)
+	}
 
 	raised := make([]int64, 20)
 	parallel(len(raised), func(i int) {

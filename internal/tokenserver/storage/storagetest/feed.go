@@ -82,6 +82,17 @@ var followed = map[string]struct {
 		_, err := s.RaiseEpoch(ctx, storage.EpochUser, "user-1", now)
 		return err
 	}, 1},
+	"RestoreEpoch": {nil, func(ctx context.Context, s storage.Storage, now time.Time) error {
+		_, err := s.RestoreEpoch(ctx, storage.Epoch{Kind: storage.EpochUser, Key: "user-1", Value: 1}, now)
+		return err
+	}, 1},
+	"RestoreEpoch of one that is there": {func(ctx context.Context, s storage.Storage, now time.Time) error {
+		_, err := s.RaiseEpoch(ctx, storage.EpochUser, "user-1", now)
+		return err
+	}, func(ctx context.Context, s storage.Storage, now time.Time) error {
+		_, err := s.RestoreEpoch(ctx, storage.Epoch{Kind: storage.EpochUser, Key: "user-1", Value: now.UnixMicro()}, now)
+		return err
+	}, 0},
 	"Observe": {func(ctx context.Context, s storage.Storage, now time.Time) error {
 		_, err := s.Observe(ctx, []storage.Configured{
 			{Kind: storage.EpochUser, Key: "u", State: "present"}, {Kind: storage.EpochProvider, Key: storage.ProviderKey(orgA, "idp"), State: "present"},
