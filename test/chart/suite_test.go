@@ -68,15 +68,19 @@ type helm struct {
 	path string
 }
 
-// eachHelm runs a test with every version. make helm builds them.
+// newHelm is a version of Helm. make helm builds them.
+func newHelm(t *testing.T, version string) helm {
+	t.Helper()
+	path := filepath.Join(testenv.ModuleRoot(), "bin", "helm", version)
+	require.FileExists(t, path, "run make helm")
+	return helm{T: t, path: path}
+}
+
+// eachHelm runs a test with every version.
 func eachHelm(t *testing.T, test func(helm)) {
 	t.Helper()
 	for _, version := range []string{"helm3", "helm4"} {
-		t.Run(version, func(t *testing.T) {
-			path := filepath.Join(testenv.ModuleRoot(), "bin", "helm", version)
-			require.FileExists(t, path, "run make helm")
-			test(helm{T: t, path: path})
-		})
+		t.Run(version, func(t *testing.T) { test(newHelm(t, version)) })
 	}
 }
 

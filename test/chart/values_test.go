@@ -297,7 +297,7 @@ tokenserver:
       username: sam
       passwordHashFile: /etc/tokenserver/users/sam.hash
   secrets:
-  - {name: users, secretName: tokenserver-users}
+  - {name: apps, secretName: our-apps}
 `
 
 // TestTheTokenServerTakesTheConfigurationOfTheValues in every shape.
@@ -328,9 +328,9 @@ func TestASettingThatNeedsARestartGetsOne(t *testing.T) {
 		require.NotEqual(h, before.Spec, template("tokenserver: {config: {accessTokenLifetime: 30m}}").Spec)
 
 		withPeople := template(people)
-		require.Equal(h, "tokenserver-users", secretOf(withPeople, "users"))
+		require.Equal(h, "our-apps", secretOf(withPeople, "apps"))
 		mounts := withPeople.Spec.Template.Spec.Containers[0].VolumeMounts
-		require.Contains(h, mounts, corev1.VolumeMount{Name: "users", MountPath: "/etc/tokenserver/users", ReadOnly: true})
+		require.Contains(h, mounts, corev1.VolumeMount{Name: "apps", MountPath: "/etc/tokenserver/apps", ReadOnly: true})
 	})
 }
 

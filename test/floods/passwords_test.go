@@ -75,11 +75,9 @@ func TestTriedPasswordsKeepNobodyWaiting(t *testing.T) {
 	s.during(s.token(), func(ctx context.Context) {
 		for door, try := range s.doors() {
 			end := s.tryPasswords(ctx, door, try)
-			for range 2 {
-				began := time.Now()
-				require.NoError(t, s.signIn()(ctx), "beside %s", door)
-				t.Logf("signed in beside %s after %s", door, time.Since(began).Round(time.Millisecond))
-			}
+			began := time.Now()
+			require.NoError(t, s.signIn()(ctx), "beside %s", door)
+			t.Logf("signed in beside %s after %s", door, time.Since(began).Round(time.Millisecond))
 			end()
 		}
 	})

@@ -36,12 +36,10 @@ const (
 	password    = "correct horse battery staple"
 )
 
-// The addresses of the flood and of its guest: whoever is tried to be served fairly
-// is told apart by them.
+// The addresses of the flood and of its guest, by which the server tells them apart.
 const floodAddress, guestAddress = "127.0.0.1", "127.0.0.2"
 
-// Limits that docs/tokenserver-configuration.md names: memory as config/tokenserver
-// has it.
+// Limits that docs/tokenserver-configuration.md names.
 const (
 	maxMemory      = 256 << 20
 	maxConnections = 500
@@ -50,8 +48,7 @@ const (
 // patience is far more than anything here takes, also on a machine that is busy.
 const patience = 2 * time.Minute
 
-// server is a running token server on SQLite, with the connections and the password
-// slots of a default configuration.
+// server is a running token server on SQLite, with the limits it has by itself.
 type server struct {
 	t                  *testing.T
 	process            *program.Process
@@ -117,7 +114,7 @@ func client(from string) *http.Client {
 	}
 }
 
-// post sends a form and returns the status and the body.
+// post sends a form and reads the answer.
 func (s *server) post(ctx context.Context, c *http.Client, path string, pairs ...string) (*http.Response, string, error) {
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -169,6 +166,9 @@ func (s *server) token() guest {
 	}
 }
 
+// pace is how often a guest comes, at most.
+const pace = 20 * time.Millisecond
+
 // during runs a flood to its end, on an idle server, and a guest beside it, each of
 // whose requests is served.
 func (s *server) during(visit guest, flood func(ctx context.Context)) {
@@ -179,9 +179,12 @@ func (s *server) during(visit guest, flood func(ctx context.Context)) {
 	visits, failed := 0, make(chan error, 1)
 	go func() {
 		var err error
+		next := time.NewTicker(pace)
+		defer next.Stop()
 		for ctx.Err() == nil && err == nil {
 			err = visit(s.t.Context())
 			visits++
+			<-next.C
 		}
 		failed <- err
 	}()

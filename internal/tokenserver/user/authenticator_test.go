@@ -268,15 +268,19 @@ func TestASlotRestsForAsLongAsItsCheckTook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(1, 0)
 		s.rests = true
-		require.NoError(t, s.do(t.Context(), "", func() { time.Sleep(3 * time.Second) }))
-		began := time.Now()
-		require.ErrorIs(t, s.do(t.Context(), "", func() {}), ErrBusy)
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
-		require.NoError(t, s.do(t.Context(), "", func() {}))
-		require.Equal(t, 3*time.Second, time.Since(began))
+		for took, rest := range map[time.Duration]time.Duration{30 * time.Millisecond: 30 * time.Millisecond, time.Minute: maxRest} {
+			require.NoError(t, s.do(t.Context(), "", func() { time.Sleep(took) }))
+			time.Sleep(rest - 1)
+			synctest.Wait()
+			require.ErrorIs(t, s.do(t.Context(), "", func() {}), ErrBusy)
+			time.Sleep(1)
+			synctest.Wait()
+			require.NoError(t, s.do(t.Context(), "", func() {}))
+			synctest.Wait()
+			time.Sleep(1)
+			synctest.Wait()
+		}
 		s.rests = false
-		synctest.Wait()
 		require.NoError(t, s.do(t.Context(), "", func() { time.Sleep(time.Second) }))
 		require.NoError(t, s.do(t.Context(), "", func() {}), "at once")
 	})

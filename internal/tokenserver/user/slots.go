@@ -18,7 +18,8 @@ import (
 type slots struct {
 	// size is how many run at once, queue how many wait.
 	size, queue int
-	// rests tells that a slot is empty after a check for as long as that took.
+	// rests tells that a slot is empty after a check for as long as that took, up to
+	// maxRest.
 	rests bool
 
 	mu sync.Mutex
@@ -40,6 +41,9 @@ const (
 	// fewProcessors is how many leave no half of them to others but half of the time.
 	// Where a quota allows one processor or less, Go counts two.
 	fewProcessors = 2
+	// maxRest is more than a check takes on an idle processor. On a busy one it takes
+	// long because others have it already.
+	maxRest = 100 * time.Millisecond
 	// maxSlots bounds the memory of checks on machines of many processors.
 	maxSlots = 4
 )
@@ -149,7 +153,7 @@ func (s *slots) giveUp(mine *turn) {
 // leave gives back the slot of a check that began then.
 func (s *slots) leave(source string, began time.Time) {
 	if s.rests {
-		time.AfterFunc(time.Since(began), func() { s.free(source) })
+		time.AfterFunc(min(time.Since(began), maxRest), func() { s.free(source) })
 		return
 	}
 	s.free(source)
