@@ -37,7 +37,7 @@ format() {
 
 modules() {
   local module
-  for module in . hack/controlplane hack/node hack/tools hack/tools/golangci-lint test/clients/programs; do
+  for module in . hack/controlplane hack/node hack/release hack/tools hack/tools/golangci-lint test/clients/programs; do
     (cd "$module" && go mod tidy -diff 2> >(grep -v '^go: downloading' >&2)) ||
       fail "$module/go.mod is not tidy: run go mod tidy there"
   done
