@@ -136,7 +136,7 @@ func TestAnSBOMNamesModulesWithVersionsAndLicences(t *testing.T) {
 		declared[part.PackageName] = part.PackageLicenseDeclared
 	}
 	require.Equal(t, "Apache-2.0", declared["github.com/google/go-containerregistry"])
-	require.Equal(t, "MIT", declared["github.com/stretchr/testify"])
+	require.Equal(t, "BSD-3-Clause", declared["golang.org/x/mod"])
 	require.Equal(t, "BSD-3-Clause", declared["stdlib"])
 }
 
