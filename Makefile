@@ -13,13 +13,20 @@ K8S := $(BIN)/k8s
 BINARIES := manager tokenserver refresher
 PLUGIN := kubectl-connectedapp
 
-# Images: make docker-build deploy IMAGE_PREFIX=registry.example.com/connectedapps TAG=v1
-IMAGE_PREFIX ?= connectedapps
-TAG ?= dev
+# Images: make push deploy REGISTRY=registry.example.com/connectedapps TAG=v1
+REGISTRY ?=
+IMAGE_PREFIX ?= $(or $(REGISTRY),connectedapps)
 CONTAINER_TOOL ?= docker
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# Pushed images have the version as their tag; manifests of a checkout say dev.
+TAG ?= $(if $(REGISTRY),$(VERSION),dev)
+
+# Where the images and the files of a release will be.
+RELEASE_REGISTRY := $(or $(REGISTRY),registry.connectedapps.dev/connectedapps)
+DOWNLOADS ?= https://connectedapps.dev/releases/$(VERSION)
+DIST ?= dist
 
 # The control plane's version; its modules are in hack/controlplane/go.mod.
 K8S_VERSION := v1.37.2
@@ -211,16 +218,29 @@ build: ## Build the binaries into bin/.
 run: ## Run the manager on this machine, against the current kubeconfig.
 	@go run ./cmd/manager
 
+.PHONY: images
+images: $(BIN)/release ## Build the images for amd64 and arm64 into dist/images, without a container engine.
+	@$(BIN)/release images -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST)
+
+.PHONY: push
+push: images ## Send the images to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG)
+
+.PHONY: release
+release: $(BIN)/release $(KUBECTL) ## Make all files of a release in dist: VERSION=v0.2.0, images at REGISTRY, files at DOWNLOADS.
+	@$(BIN)/release dist -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST) -kubectl=$(KUBECTL) -registry=$(RELEASE_REGISTRY) -downloads=$(DOWNLOADS)
+
 .PHONY: docker-build
-docker-build: ## Build the images IMAGE_PREFIX/{manager,tokenserver,refresher}:TAG.
+docker-build: ## Build the images IMAGE_PREFIX/{manager,tokenserver,refresher}:TAG with a container engine.
 	@command -v $(CONTAINER_TOOL) >/dev/null || { echo 'missing: $(CONTAINER_TOOL) (CONTAINER_TOOL=podman uses podman)' >&2; exit 1; }
 	@for name in $(BINARIES); do \
-		$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) -t $(IMAGE_PREFIX)/$$name:$(TAG) -f cmd/$$name/Dockerfile .; \
+		$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+			--build-arg CREATED=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) -t $(IMAGE_PREFIX)/$$name:$(TAG) -f cmd/$$name/Dockerfile .; \
 	done
 
 .PHONY: clean
 clean: ## Remove all that was built.
-	@rm -rf $(BIN)
+	@rm -rf $(BIN) $(DIST)
 
 ##@ Deployment (into the cluster of the current kubeconfig)
 
@@ -286,6 +306,10 @@ $(BIN)/node/runc: hack/node/go.mod hack/node/go.sum
 
 $(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
 	@$(BUILD) "Helm $*" hack/helm -ldflags='$(HELM_LDFLAGS)' -o $@ helm.sh/helm/v$*/cmd/helm
+	@touch $@
+
+$(BIN)/release: $(wildcard hack/release/*.go hack/release/go.* hack/release/program/*.go)
+	@$(BUILD) "what makes images" hack/release -o $@ .
 	@touch $@
 
 $(BIN)/cluster: $(wildcard hack/cluster/*.go hack/cluster/node/*)

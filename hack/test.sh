@@ -17,4 +17,10 @@ if [[ $* == ./... ]]; then
   GOGC=400 CGO_ENABLED=1 hack/build.sh "tests with the race detector" . -race "${packages[@]}"
 fi
 
+# A module of its own, for what it links is none of the product's.
+if [[ $* == ./... ]]; then
+  hack/build.sh "tests of releases" hack/release ./...
+  (cd hack/release && CGO_ENABLED=0 go test ./...)
+fi
+
 CGO_ENABLED=1 go test -race -timeout 15m "$@" | { grep -v '\[no test files\]' || true; }

@@ -9,7 +9,7 @@ import (
 )
 
 // allowed are the licences, by SPDX identifier, that dependencies may have.
-var allowed = []string{"Apache-2.0", "BSD", "ISC", "MIT", "MPL-2.0", "Unlicense"}
+var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0", "Unlicense"}
 
 // phrases of licence texts, most specific first.
 var phrases = []struct{ name, text string }{
@@ -22,7 +22,8 @@ var phrases = []struct{ name, text string }{
 	{"ISC", "permission to use, copy, modify, and distribute this software"},
 	{"MIT", "permission is hereby granted, free of charge"},
 	{"Unlicense", "free and unencumbered software released into the public domain"},
-	{"BSD", "redistribution and use in source and binary forms"},
+	{"BSD-3-Clause", "neither the name of"},
+	{"BSD-2-Clause", "redistribution and use in source and binary forms"},
 }
 
 // licenceOf names the licence of a module by the text of its licence file.

@@ -25,6 +25,12 @@ var sources = []string{"api", "cmd", "config", "hack", "internal", "test"}
 var generated = []string{"config/crd/bases", "config/rbac/role.yaml", "config/rbac/tenant/role.yaml"}
 
 func main() {
+	if len(os.Args) > 1 {
+		for _, dir := range os.Args[1:] {
+			fmt.Println(licenceOf(dir))
+		}
+		return
+	}
 	problems := slices.Concat(checkHeaders(), checkDependencies())
 	for _, problem := range problems {
 		_, _ = fmt.Fprintln(os.Stderr, "✘", problem)
