@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -84,13 +85,20 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 	}
 }
 
+// Ports below those that the kernel gives away (net.ipv4.ip_local_port_range): a
+// port of those may be somebody's before the server has it, or while it is halted.
+const firstPort, lastPort = 16384, 32767
+
 // freePort is one that nothing listens on.
 func freePort(ctx context.Context) (int, error) {
 	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
+		var listener net.Listener
+		if listener, err = listen.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, listener.Close()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("finding a free port: %w", err)
 }
