@@ -59,5 +59,5 @@ func write(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("making the folder of a file: %w", err)
 	}
-	return os.WriteFile(path, content, 0o644) //nolint:gosec // sources are for everybody to read
+	return os.WriteFile(path, content, 0o644)
 }

@@ -112,7 +112,8 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 				require.Contains(t, container.Args, "--namespaces=payments,orders")
 				for _, namespace := range []string{"payments", "orders", "identity"} {
 					require.Contains(t, yamlOf(t, o["Role/"+namespace+"/connectedapps-manager-tenant-role"]), "statefulsets")
-					require.Equal(t, "identity", field(t, o["RoleBinding/"+namespace+"/connectedapps-manager-tenant-rolebinding"], "subjects").([]any)[0].(map[string]any)["namespace"])
+					binding := o["RoleBinding/"+namespace+"/connectedapps-manager-tenant-rolebinding"]
+					require.Equal(t, "identity", field(t, binding, "subjects").([]any)[0].(map[string]any)["namespace"])
 				}
 				for name, object := range o {
 					if object.GetKind() == "ClusterRole" {
@@ -185,7 +186,8 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 			},
 		},
 		"a certificate from cert-manager": {
-			values: "tokenserver: {publicURL: 'https://id.example.com:8443', tls: {certificate: {enabled: true, issuerRef: {name: ca, kind: ClusterIssuer}, dnsNames: [id.internal]}}}",
+			values: "tokenserver: {publicURL: 'https://id.example.com:8443'," +
+				" tls: {certificate: {enabled: true, issuerRef: {name: ca, kind: ClusterIssuer}, dnsNames: [id.internal]}}}",
 			check: func(t *testing.T, o objects) {
 				certificate := o.get(t, "Certificate", "tokenserver")
 				d, _ := o.deployment(t, "tokenserver")
@@ -443,7 +445,8 @@ func TestLintFindsNothing(t *testing.T) {
 func TestTheSameValuesRenderTheSame(t *testing.T) {
 	eachHelm(t, func(h helm) {
 		render := func() string { return h.run("template", "connectedapps", chartFolder, "--namespace=identity") }
-		require.Equal(h, render(), render())
-		require.NotContains(h, render(), systemNamespace, "all of it is in the namespace of the release")
+		first := render()
+		require.Equal(h, first, render())
+		require.NotContains(h, first, systemNamespace, "all of it is in the namespace of the release")
 	})
 }
