@@ -26,7 +26,8 @@ import (
 )
 
 func databaseCommand() *cobra.Command {
-	return group("database", "Copy the database to the other engine, back it up, restore it", databaseCopyCommand(), databaseBackupCommand(), databaseRestoreCommand())
+	return group("database", "Copy the database to the other engine, back it up, restore it",
+		databaseCopyCommand(), databaseBackupCommand(), databaseRestoreCommand())
 }
 
 func databaseCopyCommand() *cobra.Command {

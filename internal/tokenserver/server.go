@@ -92,6 +92,9 @@ func (c *Config) setDefaults() {
 	if c.Workloads == nil {
 		c.Workloads = &workload.Issuers{}
 	}
+	if c.DerivePassword == nil {
+		c.DerivePassword = (*user.Derivation).Key
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

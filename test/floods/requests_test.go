@@ -85,12 +85,17 @@ func (s *server) send(ctx context.Context, times int, text func(n int) string, s
 					return
 				}
 				connection, err := dialer.DialContext(ctx, "tcp", s.public)
-				if !assert.NoError(s.t, err) {
+				if err != nil {
+					assert.Fail(s.t, err.Error())
 					return
 				}
 				status, err := exchange(connection, text(n))
 				_ = connection.Close()
-				if !assert.NoError(s.t, err) || !assert.Contains(s.t, statuses, status) {
+				if err != nil {
+					assert.Fail(s.t, err.Error())
+					return
+				}
+				if !assert.Contains(s.t, statuses, status) {
 					return
 				}
 			}

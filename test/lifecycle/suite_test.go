@@ -83,7 +83,7 @@ func findKubectl() (string, error) {
 		assets = filepath.Join(root, "bin", "k8s")
 	}
 	path := filepath.Join(assets, "kubectl")
-	if _, err := os.Stat(path); err == nil { //nolint:gosec // the folder is the developer's own choice
+	if _, err := os.Stat(path); err == nil {
 		return filepath.Abs(path)
 	}
 	path, err := exec.LookPath("kubectl")

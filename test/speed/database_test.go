@@ -196,11 +196,11 @@ func insert(t testing.TB, db *sql.DB, table string, columns []string, next func(
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ")
 	statement, err := tx.PrepareContext(t.Context(), "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES ("+marks+")")
 	require.NoError(t, err)
+	defer statement.Close()
 	for values, _ := next(); values != nil; values, _ = next() {
 		_, err := statement.ExecContext(t.Context(), values...)
 		require.NoError(t, err)
 	}
-	require.NoError(t, statement.Close())
 	require.NoError(t, tx.Commit())
 }
 

@@ -94,7 +94,7 @@ func freePort(ctx context.Context) (int, error) {
 	var listen net.ListenConfig
 	var err error
 	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
 		var listener net.Listener
 		if listener, err = listen.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return port, listener.Close()

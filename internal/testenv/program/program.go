@@ -24,7 +24,8 @@ const patience = time.Minute
 // Build builds commands, such as "./cmd/tokenserver", into a folder, without the
 // race detector. More flags of go build stand before them.
 func Build(folder string, args ...string) error {
-	build := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, args...)...) //nolint:noctx // it ends with this process
+	args = append([]string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, args...)
+	build := exec.Command("go", args...) //nolint:noctx // it ends with this process
 	build.Dir = testenv.ModuleRoot()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -270,14 +270,14 @@ func TestASlotRestsForAsLongAsItsCheckTook(t *testing.T) {
 		s.rests = true
 		for took, rest := range map[time.Duration]time.Duration{30 * time.Millisecond: 30 * time.Millisecond, time.Minute: maxRest} {
 			require.NoError(t, s.do(t.Context(), "", func() { time.Sleep(took) }))
-			time.Sleep(rest - 1)
+			time.Sleep(rest - time.Nanosecond)
 			synctest.Wait()
 			require.ErrorIs(t, s.do(t.Context(), "", func() {}), ErrBusy)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			require.NoError(t, s.do(t.Context(), "", func() {}))
 			synctest.Wait()
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 		}
 		s.rests = false
