@@ -97,8 +97,11 @@ func (s *server) tryPasswords(ctx context.Context, door string, try attempt) (en
 		group.Go(func() {
 			for ctx.Err() == nil {
 				response, err := try(ctx, fmt.Sprintf("%s %d", door, names.Add(1)))
-				if ctx.Err() != nil || err != nil {
-					assert.True(s.t, ctx.Err() != nil, "%s: %v", door, err)
+				if ctx.Err() != nil {
+					return
+				}
+				if err != nil {
+					assert.Fail(s.t, err.Error(), door)
 					return
 				}
 				switch response.StatusCode {
