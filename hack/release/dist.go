@@ -114,7 +114,7 @@ func (r *release) write(ctx context.Context, dir string, images []built) error {
 		}},
 		{"moving the SBOMs", func() error { return flatten(filepath.Join(dir, "sbom"), dir) }},
 		{"rendering the manifests", func() error { return r.writeManifests(ctx, dir, images) }},
-		{"packing the chart", func() error { return r.writeChart(dir, images) }},
+		{"packing the chart", func() error { return r.writeChart(ctx, dir, images) }},
 		{"packing the plugin", func() error { return r.writePlugin(ctx, dir) }},
 		{"writing the release notes", func() error { return os.WriteFile(filepath.Join(dir, "release-notes.md"), []byte(r.notes), 0o644) }},
 		{"summing up", func() error { return writeSums(dir) }},
@@ -255,23 +255,21 @@ func (r *release) chartEdits(images []built) (map[string]edits, error) {
 
 // writeChart writes what "helm package" does, without times: helm push sends it to
 // a registry.
-func (r *release) writeChart(dir string, images []built) error {
+func (r *release) writeChart(ctx context.Context, dir string, images []built) error {
 	number := strings.TrimPrefix(r.source.version, "v")
 	changes, err := r.chartEdits(images)
 	if err != nil {
 		return err
 	}
+	// What git ignores, of an editor or another tool, is in the folder too.
+	files, err := r.source.git(ctx, "ls-files", "-z", "--", chartFolder)
+	if err != nil {
+		return err
+	}
 	var archive []tarFile
-	root := filepath.Join(r.source.root, chartFolder)
-	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		content, err := os.ReadFile(path)
+	for path := range strings.SplitSeq(strings.TrimSuffix(files, "\x00"), "\x00") {
+		name := strings.TrimPrefix(path, chartFolder+"/")
+		content, err := os.ReadFile(filepath.Join(r.source.root, filepath.FromSlash(path)))
 		if err != nil {
 			return err
 		}
@@ -280,11 +278,7 @@ func (r *release) writeChart(dir string, images []built) error {
 				return err
 			}
 		}
-		archive = append(archive, tarFile{name: "connectedapps/" + filepath.ToSlash(name), mode: 0o644, content: content})
-		return nil
-	})
-	if err != nil {
-		return err
+		archive = append(archive, tarFile{name: "connectedapps/" + name, mode: 0o644, content: content})
 	}
 	return writeTarGz(filepath.Join(dir, "connectedapps-"+number+".tgz"), archive)
 }

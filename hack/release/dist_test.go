@@ -72,6 +72,8 @@ func TestAReleaseThatIsMadeAgainIsTheSame(t *testing.T) {
 	before := files(t, first)
 
 	require.NoError(t, os.WriteFile(filepath.Join(first, "left-over"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(root, ".git/info/exclude"), []byte("*.swp\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(root, chartFolder, "values.yaml.swp"), []byte("of an editor"), 0o644))
 	_, err = makeRelease(t, root)
 	require.NoError(t, err)
 	require.Equal(t, before, files(t, first), "in the same folder, where something was left")

@@ -33,6 +33,7 @@ func (r *Reconciler) checkServer(ctx context.Context, server *v1alpha1.TokenServ
 	}
 	before, known := record, identityKnown(record, server, users)
 	if known.InstallationID != "" && found.starts() {
+		r.Connections.Remove(server.Name) // it may be another one all the same
 		return &registrar.Error{Op: "probing", Reason: registrar.ReasonServerError, Message: "the server is starting: it does not know its database yet"}
 	}
 	changes := known.Changes(found.identity())

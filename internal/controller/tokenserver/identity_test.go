@@ -71,12 +71,14 @@ func TestAServerThatIsStartingIsNotAnotherOne(t *testing.T) {
 	w.create(w.credentials(w.server.AdminClientSecret))
 	server := w.tokenServer()
 	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.connectedApp()
+	app := w.connectedApp()
 	w.rewrite(func(document map[string]any) { delete(document, "connectedapps_installation_id") })
 	require.Contains(t, w.ready(server, metav1.ConditionFalse, v1alpha1.ReasonServerError).Message, "the server is starting")
 	require.NotEmpty(t, server.Status.InstallationID)
+	w.touch(app)
 	w.mend()
 	w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.appReady(app)
 }
 
 func TestAServerReplacedWhileItsObjectWasGoneHasToBeAccepted(t *testing.T) {

@@ -50,8 +50,7 @@ func Restore(ctx context.Context, r io.Reader, path, away string, check func(con
 	if err := moveAway(former, away); err != nil {
 		return err
 	}
-	// Unlike a rename, a link takes nobody's place.
-	if err := os.Link(partial.Name(), path); err != nil {
+	if err := appear(partial.Name(), path); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return syncFolder(filepath.Dir(path))
