@@ -223,7 +223,9 @@ images: $(BIN)/release ## Build the images for amd64 and arm64 into dist/images,
 	@$(BIN)/release images -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST)
 
 .PHONY: push
-push: images ## Send the images to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+	@$(BIN)/release push -check -registry=$(REGISTRY) -tag=$(TAG)
+	@$(MAKE) images
 	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG)
 
 .PHONY: release
