@@ -67,8 +67,8 @@ func newPusher(prefix, tag string) (*pusher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("REGISTRY=%s: %w; it is a registry and a path in it, such as registry.example.com/connectedapps", prefix, err)
 	}
-	if _, err := name.NewTag(repository.Name()+":"+tag, name.StrictValidation); err != nil {
-		return nil, fmt.Errorf("TAG=%s: %w", tag, err)
+	if err := isTag("TAG", tag); err != nil {
+		return nil, err
 	}
 	r, err := remote.NewPusher(
 		remote.WithTransport(encrypted{remote.DefaultTransport}),
