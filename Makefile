@@ -120,12 +120,11 @@ deletion: $(ASSETS) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) ## Delete 1,000 apps i
 	@DELETION_APPS=$${DELETION_APPS:-1000} go test ./test/deletion -v -count 1 -timeout 30m
 
 .PHONY: test-e2e
-test-e2e: build $(BIN)/cluster $(K8S)/etcd $(K8S)/kube-controller-manager $(KUBECTL) $(NODE_PROGRAMS) ## Run real Pods on a real node, in namespaces of its own; needs root.
+test-e2e: images $(BIN)/registry $(BIN)/cluster $(K8S)/etcd $(K8S)/kube-controller-manager $(KUBECTL) $(BIN)/helm/helm4 $(NODE_PROGRAMS) ## Run real Pods of the images on a real node, in namespaces of its own; needs root.
 	@$(BUILD) "the application of the tests" . -ldflags='-s -w' -o $(BIN)/e2e/ ./test/e2e/app
+	@$(BIN)/release image -output=$(BIN)/images $(BIN)/node/pause $(BIN)/e2e/app
 	@go test -c -o $(BIN)/e2e/test ./test/e2e
-	@mkdir -p $(BIN)/images
-	@for name in $(BINARIES) node/pause e2e/app; do go run ./hack/image -name docker.io/connectedapps/$${name##*/}:dev -output $(BIN)/images/$${name##*/}.tar $(BIN)/$$name; done
-	@E2E=1 KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
+	@E2E=1 IMAGES=$(abspath $(DIST))/images KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
 
 # The list of benchmarks, and how long each takes, is in hack/bench/benchmarks.go.
 BENCHMARK = go run ./hack/bench $(if $(SHORT),--short) $(if $(STRICT),--strict)
@@ -223,7 +222,9 @@ images: $(BIN)/release ## Build the images for amd64 and arm64 into dist/images,
 	@$(BIN)/release images -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST)
 
 .PHONY: push
-push: images ## Send the images to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+	@$(BIN)/release push -check -registry=$(REGISTRY) -tag=$(TAG)
+	@$(MAKE) images
 	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG)
 
 .PHONY: release
@@ -310,6 +311,10 @@ $(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
 
 $(BIN)/release: $(wildcard hack/release/*.go hack/release/go.* hack/release/program/*.go)
 	@$(BUILD) "what makes images" hack/release -o $@ .
+	@touch $@
+
+$(BIN)/registry: $(wildcard hack/release/go.* hack/release/registry/*.go)
+	@$(BUILD) "a registry" hack/release -o $@ ./registry
 	@touch $@
 
 $(BIN)/cluster: $(wildcard hack/cluster/*.go hack/cluster/node/*)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Runs a program beside a Kubernetes cluster with a node that runs real Pods.
-# "make test-e2e" builds what this needs and runs the tests of test/e2e.
+# "make test-e2e" builds what this needs and runs the tests of test/e2e. IMAGES is
+# the OCI layout that "make images" wrote.
 #
 #   hack/e2e.sh COMMAND...
 #
@@ -14,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
-: "${KUBEBUILDER_ASSETS:?run this with make test-e2e}" "${KUBE_CONTROLLER_MANAGER:?run this with make test-e2e}"
+: "${KUBEBUILDER_ASSETS:?run this with make test-e2e}" "${KUBE_CONTROLLER_MANAGER:?run this with make test-e2e}" "${IMAGES:?run this with make test-e2e}"
 
 fail() {
   echo "✘ $1" >&2

@@ -29,8 +29,7 @@ type options struct {
 	dir               string
 	kubeconfig        string
 	// node is empty where there is none.
-	node   string
-	images string
+	node string
 }
 
 func main() {
@@ -54,7 +53,6 @@ func parse() options {
 	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "file to write once the API is ready (default: kubeconfig in --dir)")
 	flag.StringVar(&o.node, "node", "", "directory that holds containerd, runc and CNI plugins, to be a node as well: "+
 		"for hack/e2e.sh, which makes namespaces for it (default: no node)")
-	flag.StringVar(&o.images, "images", "bin/images", "directory of images that Pods of the node may have")
 	flag.Parse()
 	if o.controllerManager == "" {
 		o.controllerManager = filepath.Join(o.assets, "kube-controller-manager")

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -69,9 +68,6 @@ func (c *controlPlane) startNode(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.importImages(ctx); err != nil {
-		return err
-	}
 	if err := c.spawn(filepath.Join(c.assets, "kubelet"), []string{
 		"--config=" + c.file("kubelet.yaml"), "--kubeconfig=" + c.file("kubelet.kubeconfig"),
 		"--root-dir=" + c.file("kubelet"), "--cert-dir=" + c.file("kubelet/pki"),
@@ -116,35 +112,6 @@ func (c *controlPlane) writeNodeFiles() error {
 		}
 	}
 	return err
-}
-
-// importImages gives the runtime every image there is, once it answers.
-func (c *controlPlane) importImages(ctx context.Context) error {
-	archives, err := filepath.Glob(filepath.Join(c.images, "*.tar"))
-	if err != nil {
-		return err
-	}
-	if len(archives) == 0 {
-		return fmt.Errorf("no *.tar in %s", c.images)
-	}
-	ctr := func(ctx context.Context, arguments ...string) ([]byte, error) {
-		command := exec.CommandContext(ctx, filepath.Join(c.node, "ctr"),
-			append([]string{"--address=" + c.socket(), "--namespace=k8s.io"}, arguments...)...)
-		return command.CombinedOutput()
-	}
-	if err := c.waitFor(ctx, "containerd answering", func(ctx context.Context, _ *http.Client) bool {
-		_, err := ctr(ctx, "version")
-		return err == nil
-	}); err != nil {
-		return err
-	}
-	for _, archive := range archives {
-		// The kubelet has them unpacked as it needs them.
-		if out, err := ctr(ctx, "images", "import", "--no-unpack", archive); err != nil {
-			return fmt.Errorf("importing %s: %w\n%s", archive, err, out)
-		}
-	}
-	return nil
 }
 
 func (c *controlPlane) nodeReady(ctx context.Context, client *http.Client) bool {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The first process of the namespaces that hack/e2e.sh makes: prepares them,
-# starts the cluster, and runs the program.
+# starts a registry with the images and the cluster, and runs the program.
 #
 #   hack/e2e/inside.sh FOLDER COMMAND...
 set -euo pipefail
@@ -57,12 +57,22 @@ kernel/keys/root_maxbytes 25000000
 SETTINGS
 }
 
+# The node pulls what people would push, and nothing else: there is no way to any
+# other registry. Runtimes ask those on loopback over plain http.
+registry() {
+  local images
+  read -r _ < <(exec "$root/bin/registry" -address 127.0.0.1:5000 "$work/registry") || fail "the registry did not start"
+  for images in "$IMAGES" "$root/bin/images"; do
+    "$root/bin/release" push -images="$images" -registry=127.0.0.1:5000/connectedapps -tag=dev
+  done
+}
+
 cluster() {
   export KUBECONFIG=$work/kubeconfig PATH=$root/bin/node:$PATH
   SECONDS=0
   local next=2
   "$root/bin/cluster" --assets "$KUBEBUILDER_ASSETS" --controller-manager "$KUBE_CONTROLLER_MANAGER" --node "$root/bin/node" \
-    --images "$root/bin/images" --dir "$work/cluster" --kubeconfig "$KUBECONFIG" &
+    --dir "$work/cluster" --kubeconfig "$KUBECONFIG" &
   until [[ -f $KUBECONFIG ]]; do
     kill -0 $! 2>/dev/null || fail "the cluster did not start"
     if ((SECONDS >= next)); then
@@ -87,6 +97,7 @@ network
 mounts
 mount_cgroups "$work/cgroups"
 kernel_settings
+registry
 # The runtime makes mounts that its containers see.
 mount --make-rshared /
 cluster

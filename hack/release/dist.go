@@ -78,7 +78,7 @@ func (r *release) check(ctx context.Context, root, version string) (err error) {
 	if r.source, err = readSource(ctx, root, version); err != nil {
 		return err
 	}
-	if _, err := newPusher(r.registry); err != nil {
+	if _, err := newPusher(r.registry, r.source.version); err != nil {
 		return err
 	}
 	if address, err := url.Parse(r.downloads); err != nil || address.Scheme != "https" || address.Host == "" {

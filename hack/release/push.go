@@ -24,7 +24,12 @@ func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	images := flags.String("images", "dist/images", "layout to send")
 	registry := flags.String("registry", "", "where to, such as registry.example.com/connectedapps")
 	tag := flags.String("tag", "", "tag of the images")
+	check := flags.Bool("check", false, "only say whether there can be such images, before they are built")
 	if err := parse(flags, arguments); err != nil {
+		return err
+	}
+	p, err := newPusher(*registry, *tag)
+	if err != nil || *check {
 		return err
 	}
 	all, err := readLayout(*images)
@@ -34,12 +39,8 @@ func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := newPusher(*registry)
-	if err != nil {
-		return err
-	}
 	for _, image := range all {
-		reference, err := p.push(ctx, image, *tag)
+		reference, err := p.push(ctx, image)
 		if err != nil {
 			return err
 		}
@@ -48,13 +49,14 @@ func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	return nil
 }
 
-// pusher sends images to one place of one registry.
+// pusher sends images to one place of one registry, all with one tag.
 type pusher struct {
 	prefix name.Repository
+	tag    string
 	remote *remote.Pusher
 }
 
-func newPusher(prefix string) (*pusher, error) {
+func newPusher(prefix, tag string) (*pusher, error) {
 	if prefix == "" {
 		return nil, errors.New("where to? REGISTRY=registry.example.com/connectedapps says it")
 	}
@@ -65,24 +67,24 @@ func newPusher(prefix string) (*pusher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("REGISTRY=%s: %w; it is a registry and a path in it, such as registry.example.com/connectedapps", prefix, err)
 	}
+	if err := isTag("TAG", tag); err != nil {
+		return nil, err
+	}
 	r, err := remote.NewPusher(
 		remote.WithTransport(encrypted{remote.DefaultTransport}),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain),
 	)
-	return &pusher{prefix: repository, remote: r}, err
+	return &pusher{prefix: repository, tag: tag, remote: r}, err
 }
 
 // push sends an image, and what refers to it, before the tag that shows it.
-func (p *pusher) push(ctx context.Context, image named, tag string) (string, error) {
+func (p *pusher) push(ctx context.Context, image named) (string, error) {
 	repository := p.prefix.Registry.Repo(p.prefix.RepositoryStr(), image.name)
 	digest, err := image.index.Digest()
 	if err != nil {
 		return "", err
 	}
-	tagged, err := name.NewTag(repository.Name() + ":" + tag)
-	if err != nil {
-		return "", fmt.Errorf("TAG=%s: %w", tag, err)
-	}
+	tagged := repository.Tag(p.tag)
 	defer progress("sending " + tagged.Name())()
 	err = p.remote.Push(ctx, repository.Digest(digest.String()), image.index)
 	for _, referrer := range image.referrers {

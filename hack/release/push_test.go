@@ -126,14 +126,16 @@ func TestAProblemOfPushingSaysWhatToDo(t *testing.T) {
 		_, err = push(address + "/apps")
 		require.ErrorContains(t, err, address+" cannot be reached")
 	})
-	for problem, row := range map[string]struct{ registry, want string }{
-		"no registry":        {"", "REGISTRY=registry.example.com/connectedapps says it"},
-		"a scheme":           {"https://registry.example.com/apps", "without a scheme, as in names of images: registry.example.com/apps"},
-		"no host":            {"connectedapps", "it is a registry and a path in it"},
-		"letters of a shout": {"registry.example.com/APPS", "REGISTRY=registry.example.com/APPS"},
+	for problem, row := range map[string]struct{ registry, tag, want string }{
+		"no registry":        {"", "v1", "REGISTRY=registry.example.com/connectedapps says it"},
+		"a scheme":           {"https://registry.example.com/apps", "v1", "without a scheme, as in names of images: registry.example.com/apps"},
+		"no host":            {"connectedapps", "v1", "it is a registry and a path in it"},
+		"letters of a shout": {"registry.example.com/APPS", "v1", "REGISTRY=registry.example.com/APPS"},
+		"no tag":             {"registry.example.com/apps", "", `TAG="" is no tag of an image`},
+		"a branch as tag":    {"registry.example.com/apps", "feature/x", `TAG="feature/x" is no tag of an image`},
 	} {
-		t.Run(problem, func(t *testing.T) {
-			_, err := push(row.registry)
+		t.Run(problem+", before there are images", func(t *testing.T) {
+			_, err := releaseCommand(t, "push", "-check", "-images="+t.TempDir(), "-registry="+row.registry, "-tag="+row.tag)
 			require.ErrorContains(t, err, row.want)
 		})
 	}

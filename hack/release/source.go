@@ -30,13 +30,21 @@ type source struct {
 	created time.Time
 }
 
-// A version is the tag of images as well.
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
+// isTag is an error about a variable of make whose value is no tag of an image.
+func isTag(variable, value string) error {
+	if tagPattern.MatchString(value) {
+		return nil
+	}
+	return fmt.Errorf("%s=%q is no tag of an image: letters, digits, dots, dashes and underscores, 128 at most", variable, value)
+}
 
 func readSource(ctx context.Context, root, version string) (source, error) {
 	s := source{root: root, version: version}
-	if !tagPattern.MatchString(version) {
-		return s, fmt.Errorf("VERSION=%q is no tag of an image: letters, digits, dots, dashes and underscores, 128 at most", version)
+	// A version is the tag of images as well.
+	if err := isTag("VERSION", version); err != nil {
+		return s, err
 	}
 	head, err := s.git(ctx, "log", "-1", "--format=%H %ct")
 	if err == nil {

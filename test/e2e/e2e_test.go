@@ -7,10 +7,13 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,18 +28,7 @@ const (
 	patience = 3 * time.Minute
 )
 
-const volume = `
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: tokenserver}
-spec:
-  capacity: {storage: 1Gi}
-  accessModes: [ReadWriteOnce]
-  local: {path: $E2E_VOLUME}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node]}]}]}}
-`
-
-// TestOnANode installs what make deploy does, has workloads get tokens in every
+// TestOnANode installs the images of make images, has workloads get tokens in every
 // way there is, and takes all of it away. Each step stands on those before it.
 func TestOnANode(t *testing.T) {
 	if os.Getenv("E2E") == "" {
@@ -46,6 +38,7 @@ func TestOnANode(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
+		{"the chart's installation becomes ready and goes away", chart},
 		{"the installation becomes ready", install},
 		{"the manager logs in without a secret", logIn},
 		{"a restricted namespace without a Secret gets a token into its Pod", secretless},
@@ -60,8 +53,41 @@ func TestOnANode(t *testing.T) {
 	}
 }
 
+// provide has a volume for the token server of one installation.
+func provide(t *testing.T, installation string) {
+	t.Helper()
+	dir := filepath.Join(os.Getenv("E2E_VOLUME"), installation)
+	require.NoError(t, os.Mkdir(dir, 0o777))
+	require.NoError(t, os.Chmod(dir, 0o777))
+	apply(t, `
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: tokenserver}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  local: {path: `+dir+`}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node]}]}]}}
+`)
+}
+
+// chart follows docs/helm.md, in an empty cluster, and leaves it empty.
+func chart(t *testing.T) {
+	timeout := "--timeout=" + patience.String()
+	provide(t, "chart")
+	helm(t, "install", "connectedapps", "charts/connectedapps", "--namespace=connectedapps-system", "--create-namespace", "--wait", timeout,
+		"--set=image.prefix=127.0.0.1:5000/connectedapps,image.tag=dev,injection.enabled=true")
+	pulled(t, "connectedapps-system", "containerStatuses", "manager", "tokenserver")
+	logIn(t)
+	kubectl(t, "delete", "tokenservers", "--all", timeout)
+	helm(t, "uninstall", "connectedapps", "--namespace=connectedapps-system", "--wait", timeout)
+	kubectl(t, "delete", "namespace", "connectedapps-system", timeout)
+	kubectl(t, "delete", "crd", "accesstokens.connectedapps.dev", "connectedapps.connectedapps.dev", "tokenservers.connectedapps.dev", timeout)
+	gone(t)
+}
+
 func install(t *testing.T) {
-	apply(t, os.ExpandEnv(volume))
+	provide(t, "kustomize")
 	manifests := kubectl(t, "kustomize", "test/e2e/install")
 	const hour = "accessTokenLifetime: 1h\n"
 	require.Equal(t, 1, strings.Count(manifests, hour), "the lifetime of tokens is not where it was")
@@ -69,12 +95,15 @@ func install(t *testing.T) {
 	for _, name := range []string{"tokenserver", "connectedapps-manager"} {
 		kubectl(t, "rollout", "status", "deployment/"+name, "--namespace=connectedapps-system", "--timeout="+patience.String())
 	}
+	pulled(t, "connectedapps-system", "containerStatuses", "manager", "tokenserver")
 }
 
 func logIn(t *testing.T) {
 	kubectl(t, "apply", "--server-side", "--filename=config/samples/connectedapps_v1alpha1_tokenserver.yaml")
 	ready(t, "tokenserver/default", "default")
 	secrets := strings.Fields(kubectl(t, "get", "secrets", "--namespace=connectedapps-system", "--output=name"))
+	// Helm keeps a release in a Secret.
+	secrets = slices.DeleteFunc(secrets, func(name string) bool { return strings.HasPrefix(name, "secret/sh.helm.release.") })
 	require.ElementsMatch(t, []string{"secret/tokenserver-keys", "secret/tokenserver-ca", "secret/tokenserver-tls"}, secrets,
 		"a secret of the manager, or one that nobody knows of")
 }
@@ -86,7 +115,7 @@ const restricted = `
   restartPolicy: Never
   containers:
   - name: app
-    image: connectedapps/app:dev
+    image: 127.0.0.1:5000/connectedapps/app:dev
     securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 `
 
@@ -114,7 +143,7 @@ spec:
   serviceAccountName: reports`+restricted+`
     args: [-tokens=2]
 `)
-	_, refusal, err := try(t, "", "run", "lax", "--namespace=reports", "--image=connectedapps/app:dev", "--restart=Never")
+	_, refusal, err := try(t, "", "run", "lax", "--namespace=reports", "--image=127.0.0.1:5000/connectedapps/app:dev", "--restart=Never")
 	require.Error(t, err, "a Pod that is not restricted")
 	require.Contains(t, refusal, "violates PodSecurity")
 	ready(t, "connectedapp/reports", "reports")
@@ -137,6 +166,7 @@ func deployment(t *testing.T) {
 	kubectl(t, "rollout", "status", "deployment/gitproxy", "--namespace=payments", "--timeout="+patience.String())
 	tokens(t, "deployment/gitproxy", "payments", 3)
 	neverRestarted(t, "app.kubernetes.io/name=gitproxy", "payments")
+	pulled(t, "payments", "initContainerStatuses", "refresher")
 }
 
 func mountedSecret(t *testing.T) {
@@ -180,7 +210,14 @@ func takeAway(t *testing.T) {
 	kubectl(t, "delete", "namespace", "payments", "reports", timeout)
 	kubectl(t, "delete", "tokenservers", "--all", timeout)
 	kubectl(t, "delete", "--kustomize=test/e2e/install", timeout)
-	kubectl(t, "delete", "persistentvolume", "tokenserver", timeout)
+	gone(t)
+}
+
+// gone says that nothing of ours is there, but the volume, which goes now: it
+// belongs to a claim that is gone.
+func gone(t *testing.T) {
+	t.Helper()
+	kubectl(t, "delete", "persistentvolume", "tokenserver", "--timeout="+patience.String())
 	require.Empty(t, kubectl(t, "get", "namespaces,persistentvolumes", "--output",
 		"jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}"), "what is terminating")
 	require.Empty(t, kubectl(t, "get", "pods", "--all-namespaces", "--output=name"), "Pods")
@@ -207,6 +244,30 @@ func tokens(t *testing.T, workload, namespace string, want int) {
 		different[token[1]] = true
 	}
 	require.Len(t, different, len(seen), "a token that came back")
+}
+
+// pulled says that the Pods run these images, and that they are those of the layout
+// that make images wrote: they have its digests.
+func pulled(t *testing.T, namespace, containers string, names ...string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(os.Getenv("IMAGES"), "index.json"))
+	require.NoError(t, err)
+	var layout struct {
+		Manifests []struct {
+			Digest      string
+			Annotations map[string]string
+		}
+	}
+	require.NoError(t, json.Unmarshal(content, &layout))
+	var want []string
+	for _, image := range layout.Manifests {
+		if name := image.Annotations["org.opencontainers.image.ref.name"]; slices.Contains(names, name) {
+			want = append(want, "127.0.0.1:5000/connectedapps/"+name+"@"+image.Digest)
+		}
+	}
+	running := strings.Fields(kubectl(t, "get", "pods", "--namespace="+namespace, "--output=jsonpath={.items[*].status."+containers+"[*].imageID}"))
+	slices.Sort(running)
+	require.ElementsMatch(t, want, slices.Compact(running), "images that Pods run")
 }
 
 // neverRestarted says that no container of these Pods has: none lacked anything
@@ -280,9 +341,23 @@ func tell(t *testing.T) {
 
 func try(t *testing.T, input string, arguments ...string) (out, problem string, err error) {
 	t.Helper()
-	defer progress("kubectl " + strings.Join(arguments, " "))()
+	return run(t, os.Getenv("KUBECTL"), input, arguments...)
+}
+
+func helm(t *testing.T, arguments ...string) {
+	t.Helper()
+	out, problem, err := run(t, "bin/helm/helm4", "", arguments...)
+	if err != nil {
+		tell(t)
+	}
+	require.NoError(t, err, "helm %s\n%s%s", strings.Join(arguments, " "), out, problem)
+}
+
+func run(t *testing.T, program, input string, arguments ...string) (out, problem string, err error) {
+	t.Helper()
+	defer progress(filepath.Base(program) + " " + strings.Join(arguments, " "))()
 	var output, problems bytes.Buffer
-	process := exec.CommandContext(t.Context(), os.Getenv("KUBECTL"), arguments...)
+	process := exec.CommandContext(t.Context(), program, arguments...)
 	process.Stdin, process.Stdout, process.Stderr = strings.NewReader(input), &output, &problems
 	err = process.Run()
 	return output.String(), problems.String(), err
