@@ -121,12 +121,13 @@ func leftOf(t *testing.T, namespace string) []string {
 func TestTheNotesLeadToATokenServer(t *testing.T) {
 	eachHelm(t, func(h helm) {
 		namespace := "notes-" + filepath.Base(h.path)
-		notes := h.release(chartFolder, namespace)
+		installed := h.release(chartFolder, namespace)
 		for name, values := range map[string]string{
 			"no values":        "",
 			"a public address": "tokenserver: {publicURL: 'https://id.example.com', tls: {secretName: ours}}",
 			"PostgreSQL":       "tokenserver: {database: {type: postgresql}}",
 		} {
+			notes := installed
 			if values != "" {
 				notes = h.run("upgrade", "connectedapps", chartFolder, "--namespace="+namespace, "--values="+h.values(values))
 			}
