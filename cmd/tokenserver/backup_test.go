@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -149,6 +150,11 @@ func TestABackupThatIsNotGoodIsNotRestored(t *testing.T) {
 	r.stopped()
 	s.write("other-key", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=")
 	s.write("good.db", backup)
+	s.write("later.db", backup)
+	later, err := sql.Open("sqlite", s.path("later.db"))
+	require.NoError(t, err)
+	_, err = later.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1); UPDATE installation SET oldest_schema = 9999`)
+	require.NoError(t, errors.Join(err, later.Close()))
 	for name, test := range map[string]struct {
 		args       []string
 		stdin      string
@@ -160,6 +166,7 @@ func TestABackupThatIsNotGoodIsNotRestored(t *testing.T) {
 		"nothing comes in":            {[]string{"--replace", "-"}, "", nil, "examining the backup: ", ""},
 		"half of it comes in":         {[]string{"--replace", "-"}, backup[:len(backup)/2], nil, "examining the backup: ", ""},
 		"another file":                {[]string{"--replace", "tokenserver.yaml"}, "", nil, "examining the backup: ", ""},
+		"a later release's":           {[]string{"--replace", "later.db"}, "", nil, "the database belongs to a later release", ""},
 		"an encryption key of others": {[]string{"--replace", "good.db"}, "", func() { s.edit("[encryption-key]", "[other-key]") }, "no encryption key fits", "put the key that this database was made with back"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -102,6 +102,9 @@ func examine(ctx context.Context, path string, check func(context.Context, stora
 			return fmt.Errorf("%s: %s", pragma, found)
 		}
 	}
+	if err := store.CheckSchema(ctx); err != nil {
+		return err
+	}
 	return check(ctx, store)
 }
 

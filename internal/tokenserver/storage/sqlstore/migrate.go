@@ -122,6 +122,29 @@ func (s *Store) applied(ctx context.Context, tx *sql.Tx) (map[int64]bool, error)
 	return applied, err
 }
 
+// CheckSchema tells whether this program can work with a database, without a change to
+// it: storage.ErrNewerSchema as for Migrate.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	migrations, err := s.migrations()
+	if err != nil {
+		return err
+	}
+	tx, err := s.begin(ctx, s.read, nil, "begin looking at the schema")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	applied, err := s.applied(ctx, tx)
+	if err != nil {
+		return err
+	}
+	known := migrations[len(migrations)-1].version
+	if version := slices.Max(slices.Collect(maps.Keys(applied))); version > known {
+		return s.beside(ctx, tx, version, known)
+	}
+	return nil
+}
+
 // beside tells whether this program can work with the database of a later release:
 // while replicas are replaced one by one, one of the release before may restart.
 func (s *Store) beside(ctx context.Context, tx *sql.Tx, version, known int64) error {
