@@ -42,6 +42,24 @@ type Process struct {
 	done    chan struct{}
 }
 
+// Main runs the tests of a package with the token server, which it builds once and
+// whose path it writes, and ends the process.
+func Main(m *testing.M, path *string) {
+	folder, err := os.MkdirTemp("", "tokenserver-")
+	if err != nil {
+		panic(err)
+	}
+	*path = filepath.Join(folder, "tokenserver")
+	code := 1
+	if err := Build(folder, "./cmd/tokenserver"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(folder)
+	os.Exit(code)
+}
+
 // Start starts a program, which is killed at the end of the test. What it said is
 // logged if the test failed.
 func Start(t testing.TB, path string, args ...string) *Process {
