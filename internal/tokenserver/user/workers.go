@@ -3,6 +3,7 @@
 package user
 
 import (
+	"cmp"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ type Workers struct {
 	// and process attributes are set here.
 	Command func() *exec.Cmd
 	Logger  *slog.Logger
+	// Patience is how long a worker may take, as one does for ever that somebody has
+	// stopped; zero: a minute, which no hash costs.
+	Patience time.Duration
 
 	mu   sync.Mutex
 	idle []*worker // the last used at the end
@@ -73,7 +77,9 @@ func (w *Workers) derive(d *Derivation) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting a process for password checks: %w", err)
 	}
+	alarm := time.AfterFunc(cmp.Or(w.Patience, time.Minute), func() { _ = used.command.Process.Kill() })
 	key, err := used.derive(d)
+	alarm.Stop()
 	if err != nil {
 		return nil, fmt.Errorf("asking the process for password checks: %w", errors.Join(err, used.end()))
 	}

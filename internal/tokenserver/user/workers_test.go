@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -47,6 +48,22 @@ func derivations(n int) (all []*Derivation) {
 		all = append(all, noPassword(cost{8 << i, 1, 1}).derivation(fmt.Sprint("password ", i), keyLength))
 	}
 	return all
+}
+
+// A worker that never answers is ended, and keeps nobody's turn.
+func TestAWorkerThatDoesNotAnswerIsEnded(t *testing.T) {
+	t.Parallel()
+	w, said := newWorkers(t)
+	var silent *exec.Cmd
+	w.Patience, w.Command = 10*time.Millisecond, func() *exec.Cmd {
+		silent = exec.Command("sleep", "1000")
+		return silent
+	}
+	d := derivations(1)[0]
+	require.Equal(t, d.Key(), w.Derive(d))
+	require.Contains(t, said.String(), "a password is checked in this process")
+	require.NotNil(t, silent.ProcessState, "it has ended")
+	require.Empty(t, w.idle)
 }
 
 func TestAWorkerDerivesWhatThisProcessWould(t *testing.T) {
