@@ -3,7 +3,7 @@
 #
 # Writes generated files below DIR: "code" is the DeepCopy methods,
 # "manifests" the CRDs, the manager's role and, from these and the rest of
-# config/, what the chart has.
+# config/, what the chart has and the pages of docs/reference.
 #
 #   hack/generate.sh code|manifests DIR
 set -euo pipefail
@@ -34,5 +34,6 @@ manifests)
   $generate rbac:roleName=connectedapps-manager-role "paths=./internal/controller/...;./internal/bootstrap/..." output:rbac:dir="$dir/config/rbac"
   split_tenant_role "$dir/config/rbac"
   go run ./hack/chart -kubectl "${KUBECTL:-kubectl}" -output "$dir"
+  go run ./hack/reference -output "$dir"
   ;;
 esac

@@ -27,6 +27,8 @@ generated() {
   diff <(ls config/crd/bases) <(ls "$fresh/config/crd/bases") >&2 || fail "config/crd/bases has other files"
   # An object that is gone.
   diff <(ls -R charts/connectedapps/files) <(cd "$fresh" && ls -R charts/connectedapps/files) >&2 || fail "charts/connectedapps/files has other files"
+  # A page that is gone.
+  diff <(ls docs/reference) <(ls "$fresh/docs/reference") >&2 || fail "docs/reference has other files"
   echo "✔ generated files"
 }
 
