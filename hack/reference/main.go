@@ -36,6 +36,8 @@ func run(root, output string) error {
 	pages := map[string]string{"README.md": index()}
 	for _, write := range []func() (map[string]string, error){
 		func() (map[string]string, error) { return kindPages(root, filepath.Join(output, "config/crd/bases")) },
+		func() (map[string]string, error) { return flagsPage(root) },
+		func() (map[string]string, error) { return namesPage(root) },
 	} {
 		written, err := write()
 		if err != nil {
