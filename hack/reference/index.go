@@ -14,6 +14,7 @@ What there is to look up, made from the source by ` + "`make manifests`" + ` and
 		[]string{"[ConnectedApp](connectedapp.md)", "every field of an OAuth client: type, what it means when omitted, what it may hold"},
 		[]string{"[AccessToken](accesstoken.md)", "the same of a token that is kept fresh in a Secret"},
 		[]string{"[TokenServer](tokenserver.md)", "the same of a token server, and of the rules who may use it for what"},
+		[]string{"[Conditions and reasons](conditions.md)", "what each means and what to do, those of Events as well"},
 		[]string{"[Annotations, labels and finalizers](annotations.md)", "what each says, on what, and who sets it"},
 		[]string{"[Flags](flags.md)", "flags and variables of the programs, commands of the token server"},
 		[]string{"[Metrics of the operator](../metrics-operator.md)", "name, type, labels and meaning"},

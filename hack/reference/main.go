@@ -38,6 +38,7 @@ func run(root, output string) error {
 		func() (map[string]string, error) { return kindPages(root, filepath.Join(output, "config/crd/bases")) },
 		func() (map[string]string, error) { return flagsPage(root) },
 		func() (map[string]string, error) { return namesPage(root) },
+		func() (map[string]string, error) { return conditionsPage(root) },
 	} {
 		written, err := write()
 		if err != nil {

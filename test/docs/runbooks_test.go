@@ -3,11 +3,15 @@
 package docs_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -219,4 +223,26 @@ func TestEveryReasonOfATokenServerHasARunbook(t *testing.T) {
 	for _, reason := range reasons {
 		assert.True(t, regexp.MustCompile("[`\"|]"+reason+"[`\"|]").MatchString(all.String()), "no runbook names %s", reason)
 	}
+}
+
+// constants are the values of a file's string constants, by the comment of their
+// group.
+func constants(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ParseComments)
+	require.NoError(t, err)
+	groups := map[string][]string{}
+	for _, declaration := range file.Decls {
+		group, ok := declaration.(*ast.GenDecl)
+		if !ok || group.Tok != token.CONST {
+			continue
+		}
+		heading := strings.TrimSpace(group.Doc.Text())
+		for _, spec := range group.Specs {
+			value, err := strconv.Unquote(spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit).Value)
+			require.NoError(t, err)
+			groups[heading] = append(groups[heading], value)
+		}
+	}
+	return groups
 }
