@@ -19,5 +19,6 @@ What there is to look up, made from the source by ` + "`make manifests`" + ` and
 		[]string{"[Flags](flags.md)", "flags and variables of the programs, commands of the token server"},
 		[]string{"[Metrics of the operator](../metrics-operator.md)", "name, type, labels and meaning"},
 		[]string{"[Metrics of the token server](../metrics-tokenserver.md)", "the same"},
+		[]string{"[Metrics of the refresher](../metrics-refresher.md)", "the same"},
 	)
 }
