@@ -51,7 +51,6 @@ func (w *world) allow(ids ...string) {
 			w.server.Spec.Access[0].ClientIDs = append(w.server.Spec.Access[0].ClientIDs, v1alpha1.ClientID(id))
 		}
 	})
-	w.heardOfServer()
 }
 
 func adopts(id string) func(*v1alpha1.ConnectedApp) {
