@@ -34,13 +34,24 @@ func build(root, pkg string) (*built, error) {
 
 func (b *built) remove() { _ = os.RemoveAll(b.folder) }
 
+// commands are the sections of the program of a package below root, and of each of its
+// commands.
+func commands(root, pkg, variables string) (string, error) {
+	b, err := build(root, pkg)
+	if err != nil {
+		return "", err
+	}
+	defer b.remove()
+	return b.commands(variables)
+}
+
 // notOurs are commands that the library adds.
 var notOurs = []string{"completion", "help"}
 
 // commands are the sections of a program and of each of its commands.
 func (b *built) commands(variables string, path ...string) (string, error) {
 	command := exec.Command(b.path, append(slices.Clone(path), "--help")...)
-	command.Env = []string{"HOME=/home"} // or defaults would name this machine's folders
+	command.Env = []string{"HOME=~"} // or defaults would name folders of this machine
 	out, err := command.Output()
 	if err != nil {
 		return "", fmt.Errorf("asking %s %s for help: %w", filepath.Base(b.path), strings.Join(path, " "), err)
@@ -64,7 +75,7 @@ func (b *built) commands(variables string, path ...string) (string, error) {
 type help struct {
 	text, usage, examples string
 	commands              []string
-	flags, global         []option
+	flags                 []option
 }
 
 var (
@@ -98,8 +109,6 @@ func parseHelp(out string) help {
 			}
 		case "Flags":
 			h.flags = parseFlags(body)
-		case "Global Flags":
-			h.global = parseFlags(body)
 		}
 	}
 	return h

@@ -117,8 +117,8 @@ func conditionsPage(root string) (map[string]string, error) {
 ` + "`Ready`" + ` sums up, the other two are there only while they are True, and never both. A condition counts for the generation of the spec in its
 ` + "`observedGeneration`" + `. No condition and no Event ever holds a secret.
 
-A reason is of ` + "`Ready`" + ` with the status in its column, and of what is beside it. Each change of ` + "`Ready`" + ` is an Event as well, unless thousands of
-objects would tell what one TokenServer tells; other Events are named.
+A reason is of ` + "`Ready`" + ` with the status in its column, and of what is beside it. Each change of ` + "`Ready`" + ` is an Event as well,
+unless thousands of objects would tell what one TokenServer tells; other Events are named.
 `)
 	for _, kind := range kindsInOrder {
 		b.WriteString("\n## " + kind + "\n\n" + conditionTable(kind, conditions) + "\n" + reasonTable(kind, reasons))

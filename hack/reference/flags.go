@@ -27,12 +27,7 @@ func flagsPage(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokenserver, err := build(root, "./cmd/tokenserver")
-	if err != nil {
-		return nil, err
-	}
-	defer tokenserver.remove()
-	commands, err := tokenserver.commands("TOKENSERVER_")
+	commands, err := commands(root, "./cmd/tokenserver", "TOKENSERVER_")
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +37,16 @@ func flagsPage(root string) (map[string]string, error) {
 	}
 	b.WriteString(manager + refresher + commands + "\n## Other variables\n\n" + variables)
 	return map[string]string{"flags.md": b.String()}, nil
+}
+
+// pluginPage has the commands of the plugin. Variables set none of its flags.
+func pluginPage(root string) (map[string]string, error) {
+	sections, err := commands(root, "./cmd/kubectl-connectedapp", "")
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"kubectl-connectedapp.md": generated + "# The commands of the plugin\n\n" +
+		"[The kubectl plugin](../kubectl-plugin.md) is about working with them. Flags of the first table are of each command.\n" + sections}, nil
 }
 
 // option is a flag of a program.

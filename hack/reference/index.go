@@ -17,6 +17,7 @@ What there is to look up, made from the source by ` + "`make manifests`" + ` and
 		[]string{"[Conditions and reasons](conditions.md)", "what each means and what to do, those of Events as well"},
 		[]string{"[Annotations, labels and finalizers](annotations.md)", "what each says, on what, and who sets it"},
 		[]string{"[Flags](flags.md)", "flags and variables of the programs, commands of the token server"},
+		[]string{"[The commands of the plugin](kubectl-connectedapp.md)", "commands and flags of `kubectl connectedapp`, with examples"},
 		[]string{"[Metrics of the operator](../metrics-operator.md)", "name, type, labels and meaning"},
 		[]string{"[Metrics of the token server](../metrics-tokenserver.md)", "the same"},
 		[]string{"[Metrics of the refresher](../metrics-refresher.md)", "the same"},

@@ -271,11 +271,10 @@ func (k *kind) omitted(path, omitted string, required bool, s *schema) string {
 // valid says what a field may hold, beside its type, on lines of their own.
 func valid(s *schema) string {
 	var says []string
-	switch item := s; {
+	switch {
 	case s.Type == "array":
 		says = append(says, between(s.MinItems, s.MaxItems, "item")...)
-		item = s.Items.Schema
-		says = append(says, scalar(item, "each ")...)
+		says = append(says, scalar(s.Items.Schema, "each ")...)
 	case s.AdditionalProperties != nil:
 		says = append(says, between(s.MinProperties, s.MaxProperties, "entry")...)
 		says = append(says, scalar(s.AdditionalProperties.Schema, "each value ")...)

@@ -37,6 +37,7 @@ func run(root, output string) error {
 	for _, write := range []func() (map[string]string, error){
 		func() (map[string]string, error) { return kindPages(root, filepath.Join(output, "config/crd/bases")) },
 		func() (map[string]string, error) { return flagsPage(root) },
+		func() (map[string]string, error) { return pluginPage(root) },
 		func() (map[string]string, error) { return namesPage(root) },
 		func() (map[string]string, error) { return conditionsPage(root) },
 	} {

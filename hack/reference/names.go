@@ -39,8 +39,8 @@ func namesPage(root string) (map[string]string, error) {
 			}
 			found := whereAndWho.FindStringSubmatch(strings.Join(strings.Fields(c.comment), " "))
 			if title == "" || found == nil {
-				problems = append(problems, fmt.Errorf("%s: %s needs a name that begins with Annotation, Label or Finalizer, and a comment that ends with \"On: …. Set by: ….\"",
-					path, c.name))
+				problems = append(problems, fmt.Errorf("%s: %s needs a name that begins with Annotation, Label or Finalizer, "+
+					"and a comment that ends with \"On: …. Set by: ….\"", path, c.name))
 				continue
 			}
 			_, meaning, _ := strings.Cut(withValues(found[1], constants), " ")

@@ -92,14 +92,13 @@ Flags:
       --silent string
 
 Global Flags:
-      --wait duration   how long (default 5m0s: not for ever)
+      --wait duration   of each command, so that it is told once
 
 Use "prog do [command] --help" for more information about a command.
 `)
 	require.Equal(t, help{
 		text: "do works.", usage: "prog do FILE", examples: "  prog do x\n\n", commands: []string{"part"},
-		flags:  []option{{"--how", "way", "how it is done", "well"}, {"-n, --now", "", "at once", "false"}, {"--silent", "string", "", ""}},
-		global: []option{{"--wait", "duration", "how long", "5m0s: not for ever"}},
+		flags: []option{{"--how", "way", "how it is done", "well"}, {"-n, --now", "", "at once", "false"}, {"--silent", "string", "", ""}},
 	}, h)
 	_, err := h.section("", false)
 	require.EqualError(t, err, "prog do: the flag --silent does not say what it is for")

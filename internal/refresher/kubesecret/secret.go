@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// Label, with LabelValue, marks a Secret that refreshers keep, also one that
-	// somebody made for them.
+	// Label with the value LabelValue marks a Secret that refreshers keep, also one
+	// that somebody made for them.
 	// On: Secrets of --secret. Set by: the refresher, or the owner of a Secret.
 	Label = "connectedapps.dev/kept-by"
 	// LabelValue is the value of Label.

@@ -36,7 +36,7 @@ var (
 func Check(t testing.TB, page string, registry prometheus.Gatherer, prefix string) (names []string, prose string) {
 	t.Helper()
 	recorder := httptest.NewRecorder()
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
 	_, names = tableOf(recorder.Body.String(), prefix)
 	require.Equal(t, described(registry.(prometheus.Collector), prefix), names, "the test has to make each metric move once")
 	return CheckText(t, page, recorder.Body.String(), prefix)
@@ -69,7 +69,7 @@ func CheckText(t testing.TB, page, metrics, prefix string) (names []string, pros
 
 	want, names := tableOf(metrics, prefix)
 	if *update {
-		require.NoError(t, os.WriteFile(page, []byte(before+begin+want+end+after), 0o644))
+		require.NoError(t, os.WriteFile(page, []byte(before+begin+want+end+after), 0o600)) // its mode stays
 		table = want
 	}
 	require.Equal(t, want, table, "go test . -run %s -update", t.Name())
