@@ -69,7 +69,7 @@ func CheckText(t testing.TB, page, metrics, prefix string) (names []string, pros
 
 	want, names := tableOf(metrics, prefix)
 	if *update {
-		require.NoError(t, os.WriteFile(page, []byte(before+begin+want+end+after), 0o600)) // its mode stays
+		require.NoError(t, os.WriteFile(page, []byte(before+begin+want+end+after), 0o600)) //nolint:gosec // the test names its page
 		table = want
 	}
 	require.Equal(t, want, table, "go test . -run %s -update", t.Name())
