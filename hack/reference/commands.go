@@ -25,6 +25,7 @@ func build(root, pkg string) (*built, error) {
 	b := &built{folder, filepath.Join(folder, filepath.Base(pkg))}
 	command := exec.Command("go", "build", "-o", b.path, pkg)
 	command.Dir = root
+	command.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile builds it, so that most of it is there
 	if out, err := command.CombinedOutput(); err != nil {
 		b.remove()
 		return nil, fmt.Errorf("building %s: %w: %s", pkg, err, out)
