@@ -60,7 +60,7 @@ func sampleOf(root, singular string) (string, error) {
 func kindPage(crd *apiextensionsv1.CustomResourceDefinition, sample string) (string, error) {
 	names, version := crd.Spec.Names, crd.Spec.Versions[0]
 	root := version.Schema.OpenAPIV3Schema
-	k := &kind{}
+	k := &kind{name: names.Kind}
 	k.rules("", root)
 	spec, status := root.Properties["spec"], root.Properties["status"]
 	k.rules("spec", &spec)
@@ -102,6 +102,7 @@ func columns(all []apiextensionsv1.CustomResourceColumnDefinition, priority int3
 
 // kind collects what a page tells at its end, and what the schema lacks.
 type kind struct {
+	name     string
 	noted    []rule
 	problems []string
 }
@@ -138,7 +139,7 @@ func (k *kind) object(path string, level int, s *schema) string {
 			row = slices.Insert(row, 2, k.omitted(at, omitted, slices.Contains(s.Required, name), &field))
 		}
 		if at == "status.conditions" {
-			row[1] = "list of conditions"
+			row[1] = "list of [conditions](conditions.md#" + strings.ToLower(k.name) + ")"
 		} else {
 			var nested string
 			row[1], nested = k.kindOf(at, level, &field)
@@ -275,6 +276,9 @@ func valid(s *schema) string {
 	case s.Type == "array":
 		says = append(says, between(s.MinItems, s.MaxItems, "item")...)
 		says = append(says, scalar(s.Items.Schema, "each ")...)
+		if len(s.XListMapKeys) > 0 {
+			says = append(says, "no two of the same "+strings.Join(s.XListMapKeys, " and "))
+		}
 	case s.AdditionalProperties != nil:
 		says = append(says, between(s.MinProperties, s.MaxProperties, "entry")...)
 		says = append(says, scalar(s.AdditionalProperties.Schema, "each value ")...)

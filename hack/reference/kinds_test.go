@@ -104,5 +104,7 @@ func TestARowSaysWhatTheAPIServerTakes(t *testing.T) {
 	require.Contains(t, app, "\n- `tokenServerRef`: cannot be changed: ")
 	require.Contains(t, app, "\n- `metadata`: metadata.name must have at most 52 characters, ")
 	require.Contains(t, app, "\n// spec.clientURI, spec.policyURI, spec.tosURI: must be an absolute http or https address\nself.matches(")
+	require.Contains(t, app, "<br>at most 16 items<br>no two of the same kind and name |")
+	require.Contains(t, app, "| `conditions` | list of [conditions](conditions.md#connectedapp) | ")
 	require.Contains(t, page["tokenserver.md"], "| `matchLabels` | map of string | any | ")
 }
