@@ -34,29 +34,32 @@ func main() {
 // run writes the pages below output, where the CRDs are; all else is read below root.
 func run(root, output string) error {
 	pages := map[string]string{"README.md": index()}
-	for _, write := range []func() (map[string]string, error){
+	for _, made := range []func() (map[string]string, error){
 		func() (map[string]string, error) { return kindPages(root, filepath.Join(output, "config/crd/bases")) },
+		func() (map[string]string, error) { return conditionsPage(root) },
+		func() (map[string]string, error) { return namesPage(root) },
 		func() (map[string]string, error) { return flagsPage(root) },
 		func() (map[string]string, error) { return pluginPage(root) },
-		func() (map[string]string, error) { return namesPage(root) },
-		func() (map[string]string, error) { return conditionsPage(root) },
 	} {
-		written, err := write()
+		some, err := made()
 		if err != nil {
 			return err
 		}
-		maps.Copy(pages, written)
+		maps.Copy(pages, some)
 	}
-	written := filepath.Join(output, folder)
-	// A page that is gone must not stay.
-	if err := os.RemoveAll(written); err != nil {
+	return write(filepath.Join(output, folder), pages)
+}
+
+// write makes a folder with these pages and no others.
+func write(folder string, pages map[string]string) error {
+	if err := os.RemoveAll(folder); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(written, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("making the folder of the pages: %w", err)
 	}
 	for name, page := range pages {
-		if err := os.WriteFile(filepath.Join(written, name), []byte(page), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(page), 0o644); err != nil {
 			return err
 		}
 	}
