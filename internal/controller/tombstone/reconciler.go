@@ -23,6 +23,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 const (
@@ -44,6 +45,8 @@ const (
 
 // Reconciler deletes remembered clients.
 type Reconciler struct {
+	// Tracing makes a span of each pass; nil: none are made.
+	Tracing *tracing.Tracing
 	// Store is where they are remembered.
 	Store *Store
 	// Connections are the token servers that can be used.
