@@ -139,7 +139,9 @@ func TestEveryNameIsOnAPage(t *testing.T) {
 			}
 			source, err := os.ReadFile(path)
 			for _, found := range name.FindAllStringSubmatch(string(source), -1) {
-				count++
+				if count++; found[1] == "connectedapps.dev/operator" {
+					continue // the module
+				}
 				if !strings.Contains(told, "| `"+found[1]+"` |") && !regexp.MustCompile("`"+found[1]+"`|"+found[1]+": ").Match(sidecar) {
 					t.Errorf("%s names %s, which no page explains", path, found[1])
 				}
