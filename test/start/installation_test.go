@@ -99,7 +99,7 @@ func (i *installation) startServer() {
 	).Replace(configMap.Data["config.yaml"])
 	path := filepath.Join(i.folder, "config.yaml")
 	require.NoError(i, os.WriteFile(path, []byte(configuration), 0o600))
-	command := exec.Command(filepath.Join(programs, "tokenserver"), "serve", "--config="+path) //nolint:noctx // it is killed with the test
+	command := exec.Command(filepath.Join(programs, "tokenserver"), "serve", "--config="+path)
 	command.Env = append(os.Environ(), "POD_NAMESPACE="+systemNamespace)
 	i.server = program.StartCommand(i, command)
 	testenv.Eventually(i, func(c *require.Assertions) {

@@ -123,7 +123,7 @@ func (r *reader) see(console string) {
 	require.True(r, strings.HasPrefix(console, "$ "), console)
 	for _, entry := range strings.Split("\n"+console, "\n$ ")[1:] {
 		command, want, _ := strings.Cut(entry, "\n")
-		out, _ := r.shell("-c", command).CombinedOutput() //nolint:errcheck // what it prints tells
+		out, _ := r.shell("-c", command).CombinedOutput()
 		pattern := regexp.QuoteMeta(fields(want))
 		pattern = strings.NewReplacer("\n…\n", "\n(?s:.*)", "…", "(?s:.*)").Replace("\n" + pattern + "\n")
 		require.Regexp(r, "^"+pattern+"$", "\n"+fields(string(out))+"\n", "%s: %s", r.page, command)

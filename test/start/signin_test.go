@@ -142,7 +142,7 @@ func (i *installation) followOAuth2Proxy(front *ingress) {
 	apply("deployment.yaml")
 	page.finish()
 	pod := admit(i.T, podOf(i.T, "payments", "app=dashboard"))
-	pod.start("oauth2-proxy", exec.Command(filepath.Join(testenv.ModuleRoot(), "bin", "clients", "oauth2-proxy"))) //nolint:noctx // killed with the test
+	pod.start("oauth2-proxy", exec.Command(filepath.Join(testenv.ModuleRoot(), "bin", "clients", "oauth2-proxy")))
 	front.open(i, address)
 	text, status := i.signIn(front, "/", "/oauth2/callback")
 	require.Equal(i, http.StatusFound, status, text)

@@ -75,7 +75,7 @@ func read(t *testing.T, path string) string {
 // startSidecar runs the one of a Pod, whose token is there then.
 func (p *running) startSidecar() {
 	p.Helper()
-	p.start("connectedapps-refresher", exec.Command(filepath.Join(programs, "refresher")), ":8090", "127.0.0.1:0") //nolint:noctx // killed with the test
+	p.start("connectedapps-refresher", exec.Command(filepath.Join(programs, "refresher")), ":8090", "127.0.0.1:0")
 	testenv.Eventually(p, func(c *require.Assertions) { c.FileExists(p.inPod(tokenFile)) })
 }
 
@@ -175,7 +175,7 @@ func (i *installation) programOf(path string) *exec.Cmd {
 		build.Dir = testenv.ModuleRoot()
 		out, err := build.CombinedOutput()
 		require.NoError(i, err, string(out))
-		return exec.Command(strings.TrimSuffix(path, ".go")) //nolint:noctx // killed with the test
+		return exec.Command(strings.TrimSuffix(path, ".go"))
 	case ".mjs":
 		link := filepath.Join(filepath.Dir(path), "node_modules")
 		if _, err := os.Lstat(link); err != nil {
