@@ -32,6 +32,8 @@ type installation struct {
 	url, listen string
 	folder      string
 	server      *program.Process
+	// headings are of the pages that the first person who signed in was shown.
+	headings []string
 }
 
 // here replaces the addresses of the pages by those of this machine.

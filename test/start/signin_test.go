@@ -12,11 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 
 	"github.com/stretchr/testify/require"
 
+	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/person"
 )
@@ -91,6 +93,7 @@ func (i *installation) followWebSignIn() {
 	page.finish()
 	i.runSignInPrograms(front, shop)
 	i.followOAuth2Proxy(front)
+	i.checkWhatIsSeen(shop)
 }
 
 // runSignInPrograms runs all of the page that the first one leads to.
@@ -116,6 +119,27 @@ func (i *installation) runSignInPrograms(front *ingress, shop *running) {
 	}
 	i.checkSpring(page.take("yaml", "spring:"), "shop")
 	page.finish()
+}
+
+// checkWhatIsSeen holds the pages that people see to what the page calls them.
+func (i *installation) checkWhatIsSeen(shop *running) {
+	i.Helper()
+	text := read(i.T, filepath.Join(testenv.ModuleRoot(), "docs", "start", "web-sign-in.md"))
+	var named []string
+	for _, match := range regexp.MustCompile(`[ |]\*([A-Z][^*\n]+)\*`).FindAllStringSubmatch(text, -1) {
+		named = append(named, match[1])
+	}
+	require.Len(i, named, 3)
+	require.Equal(i, named[:2], i.headings)
+	elsewhere := url.Values{
+		"response_type": {"code"}, "client_id": {read(i.T, filepath.Join(shop.volumes["client"], "client-id"))}, "redirect_uri": {"https://shop.example.com/"},
+	}
+	response, err := i.browser().Get(i.url + oauth.PathAuthorize + "?" + elsewhere.Encode())
+	require.NoError(i, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(i, err)
+	require.Contains(i, string(body), named[2])
 }
 
 // followOAuth2Proxy has the proxy stand before an application that says who it is told
@@ -158,6 +182,9 @@ func (i *installation) signIn(front *ingress, path, callback string) (text strin
 	require.NoError(i, response.Body.Close())
 	require.Contains(i, []int{http.StatusFound, http.StatusSeeOther}, response.StatusCode)
 	landed := sam.Authorize(response.Header.Get("Location"))
+	if i.headings == nil { // later they are not asked again
+		i.headings = sam.Headings
+	}
 	require.True(i, strings.HasPrefix(landed, front.URL+callback+"?"), landed)
 	response = sam.Do(http.MethodGet, landed, nil)
 	status = response.StatusCode

@@ -94,6 +94,9 @@ func (i *installation) followAppToken() {
 
 	page.until("with-secret.yaml")
 	page.finish()
+	status, err := page.shell("-c", "kubectl connectedapp status -n payments").CombinedOutput()
+	require.NoError(i, err, string(status))
+	require.Regexp(i, `gitproxy +True`, string(status))
 	withSecret := admit(i.T, podOf(i.T, "payments", "app=gitproxy", "token"))
 	secret := &corev1.Secret{}
 	require.NoError(i, getObject(i.T, "gitproxy-token", secret))

@@ -22,6 +22,9 @@ type Person struct {
 	client             *http.Client
 	server             string
 	username, password string
+
+	// Headings are of the pages that were shown, in order.
+	Headings []string
 }
 
 // New is somebody who has not signed in to a token server yet. The client trusts the
@@ -62,19 +65,22 @@ func (p *Person) Authorize(authorizationURL string) string {
 // somebody who is signed in already.
 func (p *Person) submit(page *http.Response) *http.Response {
 	p.t.Helper()
-	text, err := io.ReadAll(page.Body)
+	source, err := io.ReadAll(page.Body)
 	require.NoError(p.t, err)
 	_ = page.Body.Close()
-	require.Equal(p.t, http.StatusOK, page.StatusCode, string(text))
-	document, err := html.Parse(strings.NewReader(string(text)))
+	require.Equal(p.t, http.StatusOK, page.StatusCode, string(source))
+	document, err := html.Parse(strings.NewReader(string(source)))
 	require.NoError(p.t, err)
 	var form *html.Node
 	for node := range document.Descendants() {
-		if node.Data == "form" {
+		switch {
+		case node.Data == "form":
 			form = node
+		case node.Data == "h1":
+			p.Headings = append(p.Headings, text(node))
 		}
 	}
-	require.NotNil(p.t, form, string(text))
+	require.NotNil(p.t, form, string(source))
 	values := url.Values{}
 	for node := range form.Descendants() {
 		name := attribute(node, "name")
@@ -107,6 +113,17 @@ func (p *Person) Do(method, target string, form url.Values) *http.Response {
 	response, err := p.client.Do(request)
 	require.NoError(p.t, err)
 	return response
+}
+
+// text is what of a node is read.
+func text(node *html.Node) string {
+	var words []string
+	for child := range node.Descendants() {
+		if child.Type == html.TextNode {
+			words = append(words, strings.Fields(child.Data)...)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func attribute(node *html.Node, name string) string {
