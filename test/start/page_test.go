@@ -116,17 +116,20 @@ func (r *reader) write(text string) {
 	}
 }
 
-// see runs the commands of a console and compares what they print. "…" in the page
-// is anything, in a line or of lines.
+// see runs the commands of a console and compares what they print, again for a while
+// since a cluster takes a moment to know of rights and rules. "…" in the page is
+// anything, in a line or of lines.
 func (r *reader) see(console string) {
 	r.Helper()
 	require.True(r, strings.HasPrefix(console, "$ "), console)
 	for _, entry := range strings.Split("\n"+console, "\n$ ")[1:] {
 		command, want, _ := strings.Cut(entry, "\n")
-		out, _ := r.shell("-c", command).CombinedOutput()
 		pattern := regexp.QuoteMeta(fields(want))
 		pattern = strings.NewReplacer("\n…\n", "\n(?s:.*)", "…", "(?s:.*)").Replace("\n" + pattern + "\n")
-		require.Regexp(r, "^"+pattern+"$", "\n"+fields(string(out))+"\n", "%s: %s", r.page, command)
+		testenv.Eventually(r, func(c *require.Assertions) {
+			out, _ := r.shell("-c", command).CombinedOutput()
+			c.Regexp("^"+pattern+"$", "\n"+fields(string(out))+"\n", "%s: %s", r.page, command)
+		})
 	}
 }
 

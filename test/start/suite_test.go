@@ -71,8 +71,9 @@ func run(m *testing.M) (code int, err error) {
 }
 
 func runWith(m *testing.M, environment *envtest.Environment, folder string) (code int, err error) {
-	stop, err := controlplane.StartControllerManager(environment.KubeConfig,
-		append(controlplane.Workloads[:2:2], "clusterrole-aggregation-controller", "serviceaccount-controller"))
+	stop, err := controlplane.StartControllerManager(environment.KubeConfig, []string{
+		"deployment-controller", "replicaset-controller", "serviceaccount-controller", "clusterrole-aggregation-controller",
+	})
 	if err != nil {
 		return 1, err
 	}
