@@ -116,6 +116,9 @@ func (i *installation) runSignInPrograms(front *ingress, shop *running) {
 		text, status = i.signIn(front, "/sign-in", "/callback")
 		require.Equal(i, http.StatusOK, status, "%s: %s", file, text)
 		require.Equal(i, "<h1>Hello, sam</h1>", text, file)
+		response := person.New(i, i.browser(front.Certificate()), i.url, "sam", password).Do(http.MethodGet, front.URL+"/callback?code=a&state=b", nil)
+		require.NoError(i, response.Body.Close())
+		require.Equal(i, http.StatusBadRequest, response.StatusCode, "%s: a sign-in that began elsewhere", file)
 	}
 	i.checkSpring(page.take("yaml", "spring:"), "shop")
 	page.finish()
@@ -181,14 +184,17 @@ func (i *installation) signIn(front *ingress, path, callback string) (text strin
 	response := sam.Do(http.MethodGet, front.URL+path, nil)
 	require.NoError(i, response.Body.Close())
 	require.Contains(i, []int{http.StatusFound, http.StatusSeeOther}, response.StatusCode)
-	landed := sam.Authorize(response.Header.Get("Location"))
+	location, err := response.Location()
+	require.NoError(i, err)
+	require.Equal(i, "S256", location.Query().Get("code_challenge_method"), "PKCE")
+	landed := sam.Authorize(location.String())
 	if i.headings == nil { // later they are not asked again
 		i.headings = sam.Headings
 	}
 	require.True(i, strings.HasPrefix(landed, front.URL+callback+"?"), landed)
 	response = sam.Do(http.MethodGet, landed, nil)
 	status = response.StatusCode
-	if location, err := response.Location(); err == nil { // back to where they wanted to go
+	if location, err = response.Location(); err == nil { // back to where they wanted to go
 		require.NoError(i, response.Body.Close())
 		response = sam.Do(http.MethodGet, location.String(), nil)
 	}
