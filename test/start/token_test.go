@@ -184,11 +184,11 @@ func (i *installation) programOf(path string) *exec.Cmd {
 		if _, err := os.Lstat(link); err != nil {
 			require.NoError(i, os.Symlink(nodeModules(i.T), link))
 		}
-		return exec.Command("node", path) //nolint:noctx // killed with the test
+		return exec.Command("node", path)
 	case ".py":
-		return exec.Command(debianPython, "-u", path) //nolint:noctx // killed with the test
+		return exec.Command(debianPython, "-u", path)
 	case ".java":
-		return exec.Command("java", path) //nolint:noctx // killed with the test
+		return exec.Command("java", path)
 	}
 	require.Fail(i, "nobody knows how to run "+path)
 	return nil

@@ -73,10 +73,10 @@ func (p *Person) submit(page *http.Response) *http.Response {
 	require.NoError(p.t, err)
 	var form *html.Node
 	for node := range document.Descendants() {
-		switch {
-		case node.Data == "form":
+		switch node.Data {
+		case "form":
 			form = node
-		case node.Data == "h1":
+		case "h1":
 			p.Headings = append(p.Headings, text(node))
 		}
 	}
