@@ -79,19 +79,23 @@ func drawing(class, box, content string) g.Node {
 }
 
 func mark() g.Node {
-	return drawing("mark", "0 0 32 32", `<path d="M13 10.5a6 6 0 1 0 0 11M19 10.5a6 6 0 1 1 0 11M12.5 16h7" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"/>`)
+	return drawing("mark", "0 0 32 32",
+		`<path d="M13 10.5a6 6 0 1 0 0 11M19 10.5a6 6 0 1 1 0 11M12.5 16h7" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"/>`)
 }
 
 func tick() g.Node {
-	return drawing("tick", "0 0 20 20", `<path d="M4.5 10.5l3.5 3.5 7.5-8" fill="none" stroke="currentColor" stroke-width="2.25" stroke-linecap="round" stroke-linejoin="round"/>`)
+	return drawing("tick", "0 0 20 20",
+		`<path d="M4.5 10.5l3.5 3.5 7.5-8" fill="none" stroke="currentColor" stroke-width="2.25" stroke-linecap="round" stroke-linejoin="round"/>`)
 }
 
 const ring = `<circle cx="24" cy="24" r="20" fill="none" stroke="currentColor" stroke-width="3"/>`
 
 func warning() g.Node {
-	return drawing("big warn", "0 0 48 48", ring+`<path d="M24 14v13" fill="none" stroke="currentColor" stroke-width="3.5" stroke-linecap="round"/><circle cx="24" cy="33.5" r="2.25" fill="currentColor"/>`)
+	return drawing("big warn", "0 0 48 48", ring+
+		`<path d="M24 14v13" fill="none" stroke="currentColor" stroke-width="3.5" stroke-linecap="round"/><circle cx="24" cy="33.5" r="2.25" fill="currentColor"/>`)
 }
 
 func done() g.Node {
-	return drawing("big", "0 0 48 48", ring+`<path d="M15.5 24.5l6 6 11.5-12.5" fill="none" stroke="currentColor" stroke-width="3.5" stroke-linecap="round" stroke-linejoin="round"/>`)
+	return drawing("big", "0 0 48 48", ring+
+		`<path d="M15.5 24.5l6 6 11.5-12.5" fill="none" stroke="currentColor" stroke-width="3.5" stroke-linecap="round" stroke-linejoin="round"/>`)
 }

@@ -75,7 +75,8 @@ func (r *Renderer) signInForm(v SignIn) g.Node {
 		g.If(v.PasswordVisible, h.Input(h.Type("hidden"), h.Name("password_visible"), h.Value("1"))),
 		r.field(v, "username", r.say("signin.username"), h.Type("text"), h.Value(v.Username), h.AutoComplete("username"), h.MaxLength("320"),
 			g.If(fresh && v.Username == "" && v.Account == nil, h.AutoFocus())),
-		r.field(v, "password", r.say("signin.password"), h.Type(kind), g.If(v.Password != "", h.Value(v.Password)), h.AutoComplete("current-password"), h.MaxLength("1024"),
+		r.field(v, "password", r.say("signin.password"), h.Type(kind),
+			g.If(v.Password != "", h.Value(v.Password)), h.AutoComplete("current-password"), h.MaxLength("1024"),
 			g.If(fresh && (v.Username != "" || v.Password != ""), h.AutoFocus())),
 		h.Button(h.Class("primary"), h.Type("submit"), h.Name("action"), h.Value("sign-in"), r.say("signin.submit")),
 		g.Text(" "),
@@ -89,7 +90,8 @@ func (r *Renderer) field(v SignIn, id string, label g.Node, attributes ...g.Node
 	return h.Div(h.Class("field"),
 		h.Label(h.For(id), label),
 		g.If(mistake != "", h.P(h.Class("field-error"), h.ID(id+"-error"), g.Text(mistake))),
-		h.Input(h.ID(id), h.Name(id), g.Group(attributes), g.Attr("autocapitalize", "none"), g.Attr("autocorrect", "off"), g.Attr("spellcheck", "false"), h.Required(),
+		h.Input(h.ID(id), h.Name(id), g.Group(attributes),
+			g.Attr("autocapitalize", "none"), g.Attr("autocorrect", "off"), g.Attr("spellcheck", "false"), h.Required(),
 			g.If(mistake != "", g.Group{h.Aria("invalid", "true"), h.Aria("describedby", id+"-error")})),
 	)
 }
