@@ -193,7 +193,8 @@ func (r *release) writeManifests(ctx context.Context, dir string, images []built
 		if text, err = withImages(text, references); err != nil {
 			return fmt.Errorf("%s: %w", m.folder, err)
 		}
-		header := fmt.Sprintf("# SPDX-License-Identifier: %s\n# Connected Apps %s, %s.\n#\n#   kubectl apply --server-side -f %s\n", licence, r.source.version, m.folder, m.file)
+		header := fmt.Sprintf("# SPDX-License-Identifier: %s\n# Connected Apps %s, %s.\n#\n#   kubectl apply --server-side -f %s\n",
+			licence, r.source.version, m.folder, m.file)
 		if err := os.WriteFile(filepath.Join(dir, m.file), []byte(header+text+"\n"), 0o644); err != nil {
 			return err
 		}

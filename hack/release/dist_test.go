@@ -164,7 +164,7 @@ func TestAReleaseHasAllThatPeopleInstall(t *testing.T) {
 			sum, err := sumOf(filepath.Join(dist, name))
 			require.NoError(t, err)
 			require.Equal(t, sum, platform.SHA256)
-			parts := map[string]string{}
+			var parts map[string]string
 			if strings.HasSuffix(name, ".zip") {
 				parts = unzipped(t, filepath.Join(dist, name))
 			} else {
