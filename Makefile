@@ -222,10 +222,10 @@ images: $(BIN)/release ## Build the images for amd64 and arm64 into dist/images,
 	@$(BIN)/release images -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST)
 
 .PHONY: push
-push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG; FORCE=1 moves the tag of a version.
 	@$(BIN)/release push -check -registry=$(REGISTRY) -tag=$(TAG)
 	@$(MAKE) images
-	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG)
+	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG) $(if $(filter 1,$(FORCE)),-force)
 
 .PHONY: release
 release: $(BIN)/release $(KUBECTL) ## Make all files of a release in dist: VERSION=v0.2.0, images at REGISTRY, files at DOWNLOADS.
