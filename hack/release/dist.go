@@ -36,7 +36,7 @@ type release struct {
 	kubectl             string
 	// plugins are the platforms of the plugin.
 	plugins []program.Platform
-	notes               string
+	notes   string
 }
 
 func distCommand(ctx context.Context, arguments []string, out io.Writer) error {
