@@ -121,7 +121,7 @@ func (r *removal) requireNothing() {
 
 // TestARemovalEndsInEveryOrder or says what is left, and how to remove it.
 func TestARemovalEndsInEveryOrder(t *testing.T) {
-	release, teams := thisRelease(t), 0
+	release, teams := thisRelease(t, "default"), 0
 	for name, do := range map[string]func(*removal){
 		"make undeploy alone, which says where": func(r *removal) {
 			context := strings.TrimSpace(kubectl(r.T, "", "config", "current-context"))
