@@ -26,6 +26,8 @@ TAG ?= $(if $(REGISTRY),$(VERSION),dev)
 # Where the images and the files of a release will be.
 RELEASE_REGISTRY := $(or $(REGISTRY),registry.connectedapps.dev/connectedapps)
 DOWNLOADS ?= https://connectedapps.dev/releases/$(VERSION)
+# Platforms of the plugin, such as linux/amd64; empty is all.
+PLUGINS ?=
 DIST ?= dist
 
 # The control plane's version; its modules are in hack/controlplane/go.mod.
@@ -124,7 +126,8 @@ test-e2e: images $(BIN)/registry $(BIN)/cluster $(K8S)/etcd $(K8S)/kube-controll
 	@$(BUILD) "the application of the tests" . -ldflags='-s -w' -o $(BIN)/e2e/ ./test/e2e/app
 	@$(BIN)/release image -output=$(BIN)/images $(BIN)/node/pause $(BIN)/e2e/app
 	@go test -c -o $(BIN)/e2e/test ./test/e2e
-	@E2E=1 IMAGES=$(abspath $(DIST))/images KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
+	@hack/e2e/release.sh $(DIST)/e2e 127.0.0.1:5000/connectedapps
+	@E2E=1 E2E_RELEASE=$(abspath $(DIST))/e2e IMAGES=$(abspath $(DIST))/images KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
 
 # The list of benchmarks, and how long each takes, is in hack/bench/benchmarks.go.
 BENCHMARK = go run ./hack/bench $(if $(SHORT),--short) $(if $(STRICT),--strict)
@@ -222,14 +225,14 @@ images: $(BIN)/release ## Build the images for amd64 and arm64 into dist/images,
 	@$(BIN)/release images -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST)
 
 .PHONY: push
-push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG; FORCE=1 moves the tag of a version.
 	@$(BIN)/release push -check -registry=$(REGISTRY) -tag=$(TAG)
 	@$(MAKE) images
-	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG)
+	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG) $(if $(filter 1,$(FORCE)),-force)
 
 .PHONY: release
 release: $(BIN)/release $(KUBECTL) ## Make all files of a release in dist: VERSION=v0.2.0, images at REGISTRY, files at DOWNLOADS.
-	@$(BIN)/release dist -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST) -kubectl=$(KUBECTL) -registry=$(RELEASE_REGISTRY) -downloads=$(DOWNLOADS)
+	@$(BIN)/release dist -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST) -kubectl=$(KUBECTL) -registry=$(RELEASE_REGISTRY) -downloads=$(DOWNLOADS) -plugins=$(PLUGINS)
 
 .PHONY: docker-build
 docker-build: ## Build the images IMAGE_PREFIX/{manager,tokenserver,refresher}:TAG with a container engine.
