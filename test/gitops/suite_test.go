@@ -34,17 +34,24 @@ func manifests(t testing.TB, objects ...client.Object) string {
 	t.Helper()
 	var documents []string
 	for _, o := range objects {
-		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-		require.NoError(t, err)
-		kind, err := apiutil.GVKForObject(o, plane.Scheme)
-		require.NoError(t, err)
-		content["apiVersion"], content["kind"] = kind.ToAPIVersionAndKind()
+		content := unstructuredOf(t, o)
 		delete(content, "status")
 		data, err := yaml.Marshal(content)
 		require.NoError(t, err)
 		documents = append(documents, string(data))
 	}
 	return strings.Join(documents, "\n---\n")
+}
+
+// unstructuredOf is an object as others read it, with its kind.
+func unstructuredOf(t testing.TB, o client.Object) map[string]any {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	require.NoError(t, err)
+	kind, err := apiutil.GVKForObject(o, plane.Scheme)
+	require.NoError(t, err)
+	content["apiVersion"], content["kind"] = kind.ToAPIVersionAndKind()
+	return content
 }
 
 // requireUnchanged applies manifests once more and compares: nothing was written,
