@@ -186,6 +186,9 @@ kubectl: $(KUBECTL)
 .PHONY: helm
 helm: $(HELM)
 
+.PHONY: controller-gen
+controller-gen: $(CONTROLLER_GEN)
+
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
 

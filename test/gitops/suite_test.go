@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
 var (
@@ -136,4 +138,18 @@ func (g *gate) middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// clientsOf are the clients that the manager made on a server, by name.
+func clientsOf(t testing.TB, instance *tokenservertest.Instance) map[string]string {
+	t.Helper()
+	list, _, err := instance.Store.Apps(t.Context(), storage.AppQuery{OrgID: instance.OrgID, Limit: 1000})
+	require.NoError(t, err)
+	ids := map[string]string{}
+	for _, app := range list {
+		if app.ExternalID != "" {
+			ids[app.Name] = app.ClientID
+		}
+	}
+	return ids
 }
