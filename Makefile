@@ -189,6 +189,9 @@ kubectl: $(KUBECTL)
 .PHONY: helm
 helm: $(HELM)
 
+.PHONY: controller-gen
+controller-gen: $(CONTROLLER_GEN)
+
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
 
