@@ -88,7 +88,7 @@ generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods.
 	@hack/generate.sh code .
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role and the chart's objects.
+manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role, the dashboards and the chart's objects.
 	@hack/generate.sh manifests .
 
 .PHONY: fmt
