@@ -61,6 +61,8 @@ export CGO_ENABLED := 0
 HELM := $(BIN)/helm/helm3 $(BIN)/helm/helm4
 HELM_LDFLAGS := -s -w $(foreach package,pkg/chartutil pkg/lint/rules,$(foreach part,Major=1 Minor=37,-X helm.sh/helm/v3/$(package).k8sVersion$(part)))
 
+PROMETHEUS := $(BIN)/prometheus/prometheus $(BIN)/prometheus/promtool
+
 # More memory for the collector makes big builds about a tenth faster.
 BUILD := GOGC=400 hack/build.sh
 
@@ -186,6 +188,9 @@ kubectl: $(KUBECTL)
 .PHONY: helm
 helm: $(HELM)
 
+.PHONY: prometheus
+prometheus: $(PROMETHEUS)
+
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
 
@@ -308,6 +313,11 @@ $(BIN)/node/runc: hack/node/go.mod hack/node/go.sum
 $(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
 	@$(BUILD) "Helm $*" hack/helm -ldflags='$(HELM_LDFLAGS)' -o $@ helm.sh/helm/v$*/cmd/helm
 	@touch $@
+
+# Without its service discoveries, for all that tests scrape is in a file.
+$(PROMETHEUS) &: hack/prometheus/go.mod hack/prometheus/go.sum
+	@$(BUILD) "Prometheus and promtool" hack/prometheus -tags=remove_all_sd -ldflags='-s -w' -o $(BIN)/prometheus/ tool
+	@touch $(PROMETHEUS)
 
 $(BIN)/release: $(wildcard hack/release/*.go hack/release/go.* hack/release/program/*.go)
 	@$(BUILD) "what makes images" hack/release -o $@ .

@@ -39,7 +39,7 @@ format() {
 
 modules() {
   local module file
-  for module in . hack/controlplane hack/dashboards hack/helm hack/node hack/release hack/tools hack/tools/golangci-lint test/clients/programs test/schema/kubernetes; do
+  for module in . hack/controlplane hack/dashboards hack/helm hack/node hack/prometheus hack/release hack/tools hack/tools/golangci-lint test/clients/programs test/schema/kubernetes; do
     # A module may have files for other versions of what it is built with.
     for file in "$module"/go.mod "$module"/v*.mod; do
       [[ ! -f $file ]] || (cd "$module" && go mod tidy -diff -modfile="${file##*/}" 2> >(grep -v '^go: downloading' >&2)) ||
