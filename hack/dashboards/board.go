@@ -61,9 +61,9 @@ func graph(title, description, unit, legend, expr string, more ...query) panel {
 	return panel{title: title, description: description, unit: unit, queries: append([]query{{expr, legend}}, more...)}
 }
 
-// states is a graph of how many are in each state.
-func states(title, description, legend, expr string) panel {
-	p := graph(title, description, count, legend, expr)
+// states is a graph of how many objects are in each state.
+func states(title, description, expr string) panel {
+	p := graph(title, description, count, "{{ready}} {{reason}}", expr)
 	p.stacked = true
 	return p
 }
@@ -88,6 +88,7 @@ func (p panel) under(bad float64) panel {
 // source is the Prometheus that the reader chooses.
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
+// build makes it in the classic form, which every Grafana takes from a ConfigMap.
 func (b board) build(name string) (dashboard.Dashboard, error) {
 	builder := dashboard.NewDashboardBuilder("Connected Apps: "+b.title).
 		Uid("connectedapps-"+name).

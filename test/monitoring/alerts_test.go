@@ -60,8 +60,8 @@ func readYAML(t *testing.T, path string, into any) {
 	require.NoError(t, yaml.Unmarshal(text, into))
 }
 
-// program is one of those that make prometheus builds.
-func program(t *testing.T, name string) string {
+// executable is one of those that make prometheus builds.
+func executable(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(testenv.ModuleRoot(), "bin", "prometheus", name)
 	require.FileExists(t, path, "run make prometheus")
@@ -71,7 +71,7 @@ func program(t *testing.T, name string) string {
 // promtool must succeed.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), program(t, "promtool"), args...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), executable(t, "promtool"), args...).CombinedOutput()
 	require.NoError(t, err, "promtool %s\n%s", strings.Join(args, " "), out)
 }
 
