@@ -177,6 +177,10 @@ presubmit: test vulncheck ## Everything a change must pass.
 screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
 	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
 
+.PHONY: pictures
+pictures: $(ASSETS) $(KUBECTL) $(PROMETHEUS) postgresql ## Draw the dashboards in docs/images, from two minutes of a real Prometheus.
+	@go test ./test/monitoring -run TestPictures -pictures=$(CURDIR)/docs/images -count=1
+
 # What tests need beside themselves: hack/needs.sh says which.
 
 .PHONY: control-plane-programs
@@ -314,9 +318,9 @@ $(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
 	@$(BUILD) "Helm $*" hack/helm -ldflags='$(HELM_LDFLAGS)' -o $@ helm.sh/helm/v$*/cmd/helm
 	@touch $@
 
-# Without its service discoveries, for all that tests scrape is in a file.
+# Of its service discoveries it has that of Kubernetes, or it would take long to build.
 $(PROMETHEUS) &: hack/prometheus/go.mod hack/prometheus/go.sum
-	@$(BUILD) "Prometheus and promtool" hack/prometheus -tags=remove_all_sd -ldflags='-s -w' -o $(BIN)/prometheus/ tool
+	@$(BUILD) "Prometheus and promtool" hack/prometheus -tags=remove_all_sd,enable_kubernetes_sd -ldflags='-s -w' -o $(BIN)/prometheus/ tool
 	@touch $(PROMETHEUS)
 
 $(BIN)/release: $(wildcard hack/release/*.go hack/release/go.* hack/release/program/*.go)

@@ -232,6 +232,7 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 				" rules: {enabled: true, runbookURL: 'https://runbooks.example.com/'}}",
 			check: func(t *testing.T, o objects) {
 				require.Equal(t, "prometheus", o.get(t, "ServiceMonitor", "connectedapps-manager").GetLabels()["release"])
+				require.Contains(t, yamlOf(t, o.get(t, "ServiceMonitor", "connectedapps-manager")), "honorLabels: true")
 				o.get(t, "PodMonitor", "tokenserver")
 				o.get(t, "ClusterRoleBinding", "connectedapps-metrics-reader")
 				rules := yamlOf(t, o.get(t, "PrometheusRule", "connectedapps"))

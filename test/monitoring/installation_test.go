@@ -24,6 +24,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/internal/testenv"
@@ -143,7 +144,7 @@ func startManager(t *testing.T, kubeconfig []byte) (metrics string) {
 	folder := write(t, map[string]string{"kubeconfig": string(kubeconfig)})
 	metrics = freeAddress(t)
 	program.Start(t, filepath.Join(binaries, "manager"), "--kubeconfig="+filepath.Join(folder, "kubeconfig"), "--namespace="+testenv.SystemNamespace,
-		"--health-probe-bind-address=0", "--metrics-bind-address="+metrics, "--metrics-secure=false",
+		"--health-probe-bind-address=0", "--metrics-bind-address="+metrics,
 		"--probe-interval=1s", "--resync-interval=5s", "--minimum-token-lifetime=1s", "--manage-tls=false")
 	return metrics
 }
@@ -214,4 +215,46 @@ kind: AccessToken
 metadata: {namespace: payments, name: %[1]s}
 spec: {connectedAppRef: {name: %[1]s}}
 ---`, name)
+}
+
+// createPod makes a Pod that has an address, as one that runs.
+func createPod(t *testing.T, pod *corev1.Pod, container, port, address string) {
+	t.Helper()
+	_, number, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	containerPort, err := strconv.ParseInt(number, 10, 32)
+	require.NoError(t, err)
+	of := corev1.Container{Name: container, Image: "image", Ports: []corev1.ContainerPort{{Name: port, ContainerPort: int32(containerPort)}}}
+	if container == "connectedapps-refresher" { // a sidecar
+		of.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+		pod.Spec.InitContainers = []corev1.Container{of}
+		of = corev1.Container{Name: "app", Image: "image"}
+	}
+	pod.Spec.Containers = []corev1.Container{of}
+	plane.Create(t, pod)
+	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, "127.0.0.1", []corev1.PodIP{{IP: "127.0.0.1"}}
+	require.NoError(t, plane.Client.Status().Update(t.Context(), pod))
+}
+
+// systemPod is that of a component.
+func systemPod(component, name string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: testenv.SystemNamespace, Name: name, Labels: map[string]string{"app.kubernetes.io/name": "connectedapps", "app.kubernetes.io/component": component},
+	}}
+}
+
+// createReader makes a ServiceAccount that may read the manager's metrics, as
+// docs/monitoring.md says, and returns a token of it.
+func createReader(t *testing.T, kubectl *testenv.Kubectl) (token string) {
+	t.Helper()
+	kubectl.Run(t, "", "create", "namespace", "monitoring")
+	kubectl.Run(t, "", "create", "serviceaccount", "-n", "monitoring", "prometheus")
+	kubectl.Run(t, "", "apply", "-f", filepath.Join(testenv.ModuleRoot(), "config", "rbac", "metrics_roles.yaml"))
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "monitoring.md"))
+	require.NoError(t, err)
+	_, command, found := strings.Cut(string(page), "\nkubectl create clusterrolebinding ")
+	require.True(t, found)
+	command, _, _ = strings.Cut(command, "\n")
+	kubectl.Run(t, "", append([]string{"create", "clusterrolebinding"}, strings.Fields(command)...)...)
+	return strings.TrimSpace(kubectl.Run(t, "", "create", "token", "-n", "monitoring", "prometheus"))
 }

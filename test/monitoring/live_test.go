@@ -16,12 +16,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/testenv/postgresql"
 )
 
 // patience is far more than anything here takes, also on a machine that is busy.
@@ -30,7 +33,7 @@ const patience = 2 * time.Minute
 // TestEveryQueryHasData of every panel, and every selector of every alert, while the
 // programs run in the states that the queries ask for.
 func TestEveryQueryHasData(t *testing.T) {
-	p := startInstallation(t)
+	p, _ := startInstallation(t)
 	answered := map[string]bool{}
 	testenv.EventuallyWithin(t, patience, func(r *require.Assertions) {
 		var without []string
@@ -59,6 +62,9 @@ func TestEveryQueryHasData(t *testing.T) {
 		}
 	})
 	p.requireRulesWork(t)
+	for _, d := range dashboards(t) {
+		requirePicture(t, d, draw(t, p, d))
+	}
 }
 
 // alertSelectors are the vector selectors of all alerts, which can be evaluated, each
@@ -122,7 +128,7 @@ func (p *prometheus) requireRulesWork(t *testing.T) {
 
 // startInstallation starts all programs, has them meet all that the dashboards show,
 // and has a Prometheus watch.
-func startInstallation(t *testing.T) *prometheus {
+func startInstallation(t *testing.T) (*prometheus, *postgresql.Server) {
 	t.Helper()
 	c := newCertificate(t)
 	database, name, storage := startDatabase(t)
@@ -147,15 +153,12 @@ func startInstallation(t *testing.T) *prometheus {
 		tokenServerObject("away", other.url, adminSecret, "deletionTimeout: 1s"), appObject("archive", "away"),
 	)
 	credentials := secret(t, "payments", "gitproxy-credentials")
-	p := startPrometheus(t,
-		target{job: "connectedapps-manager-metrics", address: metrics, honorLabels: true},
-		target{job: testenv.SystemNamespace + "/tokenserver", address: main.operations},
-		target{job: testenv.SystemNamespace + "/tokenserver", address: other.operations},
-		target{job: "payments/refreshers", address: startRefresher(t, credentials, nil), labels: map[string]string{"namespace": "payments", "pod": "gitproxy-1"}},
-		target{job: "payments/refreshers", address: startRefresher(t, credentials, map[string]string{"client-secret": "another"}),
-			labels: map[string]string{"namespace": "payments", "pod": "gitproxy-2"}},
-		target{job: "kube-state-metrics", address: kubeStateMetrics(t), honorLabels: true},
-	)
+	createPod(t, systemPod("manager", "connectedapps-manager-0"), "manager", "metrics", metrics)
+	createPod(t, systemPod("tokenserver", "tokenserver-0"), "tokenserver", "operations", main.operations)
+	createPod(t, systemPod("tokenserver", "tokenserver-1"), "tokenserver", "operations", other.operations)
+	createPod(t, appPod("gitproxy-0"), "connectedapps-refresher", "refresher", startRefresher(t, credentials, nil))
+	createPod(t, appPod("gitproxy-1"), "connectedapps-refresher", "refresher", startRefresher(t, credentials, map[string]string{"client-secret": "another"}))
+	p := startPrometheus(t, createReader(t, kubectl), kubeStateMetrics(t))
 	secret(t, "payments", "reports-credentials")
 	secret(t, "payments", "archive-credentials")
 	kubectl.Run(t, "", "patch", "tokenserver", "moved", "--type=merge",
@@ -178,7 +181,11 @@ func startInstallation(t *testing.T) *prometheus {
 	busy.Go(func() { v.visit(t) })
 	busy.Go(func() { meddle(t, admin) })
 	t.Cleanup(busy.Wait)
-	return p
+	return p, database
+}
+
+func appPod(name string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "payments", Name: name}}
 }
 
 // faults are what a database may answer: it is full, or fails otherwise, when a token

@@ -28,34 +28,43 @@ type prometheus struct {
 	began   time.Time
 }
 
-// target is what a Prometheus scrapes: as the monitors of the chart have it.
-type target struct {
-	job, address string
-	labels       map[string]string
-	honorLabels  bool
-}
-
 // interval is that of scrapes and of rules.
 const interval = 500 * time.Millisecond
 
-// startPrometheus starts one with our alerts.
-func startPrometheus(t *testing.T, targets ...target) *prometheus {
+// jobs are those of docs/monitoring.md, for a Prometheus that does not run in a Pod.
+func jobs(t *testing.T, folder string) []map[string]any {
 	t.Helper()
-	jobs := make([]map[string]any, len(targets))
-	for i, target := range targets {
-		jobs[i] = map[string]any{
-			"job_name": fmt.Sprintf("%s-%d", target.job, i), "honor_labels": target.honorLabels,
-			"static_configs":  []any{map[string]any{"targets": []string{target.address}, "labels": target.labels}},
-			"relabel_configs": []any{map[string]any{"target_label": "job", "replacement": target.job}},
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "monitoring.md"))
+	require.NoError(t, err)
+	_, block, found := strings.Cut(string(page), "```yaml\nscrape_configs:\n")
+	require.True(t, found)
+	block, _, _ = strings.Cut(block, "```")
+	var all []map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(block), &all))
+	require.Len(t, all, 3)
+	for _, job := range all {
+		if authorization, ok := job["authorization"].(map[string]any); ok {
+			authorization["credentials_file"] = filepath.Join(folder, "token")
+		}
+		for _, discovery := range job["kubernetes_sd_configs"].([]any) {
+			discovery.(map[string]any)["kubeconfig_file"] = filepath.Join(folder, "kubeconfig")
 		}
 	}
+	return all
+}
+
+// startPrometheus starts one that finds Pods, with our alerts.
+func startPrometheus(t *testing.T, token, kubeStateMetrics string) *prometheus {
+	t.Helper()
+	folder := write(t, map[string]string{"token": token, "kubeconfig": string(plane.Kubeconfig())})
 	configuration, err := yaml.Marshal(map[string]any{
-		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": interval.String()},
-		"rule_files":     []string{rulesPath},
-		"scrape_configs": jobs,
+		"global":     map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": interval.String()},
+		"rule_files": []string{rulesPath},
+		"scrape_configs": append(jobs(t, folder), map[string]any{
+			"job_name": "kube-state-metrics", "honor_labels": true, "static_configs": []any{map[string]any{"targets": []string{kubeStateMetrics}}},
+		}),
 	})
 	require.NoError(t, err)
-	folder := t.TempDir()
 	file := filepath.Join(folder, "prometheus.yaml")
 	require.NoError(t, os.WriteFile(file, configuration, 0o600))
 	p := &prometheus{began: time.Now()}
