@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -320,27 +321,37 @@ func callback(path, state string, answers chan<- url.Values) http.Handler {
 
 // tellLogin says where the login is, and what goes on from it.
 func (p *Plugin) tellLogin(ctx context.Context, app *v1alpha1.ConnectedApp, secret string) error {
-	if p.JSON {
-		return p.writeJSON(map[string]string{"secret": secret, "key": keyRefreshToken, "app": app.Name})
+	document := map[string]string{"secret": secret, "key": keyRefreshToken, "app": app.Name}
+	manifest := ""
+	if p.Output == OutputText {
+		p.say("logged in: the refresh token is in key %s of Secret %s", keyRefreshToken, secret)
+		var err error
+		if manifest, err = p.goesOnFrom(ctx, app, secret); err != nil {
+			return err
+		}
 	}
-	p.say("logged in: the refresh token is in key %s of Secret %s", keyRefreshToken, secret)
+	return p.write(answer{document, []string{"secret/" + secret}, func(w io.Writer) { _, _ = io.WriteString(w, manifest) }})
+}
+
+// goesOnFrom is an AccessToken that goes on from a login; empty when there is one.
+func (p *Plugin) goesOnFrom(ctx context.Context, app *v1alpha1.ConnectedApp, secret string) (string, error) {
 	tokens := &v1alpha1.AccessTokenList{}
 	if err := p.Client.List(ctx, tokens, client.InNamespace(p.Namespace)); err != nil {
-		return worded(err, "AccessTokens")
+		return "", worded(err, "AccessTokens")
 	}
 	name := app.Name
 	for i := range tokens.Items {
 		t := &tokens.Items[i]
 		if goesOn(t, app, secret) {
 			p.say("AccessToken %s goes on from it", t.Name)
-			return nil
+			return "", nil
 		}
 		if t.Name == app.Name {
 			name = secret // to apply the other would change one that is at work
 		}
 	}
 	p.say("this AccessToken goes on from it:")
-	_, err := fmt.Fprintf(p.Out, `apiVersion: connectedapps.dev/v1alpha1
+	return fmt.Sprintf(`apiVersion: connectedapps.dev/v1alpha1
 kind: AccessToken
 metadata:
   name: %[5]s
@@ -351,8 +362,7 @@ spec:
     type: RefreshToken
     refreshToken:
       seedSecretRef: {name: %[3]s, key: %[4]s}
-`, app.Name, p.Namespace, secret, keyRefreshToken, name)
-	return err
+`, app.Name, p.Namespace, secret, keyRefreshToken, name), nil
 }
 
 // goesOn tells whether an AccessToken takes the app's login from the Secret.

@@ -47,8 +47,8 @@ func TestWithTheManager(t *testing.T) {
 		return printed
 	}
 	ready := func(c *require.Assertions) *Overview {
-		s.JSON = true
-		defer func() { s.JSON = false }()
+		s.Output = OutputJSON
+		defer func() { s.Output = OutputText }()
 		s.out.Reset()
 		c.NoError(s.Status(t.Context()))
 		o := &Overview{}

@@ -6,7 +6,6 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +22,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
-// Plugin carries out commands. All fields but JSON and Color are required.
+// Plugin carries out commands. All fields but Output and Color are required.
 type Plugin struct {
 	// Client reads and writes without a cache.
 	Client client.Client
@@ -31,8 +30,8 @@ type Plugin struct {
 	Namespace string
 	// Out gets what was asked for, Err what is said beside it.
 	Out, Err io.Writer
-	// JSON writes documents for programs to Out.
-	JSON bool
+	// Output is the form of the answers on Out; empty for people.
+	Output Output
 	// Color marks what is well and what is not.
 	Color bool
 }
@@ -66,18 +65,6 @@ func worded(err error, what string) error {
 		return errors.New("the cluster does not know Connected Apps: install the operator, or choose another --context")
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-func (p *Plugin) writeJSON(document any) error {
-	var text strings.Builder
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(document); err != nil {
-		return err
-	}
-	_, err := io.WriteString(p.Out, Visible(text.String()))
-	return err
 }
 
 // say writes a line that is not the answer.

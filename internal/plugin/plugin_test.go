@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
@@ -94,7 +95,7 @@ func TestATerminalIsToldTexts(t *testing.T) {
 	for text := range strings.Lines(s.out.String() + s.said.String()) {
 		require.False(t, strings.HasPrefix(text, "ConnectedApp late: all is well"), "nobody speaks for us")
 	}
-	s.JSON = true
+	s.Output = OutputJSON
 	require.NoError(t, s.Status(t.Context()))
 	require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f\u0080-\u009f\u202e]", s.out.String()+s.said.String())
 	var o Overview
@@ -105,7 +106,7 @@ func TestATerminalIsToldTexts(t *testing.T) {
 
 func TestStatusForPrograms(t *testing.T) {
 	s := payments(t)
-	s.JSON = true
+	s.Output = OutputJSON
 	require.NoError(t, s.Status(t.Context()))
 	var o Overview
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &o))
@@ -116,11 +117,23 @@ func TestStatusForPrograms(t *testing.T) {
 	require.Equal(t, "no access rule allows scope admin", o.ConnectedApps[1].Message)
 	require.Equal(t, metav1.ConditionTrue, o.AccessTokens[0].Ready)
 
+	s.out.Reset()
+	s.Output = OutputYAML
+	require.NoError(t, s.Status(t.Context()))
+	var same Overview
+	require.NoError(t, yaml.UnmarshalStrict(s.out.Bytes(), &same))
+	require.Equal(t, o, same)
+	s.out.Reset()
+	s.Output = OutputName
+	require.NoError(t, s.Status(t.Context()))
+	plane.Kubectl(t).Run(t, "", append([]string{"get", "-n", s.Namespace}, strings.Fields(s.out.String())...)...)
+	require.Len(t, strings.Fields(s.out.String()), len(o.ConnectedApps)+len(o.AccessTokens))
+
 	empty := newSite(t)
-	empty.JSON = true
+	empty.Output = OutputJSON
 	require.NoError(t, empty.Status(t.Context()))
 	require.JSONEq(t, `{"namespace": "`+empty.Namespace+`", "connectedApps": [], "accessTokens": []}`, empty.out.String())
-	empty.JSON = false
+	empty.Output = OutputText
 	require.NoError(t, empty.Status(t.Context()))
 	require.Equal(t, "No ConnectedApps and no AccessTokens in namespace "+empty.Namespace+".\n", empty.said.String())
 }
@@ -140,7 +153,7 @@ func TestTheTokenOfAnAccessTokenIsPrinted(t *testing.T) {
 		require.Equal(t, "the-token\n", s.out.String())
 	}
 	s.out.Reset()
-	s.JSON = true
+	s.Output = OutputJSON
 	require.NoError(t, s.Token(t.Context(), "web", TokenOptions{}))
 	require.JSONEq(t, string(refresher.Files(token)["token.json"]), s.out.String())
 	require.Empty(t, s.said.String())
@@ -306,7 +319,7 @@ func TestRotateThatNobodyFollowsSaysSo(t *testing.T) {
 func TestRotateWithoutWaitingAsks(t *testing.T) {
 	s := newSite(t)
 	app := s.app(t, "gitproxy")
-	s.JSON = true
+	s.Output = OutputJSON
 	require.NoError(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}))
 	var r Rotation
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &r))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -68,9 +69,6 @@ func (p *Plugin) Rotate(ctx context.Context, name string, o RotateOptions) error
 }
 
 func (p *Plugin) report(r *Rotation) error {
-	if p.JSON {
-		return p.writeJSON(r)
-	}
 	text := fmt.Sprintf("asked for another client secret of ConnectedApp %s\n", r.ConnectedApp)
 	if r.Done {
 		text = fmt.Sprintf("Secret %s holds another client secret of ConnectedApp %s\n", line(r.Secret), r.ConnectedApp)
@@ -78,8 +76,7 @@ func (p *Plugin) report(r *Rotation) error {
 	if r.Message != "" {
 		text += line(r.Message) + "\n"
 	}
-	_, err := fmt.Fprint(p.Out, text)
-	return err
+	return p.write(answer{r, []string{nameOf(kindApp, r.ConnectedApp)}, func(w io.Writer) { _, _ = io.WriteString(w, text) }})
 }
 
 // cannotRotate is why the manager would not follow the request.

@@ -56,15 +56,18 @@ func (p *Plugin) Status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.JSON {
-		return p.writeJSON(overview)
-	}
-	if len(overview.ConnectedApps)+len(overview.AccessTokens) == 0 {
+	if p.Output == OutputText && len(overview.ConnectedApps)+len(overview.AccessTokens) == 0 {
 		p.say("No ConnectedApps and no AccessTokens in namespace %s.", p.Namespace)
 		return nil
 	}
-	p.print(overview, time.Now())
-	return nil
+	var names []string
+	for _, app := range overview.ConnectedApps {
+		names = append(names, nameOf(kindApp, app.Name))
+	}
+	for _, token := range overview.AccessTokens {
+		names = append(names, nameOf(kindToken, token.Name))
+	}
+	return p.write(answer{overview, names, func(w io.Writer) { overview.print(w, p.Color, time.Now()) }})
 }
 
 func (p *Plugin) overview(ctx context.Context) (*Overview, error) {
@@ -111,7 +114,7 @@ func bound(b *v1alpha1.SecretBinding) string {
 }
 
 // print writes a table for each kind, and why what is not ready is not.
-func (p *Plugin) print(o *Overview, now time.Time) {
+func (o *Overview) print(w io.Writer, color bool, now time.Time) {
 	apps := table{{"CONNECTEDAPP", "READY", "REASON", "CLIENT-ID", "SECRET", "NEXT-ROTATION"}}
 	tokens := table{{"ACCESSTOKEN", "READY", "REASON", "APP", "SECRET", "EXPIRES", "NEXT-REFRESH"}}
 	var problems []string
@@ -134,13 +137,13 @@ func (p *Plugin) print(o *Overview, now time.Time) {
 			continue
 		}
 		if written {
-			_, _ = fmt.Fprintln(p.Out)
+			_, _ = fmt.Fprintln(w)
 		}
-		t.write(p.Out, p.Color)
+		t.write(w, color)
 		written = true
 	}
 	if len(problems) > 0 {
-		_, _ = fmt.Fprintf(p.Out, "\n%s\n", strings.Join(problems, "\n"))
+		_, _ = fmt.Fprintf(w, "\n%s\n", strings.Join(problems, "\n"))
 	}
 }
 

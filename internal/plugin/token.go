@@ -4,7 +4,9 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -85,7 +87,7 @@ func (p *Plugin) published(ctx context.Context, name string, o TokenOptions) err
 	if err := held.Validate(time.Now()); err != nil {
 		return fmt.Errorf("the token in Secret %s of AccessToken %s is of no use: %w; %s: %s", secret.Name, name, err, reason, message)
 	}
-	return p.printToken(held)
+	return p.printToken(nameOf(kindToken, name), held)
 }
 
 // mint makes a token with the credentials of a ConnectedApp and prints it.
@@ -106,10 +108,10 @@ func (p *Plugin) mint(ctx context.Context, name string, o TokenOptions) error {
 	if err != nil {
 		return fmt.Errorf("no token of ConnectedApp %s: %w", name, err)
 	}
-	if !p.JSON {
+	if p.Output == OutputText {
 		p.say("made a token of ConnectedApp %s for %q, valid until %s", name, token.Scope, token.ExpiresAt.UTC().Format(time.RFC3339))
 	}
-	return p.printToken(token)
+	return p.printToken(nameOf(kindApp, name), token)
 }
 
 // tokenOf asks for a token by the client credentials grant.
@@ -191,12 +193,9 @@ func (p *Plugin) secretOf(ctx context.Context, app *v1alpha1.ConnectedApp, name 
 	return secret, err
 }
 
-func (p *Plugin) printToken(token *refresher.Token) error {
+func (p *Plugin) printToken(of string, token *refresher.Token) error {
 	files := refresher.Files(token)
-	content := files[refresher.KeyAccessToken]
-	if p.JSON {
-		content = files[refresher.KeyTokenJSON]
-	}
-	_, err := fmt.Fprintf(p.Out, "%s\n", Visible(string(content)))
-	return err
+	return p.write(answer{json.RawMessage(files[refresher.KeyTokenJSON]), []string{of}, func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, Visible(string(files[refresher.KeyAccessToken])))
+	}})
 }

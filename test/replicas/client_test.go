@@ -5,6 +5,7 @@ package replicas
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -192,10 +193,23 @@ func (i *installation) everywhere(check func(c *require.Assertions, at site)) ti
 	i.t.Helper()
 	begin := time.Now()
 	for _, r := range i.replicas {
-		testenv.EventuallyWithin(i.t, heard, func(c *require.Assertions) { check(c, r.at()) })
+		testenv.EventuallyWithin(i.t, heard, func(c *require.Assertions) {
+			at := r.at()
+			at.t = attempt{i.t, c}
+			check(c, at)
+		})
 	}
 	return time.Since(begin)
 }
+
+// attempt is a test in which what a site demands is demanded of one attempt alone.
+type attempt struct {
+	testing.TB
+	c *require.Assertions
+}
+
+func (a attempt) Errorf(format string, args ...any) { a.c.Fail(fmt.Sprintf(format, args...)) }
+func (a attempt) FailNow()                          { a.c.FailNow("of an answer") }
 
 // answered asks again while the answer is to come back later, as clients do: whoever
 // meets a connection that the database has cut gets that answer.

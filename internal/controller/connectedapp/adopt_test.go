@@ -164,7 +164,9 @@ func TestWhatIsAdoptedUnderReportIsLeftAsItIs(t *testing.T) {
 	app := w.ready(w.app(adopts(made.ClientID), func(a *v1alpha1.ConnectedApp) { a.Spec.DriftPolicy = v1alpha1.DriftReport }))
 	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftDetected)
 	require.Equal(t, madeByHand, w.registered(app).Name)
-	require.Contains(t, strings.Join(w.events(), "\n"), "is adopted; left as it is by spec.driftPolicy Report: clientName: Made by hand")
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.Contains(strings.Join(w.events(), "\n"), "is adopted; left as it is by spec.driftPolicy Report: clientName: Made by hand")
+	})
 	w.requireWorks(w.secret("app-credentials"))
 	w.update(app, func() { app.Spec.DriftPolicy = v1alpha1.DriftRepair })
 	w.condition(app, v1alpha1.ConditionDrifted, v1alpha1.ReasonDriftRepaired)

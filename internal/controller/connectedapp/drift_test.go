@@ -256,6 +256,7 @@ func TestAnAppThatIsNotAllowedIsNotRegistered(t *testing.T) {
 	w.update(w.server, func() {
 		w.server.Spec.Access[0].NamespaceSelector.MatchLabels = map[string]v1alpha1.LabelValue{"team": "payments"}
 	})
+	w.heardOfServer()
 	app := w.app()
 	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonNotAllowed)
 	require.Equal(t, "Failed", string(testenv.KStatus(t, app)))

@@ -132,3 +132,13 @@ func (w *world) update(o client.Object, change func()) {
 		c.NoError(plane.Client.Update(w.Context(), o))
 	})
 }
+
+// heardOfServer waits until the manager has heard of what the TokenServer says now:
+// an app that is made before may still be judged by what it said.
+func (w *world) heardOfServer() {
+	w.Helper()
+	testenv.Eventually(w, func(c *require.Assertions) {
+		c.NoError(w.read(w.server))
+		c.Equal(w.server.Generation, w.server.Status.ObservedGeneration)
+	})
+}
