@@ -63,6 +63,8 @@ export CGO_ENABLED := 0
 HELM := $(BIN)/helm/helm3 $(BIN)/helm/helm4
 HELM_LDFLAGS := -s -w $(foreach package,pkg/chartutil pkg/lint/rules,$(foreach part,Major=1 Minor=37,-X helm.sh/helm/v3/$(package).k8sVersion$(part)))
 
+PROMETHEUS := $(BIN)/prometheus/prometheus $(BIN)/prometheus/promtool
+
 # More memory for the collector makes big builds about a tenth faster.
 BUILD := GOGC=400 hack/build.sh
 
@@ -90,7 +92,7 @@ generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods.
 	@hack/generate.sh code .
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role, the chart's objects and docs/reference.
+manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role, the dashboards, the chart's objects and docs/reference.
 	@hack/generate.sh manifests .
 
 .PHONY: fmt
@@ -178,6 +180,10 @@ presubmit: test vulncheck ## Everything a change must pass.
 screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
 	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
 
+.PHONY: pictures
+pictures: $(ASSETS) $(KUBECTL) $(PROMETHEUS) postgresql ## Draw the dashboards in docs/images, from two minutes of a real Prometheus.
+	@go test ./test/monitoring -run TestPictures -pictures=$(CURDIR)/docs/images -count=1
+
 # What tests need beside themselves: hack/needs.sh says which.
 
 .PHONY: control-plane-programs
@@ -191,6 +197,9 @@ helm: $(HELM)
 
 .PHONY: controller-gen
 controller-gen: $(CONTROLLER_GEN)
+
+.PHONY: prometheus
+prometheus: $(PROMETHEUS)
 
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
@@ -314,6 +323,11 @@ $(BIN)/node/runc: hack/node/go.mod hack/node/go.sum
 $(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
 	@$(BUILD) "Helm $*" hack/helm -ldflags='$(HELM_LDFLAGS)' -o $@ helm.sh/helm/v$*/cmd/helm
 	@touch $@
+
+# Of its service discoveries it has that of Kubernetes, or it would take long to build.
+$(PROMETHEUS) &: hack/prometheus/go.mod hack/prometheus/go.sum
+	@$(BUILD) "Prometheus and promtool" hack/prometheus -tags=remove_all_sd,enable_kubernetes_sd -ldflags='-s -w' -o $(BIN)/prometheus/ tool
+	@touch $(PROMETHEUS)
 
 $(BIN)/release: $(wildcard hack/release/*.go hack/release/go.* hack/release/program/*.go)
 	@$(BUILD) "what makes images" hack/release -o $@ .

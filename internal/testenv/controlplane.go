@@ -123,6 +123,9 @@ func (p *ControlPlane) connect() (err error) {
 	return p.createSystemNamespace()
 }
 
+// Kubeconfig connects as an administrator.
+func (p *ControlPlane) Kubeconfig() []byte { return p.environment.KubeConfig }
+
 // Stop ends the control plane and removes its data.
 func (p *ControlPlane) Stop() error { return p.stop() }
 

@@ -55,12 +55,15 @@ func queriesOf(t *testing.T, name, page string) []string {
 
 func TestEveryRunbookIsInTheIndexWithItsQueries(t *testing.T) {
 	listed := map[string][]string{}
-	row := regexp.MustCompile("(?m)^\\| \\[([^]]+)\\]\\(([^)]+)\\) \\| `(.+)` \\| (\\d+[mhd]) \\| (page|ticket) \\|$")
+	row := regexp.MustCompile("(?m)^\\| \\[([^]]+)\\]\\(([^)]+)\\) \\| (ConnectedApps[A-Z]\\w+) \\| `(.+)` \\| (\\d+[mhd]) \\| (page|ticket) \\|$")
 	index := read(t, runbooks+"/README.md")
 	pages := runbookPages(t)
+	alerts := map[string]bool{}
 	for _, cells := range row.FindAllStringSubmatch(index, -1) {
 		name := cells[2]
-		listed[name] = append(listed[name], strings.ReplaceAll(cells[3], `\|`, "|"))
+		listed[name] = append(listed[name], strings.ReplaceAll(cells[4], `\|`, "|"))
+		require.False(t, alerts[cells[3]], "%s is the name of two", cells[3])
+		alerts[cells[3]] = true
 		require.True(t, strings.HasPrefix(pages[name], "# "+cells[1]+"\n"), "%s has another title", name)
 	}
 	require.Len(t, row.FindAllString(index, -1), strings.Count(index, "\n| ["), "each row is well formed")
