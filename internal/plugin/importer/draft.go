@@ -64,11 +64,13 @@ func (d *draft) app(name string, o Options) (app *App, why string) {
 	}
 	spec.RedirectURIs = d.uris(d.fields.redirects, spec.RedirectURIs, isPublic)
 	spec.PostLogoutRedirectURIs = d.uris(d.fields.postLogout, spec.PostLogoutRedirectURIs, isPublic)
+	spec.PublicKeys = d.keys(spec.PublicKeys)
 	d.grants(&spec, isPublic)
 	if len(spec.GrantTypes) == 0 {
 		return nil, "it has no grant type that a ConnectedApp can have" + because(d.left)
 	}
 	d.scopes(&spec)
+	d.choices(&spec)
 	d.dependents(&spec)
 	d.webURIs(&spec)
 	made := &v1alpha1.ConnectedApp{
@@ -120,6 +122,22 @@ func (d *draft) uris(field string, list []v1alpha1.RedirectURI, isPublic bool) [
 	return kept
 }
 
+// keys keeps the public keys that can be written into a ConnectedApp.
+func (d *draft) keys(list []v1alpha1.PublicKey) []v1alpha1.PublicKey {
+	var kept []v1alpha1.PublicKey
+	for i, key := range list {
+		switch {
+		case !isPublicPEM(key.PEM):
+			d.left.add(d.fields.keys, fmt.Sprintf("key %d is no PEM of a public key or certificate", i+1))
+		case len(kept) == 10:
+			d.left.add(d.fields.keys, fmt.Sprintf("key %d is one too many: an app can have 10", i+1))
+		default:
+			kept = append(kept, key)
+		}
+	}
+	return kept
+}
+
 // redirectable tells why a ConnectedApp cannot have a redirect URI, or no access
 // rule can allow it.
 func redirectable(uri string, isPublic bool) error {
@@ -138,6 +156,7 @@ func redirectable(uri string, isPublic bool) error {
 
 // grants keeps the grant types that go together.
 func (d *draft) grants(spec *v1alpha1.ConnectedAppSpec, isPublic bool) {
+	spec.GrantTypes = union(nil, spec.GrantTypes...)
 	has := func(grant v1alpha1.GrantType) bool { return slices.Contains(spec.GrantTypes, grant) }
 	drop := func(why string, is func(v1alpha1.GrantType) bool) {
 		spec.GrantTypes = slices.DeleteFunc(slices.Clone(spec.GrantTypes), func(grant v1alpha1.GrantType) bool {
@@ -206,6 +225,27 @@ func (d *draft) scopes(spec *v1alpha1.ConnectedAppSpec) {
 		kept = append(kept, s)
 	}
 	spec.Scopes = kept
+}
+
+// choices leaves out what is none of those that there are.
+func (d *draft) choices(spec *v1alpha1.ConnectedAppSpec) {
+	spec.Audience = oneOf(d, "audience", spec.Audience, v1alpha1.AudienceInternal, v1alpha1.AudienceEveryone)
+	spec.AccessTokenFormat = oneOf(d, "access_token_format", spec.AccessTokenFormat, "jwt", "opaque")
+	spec.AccessTokenSigningAlg = oneOf(d, "access_token_signed_response_alg", spec.AccessTokenSigningAlg, "RS256", "ES256")
+	spec.IDTokenSigningAlg = oneOf(d, "id_token_signed_response_alg", spec.IDTokenSigningAlg, "RS256", "ES256")
+	if n := spec.RefreshGraceSeconds; n != nil && (*n < 0 || *n > 3600) {
+		d.left.add("refresh_grace_seconds", "must be 0 to 3600")
+		spec.RefreshGraceSeconds = nil
+	}
+	spec.IdentityProviders = union(nil, spec.IdentityProviders...)
+}
+
+func oneOf[T ~string](d *draft, field string, value T, known ...T) T {
+	if value == "" || slices.Contains(known, value) {
+		return value
+	}
+	d.left.add(field+" "+string(value), "is none that a ConnectedApp can have")
+	return ""
 }
 
 // dependents leaves out what is of no use with the grant types that are left, as

@@ -8,9 +8,25 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"regexp"
 
 	"github.com/go-jose/go-jose/v4"
 )
+
+var onePEM = regexp.MustCompile(`^\s*-----BEGIN (PUBLIC KEY|CERTIFICATE)-----[A-Za-z0-9+/=\s]+-----END (PUBLIC KEY|CERTIFICATE)-----\s*$`)
+
+// isPublicPEM tells whether a text is one public key or certificate in PEM.
+func isPublicPEM(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	if len(text) > 16384 || !onePEM.MatchString(text) || block == nil {
+		return false
+	}
+	_, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if block.Type == "CERTIFICATE" {
+		_, err = x509.ParseCertificate(block.Bytes)
+	}
+	return err == nil
+}
 
 // publicPEM is a public JWK as PEM (RFC 7517). Its error repeats nothing of the key.
 func publicPEM(raw json.RawMessage) (string, error) {
