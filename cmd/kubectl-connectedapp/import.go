@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,10 @@ Only --secrets needs the cluster, and there the right to get and patch secrets.`
 
   # Other servers' clients with their secrets
   kubectl connectedapp import keycloak realm-export.json -n payments --secrets | kubectl apply -f -`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return fmt.Errorf("import %s: name a source, which is tokenserver, anypoint, keycloak, hydra or dex", strings.Join(args, " "))
+		},
 	}
 	flags := command.PersistentFlags()
 	flags.StringVar(&i.read.TokenServer, "token-server", "", "the TokenServer of the apps (default: the one called default)")
