@@ -55,7 +55,9 @@ const (
 	AnnotationAcceptServer = "connectedapps.dev/accept-server"
 
 	// AnnotationAdoptClientID, on a ConnectedApp that has no client, names one on
-	// the token server that it takes over. Taking it off later changes nothing.
+	// the token server that it takes over, or that is registered for it under that id
+	// where there is none and an access rule lists the id. Taking it off later changes
+	// nothing.
 	AnnotationAdoptClientID = "connectedapps.dev/adopt-client-id"
 	// LabelClientOwner marks ConfigMaps in the manager's namespace that remember
 	// whose a client is where the token server does not tell: its value is the UID of
