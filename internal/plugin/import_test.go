@@ -10,8 +10,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -252,30 +250,10 @@ func TestAnImportChangesNothingOnTheServer(t *testing.T) {
 	require.Equal(t, before["for users"], s.state(t, made["for users"].ClientID))
 }
 
-// plain lets a server be one that has no extensions of ours.
-func plain(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != oauth.PathDiscovery {
-			next.ServeHTTP(w, r)
-			return
-		}
-		recorder := httptest.NewRecorder()
-		next.ServeHTTP(recorder, r)
-		document := map[string]any{}
-		if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
-			panic(err)
-		}
-		delete(document, "connectedapps_extensions")
-		delete(document, "connectedapps_installation_id")
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(document)
-	})
-}
-
 // An organization has more apps than a page, and tells their secrets to whom may
 // manage them: these go into Secrets, and nothing changes.
 func TestAnImportOfAPlatform(t *testing.T) {
-	s := newImportSite(t, tokenservertest.WithMiddleware(plain), tokenservertest.WithConfig(func(c *tokenserver.Config) { c.RecoverableSecrets = true }))
+	s := newImportSite(t, tokenservertest.WithMiddleware(tokenservertest.Plain), tokenservertest.WithConfig(func(c *tokenserver.Config) { c.RecoverableSecrets = true }))
 	secrets := map[string]string{}
 	var chosen []string
 	for i := range 105 {

@@ -3,9 +3,7 @@
 package connectedapp_test
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -420,7 +418,7 @@ func TestAnAdoptionOutlivesAMoveOfItsServer(t *testing.T) {
 
 // Without marks and further secrets a client is adopted by its credentials alone.
 func TestAnAdoptionOnAPlainPlatform(t *testing.T) {
-	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	w := start(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
 	made := w.handmade("")
 	w.allow(made.ClientID, "elsewhere")
 	w.deleted(w.condition(w.app(adopts("elsewhere")), v1alpha1.ConditionReady, v1alpha1.ReasonClientNotFound))
@@ -477,29 +475,9 @@ func TestAClientIsRegisteredUnderTheIDThatARuleLists(t *testing.T) {
 	require.ErrorIs(t, err, storage.ErrNotFound, "it goes with its object")
 }
 
-// withoutExtensions lets a server be one that has none of ours.
-func withoutExtensions(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != oauth.PathDiscovery {
-			next.ServeHTTP(rw, r)
-			return
-		}
-		recorder := httptest.NewRecorder()
-		next.ServeHTTP(recorder, r)
-		document := map[string]any{}
-		if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
-			panic(err)
-		}
-		delete(document, "connectedapps_extensions")
-		delete(document, "connectedapps_installation_id")
-		rw.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(rw).Encode(document)
-	})
-}
-
 // Where no client bears a mark, a client that its object left is nobody's as well.
 func TestOrphanGivesAnAdoptedClientBackOnAPlainPlatform(t *testing.T) {
-	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	w := start(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
 	made := w.handmade("")
 	w.allow()
 	w.vault("vault", made.ClientID, made.ClientSecret)
