@@ -40,7 +40,7 @@ file of manifests of Secrets that you alone can read.
 An app may take a client over when an access rule of the TokenServer allows it:
 --access prints one that allows these apps and no more, for the platform team.
 
-Only --secrets needs the cluster, and there the right to get and patch secrets.`,
+Only --secrets needs the cluster, and there the right to get, create and patch secrets.`,
 		Example: `  # The apps of a token server that nobody manages yet
   kubectl connectedapp import tokenserver --url https://id.example.com --client-id connectedapps-manager --client-secret-file secret -n payments > apps.yaml
 
