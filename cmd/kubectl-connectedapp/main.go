@@ -105,14 +105,15 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	c.AddFlags(flags)
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
+	root.AddCommand(c.importCommand())
 	return root
 }
 
 // command connects to the cluster before it does what it does.
 func (c *cluster) command(do func(context.Context, *plugin.Plugin, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
-		if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {
-			return fmt.Errorf("--output %s: it must be json, yaml or name, or left out for text", c.output)
+		if err := c.checkOutput(); err != nil {
+			return err
 		}
 		p, err := c.plugin(command)
 		if err == nil {
@@ -123,6 +124,13 @@ func (c *cluster) command(do func(context.Context, *plugin.Plugin, []string) err
 		}
 		return nil
 	}
+}
+
+func (c *cluster) checkOutput() error {
+	if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {
+		return fmt.Errorf("--output %s: it must be json, yaml or name, or left out for text", c.output)
+	}
+	return nil
 }
 
 func (c *cluster) plugin(command *cobra.Command) (*plugin.Plugin, error) {
