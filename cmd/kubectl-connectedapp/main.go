@@ -70,7 +70,7 @@ func (f *failure) Unwrap() error { return f.error }
 // cluster is how the flags of kubectl lead to a cluster.
 type cluster struct {
 	*genericclioptions.ConfigFlags
-	output string
+	output, systemNamespace string
 }
 
 func rootCommand() *cobra.Command {
@@ -104,6 +104,7 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags := root.PersistentFlags()
 	c.AddFlags(flags)
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
+	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
 	return root
 }
@@ -144,7 +145,7 @@ func (c *cluster) plugin(command *cobra.Command) (*plugin.Plugin, error) {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	return &plugin.Plugin{
-		Client: api, Namespace: namespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
+		Client: api, Namespace: namespace, SystemNamespace: c.systemNamespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
 		Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
 	}, nil
 }
