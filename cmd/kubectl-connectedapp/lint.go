@@ -54,6 +54,5 @@ It ends with exit status 1 when there are errors; warnings alone are no failure.
 	flags.BoolVarP(&recursive, "recursive", "R", false, "look into folders of folders too")
 	flags.StringSliceVar(&policy, "policy", nil, "a file or folder with TokenServers, by whose access rules apps are judged")
 	flags.StringToStringVar(&o.NamespaceLabels, "namespace-labels", nil, "labels of namespaces that have no manifest, as key=value,...")
-	flags.StringVar(&o.SystemNamespace, "system-namespace", "connectedapps-system", "namespace of the manager")
 	return command
 }

@@ -77,7 +77,7 @@ func (f *failure) Unwrap() error { return f.error }
 // cluster is how the flags of kubectl lead to a cluster.
 type cluster struct {
 	*genericclioptions.ConfigFlags
-	output string
+	output, systemNamespace string
 }
 
 func rootCommand() *cobra.Command {
@@ -111,8 +111,9 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags := root.PersistentFlags()
 	c.AddFlags(flags)
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
-	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand(),
-		c.lintCommand())
+	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
+	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
+	root.AddCommand(c.lintCommand())
 	return root
 }
 
@@ -167,7 +168,8 @@ func (c *cluster) checkOutput() error {
 // writer is a plugin that has no cluster.
 func (c *cluster) writer(command *cobra.Command) *plugin.Plugin {
 	return &plugin.Plugin{
-		Out: command.OutOrStdout(), Err: command.ErrOrStderr(), Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
+		SystemNamespace: c.systemNamespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
+		Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // Lint judges manifests without a cluster. Errors among the findings end it with
 // an error.
 func (p *Plugin) Lint(ctx context.Context, files []lint.File, o lint.Options) error {
-	o.Namespace = p.Namespace
+	o.Namespace, o.SystemNamespace = p.Namespace, p.system()
 	report, err := lint.Check(ctx, files, o)
 	if err != nil {
 		return err
