@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	_, _ = fmt.Fprintf(stderr, "error: %s\n", plugin.Visible(err.Error()))
+	exit, ended := errors.AsType[*plugin.Exit](err)
+	if !ended || exit.Err != nil {
+		_, _ = fmt.Fprintf(stderr, "error: %s\n", plugin.Visible(err.Error()))
+	}
+	if ended {
+		return exit.Status
+	}
 	if _, failed := errors.AsType[*failure](err); failed {
 		return exitFailed
 	}
@@ -106,14 +113,15 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
 	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
+	root.AddCommand(c.lintCommand())
 	return root
 }
 
 // command connects to the cluster before it does what it does.
 func (c *cluster) command(do func(context.Context, *plugin.Plugin, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
-		if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {
-			return fmt.Errorf("--output %s: it must be json, yaml or name, or left out for text", c.output)
+		if err := c.checkOutput(); err != nil {
+			return err
 		}
 		p, err := c.plugin(command)
 		if err == nil {
@@ -123,6 +131,45 @@ func (c *cluster) command(do func(context.Context, *plugin.Plugin, []string) err
 			return &failure{err}
 		}
 		return nil
+	}
+}
+
+// offline is a command that needs no cluster, and no kubeconfig.
+func (c *cluster) offline(do func(context.Context, *plugin.Plugin, *cobra.Command) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, _ []string) error {
+		if err := c.checkOutput(); err != nil {
+			return err
+		}
+		p := c.writer(command)
+		p.Namespace = cmp.Or(*c.Namespace, corev1.NamespaceDefault)
+		err := do(command.Context(), p, command)
+		if wrong, ok := errors.AsType[*misuse](err); ok {
+			return wrong.error
+		}
+		if err != nil {
+			return &failure{err}
+		}
+		return nil
+	}
+}
+
+// misuse is an error of a command that was called wrongly.
+type misuse struct{ error }
+
+func usage(err error) error { return &misuse{err} }
+
+func (c *cluster) checkOutput() error {
+	if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {
+		return fmt.Errorf("--output %s: it must be json, yaml or name, or left out for text", c.output)
+	}
+	return nil
+}
+
+// writer is a plugin that has no cluster.
+func (c *cluster) writer(command *cobra.Command) *plugin.Plugin {
+	return &plugin.Plugin{
+		SystemNamespace: c.systemNamespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
+		Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
 	}
 }
 
@@ -144,10 +191,9 @@ func (c *cluster) plugin(command *cobra.Command) (*plugin.Plugin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	return &plugin.Plugin{
-		Client: api, Namespace: namespace, SystemNamespace: c.systemNamespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
-		Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
-	}, nil
+	p := c.writer(command)
+	p.Client, p.Namespace = api, namespace
+	return p, nil
 }
 
 // colors reports whether w is a terminal of somebody who wants them

@@ -599,13 +599,21 @@ func foreignSecret(in Input) *Hold {
 }
 
 func refusal(in Input, verdict Verdict) *Hold {
-	orphan := in.App.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
-	if verdict.Allowed && (!orphan || verdict.OrphanAllowed) {
+	message := Refusal(in.App, verdict)
+	if message == "" {
 		return nil
 	}
-	message := verdict.Message()
-	if verdict.Allowed {
-		message = verdict.OrphanMessage()
-	}
 	return &Hold{Condition: v1alpha1.ConditionPolicyAccepted, Reason: v1alpha1.ReasonNotAllowed, Stalled: true, Message: message}
+}
+
+// Refusal says why the access rules do not allow an app whose client got this
+// verdict; empty: they do.
+func Refusal(app *v1alpha1.ConnectedApp, verdict Verdict) string {
+	switch {
+	case !verdict.Allowed:
+		return verdict.Message()
+	case app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan && !verdict.OrphanAllowed:
+		return verdict.OrphanMessage()
+	}
+	return ""
 }
