@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/plugin"
 )
 
 func call(t *testing.T, args ...string) (stdout, stderr string, code int) {
@@ -113,6 +115,15 @@ func TestThePageHasEveryCommand(t *testing.T) {
 	require.NoError(t, err)
 	for _, command := range rootCommand().Commands() {
 		require.Contains(t, string(page), "\n| `"+command.Name(), command.Name())
+	}
+}
+
+// Programs tell a difference from a failure, as of kubectl diff.
+func TestAFailureIsNoDifference(t *testing.T) {
+	for _, args := range [][]string{{"diff"}, {"diff", "-f", "no-such.yaml"}, {"diff", "-f", "main.go", "--kubeconfig", "no-such"}} {
+		_, stderr, code := call(t, args...)
+		require.Equal(t, plugin.DiffFailed, code, "%v: %s", args, stderr)
+		require.Contains(t, stderr, "error: ")
 	}
 }
 
