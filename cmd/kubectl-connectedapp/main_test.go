@@ -35,7 +35,7 @@ func TestEveryCommandTeaches(t *testing.T) {
 }
 
 func TestWrongUseIsExplained(t *testing.T) {
-	for _, args := range [][]string{{"rotate"}, {"token"}, {"status", "x"}, {"status", "-o", "wide"}, {"destroy"}, {"status", "--no-such"}} {
+	for _, args := range [][]string{{"rotate"}, {"token"}, {"status", "x", "y"}, {"status", "-o", "wide"}, {"destroy"}, {"status", "--no-such"}} {
 		stdout, stderr, code := call(t, args...)
 		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)
 		require.Contains(t, stderr, "hint: kubectl connectedapp --help shows the commands")

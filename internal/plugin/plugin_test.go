@@ -227,7 +227,7 @@ func TestNoTokenIsThereForOthers(t *testing.T) {
 		"nobody":           "there is neither an AccessToken nor a ConnectedApp nobody in namespace " + s.Namespace + "; kubectl connectedapp status -n " + s.Namespace + " shows what there is",
 		"app/nobody":       "there is no ConnectedApp nobody in namespace",
 		"atok/nobody":      "there is no AccessToken nobody in namespace",
-		"pod/web":          `"pod/web" is neither app/NAME, for a new token of a ConnectedApp, nor accesstoken/NAME`,
+		"pod/web":          `"pod/web" is neither app/NAME, for a ConnectedApp, nor accesstoken/NAME`,
 		"connectedapp/":    `"connectedapp/" names nothing`,
 		"connectedapp/web": "ConnectedApp web does not have client_credentials among its spec.grantTypes [authorization_code]",
 	} {

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/testenv"
+)
+
+func TestEveryReasonHasANextStep(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(testenv.ModuleRoot(), "api/v1alpha1/conditions.go"), nil, 0)
+	require.NoError(t, err)
+	reasons := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+			return true
+		}
+		reasons++
+		reason, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		require.NoError(t, err)
+		step, known := nextSteps[reason]
+		assert.True(t, known, "%s has no next step", reason)
+		if step != nothingToDo {
+			assert.Contains(t, []string{appTeam, platformTeam, wait}, step.Who, reason)
+			assert.Regexp(t, `^[A-Z].*\.$`, step.What, reason)
+		}
+		return true
+	})
+	require.Len(t, nextSteps, reasons, "and no other has one")
+}
+
+// TestThePagesSayTheSameNextSteps: the last cell of a reason's row is its next step,
+// in which words may be links.
+func TestThePagesSayTheSameNextSteps(t *testing.T) {
+	link, rows := regexp.MustCompile(`\[([^\]]+)\]\([^)]+\)`), 0
+	for _, page := range []string{"connectedapps", "accesstokens", "tokenservers"} {
+		text, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs/spec/v1alpha1", page+".md"))
+		require.NoError(t, err)
+		_, table, _ := strings.Cut(string(text), "## Reasons\n")
+		for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|.*\\| (.*) \\|$").FindAllStringSubmatch(table, -1) {
+			step, known := nextSteps[row[1]]
+			if !known {
+				continue // of Events alone
+			}
+			rows++
+			said := strings.ReplaceAll(link.ReplaceAllString(row[2], "$1"), "`", "")
+			if step == nothingToDo {
+				step.What = "–"
+			}
+			assert.Equal(t, step.What, said, "%s.md, %s", page, row[1])
+		}
+	}
+	require.GreaterOrEqual(t, rows, len(nextSteps))
+}
