@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -34,9 +33,6 @@ It ends with exit status 1 when there are errors; warnings alone are no failure.
   kustomize build overlays/prod | kubectl connectedapp lint -f - -o json`,
 		Args: cobra.NoArgs,
 		RunE: c.offline(func(ctx context.Context, p *plugin.Plugin, command *cobra.Command) error {
-			if len(paths) == 0 {
-				return usage(errors.New("--filename is missing: a file, a folder, or - for standard input"))
-			}
 			files, err := plugin.Manifests(paths, recursive, command.InOrStdin())
 			if err != nil {
 				return err
@@ -54,5 +50,6 @@ It ends with exit status 1 when there are errors; warnings alone are no failure.
 	flags.BoolVarP(&recursive, "recursive", "R", false, "look into folders of folders too")
 	flags.StringSliceVar(&policy, "policy", nil, "a file or folder with TokenServers, by whose access rules apps are judged")
 	flags.StringToStringVar(&o.NamespaceLabels, "namespace-labels", nil, "labels of namespaces that have no manifest, as key=value,...")
+	_ = command.MarkFlagRequired("filename") // there is such a flag
 	return command
 }

@@ -115,7 +115,7 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
 	root.AddCommand(c.diffCommand(), c.versionCommand(), completionCommand())
-	root.AddCommand(c.lintCommand())
+	root.AddCommand(c.lintCommand(), c.canICommand())
 	if err := c.complete(root); err != nil {
 		panic(err) // a flag that is not there
 	}
@@ -147,21 +147,12 @@ func (c *cluster) offline(do func(context.Context, *plugin.Plugin, *cobra.Comman
 		}
 		p := c.writer(command)
 		p.Namespace = cmp.Or(*c.Namespace, corev1.NamespaceDefault)
-		err := do(command.Context(), p, command)
-		if wrong, ok := errors.AsType[*misuse](err); ok {
-			return wrong.error
-		}
-		if err != nil {
+		if err := do(command.Context(), p, command); err != nil {
 			return &failure{err}
 		}
 		return nil
 	}
 }
-
-// misuse is an error of a command that was called wrongly.
-type misuse struct{ error }
-
-func usage(err error) error { return &misuse{err} }
 
 func (c *cluster) checkOutput() error {
 	if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {

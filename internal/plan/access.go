@@ -157,10 +157,10 @@ func (v *Verdict) keepScopes(list []Scope, allowed []v1alpha1.AccessScope, organ
 			unknown = append(unknown, s.String())
 			continue
 		}
-		v.lack("scope", []string{s.String()}, allows(v.Rule, accessScopes(elsewhere)))
+		v.lack("scope", []string{s.String()}, allows(v.Rule, AccessScopes(elsewhere)))
 	}
 	if len(unknown) > 0 {
-		v.lack("scope", unknown, allows(v.Rule, accessScopes(allowed)))
+		v.lack("scope", unknown, allows(v.Rule, AccessScopes(allowed)))
 	}
 	return kept
 }
