@@ -97,12 +97,12 @@ func TestDiffShowsWhatAnApplyChanges(t *testing.T) {
 		a.shows(t, "diff-no-tokenserver.txt", DiffOptions{}, strings.Replace(added, a.server.Name, "nowhere", 1))
 	})
 	t.Run("to who may not apply", func(t *testing.T) {
-		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view")
+		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view").Client
 		a.shows(t, "diff-view.txt", DiffOptions{}, changed, added)
 		a.shows(t, "diff-view-live.txt", DiffOptions{Live: true}, unchanged)
 	})
 	t.Run("to who has no right", func(t *testing.T) {
-		a.Client = clientAs(t, "nobody")
+		a.Client = a.user(t, "nobody").Client
 		a.shows(t, "diff-no-rights.txt", DiffOptions{}, unchanged)
 	})
 	t.Run("as a server-side apply, which leaves what others manage", func(t *testing.T) {
@@ -161,6 +161,15 @@ func TestDiffForPrograms(t *testing.T) {
 	_, err = a.differs(t, DiffOptions{}, a.manifest("new", profile))
 	require.NoError(t, err)
 	require.Contains(t, a.out.String(), "\x1b[32m+ clientName: "+a.Namespace+"/new\x1b[0m")
+}
+
+// Where the admission policy for access rules is in force, it tells an app team
+// what it may not read.
+func TestDiffAsksTheAdmissionPolicy(t *testing.T) {
+	plane.StartManager(t)
+	a := newTeam(t)
+	accessPolicy(t, a.site, a.server.Name)
+	a.shows(t, "diff-admission.txt", DiffOptions{}, a.manifest("new", profile), a.manifest("greedy", "scopes: [{scope: manage:orgconnapps}]"))
 }
 
 // What was shown is what the manager does, and then nothing is left to do.

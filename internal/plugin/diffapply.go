@@ -37,8 +37,14 @@ func (c *comparison) apply(ctx context.Context, manifest *unstructured.Unstructu
 	if apierrors.IsNotFound(err) {
 		live = nil
 	}
-	after, err := c.tried(ctx, manifest, live, o)
-	if lacksRight(err) {
+	after, err := c.dryApply(ctx, manifest, live, o)
+	switch {
+	case err == nil:
+		c.admitted = true
+	case refusedByRules(err):
+		c.denied = refusalOfAdmission(err)
+		after, err = merged(manifest, live)
+	case lacksRight(err):
 		c.note("you may not apply it, so that the API server did not check it: %v", err)
 		after, err = merged(manifest, live)
 	}
@@ -59,8 +65,8 @@ func lacksRight(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
 }
 
-// tried is the object as the API server makes it of an apply.
-func (c *comparison) tried(ctx context.Context, manifest, live *unstructured.Unstructured, o DiffOptions) (*unstructured.Unstructured, error) {
+// dryApply is the object as the API server makes it of an apply.
+func (c *comparison) dryApply(ctx context.Context, manifest, live *unstructured.Unstructured, o DiffOptions) (*unstructured.Unstructured, error) {
 	after := manifest.DeepCopy()
 	switch {
 	case o.ServerSide:

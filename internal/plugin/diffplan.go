@@ -26,6 +26,10 @@ type comparison struct {
 	// before is the object in the cluster; nil: there is none. after is as an apply
 	// makes it.
 	before, after *v1alpha1.ConnectedApp
+	// admitted tells that the API server took the apply; denied is why the admission
+	// policy for access rules did not.
+	admitted bool
+	denied   string
 	// policy is what is allowed; nil: unknown says why that is not known.
 	policy  *plan.Policy
 	unknown error
@@ -49,6 +53,12 @@ func (p *Plugin) diff(ctx context.Context, manifest *unstructured.Unstructured, 
 	if err := c.apply(ctx, manifest, o); err != nil {
 		return nil, err
 	}
+	if c.denied != "" {
+		return &AppDifference{
+			Namespace: c.after.Namespace, Name: c.after.Name, ClientID: c.after.Status.ClientID, Verdict: refused, Why: c.denied,
+			Actions: []DiffAction{}, Secret: noSecret, Notes: []string{"the API server does not take the apply, by the admission policy for access rules"},
+		}, nil
+	}
 	c.in = plan.Input{Now: time.Now(), App: c.after}
 	server, err := c.readPolicy(ctx)
 	if err != nil {
@@ -63,7 +73,7 @@ func (p *Plugin) diff(ctx context.Context, manifest *unstructured.Unstructured, 
 	c.describeSecret()
 	result := plan.Make(c.in)
 	d := c.outcome(result)
-	c.verdict(d, result)
+	c.verdict(ctx, d, result)
 	d.Notes = append([]string{}, c.notes...)
 	return d, nil
 }
@@ -205,6 +215,9 @@ func (c *comparison) liveClient(ctx context.Context, api *registrar.Client, id s
 	return plan.LiveOf(app, scopes, secrets), nil
 }
 
+// noSecret is what becomes of the client secret mostly.
+const noSecret = "no client secret is made"
+
 // publication is what the Secret is made from, beside the client secret.
 type publication struct {
 	Name   string
@@ -303,7 +316,7 @@ func (c *comparison) outcome(r plan.Result) *AppDifference {
 	case gives:
 		d.Secret = "the client is given the secret of Secret " + c.after.CredentialsSecretName()
 	default:
-		d.Secret = "no client secret is made"
+		d.Secret = noSecret
 	}
 	if r.Replaced != "" {
 		c.note("client %s is gone, and the app gets another id", r.Replaced)
@@ -319,9 +332,9 @@ func (c *comparison) outcome(r plan.Result) *AppDifference {
 	return d
 }
 
-// verdict says what the access rules say, or what the manager found of a spec that
-// stays as it is.
-func (c *comparison) verdict(d *AppDifference, r plan.Result) {
+// verdict says what the access rules say. To who may not read them, the admission
+// policy for them tells, or of a spec that stays as it is what the manager found.
+func (c *comparison) verdict(ctx context.Context, d *AppDifference, r plan.Result) {
 	d.Verdict = unknown
 	if c.unknown != nil {
 		d.Why = c.unknown.Error()
@@ -340,5 +353,7 @@ func (c *comparison) verdict(d *AppDifference, r plan.Result) {
 			return
 		}
 		d.Verdict, d.Why = map[metav1.ConditionStatus]string{metav1.ConditionTrue: allowed, metav1.ConditionFalse: refused}[said.Status], said.Message
+	case c.admitted && c.in.Server.Exists && refusedByRules(c.dryRun(ctx, impossible(c.after))):
+		d.Verdict, d.Why = allowed, allowedByAdmission(c.after)
 	}
 }

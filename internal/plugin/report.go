@@ -284,7 +284,7 @@ func eventTime(e *corev1.Event) time.Time {
 func (r *Report) next(object reported) {
 	r.step(stepFor(r.Reason))
 	if c := meta.FindStatusCondition(*object.GetConditions(), v1alpha1.ConditionReady); c != nil && c.ObservedGeneration != object.GetGeneration() {
-		r.step(NextStep{wait, "The manager has not looked at the last change of the spec. " + unseen.What})
+		r.step(NextStep{forNobody, "The manager has not looked at the last change of the spec. " + unseen.What})
 	}
 	for _, kind := range []string{
 		v1alpha1.ConditionPolicyAccepted, v1alpha1.ConditionDrifted, v1alpha1.ConditionRotating, v1alpha1.ConditionWorkloadsCurrent,
@@ -320,7 +320,7 @@ func (r *Report) print(w io.Writer, color bool) {
 	}
 	for _, s := range r.NextSteps {
 		text := s.What
-		if s.Who != wait {
+		if s.Who != forNobody {
 			text = s.Who + ": " + text
 		}
 		rows = append(rows, [2]string{"Next step", text})

@@ -45,11 +45,11 @@ func TestStatusOfAnObjectAnswersWhyItIsNotReady(t *testing.T) {
 	})
 	team := a.Client
 	t.Run("of who may view, and read no Secret", func(t *testing.T) {
-		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view")
+		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view").Client
 		a.says(t, "status-view.txt", status("gitproxy"))
 	})
 	t.Run("of who has no right", func(t *testing.T) {
-		a.Client = clientAs(t, "nobody")
+		a.Client = a.user(t, "nobody").Client
 		a.says(t, "status-no-rights.txt", status("gitproxy"))
 	})
 	t.Run("of the platform team, and the token server is away", func(t *testing.T) {

@@ -36,7 +36,7 @@ func TestVersionsOfAllParts(t *testing.T) {
 	install("registry.example:5000/connectedapps-manager:0.2.1@sha256:"+strings.Repeat("0", 64), "tokenserver:0.3.0")
 	says("version-all.txt", plane.Client, "0.2.0", false)
 	says("version-client.txt", nil, "0.2.0", true)
-	says("version-no-rights.txt", clientAs(t, "nobody"), "0.2.0", false)
+	says("version-no-rights.txt", a.user(t, "nobody").Client, "0.2.0", false)
 	install("manager:v0.4.0", "registry.example:5000/tokenserver")
 	says("version-skew.txt", plane.Client, "0.2.0", false)
 	says("version-dev.txt", plane.Client, "dev", false)
