@@ -105,9 +105,21 @@ func TestAClusterWithoutTheOperatorIsNamed(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	_, stderr, code := call(t, "status", "--kubeconfig="+kubeconfig(t, server.URL), "--context=here")
-	require.Equal(t, exitFailed, code)
-	require.Equal(t, "error: the cluster does not know Connected Apps: install the operator, or choose another --context\n", stderr)
+	manifest := filepath.Join(t.TempDir(), "app.yaml")
+	require.NoError(t, os.WriteFile(manifest, []byte("apiVersion: connectedapps.dev/v1alpha1\nkind: ConnectedApp\nmetadata: {name: x}\n"), 0o600))
+	for _, test := range []struct {
+		code int
+		args []string
+	}{
+		{exitFailed, []string{"status"}},
+		{exitFailed, []string{"status", "x"}},
+		{plugin.DiffFailed, []string{"diff", "-f", manifest}},
+	} {
+		_, stderr, code := call(t, append(test.args, "--kubeconfig="+kubeconfig(t, server.URL), "--context=here")...)
+		require.Equal(t, test.code, code, test.args)
+		require.Contains(t, stderr, "error: ")
+		require.Contains(t, stderr, "the cluster does not know Connected Apps: install the operator, or choose another --context\n")
+	}
 }
 
 func TestThePageHasEveryCommand(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
-	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/registrar"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
@@ -207,7 +204,7 @@ func TestWhatDiffShowsIsDone(t *testing.T) {
 // On a server without our extensions a rotation is a reset.
 func TestDiffOnAnOldServer(t *testing.T) {
 	plane.StartManager(t)
-	a := newTeam(t, tokenservertest.WithMiddleware(withoutExtensions))
+	a := newTeam(t, tokenservertest.WithMiddleware(tokenservertest.WithoutExtensions))
 	a.Client = plane.Client
 	plane.Kubectl(t).Run(t, a.manifest("gitproxy", profile), "apply", "-n", a.Namespace, "-f", "-")
 	app := &v1alpha1.ConnectedApp{}
@@ -244,29 +241,6 @@ func TestManifestsAreReadAsKubectlDoes(t *testing.T) {
 	require.Equal(t, []string{"prod-a"}, names(resource.FilenameOptions{Kustomize: folder}))
 	_, err := Resources(resource.FilenameOptions{Filenames: []string{filepath.Join(folder, "none.yaml")}}, &bytes.Buffer{})
 	require.ErrorContains(t, err, "reading manifests: ")
-}
-
-// withoutExtensions lets a server be one that has none of ours.
-func withoutExtensions(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != oauth.PathDiscovery {
-			next.ServeHTTP(w, r)
-			return
-		}
-		recorder := httptest.NewRecorder()
-		next.ServeHTTP(recorder, r)
-		document := map[string]any{}
-		if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
-			panic(err)
-		}
-		for member := range document {
-			if strings.HasPrefix(member, "connectedapps_") {
-				delete(document, member)
-			}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(document)
-	})
 }
 
 func renamed(name string) registrar.Fields { return registrar.Fields{ClientName: &name} }

@@ -121,5 +121,15 @@ func (a *team) says(t *testing.T, name string, do func() error) {
 	if err := do(); err != nil {
 		text = "error: " + err.Error() + "\n"
 	}
-	golden(t, name, a.out.String()+a.said.String()+text, a.Namespace, "payments", a.server.Name, "default")
+	said := a.out.String() + a.said.String() + text
+	secrets := &corev1.SecretList{}
+	require.NoError(t, plane.Client.List(t.Context(), secrets, client.InNamespace(a.Namespace)))
+	for _, secret := range secrets.Items {
+		for _, key := range []string{"client-secret", "access-token"} {
+			if value := string(secret.Data[key]); value != "" {
+				require.NotContains(t, said, value, "no command shows a secret")
+			}
+		}
+	}
+	golden(t, name, said, a.Namespace, "payments", a.server.Name, "default")
 }

@@ -152,6 +152,12 @@ func (r *Report) condition(object reported, subject, kind, none string) {
 	case c == nil:
 	case badWhenTrue[kind]:
 		r.find(subject, map[metav1.ConditionStatus]metav1.ConditionStatus{"True": "False", "False": "True"}[c.Status], "%s: %s", c.Reason, c.Message)
+	case kind == v1alpha1.ConditionRotating: // True and False are neither well nor not
+		ok := metav1.ConditionStatus("")
+		if stepFor(c.Reason) != nothingToDo {
+			ok = metav1.ConditionUnknown
+		}
+		r.find(subject, ok, "%s: %s", c.Reason, c.Message)
 	case c.Reason == r.Reason && c.Message == r.Message && c.Status != metav1.ConditionTrue:
 		r.find(subject, c.Status, "%s: as above", c.Reason)
 	default:
