@@ -113,7 +113,7 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
 	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
-	root.AddCommand(c.lintCommand(), c.canICommand(), c.adoptCommand())
+	root.AddCommand(c.lintCommand(), c.canICommand(), c.adoptCommand(), c.orphansCommand())
 	return root
 }
 
