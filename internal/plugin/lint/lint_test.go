@@ -197,6 +197,15 @@ func TestPodsThatARotationDoesNotReach(t *testing.T) {
 	require.Len(t, lines, 1)
 }
 
+// A folder may hold other files, of which a person who names one wants to hear.
+func TestWhatIsNoManifestIsPassedOverInAFolder(t *testing.T) {
+	for text, want := range map[string]int{"replicas: 1": 0, "kind: ConnectedApp": 1, "apiVersion: v1": 1} {
+		report, err := lint.Check(t.Context(), []lint.File{{Name: "values.yaml", Data: []byte(text), Found: true}}, lint.Options{})
+		require.NoError(t, err)
+		require.Len(t, report.Findings, want, text)
+	}
+}
+
 // What readers copy has nothing that would be found in theirs.
 func TestTheSamplesAreClean(t *testing.T) {
 	root := filepath.Join("..", "..", "..")
@@ -207,7 +216,7 @@ func TestTheSamplesAreClean(t *testing.T) {
 		for _, name := range found {
 			data, err := os.ReadFile(name)
 			require.NoError(t, err)
-			files = append(files, lint.File{Name: name, Data: data})
+			files = append(files, lint.File{Name: name, Data: data, Found: true})
 		}
 	}
 	require.Greater(t, len(files), 5)
