@@ -112,11 +112,11 @@ func (p *Plugin) cannotAdopt(ctx context.Context, app *v1alpha1.ConnectedApp, cl
 	}
 	server, policy, err := p.rules(ctx, app.TokenServerName())
 	switch {
-	case isNotReadable(err):
+	case isNotFound(err):
+		return err
+	case err != nil:
 		// A rule may list the client, for all that the user sees.
 		in.Policy = &plan.Policy{Rules: []v1alpha1.AccessRule{{ClientIDs: []v1alpha1.ClientID{v1alpha1.ClientID(clientID)}}}}
-	case err != nil:
-		return err
 	default:
 		in.Policy = policy
 	}
