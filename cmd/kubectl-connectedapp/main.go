@@ -19,6 +19,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -113,7 +114,11 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
 	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
+	root.AddCommand(c.diffCommand(), c.versionCommand(), completionCommand())
 	root.AddCommand(c.lintCommand(), c.canICommand(), c.adoptCommand(), c.orphansCommand())
+	if err := c.complete(root); err != nil {
+		panic(err) // a flag that is not there
+	}
 	return root
 }
 
@@ -175,7 +180,7 @@ func (c *cluster) plugin(command *cobra.Command) (*plugin.Plugin, error) {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	scheme := apiruntime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	api, err := client.New(connection, client.Options{Scheme: scheme})

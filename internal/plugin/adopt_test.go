@@ -91,7 +91,7 @@ func TestAnAppTeamAdoptsAClient(t *testing.T) {
 	a.answers(t, "adopt-another.txt", func() error { return a.Adopt(t.Context(), "gitproxy", "another", quickly) })
 	require.Equal(t, handmade.ClientID, annotation(t, app), "nothing is written for what would be refused")
 
-	a.Client = clientAs(t, "nobody")
+	a.Client = a.as(t, "nobody").Client
 	a.answers(t, "adopt-no-rights.txt", adopt("gitproxy"))
 }
 
@@ -100,7 +100,7 @@ func TestWhatTheManagerWouldRefuseIsNotAskedFor(t *testing.T) {
 	plane.StartManager(t)
 	a := newTeam(t)
 	handmade := registered(t, a.instance)
-	platform := a.platform(t, "system:aggregate-to-view", "system:aggregate-to-edit", "connectedapps-aggregate-to-edit", "system:controller:generic-garbage-collector")
+	platform := a.platformTeam(t, "system:aggregate-to-view", "system:aggregate-to-edit", "connectedapps-aggregate-to-edit", "system:controller:generic-garbage-collector")
 
 	existing := func(app *v1alpha1.ConnectedApp) {
 		app.Spec.Credentials = &v1alpha1.Credentials{Type: v1alpha1.CredentialsExistingSecret, Secret: &v1alpha1.CredentialsSecretSpec{Name: app.Name}}

@@ -147,12 +147,7 @@ func (p *Plugin) tried(ctx context.Context, app *v1alpha1.ConnectedApp, hidden e
 	if len(app.Spec.GrantTypes) == 0 {
 		return nil, notKnown("a dry run needs a whole app: give --grant")
 	}
-	impossible := app.DeepCopy()
-	impossible.Spec = v1alpha1.ConnectedAppSpec{
-		TokenServerRef: app.Spec.TokenServerRef, GrantTypes: []v1alpha1.GrantType{oauth.GrantAuthorizationCode},
-		RedirectURIs: []v1alpha1.RedirectURI{"https://can-i.connectedapps.invalid/"},
-	}
-	switch err := p.dryRun(ctx, impossible); {
+	switch err := p.dryRun(ctx, impossible(app)); {
 	case err == nil:
 		return nil, notKnown(fmt.Sprintf("the cluster has no admission policy for access rules, or no TokenServer %s", app.TokenServerName()))
 	case apierrors.IsForbidden(err) && !refusedByRules(err):
@@ -164,13 +159,36 @@ func (p *Plugin) tried(ctx context.Context, app *v1alpha1.ConnectedApp, hidden e
 	switch err := p.dryRun(ctx, app); {
 	case err == nil:
 		verdict.Allowed = true
-		verdict.Message = fmt.Sprintf("an access rule of TokenServer %s allows it; which one is for the platform team to see", app.TokenServerName())
+		verdict.Message = allowedByAdmission(app)
 	case refusedByRules(err):
-		_, verdict.Message, _ = strings.Cut(err.Error(), "denied request: ")
+		verdict.Message = refusalOfAdmission(err)
 	default:
 		return nil, notKnown("the API server does not take such an app: " + err.Error())
 	}
 	return verdict, nil
+}
+
+// impossible is an app that no rule can allow, on the TokenServer of another: where
+// it is admitted, no admission policy judges.
+func impossible(app *v1alpha1.ConnectedApp) *v1alpha1.ConnectedApp {
+	return &v1alpha1.ConnectedApp{
+		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, GenerateName: "can-i-"},
+		Spec: v1alpha1.ConnectedAppSpec{
+			TokenServerRef: app.Spec.TokenServerRef, GrantTypes: []v1alpha1.GrantType{oauth.GrantAuthorizationCode},
+			RedirectURIs: []v1alpha1.RedirectURI{"https://can-i.connectedapps.invalid/"},
+		},
+	}
+}
+
+// allowedByAdmission is what is said of an app that the admission policy admits.
+func allowedByAdmission(app *v1alpha1.ConnectedApp) string {
+	return fmt.Sprintf("an access rule of TokenServer %s allows it; which one is for the platform team to see", app.TokenServerName())
+}
+
+// refusalOfAdmission is what the admission policy says.
+func refusalOfAdmission(err error) string {
+	_, message, _ := strings.Cut(err.Error(), "denied request: ")
+	return message
 }
 
 func (p *Plugin) dryRun(ctx context.Context, app *v1alpha1.ConnectedApp) error {

@@ -100,7 +100,7 @@ func (s *site) ask(t *testing.T, o CanIOptions) (*Verdict, error) {
 func TestCanIAnswersByTheAccessRules(t *testing.T) {
 	s := newSite(t)
 	server := withRules(t, rulesOf(s.Namespace)...)
-	platform := s.platform(t, "system:aggregate-to-view")
+	platform := s.platformTeam(t, "system:aggregate-to-view")
 	for name, question := range questions {
 		t.Run(name, func(t *testing.T) {
 			question.ask.TokenServer = server.Name
@@ -143,7 +143,7 @@ func accessPolicy(t *testing.T, s *site, server string) {
 func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 	s := newSite(t)
 	server := withRules(t, rulesOf(s.Namespace)...)
-	member := s.member(t)
+	member := s.as(t, "member", appTeam...)
 	_, err := member.ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}})
 	require.Equal(t, ExitNotKnown, exitOf(t, err), "without the policy a dry run takes everything")
 	require.ErrorContains(t, err, "cannot tell whether it is allowed: you may not read TokenServer "+server.Name+", and the cluster has no admission policy for access rules")
@@ -182,7 +182,7 @@ func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 	require.Equal(t, ExitNotKnown, exitOf(t, err))
 	require.EqualError(t, err, "cannot tell what is allowed: you may not read TokenServer "+server.Name)
 
-	_, err = s.user(clientAs(t, "nobody")).ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}})
+	_, err = s.as(t, "nobody").ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}})
 	require.Equal(t, ExitNotKnown, exitOf(t, err), "no right is no answer")
 	require.ErrorContains(t, err, "and you may not create a ConnectedApp in namespace "+s.Namespace+" either")
 }
@@ -190,7 +190,7 @@ func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 func TestCanIOfAPlatformTeam(t *testing.T) {
 	s := newSite(t)
 	server := withRules(t, rulesOf(s.Namespace)...)
-	platform := s.platform(t, "system:aggregate-to-view")
+	platform := s.platformTeam(t, "system:aggregate-to-view")
 	require.NoError(t, platform.CanI(t.Context(), CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}}))
 	require.Equal(t, "yes: access rule batch allows the app\n", platform.out.String())
 	platform.out.Reset()

@@ -12,9 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/api/v1alpha1"
@@ -71,6 +68,7 @@ func newTeam(t *testing.T, options ...tokenservertest.Option) *team {
 	a := &team{site: newSite(t), instance: tokenservertest.Start(t, options...)}
 	a.server = plane.TokenServer(t, a.instance, func(s *v1alpha1.TokenServer) {
 		rule := testenv.AllowAll("payments")
+		rule.GrantTypes = []v1alpha1.GrantType{"client_credentials", "authorization_code", "refresh_token"}
 		rule.Scopes = []v1alpha1.AccessScope{{Scope: "profile"}, {Scope: "view:*"}, {Scope: "offline_access"}}
 		rule.NamespaceSelector = v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"kubernetes.io/metadata.name": v1alpha1.LabelValue(a.Namespace)}}
 		s.Spec.Access = []v1alpha1.AccessRule{rule}
@@ -79,32 +77,8 @@ func newTeam(t *testing.T, options ...tokenservertest.Option) *team {
 		c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(a.server), a.server))
 		c.True(status.IsReady(a.server), "conditions: %+v", a.server.Status.Conditions)
 	})
-	a.Client = a.as(t, "edit", "system:aggregate-to-view", "system:aggregate-to-edit", "connectedapps-aggregate-to-view", "connectedapps-aggregate-to-edit")
+	a.Client = a.as(t, "edit", appTeam...).Client
 	return a
-}
-
-// as is a client of somebody who has these ClusterRoles in the team's namespace.
-func (a *team) as(t *testing.T, user string, roles ...string) client.Client {
-	t.Helper()
-	plane.Kubectl(t).Run(t, "", "apply", "-f", filepath.Join(testenv.ModuleRoot(), "config/rbac/user_roles.yaml"))
-	user = a.Namespace + "-" + user
-	for _, role := range roles {
-		require.NoError(t, plane.Client.Create(t.Context(), &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, GenerateName: user + "-"},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
-		}))
-	}
-	return clientAs(t, user)
-}
-
-func clientAs(t *testing.T, user string) client.Client {
-	t.Helper()
-	config := rest.CopyConfig(plane.Config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: user}
-	as, err := client.New(config, client.Options{Scheme: plane.Scheme})
-	require.NoError(t, err)
-	return as
 }
 
 // made creates an app of the team and waits until a condition has a reason.
@@ -147,5 +121,15 @@ func (a *team) says(t *testing.T, name string, do func() error) {
 	if err := do(); err != nil {
 		text = "error: " + err.Error() + "\n"
 	}
-	golden(t, name, a.out.String()+a.said.String()+text, a.Namespace, "payments", a.server.Name, "default")
+	said := a.out.String() + a.said.String() + text
+	secrets := &corev1.SecretList{}
+	require.NoError(t, plane.Client.List(t.Context(), secrets, client.InNamespace(a.Namespace)))
+	for _, secret := range secrets.Items {
+		for _, key := range []string{"client-secret", "access-token"} {
+			if value := string(secret.Data[key]); value != "" {
+				require.NotContains(t, said, value, "no command shows a secret")
+			}
+		}
+	}
+	golden(t, name, said, a.Namespace, "payments", a.server.Name, "default")
 }

@@ -34,7 +34,7 @@ func TestEveryReasonHasANextStep(t *testing.T) {
 		step, known := nextSteps[reason]
 		assert.True(t, known, "%s has no next step", reason)
 		if step != nothingToDo {
-			assert.Contains(t, []string{appTeam, platformTeam, wait}, step.Who, reason)
+			assert.Contains(t, []string{forAppTeam, forPlatformTeam, forNobody}, step.Who, reason)
 			assert.Regexp(t, `^[A-Z].*\.$`, step.What, reason)
 		}
 		return true

@@ -61,7 +61,8 @@ func TestOrphansAreThoseThatTheManagerCounts(t *testing.T) {
 	often := testenv.WithOptions(func(o *controller.Options) { o.ResyncInterval = 500 * time.Millisecond })
 	stop := plane.StartManager(t, often)
 	a := newTeam(t)
-	platform := a.user(plane.Client)
+	platform := a.as(t, "platform")
+	platform.Client = plane.Client
 	require.Empty(t, a.orphans(t, platform))
 	require.NoError(t, platform.Orphans(t.Context(), OrphansOptions{TokenServer: a.server.Name}))
 	require.Equal(t, "No client of this cluster was left behind on TokenServer "+a.server.Name+".\n", platform.said.String())
@@ -167,9 +168,9 @@ func TestWhoMayListOrphans(t *testing.T) {
 	list := func(p *site, token string) error {
 		return p.Orphans(t.Context(), OrphansOptions{TokenServer: server.Name, Token: token})
 	}
-	require.EqualError(t, list(s.member(t), ""), "you may not read TokenServer "+server.Name)
+	require.EqualError(t, list(s.as(t, "member", appTeam...), ""), "you may not read TokenServer "+server.Name)
 
-	platform := s.platform(t)
+	platform := s.platformTeam(t)
 	require.ErrorContains(t, list(platform, ""), "you may not read Secret "+server.Name+" in namespace "+testenv.SystemNamespace)
 	require.ErrorContains(t, list(platform, ""), "or give --token-file with an access token that has the scope read:orgconnapps")
 
@@ -183,7 +184,7 @@ func TestWhoMayListOrphans(t *testing.T) {
 	}}
 	plane.Create(t, reads)
 	t.Cleanup(func() { _ = plane.Client.Delete(t.Context(), reads) })
-	platform = s.platform(t, reads.Name)
+	platform = s.platformTeam(t, reads.Name)
 	err = list(platform, "wrong-token")
 	require.ErrorContains(t, err, "TokenServer "+server.Name+": ")
 	require.NotContains(t, err.Error(), "wrong-token")

@@ -91,6 +91,13 @@ func TestATerminalIsToldTexts(t *testing.T) {
 	})
 	require.NoError(t, s.Status(t.Context()))
 	s.say("%s", progress(app))
+	require.NoError(t, s.StatusOf(t.Context(), "late"))
+	difference := Difference{ConnectedApps: []AppDifference{{
+		Namespace: evil, Name: evil, ClientID: evil, Why: evil, Secret: evil, Notes: []string{evil},
+		Actions: []DiffAction{{Action: evil, Changes: []DiffChange{{Field: evil, Before: evil, After: evil}, {Field: evil, After: evil}}}},
+	}}}
+	difference.print(s.out, false, false)
+	difference.print(s.out, false, true)
 	require.NoError(t, s.report(&Rotation{ConnectedApp: "late", Done: true, Secret: "x", Message: evil}))
 	for text := range strings.Lines(s.out.String() + s.said.String()) {
 		require.False(t, strings.HasPrefix(text, "ConnectedApp late: all is well"), "nobody speaks for us")

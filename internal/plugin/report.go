@@ -152,6 +152,12 @@ func (r *Report) condition(object reported, subject, kind, none string) {
 	case c == nil:
 	case badWhenTrue[kind]:
 		r.find(subject, map[metav1.ConditionStatus]metav1.ConditionStatus{"True": "False", "False": "True"}[c.Status], "%s: %s", c.Reason, c.Message)
+	case kind == v1alpha1.ConditionRotating: // True and False are neither well nor not
+		ok := metav1.ConditionStatus("")
+		if stepFor(c.Reason) != nothingToDo {
+			ok = metav1.ConditionUnknown
+		}
+		r.find(subject, ok, "%s: %s", c.Reason, c.Message)
 	case c.Reason == r.Reason && c.Message == r.Message && c.Status != metav1.ConditionTrue:
 		r.find(subject, c.Status, "%s: as above", c.Reason)
 	default:
@@ -284,7 +290,7 @@ func eventTime(e *corev1.Event) time.Time {
 func (r *Report) next(object reported) {
 	r.step(stepFor(r.Reason))
 	if c := meta.FindStatusCondition(*object.GetConditions(), v1alpha1.ConditionReady); c != nil && c.ObservedGeneration != object.GetGeneration() {
-		r.step(NextStep{wait, "The manager has not looked at the last change of the spec. " + unseen.What})
+		r.step(NextStep{forNobody, "The manager has not looked at the last change of the spec. " + unseen.What})
 	}
 	for _, kind := range []string{
 		v1alpha1.ConditionPolicyAccepted, v1alpha1.ConditionDrifted, v1alpha1.ConditionRotating, v1alpha1.ConditionWorkloadsCurrent,
@@ -320,7 +326,7 @@ func (r *Report) print(w io.Writer, color bool) {
 	}
 	for _, s := range r.NextSteps {
 		text := s.What
-		if s.Who != wait {
+		if s.Who != forNobody {
 			text = s.Who + ": " + text
 		}
 		rows = append(rows, [2]string{"Next step", text})

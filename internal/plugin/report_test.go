@@ -45,11 +45,11 @@ func TestStatusOfAnObjectAnswersWhyItIsNotReady(t *testing.T) {
 	})
 	team := a.Client
 	t.Run("of who may view, and read no Secret", func(t *testing.T) {
-		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view")
+		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view").Client
 		a.says(t, "status-view.txt", status("gitproxy"))
 	})
 	t.Run("of who has no right", func(t *testing.T) {
-		a.Client = clientAs(t, "nobody")
+		a.Client = a.user(t, "nobody").Client
 		a.says(t, "status-no-rights.txt", status("gitproxy"))
 	})
 	t.Run("of the platform team, and the token server is away", func(t *testing.T) {
@@ -87,4 +87,45 @@ func TestStatusOfAnObjectAnswersWhyItIsNotReady(t *testing.T) {
 		require.NoError(t, a.StatusOf(t.Context(), "gitproxy"))
 		require.Contains(t, a.out.String(), "Next step      The manager has not looked at the last change of the spec.")
 	})
+}
+
+// What is not well beside is on the same screen, with a step of its own.
+func TestStatusOfAnObjectTellsAllThatIsNotWell(t *testing.T) {
+	a := &team{site: newSite(t), server: &v1alpha1.TokenServer{}}
+	a.server.Name = "default"
+	ready := func(reason, message string) metav1.Condition {
+		c := condition("Ready", "False", reason, message)
+		c.ObservedGeneration = 1
+		return c
+	}
+	restarts := condition("WorkloadsCurrent", "False", "WorkloadNotFound", "there is no Deployment web")
+	a.app(t, "gitproxy", func(app *v1alpha1.ConnectedApp) {
+		app.Status = v1alpha1.ConnectedAppStatus{
+			ClientID: "f9c7", Binding: &v1alpha1.SecretBinding{Name: "gitproxy-credentials"},
+			Secrets: []v1alpha1.ClientSecretStatus{
+				{ID: "one", CreatedAt: hour(-100), ReplacedAt: hour(-2), ExpiresAt: hour(22), LastUsedAt: hour(-1)},
+				{ID: "two", CreatedAt: hour(-200), ReplacedAt: hour(-100)},
+				{ID: "three", CreatedAt: hour(-2)},
+			},
+			Conditions: []metav1.Condition{
+				ready("SecretContested", "field manager kubectl overwrites secret gitproxy-credentials"),
+				condition("PolicyAccepted", "True", "Accepted", "access rule payments allows the app"),
+				condition("Registered", "True", "Registered", "registered as client f9c7"),
+				condition("SecretPublished", "False", "SecretContested", "field manager kubectl overwrites secret gitproxy-credentials"),
+				condition("Drifted", "True", "DriftDetected", "changed on the token server: audience"),
+				condition("Rotating", "True", "FormerSecretHeld", "Pods took it when they started: web-1"),
+				restarts,
+			},
+		}
+	})
+	a.secret(t, "gitproxy-credentials", map[string][]byte{"client-id": []byte("other"), "client-secret": []byte("hidden-value")})
+	a.accessToken(t, "web", func(token *v1alpha1.AccessToken) {
+		token.Status.Conditions = []metav1.Condition{ready("LoginRequired", "the chain has ended"), restarts}
+	})
+	a.Color = true
+	a.says(t, "status-troubles.txt", func() error { return a.StatusOf(t.Context(), "app/gitproxy") })
+	a.Color = false
+	a.says(t, "status-token-troubles.txt", func() error { return a.StatusOf(t.Context(), "atok/web") })
+	require.ErrorContains(t, a.StatusOf(t.Context(), "pod/web"), "is neither app/NAME")
+	require.NotContains(t, a.out.String(), "hidden-value")
 }
