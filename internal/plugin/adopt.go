@@ -64,7 +64,7 @@ func (p *Plugin) Adopt(ctx context.Context, name, clientID string, o WaitOptions
 		if err != nil {
 			return err
 		}
-		a.Done, a.Secret, a.Message = true, bound(app.Status.Binding), p.whatChanged(ctx, app, o)
+		a.Done, a.Secret, a.Message = true, bound(app.Status.Binding), p.whatChanged(ctx, app)
 	}
 	return p.reportAdopted(a)
 }
@@ -199,23 +199,27 @@ func hasAdopted(app *v1alpha1.ConnectedApp, clientID string, before metav1.Condi
 	return false, nil
 }
 
+// eventWait is how long the Event of an adoption is waited for: it is written a
+// moment after the status.
+const eventWait = 5 * time.Second
+
 // whatChanged is the Event of the adoption, which says what differed from the spec,
-// or else what the app's condition says. Whether it is ready is not for us to wait
-// for.
-func (p *Plugin) whatChanged(ctx context.Context, app *v1alpha1.ConnectedApp, o WaitOptions) string {
-	for range 10 { // it is written a moment after the status
+// or else what the app's condition says.
+func (p *Plugin) whatChanged(ctx context.Context, app *v1alpha1.ConnectedApp) string {
+	ctx, cancel := context.WithTimeout(ctx, eventWait)
+	defer cancel()
+	for ctx.Err() == nil {
 		events := &corev1.EventList{}
 		err := p.Client.List(ctx, events, client.InNamespace(p.Namespace), client.MatchingFields{"involvedObject.uid": string(app.UID), "reason": "ClientAdopted"})
 		if err != nil {
-			break
+			break // who may not read them is not told
 		}
 		if n := len(events.Items); n > 0 {
 			return events.Items[n-1].Message
 		}
 		select {
 		case <-ctx.Done():
-			return ""
-		case <-time.After(o.every() / 5):
+		case <-time.After(eventWait / 50):
 		}
 	}
 	return progress(app)

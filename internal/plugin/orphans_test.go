@@ -193,6 +193,19 @@ func TestWhoMayListOrphans(t *testing.T) {
 	require.NotContains(t, platform.out.String()+platform.said.String(), token.AccessToken)
 	require.True(t, slices.ContainsFunc(a.orphans(t, s), func(o Orphan) bool { return o.ClientID == left }))
 
+
+	// Nobody can log in as a manager that does so as its ServiceAccount.
+	secretless := plane.TokenServer(t, instance, func(s *v1alpha1.TokenServer) {
+		s.Spec.Credentials = v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsServiceAccount, ClientID: left}
+	})
+	require.ErrorContains(t, s.Orphans(t.Context(), OrphansOptions{TokenServer: secretless.Name}), "or give --token-file")
+	s.out.Reset()
+	require.NoError(t, s.Orphans(t.Context(), OrphansOptions{TokenServer: secretless.Name, Token: token.AccessToken}))
+	require.Contains(t, s.out.String(), left)
+	require.ErrorContains(t, s.Orphans(t.Context(), OrphansOptions{TokenServer: secretless.Name, Token: token.AccessToken, ClientIDs: []string{left}}),
+		"client "+left+" is what the manager logs in with")
+	require.True(t, a.isThere(t, left))
+
 	instance.Stop(t)
 	err = list(s, "")
 	require.ErrorContains(t, err, "TokenServer "+server.Name+": ")
