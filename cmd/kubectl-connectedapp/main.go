@@ -115,7 +115,7 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
 	root.AddCommand(c.diffCommand(), c.versionCommand(), completionCommand())
-	root.AddCommand(c.lintCommand(), c.canICommand())
+	root.AddCommand(c.lintCommand(), c.canICommand(), c.adoptCommand(), c.orphansCommand())
 	if err := c.complete(root); err != nil {
 		panic(err) // a flag that is not there
 	}

@@ -143,22 +143,22 @@ func accessPolicy(t *testing.T, s *site, server string) {
 func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 	s := newSite(t)
 	server := withRules(t, rulesOf(s.Namespace)...)
-	team := s.as(t, "team", appTeam...)
-	_, err := team.ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}})
+	member := s.as(t, "member", appTeam...)
+	_, err := member.ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}})
 	require.Equal(t, ExitNotKnown, exitOf(t, err), "without the policy a dry run takes everything")
 	require.ErrorContains(t, err, "cannot tell whether it is allowed: you may not read TokenServer "+server.Name+", and the cluster has no admission policy for access rules")
 
-	accessPolicy(t, team, server.Name)
+	accessPolicy(t, member, server.Name)
 	for name, question := range questions {
 		t.Run(name, func(t *testing.T) {
 			question.ask.TokenServer = server.Name
 			if len(question.ask.GrantTypes) == 1 && question.ask.GrantTypes[0] == "jwt-bearer" {
-				_, err := team.ask(t, question.ask)
+				_, err := member.ask(t, question.ask)
 				require.Equal(t, ExitNotKnown, exitOf(t, err), "such an app needs keys")
 				require.ErrorContains(t, err, "spec.publicKeys")
 				return
 			}
-			v, err := team.ask(t, question.ask)
+			v, err := member.ask(t, question.ask)
 			require.Equal(t, map[bool]int{true: 0, false: ExitNo}[question.allowed], exitOf(t, err), "%v", err)
 			require.Equal(t, question.allowed, v.Allowed)
 			require.Equal(t, byDryRun, v.By)
@@ -173,12 +173,12 @@ func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 	require.NoError(t, plane.Client.List(t.Context(), apps, client.InNamespace(s.Namespace)))
 	require.Empty(t, apps.Items, "nothing is made by asking")
 
-	_, err = team.ask(t, CanIOptions{TokenServer: server.Name, Scopes: []string{"view:x"}})
+	_, err = member.ask(t, CanIOptions{TokenServer: server.Name, Scopes: []string{"view:x"}})
 	require.Equal(t, ExitNotKnown, exitOf(t, err))
 	require.ErrorContains(t, err, "a dry run needs a whole app: give --grant")
-	_, err = team.ask(t, CanIOptions{TokenServer: "nowhere", GrantTypes: []string{"client_credentials"}})
+	_, err = member.ask(t, CanIOptions{TokenServer: "nowhere", GrantTypes: []string{"client_credentials"}})
 	require.ErrorContains(t, err, "or no TokenServer nowhere")
-	err = team.CanIList(t.Context(), server.Name)
+	err = member.CanIList(t.Context(), server.Name)
 	require.Equal(t, ExitNotKnown, exitOf(t, err))
 	require.EqualError(t, err, "cannot tell what is allowed: you may not read TokenServer "+server.Name)
 

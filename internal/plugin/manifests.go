@@ -53,7 +53,7 @@ func manifests(path string, recursive bool, stdin io.Reader) ([]lint.File, error
 			return nil
 		}
 		data, err := os.ReadFile(name)
-		files = append(files, lint.File{Name: name, Data: data})
+		files = append(files, lint.File{Name: name, Data: data, Found: true})
 		return err
 	})
 	if err == nil && len(files) == 0 {

@@ -79,7 +79,7 @@ func (p *Plugin) registrar(ctx context.Context, server *v1alpha1.TokenServer) (*
 	if spec.SecretRef == nil {
 		return nil, fmt.Errorf("TokenServer %s has spec.credentials.type %s: nobody but the manager can log in as it does", server.Name, spec.Type)
 	}
-	config := registrar.Config{URL: server.Spec.URL, OrganizationID: server.Spec.OrganizationID, UserAgent: "kubectl-connectedapp"}
+	config := registrar.Config{URL: server.Spec.URL, OrganizationID: server.Spec.OrganizationID, UserAgent: userAgent}
 	secret, what := &corev1.Secret{}, fmt.Sprintf("Secret %s in namespace %s, with the credentials of TokenServer %s", spec.SecretRef.Name, p.system(), server.Name)
 	if err := p.read(ctx, p.system(), spec.SecretRef.Name, what, secret); err != nil {
 		return nil, err

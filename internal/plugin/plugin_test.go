@@ -293,7 +293,7 @@ func TestRotateWaitsUntilItIsDone(t *testing.T) {
 	s.Err = said
 	s.app(t, "gitproxy")
 	manage(t, s, "gitproxy", said)
-	require.NoError(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: time.Minute, Every: 10 * time.Millisecond}))
+	require.NoError(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{Timeout: time.Minute, Every: 10 * time.Millisecond}))
 	require.Equal(t, "Secret gitproxy-credentials holds another client secret of ConnectedApp gitproxy\n"+
 		"client secret 1 is accepted beside the one in the Secret until noon\n", s.out.String())
 	require.Contains(t, said.String(), "waiting for the manager\n")
@@ -307,27 +307,27 @@ func TestRotateOfAReadyAppSaysThatItWaitsAndNothingElse(t *testing.T) {
 	s.app(t, "gitproxy", func(a *v1alpha1.ConnectedApp) {
 		a.Status.Conditions = []metav1.Condition{condition("Ready", "True", "Ready", "registered")}
 	})
-	require.Error(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond}))
+	require.Error(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond}))
 	require.Equal(t, "asked for another client secret of ConnectedApp gitproxy, waiting for the manager\n", s.said.String())
 }
 
 func TestRotateThatNobodyFollowsSaysSo(t *testing.T) {
 	s := newSite(t)
 	s.app(t, "gitproxy")
-	err := s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond})
+	err := s.Rotate(t.Context(), "gitproxy", WaitOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond})
 	require.ErrorContains(t, err, "ConnectedApp gitproxy has no other client secret after 200ms; the request stands")
 	require.Contains(t, s.said.String(), "the manager has not seen it yet")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	s.Err = writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
-	require.ErrorContains(t, s.Rotate(ctx, "gitproxy", RotateOptions{Timeout: time.Hour}), "stopped waiting for another client secret of ConnectedApp gitproxy; the request stands")
+	require.ErrorContains(t, s.Rotate(ctx, "gitproxy", WaitOptions{Timeout: time.Hour}), "stopped waiting for another client secret of ConnectedApp gitproxy; the request stands")
 }
 
 func TestRotateWithoutWaitingAsks(t *testing.T) {
 	s := newSite(t)
 	app := s.app(t, "gitproxy")
 	s.Output = OutputJSON
-	require.NoError(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}))
+	require.NoError(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{}))
 	var r Rotation
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &r))
 	require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
@@ -349,11 +349,11 @@ func TestWhatCannotBeRotatedIsLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			app := s.app(t, "gitproxy", test.change)
-			require.ErrorContains(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}), test.want)
+			require.ErrorContains(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{}), test.want)
 			require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
 			require.Empty(t, app.Annotations)
 		})
 	}
 	s := newSite(t)
-	require.ErrorContains(t, s.Rotate(t.Context(), "nobody", RotateOptions{}), "there is no ConnectedApp nobody in namespace")
+	require.ErrorContains(t, s.Rotate(t.Context(), "nobody", WaitOptions{}), "there is no ConnectedApp nobody in namespace")
 }

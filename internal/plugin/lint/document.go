@@ -19,6 +19,8 @@ type File struct {
 	// Name is how findings call it.
 	Name string
 	Data []byte
+	// Found: nobody named it, and what in it is no object is passed over.
+	Found bool
 }
 
 // document is one object of a file.

@@ -129,19 +129,20 @@ func (k *kind) complete(meta *metav1.ObjectMeta, namespace string) {
 // validate does what the strategy for custom resources does
 // (k8s.io/apiextensions-apiserver/pkg/registry/customresource), in its order.
 func (k *kind) validate(ctx context.Context, object map[string]any, meta *metav1.ObjectMeta) []fault {
-	faults := faultsOf(RuleMetadata, apivalidation.ValidateObjectMeta(meta, k.namespaced, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata")))
-	errs := validation.ValidateCustomResource(nil, object, k.validator)
-	errs = append(errs, objectmeta.Validate(ctx, nil, object, k.schema, false)...)
-	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, k.schema, object)...)
-	faults = append(faults, faultsOf(RuleSchema, errs)...)
-	for _, err := range errs {
+	errs := apivalidation.ValidateObjectMeta(meta, k.namespaced, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	faults := faultsOf(RuleMetadata, errs)
+	schemaErrs := validation.ValidateCustomResource(nil, object, k.validator)
+	schemaErrs = append(schemaErrs, objectmeta.Validate(ctx, nil, object, k.schema, false)...)
+	schemaErrs = append(schemaErrs, listtype.ValidateListSetsAndMaps(nil, k.schema, object)...)
+	faults = append(faults, faultsOf(RuleSchema, schemaErrs)...)
+	for _, err := range append(errs, schemaErrs...) {
 		switch err.Type { //nolint:exhaustive // rules do not run on these, since they could not be sure of what they read
 		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
 			return faults
 		}
 	}
-	errs, _ = k.rules.Validate(ctx, nil, k.schema, object, nil, celconfig.RuntimeCELCostBudget)
-	return append(faults, faultsOf(RuleCEL, errs)...)
+	ruleErrs, _ := k.rules.Validate(ctx, nil, k.schema, object, nil, celconfig.RuntimeCELCostBudget)
+	return append(faults, faultsOf(RuleCEL, ruleErrs)...)
 }
 
 func faultsOf(rule string, errs field.ErrorList) []fault {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -162,7 +161,7 @@ func (in *inputs) read(ctx context.Context, file File, policy bool) error {
 	documents, findings := parse(file)
 	in.report.Findings = append(in.report.Findings, findings...)
 	for _, d := range documents {
-		o := in.object(d)
+		o := in.object(d, file.Found)
 		if o == nil {
 			continue
 		}
@@ -186,13 +185,14 @@ func (in *inputs) read(ctx context.Context, file File, policy bool) error {
 }
 
 // object is what a document says it is; nil: nothing that an API server knows.
-func (in *inputs) object(d *document) *object {
-	o := &object{document: d}
-	o.kind = text(d.object["kind"])
-	if o.kind == "" || text(d.object["apiVersion"]) == "" {
-		if name := filepath.Base(d.file); name != "kustomization.yaml" && name != "kustomization.yml" {
-			in.add(o, Error, RuleObject, "", "is no object: it has no apiVersion, or no kind")
-		}
+func (in *inputs) object(d *document, found bool) *object {
+	o := &object{document: d, kind: text(d.object["kind"])}
+	version := text(d.object["apiVersion"])
+	switch {
+	case o.kind == "" && version == "" && found:
+		return nil
+	case o.kind == "" || version == "":
+		in.add(o, Error, RuleObject, "", "is no object: it has no apiVersion, or no kind")
 		return nil
 	}
 	// What is no text there is said when it matters.
