@@ -254,7 +254,7 @@ func (c *comparison) describeSecret() {
 		s.FormerConfigMap = configMap
 	}
 	for _, made := range status.Secrets {
-		if made.ReplacedAt == nil {
+		if made.ReplacedAt == nil && c.before.CredentialsType() == v1alpha1.CredentialsSecret {
 			s.SecretID = made.ID
 		}
 	}
@@ -265,7 +265,10 @@ func (c *comparison) describeSecret() {
 	}
 	c.in.Secret = s
 	if kind == v1alpha1.CredentialsExistingSecret {
-		c.in.Existing = &plan.ExistingSecret{Name: c.after.CredentialsSecretName(), Version: status.ReferencedSecretVersion}
+		c.in.Existing = &plan.ExistingSecret{Name: c.after.CredentialsSecretName(), Version: "another"}
+		if c.before != nil && c.before.CredentialsType() == kind && c.before.CredentialsSecretName() == c.in.Existing.Name {
+			c.in.Existing.Version = status.ReferencedSecretVersion
+		}
 	}
 }
 
