@@ -101,12 +101,9 @@ func (c *comparison) readPolicy(ctx context.Context) (*v1alpha1.TokenServer, err
 	s.Deleting, s.WorkloadIssuer = !server.DeletionTimestamp.IsZero(), server.Spec.WorkloadIssuer
 	s.ExternalID, s.Secrets, s.Restore = has(oauth.ExtensionExternalID), has(oauth.ExtensionSecrets), has(oauth.ExtensionRestore)
 	s.NoWorkloads = !has(oauth.ExtensionFederatedIdentities)
-	policy, err := c.Plugin.policy(ctx, server, c.after.Namespace)
-	if err != nil {
-		c.unknown = err
-		return server, nil
+	if c.policy, c.unknown = c.Plugin.policy(ctx, server, c.after.Namespace); c.policy != nil {
+		c.in.Policy = c.policy
 	}
-	c.policy, c.in.Policy = policy, policy
 	return server, nil
 }
 
