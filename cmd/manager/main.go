@@ -14,12 +14,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"connectedapps.dev/operator/internal/options/manageroptions"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // version is set by the linker.
@@ -53,9 +55,22 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	klog.SetLogger(logr.FromSlogHandler(handler))
 	logger := slog.New(handler)
 	logger.Info("starting", "version", version, "namespace", options.Namespace)
-	if err := manage(ctx, options); err != nil {
+	spans, err := tracing.Start(options.Tracing, tracing.Service{Name: "manager", Version: version}, logger)
+	if err != nil {
+		logger.Error("exiting", "error", fmt.Errorf("starting the tracing: %w", err))
+		return exitFailed
+	}
+	defer closeSpans(spans)
+	if err := manage(ctx, options, spans); err != nil {
 		logger.Error("exiting", "error", err)
 		return exitFailed
 	}
 	return 0
+}
+
+// closeSpans sends the last spans, which may take two seconds.
+func closeSpans(spans *tracing.Tracing) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	spans.Close(ctx)
 }

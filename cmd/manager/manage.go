@@ -14,6 +14,7 @@ import (
 	"connectedapps.dev/operator/internal/bootstrap"
 	"connectedapps.dev/operator/internal/controller"
 	"connectedapps.dev/operator/internal/options/manageroptions"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 )
 
 // manage runs the controllers until ctx ends.
-func manage(ctx context.Context, o *manageroptions.Options) error {
+func manage(ctx context.Context, o *manageroptions.Options, spans *tracing.Tracing) error {
 	scheme, err := controller.NewScheme()
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func manage(ctx context.Context, o *manageroptions.Options) error {
 	err = controller.Register(ctx, mgr, controller.Options{
 		Namespace: o.Namespace, Namespaces: watched.namespaces(),
 		ResyncInterval: o.ResyncInterval, ProbeInterval: o.ProbeInterval, MinimumTokenLifetime: o.MinimumTokenLifetime,
-		Bundled: bundled.TroubleOf,
+		Bundled: bundled.TroubleOf, Tracing: spans,
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/metrics"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // process is everything that serve runs.
@@ -29,6 +30,7 @@ type process struct {
 	flags     serveFlags
 	config    *tokenserveroptions.Config
 	logger    *slog.Logger
+	spans     *tracing.Tracing
 	lines     *logqueue.Writer
 	listeners *listeners
 	reloader  *reloader
@@ -54,11 +56,16 @@ type front struct {
 func assemble(
 	ctx context.Context, f serveFlags, w *waiter, loaded *tokenserveroptions.Loaded, logger *slog.Logger, lines *logqueue.Writer,
 ) (*process, error) {
+	spans, err := tracing.Start(loaded.Config.Tracing, tracing.Service{Name: "tokenserver", Version: version}, logger)
+	if err != nil {
+		return nil, fmt.Errorf("starting the tracing: %w", err)
+	}
+	logger = slog.New(spans.Handler(logger.Handler()))
 	r, err := newReloader(f, loaded, logger)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{flags: f, config: loaded.Config, logger: logger, lines: lines, reloader: r, passwords: passwordWorkers(logger)}
+	p := &process{flags: f, config: loaded.Config, logger: logger, spans: spans, lines: lines, reloader: r, passwords: passwordWorkers(logger)}
 	err = w.database(ctx, func() error { return p.open(ctx) })
 	if unanswered(err) && ctx.Err() == nil {
 		p.tell(err)
@@ -135,7 +142,7 @@ func (p *process) serverConfig(registry *prometheus.Registry) tokenserver.Config
 		PublicURL: c.PublicURL, Directory: p.reloader.directory, Workloads: p.reloader.workloads, Logger: p.logger, Registry: registry, Version: version,
 		AccessTokenLifetime: c.AccessTokenLifetime, MaxStale: c.MaxStale, RecoverableSecrets: c.RecoverableSecrets,
 		LoginDisabled: !c.LoginEndpoint, DerivePassword: p.passwords.Derive, Shared: c.Storage.PostgreSQL != nil,
-		Source: httpx.Proxies(c.ProxyPrefixes()).Of,
+		Source: httpx.Proxies(c.ProxyPrefixes()).Of, Tracer: p.spans.Tracer(),
 	}
 }
 
@@ -204,7 +211,13 @@ func (p *process) run(ctx context.Context) error {
 	return errors.Join(err, p.close())
 }
 
+// spansPatience is how long the last spans may take on their way.
+const spansPatience = 2 * time.Second
+
 func (p *process) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), spansPatience)
+	defer cancel()
+	p.spans.Close(ctx)
 	if p.store == nil {
 		return nil
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/tracing/tracingtest"
 )
 
 func TestServeFromTheFirstStartToSIGTERM(t *testing.T) {
@@ -148,4 +150,25 @@ func TestWaitForFilesIsEndedBySIGTERM(t *testing.T) {
 	r.eventually("waits", func() bool { return strings.Contains(r.log.String(), "msg=waiting what=files") })
 	r.terminate()
 	require.Zero(t, r.exit())
+}
+
+func TestSpansGoToTheCollectorOfTheConfiguration(t *testing.T) {
+	collector := tracingtest.Start(t)
+	s := newSite(t)
+	s.write("headers", "X-Tenant: ours\n")
+	s.edit("storage:", "tracing: {endpoint: \""+collector.URL+"\", headersFile: headers}\nstorage:")
+	r := s.start("--log-format=json").ready()
+	status, _ := r.token(canary)
+	require.Equal(t, http.StatusOK, status, r.log.String())
+	r.terminate()
+	require.Zero(t, r.exit())
+	require.Equal(t, "ours", collector.Headers().Get("X-Tenant"))
+	for _, span := range collector.Spans() {
+		require.Equal(t, "tokenserver", span.Service)
+		if span.Name() == "POST /accounts/api/v2/oauth2/token" {
+			require.Contains(t, r.log.String(), `"trace_id":"`+span.TraceID().String()+`"`)
+			return
+		}
+	}
+	require.Fail(t, "the request has no span", "%v", collector.Spans())
 }

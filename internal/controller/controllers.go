@@ -35,6 +35,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/tokenserver"
 	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Options tune the controllers.
@@ -55,6 +56,8 @@ type Options struct {
 	// Bundled says what keeps the bundled token server from working, empty for a
 	// TokenServer that is not the bundled one; nil: nothing is known.
 	Bundled func(*v1alpha1.TokenServer) string
+	// Tracing makes spans; nil: none are made.
+	Tracing *tracing.Tracing
 }
 
 // NewScheme knows the built-in kinds and ours.
@@ -179,21 +182,23 @@ func Register(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
 	apps := &connectedapp.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
+		Tracing: o.Tracing,
+		Client:  mgr.GetClient(), Live: mgr.GetAPIReader(), Connections: connections,
 		Events:    mgr.GetEventRecorder(apply.ManagerConnectedApp),
 		ClusterID: string(cluster), Losses: losses, Tombstones: tombstones, Owners: owners,
 		Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&tokenserver.Reconciler{
+			Tracing:   o.Tracing,
 			Namespace: o.Namespace, OwnTokens: &tokenserver.OwnTokens{Client: mgr.GetClient()},
 			Connections: connections, Identities: identities, Losses: losses, Tombstones: tombstones,
 			Owners: owners, ClusterID: string(cluster), Namespaces: o.Namespaces, ResyncInterval: o.ResyncInterval,
 			ProbeInterval: o.ProbeInterval, Bundled: o.Bundled,
 		},
-		&tombstone.Reconciler{Store: tombstones, Connections: connections, Owners: owners},
+		&tombstone.Reconciler{Tracing: o.Tracing, Store: tombstones, Connections: connections, Owners: owners},
 		apps,
-		&accesstoken.Reconciler{Connections: connections, MinimumLifetime: o.MinimumTokenLifetime, Doubt: apps.Doubt},
+		&accesstoken.Reconciler{Tracing: o.Tracing, Connections: connections, MinimumLifetime: o.MinimumTokenLifetime, Doubt: apps.Doubt},
 	} {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("setting up the controllers: %w", err)

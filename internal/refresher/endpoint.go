@@ -42,6 +42,9 @@ type EndpointSource struct {
 	Encoding Encoding
 	// Timeout of one request, from connecting to the last byte; 0 means 15 s.
 	Timeout time.Duration
+	// Transport makes of the transport one that does more, such as tracing; nil:
+	// the transport serves as it is.
+	Transport func(http.RoundTripper) http.RoundTripper
 	// Logger is told when a token is asked for in another way than before; nil:
 	// nobody is.
 	Logger *slog.Logger
@@ -92,6 +95,9 @@ func (s *EndpointSource) Token(ctx context.Context) (*Token, error) {
 		return nil, err
 	}
 	defer client.CloseIdleConnections()
+	if s.Transport != nil {
+		client.Transport = s.Transport(client.Transport)
+	}
 	token, err := s.ask(ctx, client, c)
 	if err != nil {
 		s.found = nil

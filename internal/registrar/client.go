@@ -50,6 +50,9 @@ type Config struct {
 	RequestsPerSecond float64
 	// Timeout of one request, from connecting to the last byte; 0 means 15 s.
 	Timeout time.Duration
+	// Transport makes of the transport one that does more, such as tracing; nil:
+	// the transport serves as it is.
+	Transport func(http.RoundTripper) http.RoundTripper `json:"-"`
 	// UserAgent names the caller to the server; empty means
 	// connectedapps-manager.
 	UserAgent string
@@ -81,11 +84,15 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var traced http.RoundTripper = transport
+	if c.Transport != nil {
+		traced = c.Transport(transport)
+	}
 	requests := cmp.Or(c.RequestsPerSecond, defaultRequestsPerSecond)
 	client := &Client{
 		issuer:    c.URL + oauth.IssuerPath,
 		base:      cmp.Or(c.InternalURL, c.URL),
-		http:      newHTTPClient(transport, cmp.Or(c.Timeout, defaultTimeout)),
+		http:      newHTTPClient(traced, cmp.Or(c.Timeout, defaultTimeout)),
 		limiter:   rate.NewLimiter(rate.Limit(requests), max(1, int(requests))),
 		limited:   c.RequestsPerSecond != 0,
 		userAgent: cmp.Or(c.UserAgent, defaultUserAgent),

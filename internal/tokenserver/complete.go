@@ -12,6 +12,7 @@ import (
 // says; every other one is required.
 var mayBeNil = map[string]bool{
 	"tokenserver.Config.Source":   true,
+	"tokenserver.Config.Tracer":   true,
 	"tokenserver.Config.Restored": true,
 	"token.Endpoint.Source":       true,
 	"session.Endpoint.Source":     true,

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/assertion"
@@ -79,6 +80,8 @@ type Config struct {
 	// Now is the clock; nil: time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Tracer begins a span for each request; nil: there is no tracing.
+	Tracer trace.Tracer
 	// Registry takes the metrics; nil: a new one.
 	Registry *prometheus.Registry
 	// Version of the program, for the metrics; empty: unknown.
@@ -231,7 +234,7 @@ func (s *Server) mount(ctx context.Context) error {
 		route.endpoint.Mount(guarded{mux: mux, gate: s.gate, needs: route.needs, refuse: route.refuse})
 	}
 	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
-	observer.Source = s.config.Source
+	observer.Source, observer.Tracer = s.config.Source, s.config.Tracer
 	s.handler = observer.Wrap(s.leaving(unambiguousEnd(s.securityHeaders(shortPaths(s.crossOrigin(options(mux)))))))
 	return nil
 }

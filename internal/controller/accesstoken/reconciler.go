@@ -20,11 +20,14 @@ import (
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/refresher"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Reconciler keeps token Secrets fresh. The exported fields are its
 // dependencies.
 type Reconciler struct {
+	// Tracing makes a span of each pass; nil: none are made.
+	Tracing *tracing.Tracing
 	// Client reads from the cache.
 	Client client.Client
 	// Live reads from the API server: Secrets that are not labelled.

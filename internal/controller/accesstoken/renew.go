@@ -40,6 +40,7 @@ func (r *Reconciler) renew(ctx context.Context, p *pass) error {
 	source := &refresher.EndpointSource{
 		Credentials: func(context.Context) (*refresher.Credentials, error) { return p.tokenRequest() },
 		Scope:       oauth.JoinScopes(p.token.Spec.Scopes),
+		Transport:   r.Tracing.Transport,
 		Rotated:     func(next string) { r.rotated(p, next) },
 	}
 	var fresh *refresher.Token

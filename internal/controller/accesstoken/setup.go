@@ -23,6 +23,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/traced"
 )
 
 // appIndex finds AccessTokens by the name of their app, grantIndex by that of the
@@ -87,7 +88,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](200*time.Millisecond, time.Minute),
 		}).
-		Complete(r)
+		Complete(traced.Reconciler(r.Tracing, "AccessToken", r))
 }
 
 // finalizerLost lets a change through that leaves an object without our

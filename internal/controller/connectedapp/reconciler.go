@@ -28,10 +28,13 @@ import (
 	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Reconciler keeps ConnectedApps as their specs say.
 type Reconciler struct {
+	// Tracing makes a span of each pass; nil: none are made.
+	Tracing *tracing.Tracing
 	// Client reads from the cache and writes.
 	Client client.Client
 	// Live reads from the API server.

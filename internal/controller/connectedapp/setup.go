@@ -26,6 +26,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/lane"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/traced"
 )
 
 // Indexes of ConnectedApps.
@@ -79,7 +80,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
 		}).
-		Complete(r)
+		Complete(traced.Reconciler(r.Tracing, "ConnectedApp", r))
 	if err != nil {
 		return fmt.Errorf("setting up the ConnectedApp controller: %w", err)
 	}

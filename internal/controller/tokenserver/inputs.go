@@ -36,6 +36,7 @@ func (r *Reconciler) configuration(ctx context.Context, server *v1alpha1.TokenSe
 		InternalURL:    server.Spec.InternalURL,
 		OrganizationID: server.Spec.OrganizationID,
 		Timeout:        r.ProbeTimeout,
+		Transport:      r.Tracing.Transport,
 	}
 	if n := server.Spec.RequestsPerSecond; n != nil {
 		config.RequestsPerSecond = float64(*n)

@@ -25,6 +25,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/controller/tombstone"
 	"connectedapps.dev/operator/internal/inventory"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 const (
@@ -39,7 +40,9 @@ const (
 
 // Reconciler probes TokenServers. The exported fields are its dependencies.
 type Reconciler struct {
-	Client client.Client
+	// Tracing makes a span of each pass; nil: none are made.
+	Tracing *tracing.Tracing
+	Client  client.Client
 	// Live reads from the API server. Credentials need not carry our label, and
 	// Secrets without it are in no cache.
 	Live client.Reader

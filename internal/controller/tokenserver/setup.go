@@ -21,6 +21,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/object"
+	"connectedapps.dev/operator/internal/controller/traced"
 )
 
 // SetupWithManager watches TokenServers and what they are made of. Unset
@@ -56,7 +57,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(r.wake, &handler.EnqueueRequestForObject{})).
 		// One server that does not answer must not keep others waiting.
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
-		Complete(r)
+		Complete(traced.Reconciler(r.Tracing, "TokenServer", r))
 }
 
 // countPause lets many tombstones that come or go together cost few probes.

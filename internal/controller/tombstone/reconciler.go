@@ -23,6 +23,7 @@ import (
 	"connectedapps.dev/operator/internal/controller/ownership"
 	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 const (
@@ -38,6 +39,8 @@ const eventClientKept = "ClientKept"
 
 // Reconciler deletes remembered clients.
 type Reconciler struct {
+	// Tracing makes a span of each pass; nil: none are made.
+	Tracing *tracing.Tracing
 	// Store is where they are remembered.
 	Store *Store
 	// Connections are the token servers that can be used.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/controller/traced"
 )
 
 // workers is how many clients are deleted at a time.
@@ -44,7 +45,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Kind(r.Store.cache, &corev1.ConfigMap{}, &handler.TypedEnqueueRequestForObject[*corev1.ConfigMap]{})).
 		WatchesRawSource(source.Channel(connected, handler.EnqueueRequestsFromMapFunc(r.tombstonesOf))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(r)
+		Complete(traced.Reconciler(r.Tracing, "tombstone", r))
 	if err != nil {
 		return fmt.Errorf("setting up the controller of tombstones: %w", err)
 	}

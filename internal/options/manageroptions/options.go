@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"connectedapps.dev/operator/internal/options"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Options are the manager's options.
@@ -45,6 +46,8 @@ type Options struct {
 	// MinimumTokenLifetime is the shortest life of a token that goes into a
 	// Secret.
 	MinimumTokenLifetime time.Duration
+	// Tracing says where spans are sent.
+	Tracing tracing.Options
 	// LogFormat is text or json. LogLevel is the least that is logged.
 	LogFormat string
 	LogLevel  slog.Level
@@ -106,10 +109,20 @@ func (o *Options) flagSet() *flag.FlagSet {
 	flags.DurationVar(&o.ProbeInterval, "probe-interval", time.Minute, "how often each token server is probed")
 	flags.DurationVar(&o.MinimumTokenLifetime, "minimum-token-lifetime", 10*time.Minute,
 		"shortest life of a token that is put into a Secret, which takes up to two minutes to reach its readers")
+	flags.StringVar(&o.Tracing.Endpoint, "tracing-endpoint", "",
+		"`URL` of a collector of OTLP over HTTP, such as http://collector.observability:4318; none: no spans are made")
+	flags.Float64Var(&o.Tracing.SampleRatio, "tracing-sample-ratio", tracing.DefaultSampleRatio, "`share` of the passes whose spans are sent, from 0 to 1")
+	flags.StringVar(&o.Tracing.HeadersFile, "tracing-headers-file", "", "`file` with a line NAME: VALUE for each header to send to the collector")
+	flags.StringVar(&o.Tracing.CAFile, "tracing-ca-file", "", "`file` of the certificates that verify the collector's; none: the system's")
 	flags.StringVar(&o.LogFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn or error")
 	flags.BoolVar(&o.Version, "version", false, "print the version and exit")
 	return flags
+}
+
+// tracingFlags are what the fields of the options are called here.
+var tracingFlags = map[string]string{
+	"endpoint": "--tracing-endpoint", "sampleRatio": "--tracing-sample-ratio", "headersFile": "--tracing-headers-file", "caFile": "--tracing-ca-file",
 }
 
 var namespaceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -143,6 +156,9 @@ func (o *Options) validate() []error {
 		if d.value < d.least {
 			add("%s must be at least %s", d.name, d.least)
 		}
+	}
+	for _, p := range append(o.Tracing.Validate(), o.Tracing.ValidateFiles()...) {
+		add("%s: %w", tracingFlags[p.Field], p.Err)
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		add("--log-format must be text or json")

@@ -40,11 +40,11 @@ func TestArgumentsPrevailOverTheEnvironment(t *testing.T) {
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	env := func(name string) string { return map[string]string{"MANAGER_LOG_LEVEL": "loud"}[name] }
 	_, err := manageroptions.Parse([]string{
-		"--namespace=Not_One", "--resync-interval=1ms", "--minimum-token-lifetime=0s", "--metrics-bind-address=8443", "--log-format=xml", "extra",
+		"--namespace=Not_One", "--resync-interval=1ms", "--minimum-token-lifetime=0s", "--metrics-bind-address=8443", "--log-format=xml", "--tracing-endpoint=collector:4318", "--tracing-sample-ratio=2", "extra",
 	}, env, io.Discard)
 	for _, problem := range []string{
 		`--namespace "Not_One"`, "--resync-interval must be at least 1s", "--minimum-token-lifetime must be at least 1s",
-		"--metrics-bind-address must be host:port", "--log-format must be text or json", `unexpected argument "extra"`, "variable MANAGER_LOG_LEVEL",
+		"--metrics-bind-address must be host:port", "--log-format must be text or json", "--tracing-endpoint: must be the URL of a collector", "--tracing-sample-ratio: must be a number from 0 to 1", `unexpected argument "extra"`, "variable MANAGER_LOG_LEVEL",
 	} {
 		require.ErrorContains(t, err, problem)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Config is the configuration file.
@@ -48,6 +49,8 @@ type Config struct {
 	WorkloadIssuers []WorkloadIssuer               `yaml:"workloadIssuers"`
 	Organizations   []directory.OrganizationConfig `yaml:"organizations"`
 	Users           []directory.UserConfig         `yaml:"users"`
+	// Tracing says where spans are sent; read at start.
+	Tracing tracing.Options `yaml:"tracing"`
 	// Apps are kept as they are here; people and programs cannot change them.
 	Apps []App `yaml:"apps"`
 }
@@ -111,13 +114,14 @@ func defaults() *Config {
 	return &Config{
 		Listen: DefaultListen, OperationsListen: DefaultOperationsListen, MaxConnections: DefaultMaxConnections,
 		AccessTokenLifetime: DefaultAccessTokenLifetime, MaxStale: DefaultMaxStale, LoginEndpoint: true,
+		Tracing: tracing.Options{SampleRatio: tracing.DefaultSampleRatio},
 	}
 }
 
 // Files are the files that the server needs, but for the database.
 func (c *Config) Files() []string {
 	files := slices.Clone(c.EncryptionKeyFiles)
-	files = append(files, c.TLSCertFile, c.TLSKeyFile)
+	files = append(files, c.TLSCertFile, c.TLSKeyFile, c.Tracing.HeadersFile, c.Tracing.CAFile)
 	if p := c.Storage.PostgreSQL; p != nil {
 		files = append(files, p.URLFile, p.PasswordFile, p.CAFile)
 	}
@@ -144,7 +148,7 @@ func (c *Config) Files() []string {
 // resolve makes the paths of files relative to the folder of the configuration
 // file, so that it means the same wherever the server is started.
 func (c *Config) resolve(folder string) {
-	paths := []*string{&c.TLSCertFile, &c.TLSKeyFile, &c.Storage.SQLite.Path}
+	paths := []*string{&c.TLSCertFile, &c.TLSKeyFile, &c.Storage.SQLite.Path, &c.Tracing.HeadersFile, &c.Tracing.CAFile}
 	for i := range c.EncryptionKeyFiles {
 		paths = append(paths, &c.EncryptionKeyFiles[i])
 	}

@@ -99,6 +99,8 @@ func (d *decoder) value(node *yaml.Node, path string, into reflect.Value) {
 		d.boolean(node, path, into)
 	case into.Kind() == reflect.Int:
 		d.integer(node, path, into)
+	case into.Kind() == reflect.Float64:
+		d.number(node, path, into)
 	default:
 		d.text(node, path, into)
 	}
@@ -168,6 +170,15 @@ func (d *decoder) integer(node *yaml.Node, path string, into reflect.Value) {
 		return
 	}
 	into.SetInt(int64(value))
+}
+
+func (d *decoder) number(node *yaml.Node, path string, into reflect.Value) {
+	var value float64
+	if node.Tag != "!!int" && node.Tag != "!!float" || node.Decode(&value) != nil {
+		d.addf(node, path, "must be a number, not %s", kindOf(node))
+		return
+	}
+	into.SetFloat(value)
 }
 
 func (d *decoder) duration(node *yaml.Node, path string, into reflect.Value) {

@@ -40,6 +40,9 @@ func (v *validator) checkFiles() {
 			v.addf("storage.postgresql.caFile", "%v", err)
 		}
 	}
+	for _, p := range v.config.Tracing.ValidateFiles() {
+		v.addf("tracing."+p.Field, "%v", p.Err)
+	}
 	v.workloadIssuerFiles()
 	if c := v.config.Bootstrap.AdminClient; c != nil && c.ClientSecretFile != "" {
 		if _, err := c.Secrets(); err != nil {

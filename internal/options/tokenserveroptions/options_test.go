@@ -24,6 +24,7 @@ import (
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
 	"connectedapps.dev/operator/internal/tokenserver/user"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 const (
@@ -73,6 +74,7 @@ func TestAMinimalFileTakesTheDefaults(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8081", c.OperationsListen)
 	require.Equal(t, time.Hour, c.AccessTokenLifetime)
 	require.Equal(t, 15*time.Minute, c.MaxStale)
+	require.Equal(t, tracing.Options{SampleRatio: 1}, c.Tracing)
 	require.True(t, c.LoginEndpoint)
 	require.False(t, c.RecoverableSecrets)
 	require.Equal(t, filepath.Join(filepath.Dir(path), "tokenserver.db"), c.Storage.SQLite.Path, "relative to the file's folder")
@@ -203,6 +205,12 @@ func TestEachProblemNamesItsPath(t *testing.T) {
 		"a control character in a name":    {replace("name: Main", `name: "Ma\nin"`), "organizations[0].name: contains a control character (U+000A)"},
 		"a name too long":                  {replace("name: Main", "name: "+strings.Repeat("x", 256)), "organizations[0].name: must not be longer than 255 bytes"},
 		"a number for a name":              {replace("name: Main", "name: 12"), "organizations[0].name: must be a string, not the number 12: put it in quotes"},
+		"a collector without scheme":       {valid + "tracing: {endpoint: \"collector:4318\"}\n", "tracing.endpoint: must be the URL of a collector"},
+		"a share of more than all":         {valid + "tracing: {endpoint: \"http://collector\", sampleRatio: 2}\n", "tracing.sampleRatio: must be a number from 0 to 1, not 2"},
+		"a share in words":                 {valid + "tracing: {sampleRatio: half}\n", `tracing.sampleRatio: must be a number, not "half"`},
+		"a share that is no number":        {valid + "tracing: {endpoint: \"http://collector\", sampleRatio: .nan}\n", "tracing.sampleRatio: must be a number from 0 to 1, not NaN"},
+		"headers without a collector":      {valid + "tracing: {headersFile: client-secret}\n", "tracing.endpoint: is missing"},
+		"headers that are none":            {valid + "tracing: {endpoint: \"http://collector\", headersFile: client-secret}\n", "client-secret: line 1 is not NAME: VALUE"},
 		"an object for a list":             {valid + "trustedProxies: {}\n", "trustedProxies: must be a list, not an object"},
 	} {
 		t.Run(name, func(t *testing.T) {

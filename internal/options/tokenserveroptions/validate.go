@@ -49,6 +49,9 @@ func (v *validator) validate() {
 	}
 	v.accessTokenLifetime()
 	v.maxStale()
+	for _, p := range v.config.Tracing.Validate() {
+		v.addf("tracing."+p.Field, "%v", p.Err)
+	}
 	v.trustedProxies()
 	v.adminClient()
 	v.workloadIssuers()

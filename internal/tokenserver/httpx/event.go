@@ -16,8 +16,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Event is the one log event of a request. Endpoints fill it on the way; it
@@ -53,7 +56,9 @@ type Observer struct {
 	Logger *slog.Logger
 	// Source tells the caller's address where a trusted proxy gives a real one;
 	// nil: never.
-	Source   func(*http.Request) netip.Addr
+	Source func(*http.Request) netip.Addr
+	// Tracer begins a span for each request; nil: there is no tracing.
+	Tracer   trace.Tracer
 	duration *prometheus.HistogramVec
 	inFlight atomic.Int64
 }
@@ -80,6 +85,18 @@ func NewObserver(logger *slog.Logger, registry prometheus.Registerer) (*Observer
 // Wrap observes every request to next, which must be a ServeMux or set
 // Request.Pattern as one does.
 func (o *Observer) Wrap(next http.Handler) http.Handler {
+	observed := o.observed(next)
+	if o.Tracer == nil {
+		return observed
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, span := tracing.Server(o.Tracer, r, boundedMethod(r.Method))
+		defer span.End()
+		observed.ServeHTTP(w, r)
+	})
+}
+
+func (o *Observer) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		o.inFlight.Add(1)
@@ -143,6 +160,9 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 		status = http.StatusOK
 	}
 	route := routeOf(r)
+	if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
+		tracing.Served(span, boundedMethod(r.Method), route, status, event.spanAttributes()...)
+	}
 	o.duration.WithLabelValues(route, boundedMethod(r.Method), strconv.Itoa(status)).Observe(took.Seconds())
 
 	level := slog.LevelInfo
@@ -169,6 +189,21 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 		level = slog.LevelError
 	}
 	o.Logger.LogAttrs(r.Context(), level, "request", attributes...)
+}
+
+// spanAttributes are what a trace tells of it: who asked for what, and the code of
+// the refusal.
+func (e *Event) spanAttributes() []attribute.KeyValue {
+	var attributes []attribute.KeyValue
+	for key, value := range map[attribute.Key]string{"connectedapps.client_id": e.ClientID, "connectedapps.grant_type": e.GrantType} {
+		if value != "" {
+			attributes = append(attributes, key.String(value))
+		}
+	}
+	if e.failure != nil {
+		attributes = append(attributes, attribute.String("error.type", e.failure.Code))
+	}
+	return attributes
 }
 
 // boundedMethod keeps what a client invents out of metric labels.

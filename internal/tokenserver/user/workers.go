@@ -4,7 +4,7 @@ package user
 
 import (
 	"cmp"
-	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,8 +56,8 @@ const workerIdle = time.Minute
 type worker struct {
 	command *exec.Cmd
 	in      io.WriteCloser
-	ask     *gob.Encoder
-	answer  *gob.Decoder
+	ask     *json.Encoder
+	answer  *json.Decoder
 	timer   *time.Timer
 }
 
@@ -140,7 +140,7 @@ func startWorker(command *exec.Cmd) (*worker, error) {
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
-	return &worker{command: command, in: in, ask: gob.NewEncoder(in), answer: gob.NewDecoder(out)}, nil
+	return &worker{command: command, in: in, ask: json.NewEncoder(in), answer: json.NewDecoder(out)}, nil
 }
 
 func (w *worker) derive(d *Derivation) (key []byte, err error) {
@@ -170,7 +170,7 @@ func Work(in io.Reader, out io.Writer) error {
 	// The server ends it, also where a signal is for all processes of a service: who
 	// signs in while it drains is served.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
-	asked, answers := gob.NewDecoder(in), gob.NewEncoder(out)
+	asked, answers := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var d Derivation
 		if err := asked.Decode(&d); err != nil {

@@ -118,6 +118,7 @@ const (
 )
 
 var dialect = sqlstore.Dialect{
+	System:   "postgresql",
 	Identity: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 	BigInt:   "BIGINT",
 	Text:     `TEXT COLLATE "C"`,

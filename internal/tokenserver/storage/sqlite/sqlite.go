@@ -87,6 +87,7 @@ func dsn(path string, pragmas ...string) string {
 }
 
 var dialect = sqlstore.Dialect{
+	System:   "sqlite",
 	Strict:   " STRICT",
 	Identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
 	BigInt:   "INTEGER",

@@ -5,10 +5,12 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tracing"
 )
 
 // Measure implements storage.Storage.
@@ -17,7 +19,8 @@ func (s *Store) Measure(observe func(operation string, took time.Duration, err e
 }
 
 // measure tells of an operation that began at start and ends now.
-func (s *Store) measure(operation string, start time.Time, err *error) {
+func (s *Store) measure(ctx context.Context, operation string, start time.Time, err *error) {
+	tracing.Database(ctx, s.dialect.System, operation, start, *err != nil && !errors.Is(*err, storage.ErrNotFound))
 	if observe := s.observe.Load(); observe != nil {
 		(*observe)(operation, time.Since(start), *err)
 	}

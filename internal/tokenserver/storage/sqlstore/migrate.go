@@ -57,7 +57,7 @@ func (s *Store) Migrate(ctx context.Context, now time.Time) error {
 	if err := s.ensureInstallation(ctx, tx, now); err != nil {
 		return err
 	}
-	return s.commit(tx)
+	return s.commit(ctx, tx)
 }
 
 // lockSchema also makes the table of versions.

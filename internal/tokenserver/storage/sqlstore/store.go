@@ -21,6 +21,8 @@ var ErrRolledBack = storage.ErrRolledBack
 
 // Dialect is what differs between the engines.
 type Dialect struct {
+	// System is what OpenTelemetry calls the engine (db.system.name).
+	System string
 	// Strict, Identity, BigInt, Text and Blob are words of the schema: SQLite's
 	// STRICT tables do not know BIGINT. Text is ordered by its bytes.
 	Strict, Identity, BigInt, Text, Blob string
@@ -174,21 +176,21 @@ func (s *Store) doTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	if err := do(tx); err != nil {
 		return err
 	}
-	err = s.commit(tx)
+	err = s.commit(ctx, tx)
 	committed = err == nil
 	return err
 }
 
 func (s *Store) begin(ctx context.Context, db *sql.DB, options *sql.TxOptions, operation string) (tx *sql.Tx, err error) {
-	defer s.measure(operation, time.Now(), &err)
+	defer s.measure(ctx, operation, time.Now(), &err)
 	if tx, err = db.BeginTx(ctx, options); err != nil {
 		return nil, s.classify("beginning a transaction", err)
 	}
 	return tx, nil
 }
 
-func (s *Store) commit(tx *sql.Tx) (err error) {
-	defer s.measure("commit", time.Now(), &err)
+func (s *Store) commit(ctx context.Context, tx *sql.Tx) (err error) {
+	defer s.measure(ctx, "commit", time.Now(), &err)
 	if err = tx.Commit(); err != nil {
 		return s.classify("committing", err)
 	}
@@ -227,7 +229,7 @@ func (s *Store) exec(ctx context.Context, q querier, query string, args ...any) 
 	if err := checkArguments(args); err != nil {
 		return 0, err
 	}
-	defer s.measure(operationOf(query), time.Now(), &err)
+	defer s.measure(ctx, operationOf(query), time.Now(), &err)
 	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	err = again(q, func() error {
@@ -260,7 +262,7 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 	if err := checkArguments(args); err != nil {
 		return unstored(query, err)
 	}
-	defer s.measure(operationOf(query), time.Now(), &err)
+	defer s.measure(ctx, operationOf(query), time.Now(), &err)
 	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	return again(q, func() error {
@@ -283,7 +285,7 @@ func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) e
 		}
 		return err
 	}
-	defer s.measure(operationOf(query), time.Now(), &err)
+	defer s.measure(ctx, operationOf(query), time.Now(), &err)
 	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	rows, err := q.QueryContext(ctx, s.sql(query), args...)

@@ -123,7 +123,7 @@ func (s *Store) WriteWhole(ctx context.Context, do func(*Whole) error) error {
 	if err := do(w); err != nil {
 		return err
 	}
-	if err := s.commit(tx); err != nil {
+	if err := s.commit(ctx, tx); err != nil {
 		return fmt.Errorf("%w: %w", ErrInDoubt, err)
 	}
 	return nil
