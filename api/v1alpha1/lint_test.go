@@ -43,7 +43,7 @@ func requireLintAgrees(t *testing.T, o *unstructured.Unstructured, answer error)
 		return
 	}
 	require.NotEmpty(t, found, "the API server refuses it: %v", answer)
-	status, ok := answer.(apierrors.APIStatus) //nolint:errorlint // as the client returns it
+	status, ok := answer.(apierrors.APIStatus)
 	require.True(t, ok, answer)
 	if !apierrors.IsInvalid(answer) {
 		// It was refused before it was validated, for its fields.

@@ -115,7 +115,7 @@ func TestCanIThatNobodyAnswersIsNotNo(t *testing.T) {
 }
 
 func TestOnlyYesDeletes(t *testing.T) {
-	for answer, want := range map[string]bool{"yes\n": true, " yes ": true, "y\n": false, "": false, "\n": false, "no\nyes\n": false} {
+	for answer, want := range map[string]bool{"yes\n": true, "yes\r\n": true, "y\n": false, "": false, "\n": false, "no\nyes\n": false} {
 		root := rootCommand()
 		var asked bytes.Buffer
 		root.SetIn(strings.NewReader(answer))

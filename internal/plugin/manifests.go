@@ -43,17 +43,18 @@ func manifests(path string, recursive bool, stdin io.Reader) ([]lint.File, error
 		return []lint.File{{Name: path, Data: data}}, err
 	}
 	var files []lint.File
-	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+	folder := os.DirFS(path)
+	err = fs.WalkDir(folder, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != path && !recursive:
+		case entry.IsDir() && name != "." && !recursive:
 			return fs.SkipDir
 		case entry.IsDir() || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
 			return nil
 		}
-		data, err := os.ReadFile(name)
-		files = append(files, lint.File{Name: name, Data: data, Found: true})
+		data, err := fs.ReadFile(folder, name)
+		files = append(files, lint.File{Name: filepath.Join(path, filepath.FromSlash(name)), Data: data, Found: true})
 		return err
 	})
 	if err == nil && len(files) == 0 {

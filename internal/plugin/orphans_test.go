@@ -193,7 +193,6 @@ func TestWhoMayListOrphans(t *testing.T) {
 	require.NotContains(t, platform.out.String()+platform.said.String(), token.AccessToken)
 	require.True(t, slices.ContainsFunc(a.orphans(t, s), func(o Orphan) bool { return o.ClientID == left }))
 
-
 	// Nobody can log in as a manager that does so as its ServiceAccount.
 	secretless := plane.TokenServer(t, instance, func(s *v1alpha1.TokenServer) {
 		s.Spec.Credentials = v1alpha1.TokenServerCredentials{Type: v1alpha1.TokenServerCredentialsServiceAccount, ClientID: left}

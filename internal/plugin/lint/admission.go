@@ -32,7 +32,7 @@ type admissionCheck struct{ check, message cel.Program }
 // reservedNames is config/admission/reserved_names.yaml.
 var reservedNames = sync.OnceValues(func() (*namePolicy, error) {
 	var p admissionv1.ValidatingAdmissionPolicy
-	if err := yaml.Unmarshal([]byte(parts(admission.ReservedNames)[0].text), &p); err != nil {
+	if err := yaml.Unmarshal(parts(admission.ReservedNames)[0].text, &p); err != nil {
 		return nil, err
 	}
 	env, err := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).StoredExpressionsEnv().Extend(
@@ -106,7 +106,7 @@ func (in *inputs) reserved(o *object) error {
 	if err != nil {
 		return fmt.Errorf("reading the admission policy: %w", err)
 	}
-	messages, err := p.refusals(o.document.object)
+	messages, err := p.refusals(o.object)
 	if err != nil {
 		return fmt.Errorf("judging the name of the Secret of %s %s: %w", o.kind, o.meta.Name, err)
 	}

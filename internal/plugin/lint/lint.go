@@ -230,7 +230,7 @@ func (in *inputs) own(ctx context.Context, o *object, version schema.GroupVersio
 	} else {
 		o.meta.Namespace = ""
 	}
-	for _, f := range k.judge(ctx, o.document.object, in.Namespace) {
+	for _, f := range k.judge(ctx, o.object, in.Namespace) {
 		o.refused = true
 		in.add(o, Error, f.rule, f.field, f.text)
 	}
@@ -260,7 +260,7 @@ func (in *inputs) keep(o *object, policy bool) error {
 	if o.refused { // nothing but its name counts
 		return nil
 	}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.document.object, value); err != nil {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.object, value); err != nil {
 		return fmt.Errorf("%s %s, which the schema takes: %w", o.kind, o.meta.Name, err)
 	}
 	return nil
@@ -270,7 +270,7 @@ func (in *inputs) keep(o *object, policy bool) error {
 func (in *inputs) other(o *object, version schema.GroupVersion) {
 	if version.Group == "" && o.kind == "Namespace" {
 		labels := map[string]string{}
-		if meta, ok := o.document.object["metadata"].(map[string]any); ok {
+		if meta, ok := o.object["metadata"].(map[string]any); ok {
 			all, _ := meta["labels"].(map[string]any)
 			for key, value := range all {
 				labels[key] = text(value)

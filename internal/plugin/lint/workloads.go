@@ -55,7 +55,7 @@ func (in *inputs) sources(namespace string) map[string]source {
 // checkWorkloads finds Pods to which a rotated value never gets.
 func (in *inputs) checkWorkloads() {
 	for _, o := range in.workloads {
-		content, found, err := unstructured.NestedMap(o.document.object, o.pod...)
+		content, found, err := unstructured.NestedMap(o.object, o.pod...)
 		if err != nil || !found {
 			continue
 		}
