@@ -16,7 +16,7 @@ const (
 type NextStep struct {
 	// Who does it: the app team, the platform team, or nobody but time.
 	Who string `json:"who"`
-	// What to do, in a sentence. The tables of reasons in docs/spec have it as well.
+	// What to do, in a sentence. The comments of the reasons, and docs/reference, say the same.
 	What string `json:"what"`
 }
 
@@ -38,7 +38,7 @@ var nextSteps = map[string]NextStep{
 	v1alpha1.ReasonWriteFailed: {forAppTeam, "Mend what the message says, or ask the platform team for the " +
 		"manager's log; it is tried again."},
 	v1alpha1.ReasonTokenServerNotFound:    {forAppTeam, "Correct the name in a new ConnectedApp, or ask the platform team for it."},
-	v1alpha1.ReasonTokenServerUnavailable: {forNobody, "Wait; it goes on by itself. The platform team sees more in the TokenServer's conditions."},
+	v1alpha1.ReasonTokenServerUnavailable: {forNobody, "Wait; it goes on by itself. The platform team sees more in the conditions of the TokenServer."},
 
 	// Workloads.
 	v1alpha1.ReasonUpToDate:         nothingToDo,
@@ -65,7 +65,7 @@ var nextSteps = map[string]NextStep{
 	v1alpha1.ReasonDisabled:              {forAppTeam, "Take enabled: false out, or see NotAllowed."},
 	v1alpha1.ReasonRequestFailed:         {forNobody, "Wait; it is tried again, at the latest with the next comparison. The server's log says more."},
 	v1alpha1.ReasonTokenServerDeleting:   {forAppTeam, "Ask the platform team to create it again, or name another in a new ConnectedApp."},
-	v1alpha1.ReasonDriftDetected:         {forAppTeam, "Change the spec or the server, or set driftPolicy: Repair."},
+	v1alpha1.ReasonDriftDetected:         {forAppTeam, "Change the spec or the server, or set driftPolicy Repair."},
 	v1alpha1.ReasonDriftRepaired:         {forAppTeam, "Find out who it was."},
 	v1alpha1.ReasonNoDrift:               nothingToDo,
 	v1alpha1.ReasonOverlap:               nothingToDo,
@@ -81,16 +81,15 @@ var nextSteps = map[string]NextStep{
 	v1alpha1.ReasonAppDisabled:  {forAppTeam, "Take enabled: false out of the ConnectedApp."},
 	v1alpha1.ReasonAppNotAllowed: {forAppTeam, "The message says what no access rule allows: change the ConnectedApp, or " +
 		"ask the platform team for a rule."},
-	v1alpha1.ReasonAppDeleting: {forAppTeam, "The ConnectedApp is being deleted. Delete the AccessToken as well."},
+	v1alpha1.ReasonAppDeleting: {forAppTeam, "Delete the AccessToken as well."},
 	v1alpha1.ReasonAppStalled:  {forAppTeam, "The message repeats what the ConnectedApp says: mend that."},
 	v1alpha1.ReasonGrantNotAllowed: {forAppTeam, "Give the ConnectedApp the grant type that the message names, or make an " +
 		"AccessToken for an app that has it."},
-	v1alpha1.ReasonSecretlessNeedsSidecar: {forAppTeam, "The ConnectedApp has no client secret, and the manager nothing that authenticates " +
-		"it: use the refresher sidecar in its Pods."},
-	v1alpha1.ReasonTokenRefused: {forAppTeam, "The token endpoint said no; its words are in the message. Ask for scopes the app has."},
+	v1alpha1.ReasonSecretlessNeedsSidecar: {forAppTeam, "Use the refresher sidecar in its Pods."},
+	v1alpha1.ReasonTokenRefused:           {forAppTeam, "Ask for scopes the app has."},
 	v1alpha1.ReasonLoginRequired: {forAppTeam, "The user has to log in again: put the new refresh token into the " +
 		"Secret that the message names."},
-	v1alpha1.ReasonRevocationFailed: {forNobody, "The token of a deleted AccessToken expires by itself."},
+	v1alpha1.ReasonRevocationFailed: nothingToDo,
 	v1alpha1.ReasonLifetimeTooShort: {forAppTeam, "Use the sidecar, or have the server issue tokens that live longer."},
 
 	// TokenServers.
@@ -108,9 +107,8 @@ var nextSteps = map[string]NextStep{
 	v1alpha1.ReasonInvalidAnswer:        {forPlatformTeam, "Look for a proxy in between; url must be the final address."},
 	v1alpha1.ReasonIssuerMismatch:       {forPlatformTeam, "Set url to the server's public URL, and internalURL when you connect elsewhere."},
 	v1alpha1.ReasonOrganizationNotFound: {forPlatformTeam, "Correct organizationID, or leave it out."},
-	v1alpha1.ReasonServerReplaced: {forPlatformTeam, "Find out which server it is: the annotation connectedapps.dev/accept-server, with " +
-		"the value in the message, lets the manager go on."},
-	v1alpha1.ReasonInUse: {forPlatformTeam, "Delete the ConnectedApps."},
+	v1alpha1.ReasonServerReplaced:       {forPlatformTeam, "Lead url back to the right server, put the right backup back, or accept what was found."},
+	v1alpha1.ReasonInUse:                {forPlatformTeam, "Delete the ConnectedApps."},
 }
 
 // stepFor is what to do about a reason. One that a later version of the manager
