@@ -116,6 +116,7 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
 	root.AddCommand(c.diffCommand(), c.versionCommand(), completionCommand())
 	root.AddCommand(c.lintCommand(), c.canICommand(), c.adoptCommand(), c.orphansCommand())
+	root.AddCommand(c.importCommand())
 	if err := c.complete(root); err != nil {
 		panic(err) // a flag that is not there
 	}

@@ -183,6 +183,9 @@ const (
 	Register Kind = "register the client"
 	// Restore creates the client under its former id and secret.
 	Restore Kind = "restore the client"
+	// RegisterAs creates the client under the id that it is to have, which no client
+	// of the server has.
+	RegisterAs Kind = "register the client under its id"
 	// Record notes that a client that was found is the app's.
 	Record Kind = "take the client that was registered for it"
 	// Adopt takes over a client that was not made for the app.
@@ -433,7 +436,6 @@ func absent(in Input, r Result) Result {
 	if r.Hold = firstHold(r.Hold, serverDeleting(in)); r.Hold != nil {
 		return r
 	}
-	r.CarriesOut = true
 	create := Action{Kind: Register}
 	if recorded := in.App.Status.ClientID; recorded != "" {
 		r.Drift, r.Repaired = gone(recorded), true
@@ -443,6 +445,12 @@ func absent(in Input, r Result) Result {
 			r.Replaced = recorded
 		}
 	}
+	return creation(in, r, create)
+}
+
+// creation is the plan for a client that is made by create.
+func creation(in Input, r Result, create Action) Result {
+	r.CarriesOut = true
 	r.Actions = append(r.Actions, create)
 	if r.Target.ActsForItself() && hasContexts(r.Target) {
 		r.Actions = append(r.Actions, Action{Kind: AssignScopes, Changes: Diff(Client{GrantTypes: r.Target.GrantTypes}, Client{

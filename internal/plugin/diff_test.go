@@ -221,7 +221,7 @@ func TestWhatDiffShowsIsDone(t *testing.T) {
 // On a server without our extensions a rotation is a reset.
 func TestDiffOnAnOldServer(t *testing.T) {
 	plane.StartManager(t)
-	a := newTeam(t, tokenservertest.WithMiddleware(tokenservertest.WithoutExtensions))
+	a := newTeam(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
 	a.Client = plane.Client
 	plane.Kubectl(t).Run(t, a.manifest("gitproxy", profile), "apply", "-n", a.Namespace, "-f", "-")
 	app := &v1alpha1.ConnectedApp{}
