@@ -277,7 +277,7 @@ func (c *comparison) outcome(r plan.Result) *AppDifference {
 	for _, a := range r.Actions {
 		action := DiffAction{Action: string(a.Kind), Changes: []DiffChange{}}
 		switch a.Kind {
-		case plan.Register, plan.Restore:
+		case plan.Register, plan.RegisterAs, plan.Restore:
 			registers = true
 			if adopts != "" && d.ClientID == "" {
 				action.Action = string(plan.Adopt) + " " + adopts
