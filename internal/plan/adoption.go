@@ -87,6 +87,10 @@ func Unregistered(status v1alpha1.ConnectedAppStatus) v1alpha1.ConnectedAppStatu
 	return status
 }
 
+// CannotAdopt is why the app would not adopt the client, as far as can be said
+// without asking the token server for it; nil: nothing is known against it.
+func CannotAdopt(in Input) *Hold { return firstHold(hasAnother(in), notPermitted(in)) }
+
 // notPermitted is why the app may not adopt the client, as far as can be said
 // without asking for it.
 func notPermitted(in Input) *Hold {

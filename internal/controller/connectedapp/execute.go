@@ -272,7 +272,7 @@ func (p *pass) change(ctx context.Context, action plan.Action) error {
 // learn notes what the server did not keep of what it was sent, so that it is
 // not sent again and again.
 func (p *pass) learn(answer *oauth.ConnectedApp, sent []plan.Change) {
-	got := clientOf(answer)
+	got := plan.ClientOf(answer)
 	if got.ActsForItself() {
 		got.Scopes = p.result.Target.Scopes // they have an answer of their own
 	}
