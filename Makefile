@@ -26,6 +26,8 @@ TAG ?= $(if $(REGISTRY),$(VERSION),dev)
 # Where the images and the files of a release will be.
 RELEASE_REGISTRY := $(or $(REGISTRY),registry.connectedapps.dev/connectedapps)
 DOWNLOADS ?= https://connectedapps.dev/releases/$(VERSION)
+# Platforms of the plugin, such as linux/amd64; empty is all.
+PLUGINS ?=
 DIST ?= dist
 
 # The control plane's version; its modules are in hack/controlplane/go.mod.
@@ -61,6 +63,8 @@ export CGO_ENABLED := 0
 HELM := $(BIN)/helm/helm3 $(BIN)/helm/helm4
 HELM_LDFLAGS := -s -w $(foreach package,pkg/chartutil pkg/lint/rules,$(foreach part,Major=1 Minor=37,-X helm.sh/helm/v3/$(package).k8sVersion$(part)))
 
+PROMETHEUS := $(BIN)/prometheus/prometheus $(BIN)/prometheus/promtool
+
 # More memory for the collector makes big builds about a tenth faster.
 BUILD := GOGC=400 hack/build.sh
 
@@ -88,7 +92,7 @@ generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods.
 	@hack/generate.sh code .
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role and the chart's objects.
+manifests: $(CONTROLLER_GEN) $(KUBECTL) ## Generate the CRDs, the manager's role, the dashboards, the chart's objects and docs/reference.
 	@hack/generate.sh manifests .
 
 .PHONY: fmt
@@ -124,7 +128,8 @@ test-e2e: images $(BIN)/registry $(BIN)/cluster $(K8S)/etcd $(K8S)/kube-controll
 	@$(BUILD) "the application of the tests" . -ldflags='-s -w' -o $(BIN)/e2e/ ./test/e2e/app
 	@$(BIN)/release image -output=$(BIN)/images $(BIN)/node/pause $(BIN)/e2e/app
 	@go test -c -o $(BIN)/e2e/test ./test/e2e
-	@E2E=1 IMAGES=$(abspath $(DIST))/images KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
+	@hack/e2e/release.sh $(DIST)/e2e 127.0.0.1:5000/connectedapps
+	@E2E=1 E2E_RELEASE=$(abspath $(DIST))/e2e IMAGES=$(abspath $(DIST))/images KUBEBUILDER_ASSETS=$(K8S) KUBE_CONTROLLER_MANAGER=$(K8S)/kube-controller-manager hack/e2e.sh $(BIN)/e2e/test -test.v -test.timeout 20m
 
 # The list of benchmarks, and how long each takes, is in hack/bench/benchmarks.go.
 BENCHMARK = go run ./hack/bench $(if $(SHORT),--short) $(if $(STRICT),--strict)
@@ -175,6 +180,10 @@ presubmit: test vulncheck ## Everything a change must pass.
 screenshots: browser-tools ## Take the screenshots of the pages in docs/images.
 	@go test ./test/browser -run TestScreenshots -screenshots=$(CURDIR)/docs/images -count=1
 
+.PHONY: pictures
+pictures: $(ASSETS) $(KUBECTL) $(PROMETHEUS) postgresql ## Draw the dashboards in docs/images, from two minutes of a real Prometheus.
+	@go test ./test/monitoring -run TestPictures -pictures=$(CURDIR)/docs/images -count=1
+
 # What tests need beside themselves: hack/needs.sh says which.
 
 .PHONY: control-plane-programs
@@ -185,6 +194,12 @@ kubectl: $(KUBECTL)
 
 .PHONY: helm
 helm: $(HELM)
+
+.PHONY: controller-gen
+controller-gen: $(CONTROLLER_GEN)
+
+.PHONY: prometheus
+prometheus: $(PROMETHEUS)
 
 .PHONY: kube-controller-manager
 kube-controller-manager: $(KUBE_CONTROLLER_MANAGER)
@@ -199,7 +214,7 @@ postgresql:
 
 .PHONY: client-tools
 client-tools: $(BIN)/clients/node_modules/.package-lock.json $(BIN)/clients/oauth2-proxy $(BIN)/clients/envoyconfig
-	@hack/need.sh node python3 curl javac
+	@hack/need.sh node python3 curl javac python3-authlib python3-flask python3-requests
 
 .PHONY: browser-tools
 browser-tools: $(BIN)/browser/node_modules/.package-lock.json
@@ -222,14 +237,14 @@ images: $(BIN)/release ## Build the images for amd64 and arm64 into dist/images,
 	@$(BIN)/release images -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST)
 
 .PHONY: push
-push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG.
+push: $(BIN)/release ## Build the images and send them to REGISTRY=registry.example.com/connectedapps, with the tag TAG; FORCE=1 moves the tag of a version.
 	@$(BIN)/release push -check -registry=$(REGISTRY) -tag=$(TAG)
 	@$(MAKE) images
-	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG)
+	@$(BIN)/release push -images=$(DIST)/images -registry=$(REGISTRY) -tag=$(TAG) $(if $(filter 1,$(FORCE)),-force)
 
 .PHONY: release
 release: $(BIN)/release $(KUBECTL) ## Make all files of a release in dist: VERSION=v0.2.0, images at REGISTRY, files at DOWNLOADS.
-	@$(BIN)/release dist -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST) -kubectl=$(KUBECTL) -registry=$(RELEASE_REGISTRY) -downloads=$(DOWNLOADS)
+	@$(BIN)/release dist -version=$(VERSION) -binaries=$(BIN)/platforms -output=$(DIST) -kubectl=$(KUBECTL) -registry=$(RELEASE_REGISTRY) -downloads=$(DOWNLOADS) -plugins=$(PLUGINS)
 
 .PHONY: docker-build
 docker-build: ## Build the images IMAGE_PREFIX/{manager,tokenserver,refresher}:TAG with a container engine.
@@ -308,6 +323,11 @@ $(BIN)/node/runc: hack/node/go.mod hack/node/go.sum
 $(HELM): $(BIN)/helm/helm%: hack/helm/go.mod hack/helm/go.sum
 	@$(BUILD) "Helm $*" hack/helm -ldflags='$(HELM_LDFLAGS)' -o $@ helm.sh/helm/v$*/cmd/helm
 	@touch $@
+
+# Of its service discoveries it has that of Kubernetes, or it would take long to build.
+$(PROMETHEUS) &: hack/prometheus/go.mod hack/prometheus/go.sum
+	@$(BUILD) "Prometheus and promtool" hack/prometheus -tags=remove_all_sd,enable_kubernetes_sd -ldflags='-s -w' -o $(BIN)/prometheus/ tool
+	@touch $(PROMETHEUS)
 
 $(BIN)/release: $(wildcard hack/release/*.go hack/release/go.* hack/release/program/*.go)
 	@$(BUILD) "what makes images" hack/release -o $@ .

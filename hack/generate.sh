@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Writes generated files below DIR: "code" is the DeepCopy methods,
-# "manifests" the CRDs, the manager's role and, from these and the rest of
-# config/, what the chart has.
+# "manifests" the CRDs, the manager's role, the dashboards and, from these and the
+# rest of config/, what the chart has and the pages of docs/reference.
 #
 #   hack/generate.sh code|manifests DIR
 set -euo pipefail
@@ -24,7 +24,7 @@ split_tenant_role() {
   mv "$1/role.yaml.new" "$1/role.yaml"
 }
 
-dir=$2
+dir=$(cd "$2" && pwd)
 case $1 in
 code)
   $generate object:headerFile=hack/boilerplate.go.txt paths=./api/... output:object:dir="$dir/api/v1alpha1"
@@ -33,6 +33,8 @@ manifests)
   $generate crd paths=./api/... output:crd:dir="$dir/config/crd/bases"
   $generate rbac:roleName=connectedapps-manager-role "paths=./internal/controller/...;./internal/bootstrap/..." output:rbac:dir="$dir/config/rbac"
   split_tenant_role "$dir/config/rbac"
+  (cd hack/dashboards && go run . -output "$dir/config/monitoring/dashboards")
   go run ./hack/chart -kubectl "${KUBECTL:-kubectl}" -output "$dir"
+  go run ./hack/reference -output "$dir"
   ;;
 esac

@@ -30,6 +30,10 @@ exists() {
     pkg-config --exists libseccomp 2>/dev/null
     return
   fi
+  if [[ $1 == python3-* ]]; then # a package for Debian's own Python
+    /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null
+    return
+  fi
   # Debian keeps these out of the PATH, or of that of users.
   compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null || command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]]
 }

@@ -26,11 +26,13 @@ done
 # A package that cannot be loaded is for go test to tell.
 go list -e -test -deps "${packages[@]}" | awk -v module="$module" '
   $1 == module "/internal/testenv/controlplane" { print "control-plane-programs" }
-  $1 == module "/test/chart" { print "helm" }
-  $1 == module "/test/install" || $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" { print "kubectl" }
-  $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" { print "kube-controller-manager" }
+  $1 == module "/test/chart" || $1 == module "/test/gitops" { print "helm" }
+  $1 == module "/test/gitops" { print "controller-gen" }
+  $1 == module "/test/monitoring" { print "prometheus" }
+  $1 == module "/test/install" || $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" || $1 == module "/test/monitoring" || $1 == module "/test/start" { print "kubectl" }
+  $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" || $1 == module "/test/start" { print "kube-controller-manager" }
   $1 == module "/test/browser" { print "browser-tools" }
-  $1 == module "/test/clients" { print "client-tools" }
+  $1 == module "/test/clients" || $1 == module "/test/start" { print "client-tools" }
   $1 == module "/internal/testenv/postgresql" { print "postgresql" }
   $1 == module "/cmd/refresher" { print "curl" }
 ' | sort -u

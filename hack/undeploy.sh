@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Removes what folders for kustomize install. The objects of ours go first, while
-# the manager is there: it alone deletes their clients on the token servers and lets
-# them go. What does not go is told, and nothing else is removed.
+# Removes what folders for kustomize install, from the cluster of the current context.
+# The objects of ours go first, while the manager is there: it alone deletes their
+# clients on the token servers and lets them go. What does not go is told, and nothing
+# else is removed. A namespace of the folders stays when it has what is not ours.
 #
 #   hack/undeploy.sh FOLDER...
 #
 # TIMEOUT is how many seconds the manager gets: by default more than a TokenServer's
-# deletionTimeout, or 30 when no manager is seen. FORCE=1 takes the finalizers of what
+# deletionTimeout, or 30 when no manager is seen. FORCE=1 takes our finalizer from what
 # is left then, whose clients stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,12 +57,86 @@ wait_for() {
   done
 }
 
+# release takes our finalizer, and no other, from what is being deleted.
 release() {
-  local kind namespace name rest
-  left | while read -r kind namespace name rest; do
-    "$kubectl" patch "$kind.connectedapps.dev" "$name" --namespace="${namespace/#-/default}" \
-      --type=merge --patch='{"metadata":{"finalizers":null}}' || true # it may have gone
+  local kind namespace name patch
+  for kind in "${kinds[@]}"; do
+    of "$kind" get -o go-template='{{range .items}}{{if .metadata.deletionTimestamp}}{{.kind}} {{or .metadata.namespace "-"}} {{.metadata.name}} {{
+      ""}}{"metadata":{"resourceVersion":"{{.metadata.resourceVersion}}","finalizers":[{{$comma := ""}}{{range .metadata.finalizers}}{{
+      if ne . "connectedapps.dev/finalizer"}}{{$comma}}"{{.}}"{{$comma = ","}}{{end}}{{end}}]}}{{"\n"}}{{end}}{{end}}'
+  done | while read -r kind namespace name patch; do
+    "$kubectl" patch "$kind.connectedapps.dev" "$name" --namespace="${namespace/#-/default}" --type=merge --patch="$patch" || true # it may have gone
   done
+}
+
+# documents prints a line for each object of manifests as kustomize writes them: kind,
+# name, namespace.
+documents() {
+  awk '
+    function tell() { if (kind) print kind "/" name, namespace; kind = name = namespace = "" }
+    /^---$/ { tell() }
+    /^[a-z]/ { metadata = 0 }
+    /^kind: / { kind = $2 }
+    /^metadata:/ { metadata = 1 }
+    metadata && /^  name: / { name = $2 }
+    metadata && /^  namespace: / { namespace = $2 }
+    END { tell() }'
+}
+
+# without_namespaces leaves these objects out of manifests.
+without_namespaces() {
+  awk '
+    function tell() { if (!left_out) printf "%s", text; text = ""; left_out = 0 }
+    /^---$/ { tell() }
+    /^kind: Namespace$/ { left_out = 1 }
+    { text = text $0 "\n" }
+    END { tell() }'
+}
+
+# made is what the manager makes in its namespace.
+made='^ConfigMap/tokenserver-identity-|^Lease/manager\.connectedapps\.dev( |$)| connectedapps\.dev/(tombstone|client-owner)='
+made+='| app\.kubernetes\.io/managed-by=connectedapps-manager( |$)'
+
+# contents prints a line for each object of a namespace, with its labels. What is owned
+# goes with its owner.
+contents() {
+  local resources
+  resources=$("$kubectl" api-resources --namespaced --verbs=list,delete -o name | grep -v -e '^events' -e '^endpoints' | paste -sd,) || return
+  "$kubectl" get "$resources" --namespace="$1" -o go-template='{{range .items}}{{if not .metadata.ownerReferences}}{{
+    .kind}}/{{.metadata.name}}{{range $key, $value := .metadata.labels}} {{$key}}={{$value}}{{end}}{{"\n"}}{{end}}{{end}}'
+}
+
+# strangers leaves of contents what no manifests have, the manager did not make, and
+# Kubernetes does not make in each namespace.
+strangers() {
+  local namespace=$1 manifests=$2
+  grep -vE -e "$made" -e ' app\.kubernetes\.io/name=connectedapps( |$)' | sed -E 's|^([^ ]+/[^ ]+) .*|\1|' |
+    grep -vxF -f <(
+      documents <<<"$manifests" | awk -v namespace="$namespace" '$2 == namespace { print $1 }'
+      # What its Pods mount.
+      sed -nE 's|^ *secretName: |Secret/|p' <<<"$manifests"
+      printf '%s\n' ConfigMap/kube-root-ca.crt ServiceAccount/default
+    ) || true
+}
+
+# remove deletes the objects of a folder. A namespace that has others stays, without
+# what the manager made there.
+remove() {
+  local manifests namespace there others
+  manifests=$("$kubectl" kustomize "$1")
+  for namespace in $(documents <<<"$manifests" | sed -n 's|^Namespace/||p'); do
+    [[ -n $("$kubectl" get namespace "$namespace" --ignore-not-found -o name) ]] || continue
+    # What cannot be listed may be there.
+    there=$(contents "$namespace") || there+=$'\n(not everything in it can be listed)'
+    others=$(strangers "$namespace" "$manifests" <<<"$there")
+    [[ -n $others ]] || continue
+    printf 'The namespace %s stays, for it has what is not of this installation:\n%s\n' "$namespace" "$(sed 's/^/    /' <<<"$others")"
+    echo "This removes it with all of that: kubectl delete namespace $namespace"
+    without_namespaces <<<"$manifests" | "$kubectl" delete --ignore-not-found -f -
+    grep -E "$made" <<<"$there" | cut -d ' ' -f 1 | xargs --no-run-if-empty "$kubectl" delete --ignore-not-found --namespace="$namespace"
+    return
+  done
+  "$kubectl" delete --ignore-not-found -f - <<<"$manifests"
 }
 
 explain() {
@@ -71,12 +146,15 @@ $(left | sed 's/^/    /')
 END
   manager_runs || echo "No manager runs, which would delete their clients and let them go: start it (make deploy), and come again." >&2
   cat >&2 <<END
-To let them go as they are run the same with FORCE=1: their clients stay on the token servers, unless these go as well.
+$([[ ${FORCE:-} == 1 ]] && echo "Our finalizer is gone from them: what else is in metadata.finalizers is for others to take." ||
+    echo "To let them go as they are run the same with FORCE=1: their clients stay on the token servers, unless these go as well.")
 docs/removal.md tells more.
 END
   exit 1
 }
 
+echo "Removing Connected Apps by the context $("$kubectl" config current-context 2>/dev/null || echo '(none)') from $(
+  "$kubectl" config view --minify -o jsonpath='{.clusters[0].cluster.server}' 2>/dev/null)."
 for kind in "${kinds[@]}"; do
   of "$kind" delete --all --wait=false
 done
@@ -86,11 +164,11 @@ if ! wait_for "$timeout"; then
   echo "letting go, with clients that stay behind:"
   left | sed 's/^/    /'
   release
-  wait_for 60 || explain
+  wait_for 10 || explain
 fi
 
 for ((i = $#; i > 0; i--)); do
-  "$kubectl" delete --ignore-not-found -k "${!i}"
+  remove "${!i}"
 done
 kept=$("$kubectl" get secrets --all-namespaces -l connectedapps.dev/secret -o go-template='{{range .items}}    {{.metadata.namespace}}/{{.metadata.name}}{{"\n"}}{{end}}')
 [[ -z $kept ]] || printf 'These Secrets stay: they are yours, or of apps that were to leave them.\n%s\n' "$kept"

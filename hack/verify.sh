@@ -27,6 +27,8 @@ generated() {
   diff <(ls config/crd/bases) <(ls "$fresh/config/crd/bases") >&2 || fail "config/crd/bases has other files"
   # An object that is gone.
   diff <(ls -R charts/connectedapps/files) <(cd "$fresh" && ls -R charts/connectedapps/files) >&2 || fail "charts/connectedapps/files has other files"
+  # A page that is gone.
+  diff <(ls docs/reference) <(ls "$fresh/docs/reference") >&2 || fail "docs/reference has other files"
   echo "✔ generated files"
 }
 
@@ -39,13 +41,13 @@ format() {
 
 modules() {
   local module file
-  for module in . hack/controlplane hack/helm hack/node hack/release hack/tools hack/tools/golangci-lint test/clients/programs test/schema/kubernetes; do
+  while read -r module; do
     # A module may have files for other versions of what it is built with.
     for file in "$module"/go.mod "$module"/v*.mod; do
       [[ ! -f $file ]] || (cd "$module" && go mod tidy -diff -modfile="${file##*/}" 2> >(grep -v '^go: downloading' >&2)) ||
         fail "$file is not tidy: run go mod tidy -modfile=${file##*/} there"
     done
-  done
+  done < <(hack/modules.sh)
   echo "✔ go.mod and go.sum of each module"
 }
 

@@ -48,7 +48,8 @@ type AccessTokenSpec struct {
 	ConnectedAppRef ConnectedAppReference `json:"connectedAppRef"`
 
 	// Secret says what the Secret is called. Its keys are access-token,
-	// token-type, expires-at, token.json, and id-token when one is issued.
+	// token-type, expires-at, token.json, and id-token when one is issued. Omitted:
+	// as its members say.
 	// +optional
 	Secret *TokenSecretSpec `json:"secret,omitempty"`
 
@@ -107,7 +108,7 @@ type TokenSecretSpec struct {
 	Name string `json:"name,omitempty"`
 
 	// Metadata are labels and annotations of the Secret. The object's own are
-	// not copied.
+	// not copied. Omitted: none but the manager's.
 	// +optional
 	Metadata *SecretMetadata `json:"metadata,omitempty"`
 }
@@ -144,15 +145,17 @@ type Grant struct {
 	// +required
 	Type AccessTokenGrantType `json:"type"`
 
-	// RefreshToken says what the first refresh token is.
+	// RefreshToken says what the first refresh token is. Required with type
+	// RefreshToken, and for no other.
 	// +optional
 	RefreshToken *RefreshTokenGrant `json:"refreshToken,omitempty"`
 
-	// Password says who logs in.
+	// Password says who logs in. Required with type Password, and for no other.
 	// +optional
 	Password *PasswordGrant `json:"password,omitempty"`
 
-	// JWTBearer says whom the app speaks for, and with which key.
+	// JWTBearer says whom the app speaks for, and with which key. Required with type
+	// JWTBearer, and for no other.
 	// +optional
 	JWTBearer *JWTBearerGrant `json:"jwtBearer,omitempty"`
 }

@@ -49,14 +49,14 @@ type ConfigMapKeyReference struct {
 // kustomize.toolkit.fluxcd.io/ and connectedapps.dev/ are refused: the tools
 // that own them would take the Secret for one of theirs.
 type SecretMetadata struct {
-	// Labels of the Secret.
+	// Labels of the Secret. Omitted: none but the manager's.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue() && !format.labelValue().validate(self[k]).hasValue())",message="must be valid label names and values: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix of at most 253 characters in lower case, and '/'"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k == 'app.kubernetes.io/instance' || k.startsWith('argocd.argoproj.io/') || k.startsWith('kubectl.kubernetes.io/') || k.startsWith('helm.sh/') || k.startsWith('kustomize.toolkit.fluxcd.io/') || k.startsWith('connectedapps.dev/'))",message="must not use names of GitOps tools or of the manager: argocd.argoproj.io/, app.kubernetes.io/instance, kubectl.kubernetes.io/, helm.sh/, kustomize.toolkit.fluxcd.io/, connectedapps.dev/"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
-	// Annotations of the Secret.
+	// Annotations of the Secret. Omitted: none but the manager's.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="must have valid names: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; a name may have a DNS prefix of at most 253 characters in lower case, and '/'"

@@ -94,7 +94,7 @@ type ConnectedAppSpec struct {
 	// localhost, 127.0.0.1 or [::1]; and for a Public client a private-use
 	// scheme in reverse-domain form with one slash after it, such as
 	// com.example.app:/callback (RFC 8252 section 7.1). Every app that acts for
-	// users may list some; only authorization_code needs them.
+	// users may list some; only authorization_code needs them. Omitted: none.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
@@ -108,7 +108,7 @@ type ConnectedAppSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	PostLogoutRedirectURIs []RedirectURI `json:"postLogoutRedirectURIs,omitempty"`
 
-	// Scopes are what the app may ask for, in this order.
+	// Scopes are what the app may ask for, in this order. Omitted: none.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
@@ -120,7 +120,8 @@ type ConnectedAppSpec struct {
 	Audience Audience `json:"audience,omitempty"`
 
 	// PublicKeys verify the assertions of the JWT bearer grant, and those by which
-	// an app with credentials of type PrivateKey authenticates.
+	// an app with credentials of type PrivateKey authenticates. Required with that
+	// grant or type, and for nothing else.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
@@ -176,15 +177,15 @@ type ConnectedAppSpec struct {
 	// +kubebuilder:validation:Maximum=3600
 	RefreshGraceSeconds *int32 `json:"refreshGraceSeconds,omitempty"`
 
-	// ClientURI is the app's website.
+	// ClientURI is the app's website. Omitted: none.
 	// +optional
 	ClientURI WebURI `json:"clientURI,omitempty"`
 
-	// PolicyURI is the app's privacy policy.
+	// PolicyURI is the app's privacy policy. Omitted: none.
 	// +optional
 	PolicyURI WebURI `json:"policyURI,omitempty"`
 
-	// TOSURI is the app's terms of service.
+	// TOSURI is the app's terms of service. Omitted: none.
 	// +optional
 	TOSURI WebURI `json:"tosURI,omitempty"`
 
@@ -288,7 +289,7 @@ type ScopeAssignment struct {
 	// +kubebuilder:validation:MaxLength=128
 	OrganizationID string `json:"organizationID,omitempty"`
 
-	// EnvironmentID is the environment the scope is assigned in.
+	// EnvironmentID is the environment the scope is assigned in. Omitted: none.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -300,7 +301,7 @@ type ScopeAssignment struct {
 // +kubebuilder:validation:XValidation:rule="has(self.pem) != has(self.configMapRef)",message="needs exactly one of pem and configMapRef"
 type PublicKey struct {
 	// PEM is a public key or certificate in PEM, RSA of 2048 bits or more, EC or
-	// Ed25519. It reaches the server byte for byte.
+	// Ed25519. It reaches the server byte for byte. Required without configMapRef.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16384
@@ -309,7 +310,7 @@ type PublicKey struct {
 	PEM string `json:"pem,omitempty"`
 
 	// ConfigMapRef names a key of a ConfigMap in the same namespace that holds
-	// such PEM.
+	// such PEM. Required without pem.
 	// +optional
 	ConfigMapRef *ConfigMapKeyReference `json:"configMapRef,omitempty"`
 }
@@ -363,7 +364,7 @@ type Credentials struct {
 	Type CredentialsType `json:"type"`
 
 	// Secret says what the Secret is called and what its keys are; for type
-	// ServiceAccount the ConfigMap.
+	// ServiceAccount the ConfigMap. Omitted: as its members say.
 	// +optional
 	Secret *CredentialsSecretSpec `json:"secret,omitempty"`
 
@@ -374,7 +375,8 @@ type Credentials struct {
 
 	// ServiceAccounts are those of the app's namespace whose tokens authenticate
 	// it, for type ServiceAccount. The one called default, which every Pod has that
-	// names none, needs an access rule with allowDefaultServiceAccount.
+	// names none, needs an access rule with allowDefaultServiceAccount. Required with
+	// type ServiceAccount, and for no other.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -431,7 +433,7 @@ type CredentialsSecretSpec struct {
 	Preset KeyPreset `json:"preset,omitempty"`
 
 	// Keys rename single keys: the name in the preset kebab, such as client-id,
-	// to the name wanted.
+	// to the name wanted. Omitted: none.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=14
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['client-id', 'client-secret', 'issuer-url', 'token-url', 'internal-token-url', 'authorization-url', 'jwks-url', 'userinfo-url', 'introspection-url', 'scopes', 'auth-method', 'type', 'provider', 'ca.crt'])",message="can rename client-id, client-secret, issuer-url, token-url, internal-token-url, authorization-url, jwks-url, userinfo-url, introspection-url, scopes, auth-method, type, provider and ca.crt"
@@ -439,7 +441,7 @@ type CredentialsSecretSpec struct {
 	Keys map[string]SecretKey `json:"keys,omitempty"`
 
 	// Metadata are labels and annotations of the Secret. The object's own are
-	// not copied.
+	// not copied. Omitted: none but the manager's.
 	// +optional
 	Metadata *SecretMetadata `json:"metadata,omitempty"`
 
@@ -560,7 +562,7 @@ type ConnectedAppStatus struct {
 	ConfigMap *ConfigMapReference `json:"configMap,omitempty"`
 
 	// Conditions: Ready, Reconciling, Stalled, PolicyAccepted, Registered,
-	// SecretPublished, Drifted, Rotating.
+	// SecretPublished, Drifted, Rotating, WorkloadsCurrent.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -3,11 +3,13 @@
 package v1alpha1
 
 // Labels, annotations and finalizers. All of them live under
-// connectedapps.dev/ or a subdomain of it.
+// connectedapps.dev/ or a subdomain of it. Each comment ends with the objects that
+// have it and with who sets it, for the page that is made of them.
 const (
 	// LabelSecret marks a Secret the manager may see: SecretManaged on those it
 	// makes, SecretReferenced on those whose owner lets it read them. Secrets
 	// without it are not in the manager's cache.
+	// On: Secrets. Set by: the manager, or the owner of a Secret.
 	LabelSecret = "connectedapps.dev/secret"
 	// SecretManaged is the value of LabelSecret on Secrets the manager made.
 	SecretManaged = "managed"
@@ -15,59 +17,75 @@ const (
 	// Secret in to be read for an object that names it.
 	SecretReferenced = "referenced"
 
-	// LabelConnectedApp names, on a Secret, the ConnectedApp it belongs to.
+	// LabelConnectedApp names the ConnectedApp that it was made for.
+	// On: credentials Secrets and ConfigMaps. Set by: the manager.
 	LabelConnectedApp = "connectedapps.dev/connected-app"
-	// LabelAccessToken names, on a Secret, the AccessToken it belongs to.
+	// LabelAccessToken names the AccessToken that it was made for.
+	// On: token Secrets, those of refresh tokens included. Set by: the manager.
 	LabelAccessToken = "connectedapps.dev/access-token"
 
-	// AnnotationClientID holds, on a credentials Secret, the client its
-	// credentials belong to.
+	// AnnotationClientID is the client that the credentials belong to.
+	// On: credentials Secrets and ConfigMaps. Set by: the manager.
 	AnnotationClientID = "connectedapps.dev/client-id"
-	// AnnotationSecretID holds, on a credentials Secret, the token server's id
-	// of the client secret in it.
+	// AnnotationSecretID is the token server's id of the client secret in it.
+	// On: credentials Secrets. Set by: the manager.
 	AnnotationSecretID = "connectedapps.dev/secret-id"
-	// AnnotationSecretHash holds, on a credentials Secret, a hash of the client
-	// secret in it, by which an edit is noticed.
+	// AnnotationSecretHash is a hash of the client secret in it, by which an edit is
+	// noticed.
+	// On: credentials Secrets. Set by: the manager.
 	AnnotationSecretHash = "connectedapps.dev/secret-hash"
-	// LabelTombstone marks ConfigMaps in the manager's namespace that remember a
-	// client whose server did not answer when it was to be deleted.
+	// LabelTombstone marks what remembers a client whose server did not answer when
+	// it was to be deleted.
+	// On: ConfigMaps of the manager's namespace. Set by: the manager.
 	LabelTombstone = "connectedapps.dev/tombstone"
-	// AnnotationIssuedAt, on a token Secret, is when its token was issued.
+	// AnnotationIssuedAt is when the token was issued.
+	// On: token Secrets. Set by: the manager, or the refresher.
 	AnnotationIssuedAt = "connectedapps.dev/issued-at"
-	// AnnotationIssuedFor, on a token Secret, is a digest of the client, secret
-	// and scopes its token was issued for.
+	// AnnotationIssuedFor is a digest of the client, secret and scopes that the token
+	// was issued for, or of the first refresh token of a chain.
+	// On: token Secrets, those of refresh tokens included. Set by: the manager, or the
+	// refresher.
 	AnnotationIssuedFor = "connectedapps.dev/issued-for"
-	// AnnotationContentHash, on a token Secret, is a digest of its data: data
-	// that somebody changed is replaced.
+	// AnnotationContentHash is a digest of the data: data that somebody changed is
+	// replaced.
+	// On: token Secrets. Set by: the manager, or the refresher.
 	AnnotationContentHash = "connectedapps.dev/content-hash"
 	// AnnotationRefreshRequestedAt asks for a new token now; any new value
 	// does, the time by habit. status.lastHandledRefreshAt repeats it when it
 	// was done.
+	// On: AccessTokens. Set by: whoever wants one.
 	AnnotationRefreshRequestedAt = "connectedapps.dev/refresh-requested-at"
-	// AnnotationRotateRequestedAt, on a ConnectedApp, asks for another client
-	// secret now; any new value does, the time by habit.
-	// status.lastHandledRotateAt repeats it when it was done.
+	// AnnotationRotateRequestedAt asks for another client secret now; any new value
+	// does, the time by habit. status.lastHandledRotateAt repeats it when it was done.
+	// On: ConnectedApps. Set by: whoever wants one, as kubectl connectedapp rotate does.
 	AnnotationRotateRequestedAt = "connectedapps.dev/rotate-requested-at"
-	// AnnotationAcceptServer, on a TokenServer, accepts a server that took the
-	// place of the one that apps are registered on, or lost many of their clients:
-	// its installation id (or issuer), "@" and the time of the finding, as the
-	// condition shows it.
+	// AnnotationAcceptServer accepts a server that took the place of the one that apps
+	// are registered on, or lost many of their clients: its installation id (or
+	// issuer), "@" and the time of the finding, as the condition shows it.
+	// On: TokenServers. Set by: the platform team.
 	AnnotationAcceptServer = "connectedapps.dev/accept-server"
 
-	// AnnotationAdoptClientID, on a ConnectedApp that has no client, names one on
-	// the token server that it takes over. Taking it off later changes nothing.
+	// AnnotationAdoptClientID names a client on the token server that an app without
+	// one takes over. Taking it off later changes nothing.
+	// On: ConnectedApps. Set by: the app team.
 	AnnotationAdoptClientID = "connectedapps.dev/adopt-client-id"
-	// LabelClientOwner marks ConfigMaps in the manager's namespace that remember
-	// whose a client is where the token server does not tell: its value is the UID of
-	// that ConnectedApp. LabelClient stands for the client id, which can be anything.
+	// LabelClientOwner marks what remembers whose a client is where the token server
+	// does not tell: its value is the UID of that ConnectedApp.
+	// On: ConfigMaps of the manager's namespace. Set by: the manager.
 	LabelClientOwner = "connectedapps.dev/client-owner"
-	LabelClient      = "connectedapps.dev/client"
+	// LabelClient stands for the client's id there, which can be anything.
+	// On: ConfigMaps of the manager's namespace. Set by: the manager.
+	LabelClient = "connectedapps.dev/client"
 
-	// AnnotationsRestart is before the names of what the manager notes on workloads
-	// that it restarts, and on their Pod templates.
+	// AnnotationsRestart is before the names of Secrets and ConfigMaps whose content a
+	// workload was restarted for, and before "at", the time of that.
+	// On: workloads that restart names, and their Pod templates. Set by: the manager.
 	AnnotationsRestart = "restart.connectedapps.dev/"
 
-	// Finalizer keeps an object until what it made on a token server is gone.
+	// Finalizer keeps an object until what it made on a token server is gone, and a
+	// TokenServer while apps use it.
+	// On: ConnectedApps, AccessTokens that are revoked and TokenServers. Set by: the
+	// manager.
 	Finalizer = "connectedapps.dev/finalizer"
 )
 

@@ -44,7 +44,7 @@ type TokenServerSpec struct {
 	URL string `json:"url"`
 
 	// InternalURL is where the manager and workloads in the cluster connect,
-	// when that differs from URL. Tokens still name the public issuer.
+	// when that differs from URL. Tokens still name the public issuer. Omitted: url.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -95,8 +95,7 @@ type TokenServerSpec struct {
 	WorkloadIssuer string `json:"workloadIssuer,omitempty"`
 
 	// Access are the rules that say which namespace may have which apps. An app
-	// is allowed when one rule allows all of it. Without a rule nothing is
-	// allowed.
+	// is allowed when one rule allows all of it. Omitted: nothing is allowed.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -136,7 +135,7 @@ type TokenServerCredentials struct {
 	// +required
 	Type TokenServerCredentialsType `json:"type"`
 
-	// ClientID is the app's, for type ServiceAccount.
+	// ClientID is the app's. Required with type ServiceAccount, and for no other.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
@@ -151,7 +150,7 @@ type TokenServerCredentials struct {
 	Audience string `json:"audience,omitempty"`
 
 	// SecretRef names a Secret in the manager's namespace with the keys
-	// client-id and client-secret.
+	// client-id and client-secret. Required with type Secret, and for no other.
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
 }
@@ -302,12 +301,12 @@ type Identifier string
 // NamespaceSelector selects namespaces by labels, as label selectors elsewhere
 // do: all of matchLabels and all of matchExpressions must hold.
 type NamespaceSelector struct {
-	// MatchLabels are labels a namespace must have.
+	// MatchLabels are labels a namespace must have. Omitted: any.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 
-	// MatchExpressions are conditions on labels of a namespace.
+	// MatchExpressions are conditions on labels of a namespace. Omitted: none.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -328,7 +327,7 @@ type NamespaceSelectorRequirement struct {
 	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 	Operator metav1.LabelSelectorOperator `json:"operator"`
 
-	// Values for In and NotIn.
+	// Values of the label. Required with In and NotIn, and for no other.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100

@@ -93,7 +93,7 @@ func TestKubectlCompletesThePlugin(t *testing.T) {
 		"kubectl-connectedapp":          "#!/bin/sh\n" + envPlugin + "=1 exec " + self + " \"$@\"\n",
 		"kubectl_complete-connectedapp": script,
 	} {
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700)) //nolint:gosec // programs
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700))
 	}
 	command := exec.CommandContext(t.Context(), filepath.Join(testenv.ModuleRoot(), "bin", "k8s", "kubectl"), "__completeNoDesc", "connectedapp", "status", "--context=here", "")
 	command.Env = []string{"PATH=" + folder + ":/usr/bin:/bin", "HOME=" + folder, "KUBECONFIG=" + named(t)}

@@ -15,10 +15,13 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/postgresql"
 )
 
@@ -188,6 +191,115 @@ func TestABackupThatIsNotGoodIsNotRestored(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, append(left, away...))
 	require.True(t, s.start().ready().has(id))
+}
+
+// TestARestoreThatWasKilledIsRunAgain, whatever it had done.
+func TestARestoreThatWasKilledIsRunAgain(t *testing.T) {
+	s := newSite(t)
+	r := s.start().ready()
+	before := r.register("before")
+	s.shell(`tokenserver database backup backup.db`)
+	after := r.register("after")
+	require.NoError(t, r.cmd.Process.Kill())
+	<-r.done
+
+	// The file of the database is away, and its -wal is not yet.
+	former := s.path("tokenserver.db.replaced-20261127T120000Z")
+	require.NoError(t, os.Mkdir(former, 0o700))
+	s.write("tokenserver.db.restoring", filepath.Base(former)+"\n")
+	require.NoError(t, os.Rename(s.path("tokenserver.db"), filepath.Join(former, "tokenserver.db")))
+	s.write(".tokenserver.db.123.partial", "half of it")
+	require.FileExists(t, s.path("tokenserver.db-wal"))
+
+	_, stderr, code := s.command("", "serve")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "opening database tokenserver.db: restoring it was interrupted: the former database is in tokenserver.db.replaced-20261127T120000Z")
+	require.Contains(t, stderr, "hint: run `tokenserver database restore` again with the backup")
+	require.NoFileExists(t, s.path("tokenserver.db"), "no empty one is made")
+
+	said, stderr, code := s.command("", "database", "restore", "backup.db")
+	require.Zero(t, code, stderr)
+	require.Contains(t, said, "the former database is in tokenserver.db.replaced-20261127T120000Z\n")
+	left, err := filepath.Glob(s.path("*tokenserver.db*"))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{s.path("tokenserver.db"), s.path("tokenserver.db.lock"), former}, left)
+	r = s.start().ready()
+	require.True(t, r.has(before))
+	require.False(t, r.has(after))
+	r.stopped()
+
+	// The former one is whole.
+	s.edit("path: tokenserver.db", "path: "+former+"/tokenserver.db")
+	require.True(t, s.start().ready().has(after))
+}
+
+// TestARestoreThatNobodySendsABackupLeavesNothing, as in a Pod that is deleted before
+// somebody attaches.
+func TestARestoreThatNobodySendsABackupLeavesNothing(t *testing.T) {
+	s := newSite(t)
+	s.start().ready().stopped()
+	was, err := filepath.Glob(s.path("*"))
+	require.NoError(t, err)
+	cmd := exec.Command(binary, "database", "restore", "--replace", "-")
+	cmd.Dir = s.dir
+	waits, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	defer func() { _ = waits.Close() }()
+	testenv.EventuallyWithin(t, time.Minute, func(c *require.Assertions) {
+		partial, err := filepath.Glob(s.path(".tokenserver.db.*.partial"))
+		c.NoError(err)
+		c.Len(partial, 1, "it waits")
+	})
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.Error(t, cmd.Wait())
+	require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), out.String())
+	require.Contains(t, out.String(), "restoring: reading the backup: ")
+	is, err := filepath.Glob(s.path("*"))
+	require.NoError(t, err)
+	require.Equal(t, was, is)
+	hidden, err := filepath.Glob(s.path(".*"))
+	require.NoError(t, err)
+	require.Empty(t, hidden)
+	s.start().ready()
+}
+
+// TestALinkToTheDatabaseStaysOne: what it leads to is replaced, with the files that
+// SQLite has beside that.
+func TestALinkToTheDatabaseStaysOne(t *testing.T) {
+	s := newSite(t)
+	require.NoError(t, os.Mkdir(s.path("volume"), 0o700))
+	require.NoError(t, os.Symlink("volume/real.db", s.path("tokenserver.db")))
+	r := s.start().ready()
+	before := r.register("before")
+	s.shell(`tokenserver database backup backup.db`)
+	after := r.register("after")
+	_, stderr, code := s.command("", "database", "restore", "--replace", "backup.db")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "hint: stop the other tokenserver first")
+	require.NoError(t, r.cmd.Process.Kill())
+	<-r.done
+
+	said, stderr, code := s.command("", "database", "restore", "--replace", "backup.db")
+	require.Zero(t, code, stderr)
+	match := regexp.MustCompile(`the former database is in (\S*volume/real\.db\.replaced-\S+)\n`).FindStringSubmatch(said)
+	require.NotNil(t, match, said)
+	target, err := os.Readlink(s.path("tokenserver.db"))
+	require.NoError(t, err)
+	require.Equal(t, "volume/real.db", target)
+	require.NoFileExists(t, s.path("volume/real.db-wal"))
+	r = s.start().ready()
+	require.True(t, r.has(before))
+	require.False(t, r.has(after), "it is the backup, without what the former -wal holds")
+	r.stopped()
+	former := match[1]
+	if !filepath.IsAbs(former) {
+		former = s.path(former)
+	}
+	s.edit("path: tokenserver.db", "path: "+former+"/real.db")
+	require.True(t, s.start().ready().has(after))
 }
 
 func TestABackupThatIsNotGoodDoesNotAppear(t *testing.T) {

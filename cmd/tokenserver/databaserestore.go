@@ -9,7 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,8 @@ func databaseRestoreCommand() *cobra.Command {
 backup wrote. The server must be stopped. The database appears once the backup is
 examined: its integrity, and that the encryption keys open its keys. A database that
 is there is left as it is, unless --replace moves it away, to a folder beside it.
+When restore is killed, run it again: it begins anew, and the server does not start
+without a database meanwhile.
 
 FILE - is standard input, as for a Pod.
 
@@ -65,11 +68,10 @@ func restore(cmd *cobra.Command, path, source string, replace bool) error {
 		return fmt.Errorf("restoring: %w", err)
 	}
 	defer func() { _ = backup.Close() }()
-	database, away, count := config.Storage.SQLite.Path, "", 0
-	if replace {
-		away = database + ".replaced-" + time.Now().UTC().Format("20060102T150405Z")
-	}
-	err = sqlite.Restore(cmd.Context(), backup, database, away, func(ctx context.Context, reader storage.KeyReader) (err error) {
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	count := 0
+	former, err := sqlite.Restore(ctx, backup, config.Storage.SQLite.Path, replace, func(ctx context.Context, reader storage.KeyReader) (err error) {
 		count, err = keys.Check(ctx, reader, encryption)
 		return err
 	})
@@ -79,8 +81,8 @@ func restore(cmd *cobra.Command, path, source string, replace bool) error {
 	if err != nil {
 		return fmt.Errorf("restoring: %w", err)
 	}
-	if _, err := os.Stat(away); err == nil {
-		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "the former database is in %s\n", away)
+	if former != "" {
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "the former database is in %s\n", former)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s holds the backup, examined; the encryption keys of %s open all %d keys in it\n",
 		databaseOf(config.Storage), path, count)

@@ -15,6 +15,7 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/storage/postgresql"
+	"connectedapps.dev/operator/internal/tokenserver/storage/sqlite"
 )
 
 // failure tells what went wrong while doing from wrong usage.
@@ -53,6 +54,8 @@ func hintFor(err error) string {
 	}{
 		{errors.As(err, &problems), "correct the file; `tokenserver config check FILE` tells whether it is right"},
 		{errors.Is(err, storage.ErrInUse), "stop the other tokenserver first: a SQLite database has one server at a time"},
+		{errors.Is(err, sqlite.ErrInterrupted),
+			"run `tokenserver database restore` again with the backup; or move the files of that folder back, to have the former database"},
 		{errors.Is(err, storage.ErrNewerSchema), "start the release that wrote it, or a later one"},
 		{errors.As(err, &refused) && refused.NoTLS,
 			"let the database speak TLS; sslmode=disable in storage.postgresql.url does without, where nobody can be in between"},

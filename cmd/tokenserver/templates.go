@@ -7,9 +7,9 @@ const configTemplate = `# Configuration of the token server; docs/tokenserver-co
 # every field. Check an edit with: tokenserver config check tokenserver.yaml
 # Paths are relative to this file. Organizations, users and apps are taken over
 # while the server runs. Keep the ids: apps and tokens name them.
-publicURL: {{.PublicURL}}
-listen: "{{.Listen}}"
-operationsListen: "{{.OperationsListen}}"
+publicURL: $PUBLIC_URL
+listen: "$LISTEN"
+operationsListen: "$OPERATIONS"
 storage:
   sqlite:
     path: ` + fileDatabase + `
@@ -20,17 +20,17 @@ bootstrap:
     clientID: ` + initClientID + `
     clientSecretFile: ` + fileSecret + `
 organizations:
-- id: {{.OrgID}}
+- id: $ORGANIZATION
   name: Main
-  ownerID: {{.UserID}}
+  ownerID: $USER_ID
   environments:
-  - id: {{.EnvironmentID}}
+  - id: $ENVIRONMENT
     name: Sandbox
     type: sandbox
 users:
-- id: {{.UserID}}
-  organizationID: {{.OrgID}}
-  username: "{{.Username}}"
+- id: $USER_ID
+  organizationID: $ORGANIZATION
+  username: "$USERNAME"
   roles: [organization_administrator]
   # Another password: tokenserver user hash > ` + fileHash + `
   passwordHashFile: ` + fileHash + `
@@ -47,21 +47,18 @@ users:
 
 // explanation is what config init prints when it is done.
 const explanation = `Written, for you alone to read:
-  {{path "` + fileConfig + `"}}  the configuration
-  {{path "` + fileKey + `"}}    encrypts the keys in the database; keep a copy apart from it
-  {{path "` + fileSecret + `"}}     the secret of the administrator's client ` + initClientID + `
-  {{path "` + fileHash + `"}}         the hash of the password of {{.Username}}
+  $CONFIG  the configuration
+  $KEY    encrypts the keys in the database; keep a copy apart from it
+  $SECRET     the secret of the administrator's client ` + initClientID + `
+  $HASH         the hash of the password of $USERNAME
 
 Start the server:
-  tokenserver serve --config={{path "` + fileConfig + `" | shell}}
+  tokenserver serve --config=$SHELL_CONFIG
 
-Sign in as {{.Username}}:
-  {{.PublicURL}}/accounts/authorized-apps
-{{- if .Generated}}
-  password: {{.Generated}}   (shown this once)
-{{- end}}
-
+Sign in as $USERNAME:
+  $PUBLIC_URL/accounts/authorized-apps
+$PASSWORD_LINE
 Get a token for a program that manages apps:
-  curl -sS {{.PublicURL | shell}}/accounts/api/v2/oauth2/token -d grant_type=client_credentials -d client_id=` + initClientID +
-	` --data-urlencode client_secret@{{path "` + fileSecret + `" | shell}}
+  curl -sS $SHELL_URL/accounts/api/v2/oauth2/token -d grant_type=client_credentials -d client_id=` + initClientID +
+	` --data-urlencode client_secret@$SHELL_SECRET
 `

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command chart writes what the Helm chart has from elsewhere, so that nothing is
-// maintained twice: the objects of config/, the alerts of docs/runbooks and, in
-// the chart's README.md, the table of its values.
+// maintained twice: the objects of config/, the alerts of docs/runbooks, which
+// config/monitoring gets as well, and, in the chart's README.md, the table of its
+// values.
 //
 //	go run ./hack/chart -kubectl bin/k8s/kubectl -output .
 package main
@@ -34,8 +35,15 @@ func run(kubectl, output string) error {
 	if err := (kustomize{kubectl: kubectl, root: "."}).manifests(context.Background(), files); err != nil {
 		return err
 	}
-	var err error
-	if files["rules.yaml"], err = rules("."); err != nil {
+	groups, err := readRules(".")
+	if err != nil {
+		return err
+	}
+	if files["rules.yaml"], err = ruleFile(groups); err != nil {
+		return err
+	}
+	rule, err := prometheusRule(groups)
+	if err != nil {
 		return err
 	}
 	readme, err := withTable(chart)
@@ -51,6 +59,9 @@ func run(kubectl, output string) error {
 		if err := write(filepath.Join(written, name), content); err != nil {
 			return err
 		}
+	}
+	if err := write(filepath.Join(output, "config", "monitoring", "alerts", "prometheus_rule.yaml"), rule); err != nil {
+		return err
 	}
 	return write(filepath.Join(output, chart, "README.md"), readme)
 }

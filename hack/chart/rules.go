@@ -12,6 +12,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// runbooks is where the pages are for whoever gets an alert.
+const runbooks = "https://connectedapps.dev/docs/runbooks"
+
 // alert is an alerting rule of Prometheus.
 type alert struct {
 	Alert       string            `json:"alert"`
@@ -27,15 +30,15 @@ type group struct {
 }
 
 var (
-	// row of the tables of docs/runbooks: state and page, query, for, severity.
-	row = regexp.MustCompile("^\\| \\[([^]]+)\\]\\(([a-z-]+)\\.md\\) \\| `(.+)` \\| (\\w+) \\| (page|ticket) \\|$")
+	// row of the tables of docs/runbooks: state and page, alert, query, for, severity.
+	row = regexp.MustCompile("^\\| \\[([^]]+)\\]\\(([a-z-]+)\\.md\\) \\| (\\w+) \\| `(.+)` \\| (\\w+) \\| (page|ticket) \\|$")
 	// meaning is the first paragraph of a page.
 	meaning = regexp.MustCompile(`(?s)\n## What it means\n\n(.+?)\n\n`)
 	link    = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
 )
 
-// rules are the alerts of docs/runbooks, one group for each of its tables.
-func rules(root string) ([]byte, error) {
+// readRules reads the alerts of docs/runbooks, a group for each of its tables.
+func readRules(root string) ([]group, error) {
 	folder := filepath.Join(root, "docs", "runbooks")
 	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
 	if err != nil {
@@ -50,18 +53,26 @@ func rules(root string) ([]byte, error) {
 		if cells == nil {
 			continue
 		}
-		a, err := newAlert(folder, cells[1], cells[2], cells[3], cells[4], cells[5])
+		a, err := newAlert(folder, cells[2])
 		if err != nil {
 			return nil, err
 		}
+		a.Alert, a.Expr, a.For = cells[3], strings.ReplaceAll(cells[4], `\|`, "|"), cells[5]
+		a.Labels["severity"], a.Annotations["summary"] = cells[6], cells[1]
 		last := &groups[len(groups)-1]
 		last.Rules = append(last.Rules, a)
 	}
+	return groups, nil
+}
+
+// ruleFile is what Prometheus reads.
+func ruleFile(groups []group) ([]byte, error) {
 	out, err := yaml.Marshal(map[string]any{"groups": groups})
 	return append(fmt.Appendf(nil, header, "docs/runbooks"), out...), err
 }
 
-func newAlert(folder, state, page, query, duration, severity string) (alert, error) {
+// newAlert is an alert without its query: the page says what it means.
+func newAlert(folder, page string) (alert, error) {
 	text, err := os.ReadFile(filepath.Join(folder, page+".md"))
 	if err != nil {
 		return alert{}, err
@@ -71,12 +82,18 @@ func newAlert(folder, state, page, query, duration, severity string) (alert, err
 		return alert{}, fmt.Errorf("%s.md does not say what it means", page)
 	}
 	description := strings.ReplaceAll(link.ReplaceAllString(string(paragraph[1]), "$1"), "\n", " ")
-	name := "ConnectedApps"
-	for word := range strings.SplitSeq(page, "-") {
-		name += strings.ToUpper(word[:1]) + word[1:]
-	}
 	return alert{
-		Alert: name, Expr: strings.ReplaceAll(query, `\|`, "|"), For: duration, Labels: map[string]string{"severity": severity},
-		Annotations: map[string]string{"summary": state, "description": description, "runbook": page + ".md"},
+		Labels:      map[string]string{},
+		Annotations: map[string]string{"description": description, "runbook_url": runbooks + "/" + page + ".md"},
 	}, nil
+}
+
+// prometheusRule is the object of the Prometheus operator with the groups.
+func prometheusRule(groups []group) ([]byte, error) {
+	out, err := yaml.Marshal(map[string]any{
+		"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule",
+		"metadata": map[string]string{"name": "connectedapps", "namespace": "connectedapps-system"},
+		"spec":     map[string]any{"groups": groups},
+	})
+	return append(fmt.Appendf(nil, header, "docs/runbooks"), out...), err
 }

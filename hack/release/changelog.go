@@ -35,7 +35,8 @@ func notesOf(changelog, version string) (string, error) {
 	text := strings.TrimSpace(strings.Join(notes, "\n"))
 	switch {
 	case !found:
-		return "", fmt.Errorf("CHANGELOG.md has no section of %s: give what is below [Unreleased] the heading ## [%s] - 2026-12-31, with the day of the release", number, number)
+		return "", fmt.Errorf("CHANGELOG.md has no section of %s: "+
+			"give what is below [Unreleased] the heading ## [%s] - 2026-12-31, with the day of the release", number, number)
 	case text == "":
 		return "", fmt.Errorf("CHANGELOG.md says nothing of %s: what does a user notice?", number)
 	}

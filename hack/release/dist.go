@@ -34,7 +34,9 @@ type release struct {
 	// registry is where the images will be, and downloads where the files.
 	registry, downloads string
 	kubectl             string
-	notes               string
+	// plugins are the platforms of the plugin.
+	plugins []program.Platform
+	notes   string
 }
 
 func distCommand(ctx context.Context, arguments []string, out io.Writer) error {
@@ -46,11 +48,16 @@ func distCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	registry := flags.String("registry", "", "where the images of the release will be")
 	downloads := flags.String("downloads", "", "address of the folder where the files of the release will be")
 	kubectl := flags.String("kubectl", "kubectl", "program that renders manifests")
+	plugins := flags.String("plugins", "", "platforms of the plugin, such as linux/amd64,windows/arm64 (default: all)")
 	if err := parse(flags, arguments); err != nil {
 		return err
 	}
 	r := release{registry: *registry, downloads: strings.TrimSuffix(*downloads, "/"), kubectl: *kubectl}
 	if err := r.check(ctx, *root, *version); err != nil {
+		return err
+	}
+	var err error
+	if r.plugins, err = pluginPlatforms(*plugins); err != nil {
 		return err
 	}
 	r.binaries, r.platforms = *binaries, program.ImagePlatforms
@@ -61,13 +68,29 @@ func distCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	if err := overBudget(images); err != nil {
 		return err
 	}
-	if err := r.build(ctx, []program.Program{program.Plugin}, program.PluginPlatforms); err != nil {
+	if err := r.build(ctx, []program.Program{program.Plugin}, r.plugins); err != nil {
 		return err
 	}
 	if err := replaceDir(*output, func(fresh string) error { return r.write(ctx, fresh, images) }); err != nil {
 		return err
 	}
 	return errors.Join(table(out, images), listing(out, *output))
+}
+
+// pluginPlatforms are those of a list, or all.
+func pluginPlatforms(list string) ([]program.Platform, error) {
+	if list == "" {
+		return program.PluginPlatforms, nil
+	}
+	var platforms []program.Platform
+	for one := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(program.PluginPlatforms, func(p program.Platform) bool { return p.String() == one })
+		if i < 0 {
+			return nil, fmt.Errorf("PLUGINS: %q is none of the platforms of the plugin: %v", one, program.PluginPlatforms)
+		}
+		platforms = append(platforms, program.PluginPlatforms[i])
+	}
+	return platforms, nil
 }
 
 // check refuses what would not be a release.
@@ -193,7 +216,8 @@ func (r *release) writeManifests(ctx context.Context, dir string, images []built
 		if text, err = withImages(text, references); err != nil {
 			return fmt.Errorf("%s: %w", m.folder, err)
 		}
-		header := fmt.Sprintf("# SPDX-License-Identifier: %s\n# Connected Apps %s, %s.\n#\n#   kubectl apply --server-side -f %s\n", licence, r.source.version, m.folder, m.file)
+		header := fmt.Sprintf("# SPDX-License-Identifier: %s\n# Connected Apps %s, %s.\n#\n#   kubectl apply --server-side -f %s\n",
+			licence, r.source.version, m.folder, m.file)
 		if err := os.WriteFile(filepath.Join(dir, m.file), []byte(header+text+"\n"), 0o644); err != nil {
 			return err
 		}
@@ -313,7 +337,7 @@ func (r *release) writePlugin(ctx context.Context, dir string) error {
 		return err
 	}
 	var packed []krewPlatform
-	for _, platform := range program.PluginPlatforms {
+	for _, platform := range r.plugins {
 		content, err := os.ReadFile(r.file(program.Plugin, platform))
 		if err != nil {
 			return err

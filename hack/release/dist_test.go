@@ -164,7 +164,7 @@ func TestAReleaseHasAllThatPeopleInstall(t *testing.T) {
 			sum, err := sumOf(filepath.Join(dist, name))
 			require.NoError(t, err)
 			require.Equal(t, sum, platform.SHA256)
-			parts := map[string]string{}
+			var parts map[string]string
 			if strings.HasSuffix(name, ".zip") {
 				parts = unzipped(t, filepath.Join(dist, name))
 			} else {
@@ -200,6 +200,7 @@ func TestWhatIsNoReleaseIsRefused(t *testing.T) {
 		"nothing in the changelog":   {"-version=v0.3.0", "CHANGELOG.md has no section of 0.3.0"},
 		"files over plain http":      {"-downloads=http://example.com", `DOWNLOADS="http://example.com" is no https URL`},
 		"a registry that is not one": {"-registry=apps", "REGISTRY=apps"},
+		"a platform without plugin":  {"-plugins=linux/amd64,plan9/amd64", `PLUGINS: "plan9/amd64" is none of the platforms of the plugin: [darwin/amd64 `},
 	} {
 		t.Run(problem, func(t *testing.T) {
 			_, err := makeRelease(t, root, row.flag)
@@ -212,6 +213,17 @@ func TestWhatIsNoReleaseIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, "a release is made of a commit, and these files are not as in it:\n?? new.go")
 	})
 	require.NoDirExists(t, filepath.Join(root, "dist"))
+}
+
+func TestThePluginIsForThePlatformsThatSomebodyWants(t *testing.T) {
+	t.Parallel()
+	dist, err := makeRelease(t, releasable(t), "-plugins=linux/arm64,windows/amd64")
+	require.NoError(t, err)
+	found, err := filepath.Glob(filepath.Join(dist, "kubectl-connectedapp_v0.2.0_*"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"kubectl-connectedapp_v0.2.0_linux_arm64.tar.gz", "kubectl-connectedapp_v0.2.0_windows_amd64.zip"},
+		[]string{filepath.Base(found[0]), filepath.Base(found[1])})
+	require.Len(t, found, 2)
 }
 
 func TestManifestsThatNameNoImageOfOursAreAnError(t *testing.T) {

@@ -117,7 +117,8 @@ func imageOf(name string, platform program.Platform, created time.Time, labels m
 	}
 	adds := make([]mutate.Addendum, 0, len(parts))
 	for _, part := range parts {
-		adds = append(adds, mutate.Addendum{Layer: part, MediaType: types.OCILayerZStd, History: v1.History{Created: v1.Time{Time: created}, CreatedBy: "make images"}})
+		history := v1.History{Created: v1.Time{Time: created}, CreatedBy: "make images"}
+		adds = append(adds, mutate.Addendum{Layer: part, MediaType: types.OCILayerZStd, History: history})
 	}
 	image, err = mutate.Append(image, adds...)
 	if err != nil || len(labels) == 0 {

@@ -262,7 +262,7 @@ func imageCommand(_ context.Context, arguments []string, _ io.Writer) error {
 		return err
 	}
 	if *output == "" || flags.NArg() == 0 {
-		return errors.New("usage: release image -output DIR PROGRAM...")
+		return errors.New("usage: release image -output DIR PROGRAM, or several")
 	}
 	platform := program.Platform{OS: "linux", Arch: runtime.GOARCH}
 	var images []named

@@ -64,7 +64,7 @@ func TestAnImageHasAProgramAndAuthoritiesAndNothingElse(t *testing.T) {
 			require.Equal(t, []string{"/" + p.Name}, config.Config.Entrypoint)
 			require.Equal(t, "2026-12-01T10:00:00Z", config.Created.UTC().Format("2006-01-02T15:04:05Z"))
 			labels := config.Config.Labels
-			require.Regexp(t, regexp.MustCompile("^[0-9a-f]{40}$"), labels["org.opencontainers.image.revision"])
+			require.Regexp(t, "^[0-9a-f]{40}$", labels["org.opencontainers.image.revision"])
 			delete(labels, "org.opencontainers.image.revision")
 			require.Equal(t, map[string]string{
 				"org.opencontainers.image.title":       p.Title,

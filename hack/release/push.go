@@ -11,12 +11,14 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/mod/semver"
 )
 
 func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
@@ -25,6 +27,7 @@ func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	registry := flags.String("registry", "", "where to, such as registry.example.com/connectedapps")
 	tag := flags.String("tag", "", "tag of the images")
 	check := flags.Bool("check", false, "only say whether there can be such images, before they are built")
+	force := flags.Bool("force", false, "give the tag of a version to other images than it has")
 	if err := parse(flags, arguments); err != nil {
 		return err
 	}
@@ -39,6 +42,11 @@ func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if isVersion(*tag) && !*force {
+		if err := p.unmoved(ctx, all); err != nil {
+			return err
+		}
+	}
 	for _, image := range all {
 		reference, err := p.push(ctx, image)
 		if err != nil {
@@ -49,11 +57,21 @@ func pushCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	return nil
 }
 
+// between is how git describe ends between versions.
+var between = regexp.MustCompile(`(-\d+-g[0-9a-f]+|-dirty)$`)
+
+// isVersion tells whether a tag is that of a release, whose images never change.
+func isVersion(tag string) bool {
+	number := "v" + strings.TrimPrefix(tag, "v")
+	return semver.Canonical(number) == number && !between.MatchString(tag)
+}
+
 // pusher sends images to one place of one registry, all with one tag.
 type pusher struct {
 	prefix name.Repository
 	tag    string
 	remote *remote.Pusher
+	reader *remote.Puller
 }
 
 func newPusher(prefix, tag string) (*pusher, error) {
@@ -70,30 +88,65 @@ func newPusher(prefix, tag string) (*pusher, error) {
 	if err := isTag("TAG", tag); err != nil {
 		return nil, err
 	}
-	r, err := remote.NewPusher(
+	options := []remote.Option{
 		remote.WithTransport(encrypted{remote.DefaultTransport}),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain),
-	)
-	return &pusher{prefix: repository, tag: tag, remote: r}, err
+	}
+	p := &pusher{prefix: repository, tag: tag}
+	if p.remote, err = remote.NewPusher(options...); err != nil {
+		return nil, err
+	}
+	p.reader, err = remote.NewPuller(options...)
+	return p, err
+}
+
+// tagged is the name that an image gets.
+func (p *pusher) tagged(image named) name.Tag {
+	return p.prefix.Repo(p.prefix.RepositoryStr(), image.name).Tag(p.tag)
+}
+
+// unmoved refuses images whose tag is that of others: who installs by it would get
+// something else than before.
+func (p *pusher) unmoved(ctx context.Context, images []named) (problems error) {
+	for _, image := range images {
+		digest, err := image.index.Digest()
+		if err != nil {
+			return err
+		}
+		there, err := p.reader.Head(ctx, p.tagged(image))
+		if answer := (*transport.Error)(nil); errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking for %s: %w", p.tagged(image), explained(err, p.prefix.RegistryStr()))
+		}
+		if there.Digest != digest {
+			problems = errors.Join(problems, fmt.Errorf("%s is %s, and this one is %s", p.tagged(image), there.Digest, digest))
+		}
+	}
+	if problems != nil {
+		return fmt.Errorf("%w\n  nothing was sent: what a version names stays the same. Build the commit that it is made of, or choose another version; "+
+			"FORCE=1 moves the tags", problems)
+	}
+	return nil
 }
 
 // push sends an image, and what refers to it, before the tag that shows it.
 func (p *pusher) push(ctx context.Context, image named) (string, error) {
-	repository := p.prefix.Registry.Repo(p.prefix.RepositoryStr(), image.name)
 	digest, err := image.index.Digest()
 	if err != nil {
 		return "", err
 	}
-	tagged := repository.Tag(p.tag)
+	tagged := p.tagged(image)
 	defer progress("sending " + tagged.Name())()
-	err = p.remote.Push(ctx, repository.Digest(digest.String()), image.index)
+	err = p.remote.Push(ctx, tagged.Digest(digest.String()), image.index)
 	for _, referrer := range image.referrers {
 		if err != nil {
 			break
 		}
 		var about fmt.Stringer
 		if about, err = referrer.Digest(); err == nil {
-			err = p.remote.Push(ctx, repository.Digest(about.String()), referrer)
+			err = p.remote.Push(ctx, tagged.Digest(about.String()), referrer)
 		}
 	}
 	if err == nil {

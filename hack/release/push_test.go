@@ -145,6 +145,60 @@ func TestAProblemOfPushingSaysWhatToDo(t *testing.T) {
 	})
 }
 
+// TestAVersionKeepsItsImages once somebody may have installed it.
+func TestAVersionKeepsItsImages(t *testing.T) {
+	t.Parallel()
+	root := repository(t)
+	dist, _ := makeImages(t, root)
+	address := registry(t)
+	push := func(tag string, more ...string) (string, error) {
+		return releaseCommand(t, append([]string{"push", "-images=" + filepath.Join(dist, "images"), "-registry=" + address + "/apps", "-tag=" + tag}, more...)...)
+	}
+	tags := []string{"v0.2.0", "0.2.0-rc.1", "v0.2.0-dirty", "v0.2.0-3-g5a2e0c1", "main"}
+	digests := func() map[string]string {
+		seen := map[string]string{}
+		for _, tag := range tags {
+			for _, image := range program.Images {
+				reference, err := name.NewTag(address + "/apps/" + image.Name + ":" + tag)
+				require.NoError(t, err)
+				there, err := remote.Head(reference)
+				require.NoError(t, err)
+				seen[image.Name+":"+tag] = there.Digest.String()
+			}
+		}
+		return seen
+	}
+	for _, tag := range tags {
+		_, err := push(tag)
+		require.NoError(t, err)
+	}
+	before := digests()
+
+	// One program is another now.
+	require.NoError(t, os.WriteFile(filepath.Join(root, "cmd/"+program.Images[2].Name+"/main.go"), []byte("package main\n\nfunc main() {}\n"), 0o644))
+	makeImages(t, root)
+	changed := program.Images[2].Name
+	for _, tag := range []string{"v0.2.0", "0.2.0-rc.1"} {
+		_, err := push(tag)
+		require.ErrorContains(t, err, "/apps/"+changed+":"+tag+" is "+before[changed+":"+tag]+", and this one is sha256:")
+		require.ErrorContains(t, err, "FORCE=1 moves the tags")
+		require.NotContains(t, err.Error(), program.Images[0].Name+":", "it has the same")
+	}
+	require.Equal(t, before, digests(), "nothing was sent")
+
+	for _, tag := range tags[2:] {
+		_, err := push(tag)
+		require.NoError(t, err, "no version")
+	}
+	_, err := push("v0.2.0", "-force")
+	require.NoError(t, err)
+	after := digests()
+	require.NotEqual(t, before[changed+":v0.2.0"], after[changed+":v0.2.0"])
+	require.Equal(t, before[changed+":0.2.0-rc.1"], after[changed+":0.2.0-rc.1"])
+	_, err = push("v0.2.0")
+	require.NoError(t, err, "the same images again")
+}
+
 func TestNothingGoesInTheClearButOnLoopback(t *testing.T) {
 	t.Parallel()
 	asked := 0

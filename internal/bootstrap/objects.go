@@ -29,8 +29,15 @@ var errOvertaken = errors.New("somebody else was faster")
 
 // Reasons of Events about what was written.
 const (
+	// eventRestored: what somebody changed or removed of an object of the bundled token
+	// server was put back; the message names the field manager.
+	//
+	//   - Secret and ConfigMap Events: Let nothing else write it.
 	eventRestored = "Restored"
-	eventRenewed  = "Renewed"
+	// eventRenewed: a certificate of the bundled token server was renewed in time.
+	//
+	//   - Secret and ConfigMap Events.
+	eventRenewed = "Renewed"
 )
 
 func setLabels(o client.Object) {

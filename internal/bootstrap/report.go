@@ -20,10 +20,20 @@ import (
 
 // Reasons of Events about what only a person can mend.
 const (
-	eventKeyLost    = "EncryptionKeyLost"
-	eventNotOurs    = "NotUsable"
-	actionBootstrap = "Bootstrap"
+	// eventKeyLost: the encryption key by which the bundled token server's database can
+	// be read is gone, or another is in its place.
+	//
+	//   - TokenServer and ConfigMap Events: Put the key back, as the message says
+	//     (docs/runbooks/encryption-key-missing.md).
+	eventKeyLost = "EncryptionKeyLost"
+	// eventNotOurs: a Secret or ConfigMap of the bundled token server that somebody
+	// else made cannot be used; the message says why.
+	//
+	//   - TokenServer and Secret and ConfigMap Events: Do what the message says.
+	eventNotOurs = "NotUsable"
 )
+
+const actionBootstrap = "Bootstrap"
 
 // problem is what only a person can mend. Its text names the object, the key and
 // what to do, and holds no secret.

@@ -44,9 +44,9 @@ func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
 		reader:  reader,
 		elected: elected,
 		objects: prometheus.NewDesc("connectedapp_objects",
-			"Number of objects of a kind by the status and reason of their condition Ready.", []string{"kind", "ready", "reason"}, nil),
+			"Objects by kind and by status and reason of their condition Ready.", []string{"kind", "ready", "reason"}, nil),
 		drifted: prometheus.NewDesc("connectedapp_drifted",
-			"Number of ConnectedApps that differ from their client on the token server and are left so.", nil, nil),
+			"ConnectedApps that differ from their client on the token server and are left so.", nil, nil),
 		expires: prometheus.NewDesc("connectedapp_token_expiration_timestamp_seconds",
 			"When the token in the Secret of an AccessToken expires.", []string{"namespace", "name"}, nil),
 		published: prometheus.NewDesc("connectedapp_client_secret_published_timestamp_seconds",
@@ -54,7 +54,7 @@ func registerMetrics(reader client.Reader, elected <-chan struct{}) error {
 		pending: prometheus.NewDesc("connectedapp_oldest_pending_timestamp_seconds",
 			"Since when the ConnectedApp that waits longest has waited to be worked on or to get through.", []string{"tokenserver"}, nil),
 		orphans: prometheus.NewDesc("connectedapp_orphaned_clients",
-			"Number of clients on a token server that ConnectedApps of this cluster made and that have none any more.", []string{"tokenserver"}, nil),
+			"Clients on a token server that ConnectedApps of this cluster made and that have none any more.", []string{"tokenserver"}, nil),
 	}
 	metrics.Registry.Unregister(c) // a process that runs a second manager, as tests do, reports of that one
 	if err := metrics.Registry.Register(c); err != nil {

@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -177,14 +180,28 @@ func TestWhatDiffShowsIsDone(t *testing.T) {
 	app := &v1alpha1.ConnectedApp{}
 	app.Namespace, app.Name = a.Namespace, "gitproxy"
 	t.Cleanup(func() { plane.Remove(app) })
-	for _, manifest := range []string{
-		a.manifest("gitproxy", profile),
-		a.manifest("gitproxy", "clientName: GitProxy", "scopes: [{scope: view:environment}]", "credentials: {type: Secret, secret: {name: proxy, preset: env}}"),
-		a.manifest("gitproxy", "clientName: GitProxy", profile, "clientType: Confidential", "enabled: false"),
+	for i, name := range []string{"vault", "other"} {
+		plane.Create(t, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: name, Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced}},
+			Data:       map[string][]byte{"client-secret": []byte(strings.Repeat(strconv.Itoa(i), 40))},
+		})
+	}
+	const made, none = "a new client secret is made", "no client secret is made"
+	for _, step := range []struct{ manifest, secret string }{
+		{a.manifest("gitproxy", profile), made},
+		{a.manifest("gitproxy", "clientName: GitProxy", "scopes: [{scope: view:environment}]", "credentials: {type: Secret, secret: {name: proxy, preset: env}}"), none},
+		{a.manifest("gitproxy", "clientName: GitProxy", profile, "clientType: Confidential", "enabled: false"), none},
+		{a.manifest("gitproxy", profile, "credentials: {type: ExistingSecret, secret: {name: vault}}"), "the client is given the secret of Secret vault"},
+		{a.manifest("gitproxy", profile, "credentials: {type: ExistingSecret, secret: {name: other}}"), "the client is given the secret of Secret other"},
+		{a.manifest("gitproxy", profile), made},
+		{strings.Replace(a.manifest("gitproxy", "clientType: Public", `redirectURIs: ["https://example.com/"]`, profile), "client_credentials", "authorization_code", 1), none},
 	} {
+		manifest := step.manifest
+		a.out.Reset()
 		status, err := a.differs(t, DiffOptions{}, manifest)
 		require.NoError(t, err)
 		require.Equal(t, DiffChanges, status, a.out)
+		require.Contains(t, a.out.String(), "  "+step.secret+"\n")
 		plane.Kubectl(t).Run(t, manifest, "apply", "-n", a.Namespace, "-f", "-")
 		testenv.Eventually(t, func(c *require.Assertions) {
 			c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))

@@ -101,12 +101,9 @@ func (c *comparison) readPolicy(ctx context.Context) (*v1alpha1.TokenServer, err
 	s.Deleting, s.WorkloadIssuer = !server.DeletionTimestamp.IsZero(), server.Spec.WorkloadIssuer
 	s.ExternalID, s.Secrets, s.Restore = has(oauth.ExtensionExternalID), has(oauth.ExtensionSecrets), has(oauth.ExtensionRestore)
 	s.NoWorkloads = !has(oauth.ExtensionFederatedIdentities)
-	policy, err := c.Plugin.policy(ctx, server, c.after.Namespace)
-	if err != nil {
-		c.unknown = err
-		return server, nil
+	if c.policy, c.unknown = c.Plugin.policy(ctx, server, c.after.Namespace); c.policy != nil {
+		c.in.Policy = c.policy
 	}
-	c.policy, c.in.Policy = policy, policy
 	return server, nil
 }
 
@@ -254,7 +251,7 @@ func (c *comparison) describeSecret() {
 		s.FormerConfigMap = configMap
 	}
 	for _, made := range status.Secrets {
-		if made.ReplacedAt == nil {
+		if made.ReplacedAt == nil && c.before.CredentialsType() == v1alpha1.CredentialsSecret {
 			s.SecretID = made.ID
 		}
 	}
@@ -265,7 +262,10 @@ func (c *comparison) describeSecret() {
 	}
 	c.in.Secret = s
 	if kind == v1alpha1.CredentialsExistingSecret {
-		c.in.Existing = &plan.ExistingSecret{Name: c.after.CredentialsSecretName(), Version: status.ReferencedSecretVersion}
+		c.in.Existing = &plan.ExistingSecret{Name: c.after.CredentialsSecretName(), Version: "another"}
+		if c.before != nil && c.before.CredentialsType() == kind && c.before.CredentialsSecretName() == c.in.Existing.Name {
+			c.in.Existing.Version = status.ReferencedSecretVersion
+		}
 	}
 }
 

@@ -69,7 +69,8 @@ func (d *Difference) printMarkdown(w io.Writer) {
 		for i, action := range a.Actions {
 			actions[i] = action.Action
 		}
-		_, _ = fmt.Fprintf(w, "| %s | %s | %s | %s |\n", plain(a.Namespace+"/"+a.Name), plain(a.Verdict), plain(cmp.Or(strings.Join(actions, ", "), "nothing changes")), plain(a.Secret))
+		does := cmp.Or(strings.Join(actions, ", "), "nothing changes")
+		_, _ = fmt.Fprintf(w, "| %s | %s | %s | %s |\n", plain(a.Namespace+"/"+a.Name), plain(a.Verdict), plain(does), plain(a.Secret))
 	}
 	for _, a := range d.ConnectedApps {
 		_, _ = fmt.Fprintf(w, "\n<details><summary>%s</summary>\n\n%s: %s\n", plain(a.title()), plain(a.Verdict), plain(a.Why))

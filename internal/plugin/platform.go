@@ -80,7 +80,8 @@ func (p *Plugin) registrar(ctx context.Context, server *v1alpha1.TokenServer) (*
 		return nil, fmt.Errorf("TokenServer %s has spec.credentials.type %s: nobody but the manager can log in as it does", server.Name, spec.Type)
 	}
 	config := registrar.Config{URL: server.Spec.URL, OrganizationID: server.Spec.OrganizationID, UserAgent: userAgent}
-	secret, what := &corev1.Secret{}, fmt.Sprintf("Secret %s in namespace %s, with the credentials of TokenServer %s", spec.SecretRef.Name, p.system(), server.Name)
+	secret := &corev1.Secret{}
+	what := fmt.Sprintf("Secret %s in namespace %s, with the credentials of TokenServer %s", spec.SecretRef.Name, p.system(), server.Name)
 	if err := p.read(ctx, p.system(), spec.SecretRef.Name, what, secret); err != nil {
 		return nil, err
 	}
@@ -101,7 +102,8 @@ func (p *Plugin) caBundle(ctx context.Context, server *v1alpha1.TokenServer) ([]
 		return nil, nil
 	}
 	reference := server.Spec.CABundle.ConfigMapRef
-	object, what := &corev1.ConfigMap{}, fmt.Sprintf("ConfigMap %s in namespace %s, with the certificates of TokenServer %s", reference.Name, p.system(), server.Name)
+	object := &corev1.ConfigMap{}
+	what := fmt.Sprintf("ConfigMap %s in namespace %s, with the certificates of TokenServer %s", reference.Name, p.system(), server.Name)
 	if err := p.read(ctx, p.system(), reference.Name, what, object); err != nil {
 		return nil, err
 	}

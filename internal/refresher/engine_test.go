@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/atomicfile"
+	"connectedapps.dev/operator/internal/testenv/metricspage"
 )
 
 // sourceFunc plays a token server.
@@ -462,6 +463,18 @@ func TestOnce(t *testing.T) {
 			defer cancel()
 			require.ErrorIs(t, e.Once(ctx), errAway)
 		})
+	})
+}
+
+func TestTheMetricsPageOfTheRefresherAgreesWithItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := newEngine(t, newServer(time.Hour, true))
+		e.Name = "gitproxy"
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.Error(t, e.Once(ctx), "a failure to count")
+		_, metrics := get(t, e, "/metrics")
+		metricspage.CheckText(t, "../../docs/metrics-refresher.md", metrics, "connectedapps_refresher_")
 	})
 }
 

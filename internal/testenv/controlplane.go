@@ -54,6 +54,13 @@ type ControlPlane struct {
 //
 // The controllers log to standard error when TESTENV_LOG is set.
 func Run(m *testing.M, plane **ControlPlane) int {
+	return run(m, plane, func(*ControlPlane) (func() error, error) {
+		return func() error { return nil }, nil
+	})
+}
+
+// run is Run with something that begins before the tests and is checked after them.
+func run(m *testing.M, plane **ControlPlane, begin func(*ControlPlane) (check func() error, err error)) int {
 	handler := slog.DiscardHandler
 	if os.Getenv("TESTENV_LOG") != "" {
 		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
@@ -71,7 +78,16 @@ func Run(m *testing.M, plane **ControlPlane) int {
 		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
 		return 1
 	}
+	check, err := begin(started)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
+		return 1
+	}
 	code := m.Run()
+	if err := check(); err != nil {
+		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
+		code = max(code, 1)
+	}
 	if err := started.Stop(); err != nil {
 		fmt.Fprintf(os.Stderr, "testenv: stopping the control plane: %v\n", err)
 		return 1
@@ -106,6 +122,9 @@ func (p *ControlPlane) connect() (err error) {
 	}
 	return p.createSystemNamespace()
 }
+
+// Kubeconfig connects as an administrator.
+func (p *ControlPlane) Kubeconfig() []byte { return p.environment.KubeConfig }
 
 // Stop ends the control plane and removes its data.
 func (p *ControlPlane) Stop() error { return p.stop() }

@@ -4,6 +4,7 @@ package testenv
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,29 +20,33 @@ type Kubectl struct {
 	flags []string
 }
 
-// Kubectl returns the kubectl beside the control plane's programs, which is of
-// their version, or the installed one.
+// Kubectl returns the kubectl of KubectlPath.
 func (p *ControlPlane) Kubectl(t testing.TB) *Kubectl {
 	t.Helper()
+	path, err := KubectlPath()
+	require.NoError(t, err)
 	folder := t.TempDir()
 	kubeconfig := filepath.Join(folder, "kubeconfig")
 	require.NoError(t, os.WriteFile(kubeconfig, p.environment.KubeConfig, 0o600))
-	return &Kubectl{path: kubectlPath(t), flags: []string{"--kubeconfig=" + kubeconfig, "--cache-dir=" + filepath.Join(folder, "cache")}}
+	return &Kubectl{path: path, flags: []string{"--kubeconfig=" + kubeconfig, "--cache-dir=" + filepath.Join(folder, "cache")}}
 }
 
-func kubectlPath(t testing.TB) string {
-	t.Helper()
+// KubectlPath is the kubectl beside the control plane's programs, which is of their
+// version, or the installed one.
+func KubectlPath() (string, error) {
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
 	if assets == "" {
 		assets = filepath.Join(ModuleRoot(), "bin", "k8s")
 	}
 	path := filepath.Join(assets, "kubectl")
 	if _, err := os.Stat(path); err == nil { //nolint:gosec // the folder is the developer's own choice
-		return path
+		return path, nil
 	}
 	path, err := exec.LookPath("kubectl")
-	require.NoError(t, err, "kubectl is neither in %s nor on the PATH: run `make kubectl`", assets)
-	return path
+	if err != nil {
+		return "", fmt.Errorf("kubectl is neither in %s nor on the PATH: run `make kubectl`: %w", assets, err)
+	}
+	return path, nil
 }
 
 // Try runs kubectl with stdin and returns what it printed. The error is one of

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"connectedapps.dev/operator/internal/testenv"
 )
 
 // app is an object of a team, on a token server that is not there.
@@ -103,6 +105,38 @@ func TestAReleaseIsUpgradedRolledBackAndUninstalled(t *testing.T) {
 		// What was kept is taken over by the next release.
 		h.run("install", "connectedapps", chartFolder, "--namespace="+namespace)
 		require.Equal(h, before, identity())
+	})
+}
+
+// TestAReleaseTakesOverWhatKustomizeInstalled as docs/helm.md says: each object stays
+// the one it was.
+func TestAReleaseTakesOverWhatKustomizeInstalled(t *testing.T) {
+	config := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(config, "config"), os.DirFS(filepath.Join(testenv.ModuleRoot(), "config"))))
+	eachHelm(t, func(h helm) {
+		namespace := "taken-over-" + filepath.Base(h.path)
+		ours := filepath.Join(config, namespace)
+		require.NoError(h, os.Mkdir(ours, 0o755))
+		require.NoError(h, os.WriteFile(filepath.Join(ours, "kustomization.yaml"), []byte("namespace: "+namespace+"\nresources: [../config/default]\n"), 0o600))
+		h.Cleanup(func() { kubectl(h.T, "", "delete", "--ignore-not-found", "--wait=false", "-k", ours) })
+		kubectl(h.T, "", "apply", "--server-side", "-k", ours)
+		identities := func() []string {
+			return strings.Fields(kubectl(h.T, "", "get", "-k", ours, "-o", "go-template={{range .items}}{{.kind}}/{{.metadata.name}}={{.metadata.uid}} {{end}}"))
+		}
+		before := identities()
+		_, refusal, err := h.try("install", "connectedapps", chartFolder, "--namespace="+namespace)
+		require.Error(h, err)
+		require.Contains(h, refusal, "invalid ownership metadata")
+
+		flags := []string{"--take-ownership"}
+		if filepath.Base(h.path) == "helm4" {
+			flags = append(flags, "--server-side=false") // kubectl has the fields too
+		}
+		h.release(chartFolder, namespace, flags...)
+		require.Equal(h, before, identities())
+		require.Len(h, leftOf(h.T, namespace), len(before)-1, "all but the namespace are of the release")
+		h.run("upgrade", "connectedapps", chartFolder, "--namespace="+namespace, "--set=manager.replicas=3")
+		require.Equal(h, before, identities())
 	})
 }
 

@@ -49,7 +49,8 @@ spec:
 // removal is an installation that is taken away as docs/helm.md says.
 type removal struct {
 	helm
-	// deregister, erase and letGo are the commands of the page, in its order.
+	// deregister and erase are the commands of the page, in its order; letGo are those of
+	// docs/removal.md.
 	deregister, erase, letGo string
 }
 
@@ -64,12 +65,10 @@ func TestNothingIsBeingDeletedForEver(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stop()) })
 	require.NoError(t, program.Build(folder, "./cmd/manager"))
-	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "helm.md"))
-	require.NoError(t, err)
-	_, section, found := strings.Cut(string(page), "## Uninstall\n")
-	require.True(t, found)
-	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1)
-	require.Len(t, blocks, 3)
+	blocks := commandsOf(t, "helm.md", "## Uninstall")
+	require.Len(t, blocks, 2)
+	letGo := commandsOf(t, "removal.md", "## When the manager is gone")
+	require.Len(t, letGo, 1)
 
 	h := newHelm(t, "helm4") // what Helm 3 leaves is in TestAReleaseIsUpgradedRolledBackAndUninstalled
 	for _, order := range []struct {
@@ -93,14 +92,19 @@ func TestNothingIsBeingDeletedForEver(t *testing.T) {
 			r.uninstall()
 			r.nothingIsBeingDeleted()
 			kubectl(r.T, "", "delete", "namespace", "payments", "--wait=false")
+			r.deleted("connectedapp", "gitproxy", "--namespace=payments")
 			r.shell(r.letGo)
 			r.gone("namespace", "payments")
-			kubectl(r.T, "", "delete", "tokenserver", "default", "--timeout=60s")
+			require.Equal(r, "connectedapps.dev/finalizer", kubectl(r.T, "", "get", "tokenserver", "default", "-o", "jsonpath={.metadata.finalizers[*]}"),
+				"nobody deleted it")
+			kubectl(r.T, "", "delete", "tokenserver", "default", "--wait=false")
+			r.shell(r.letGo)
 		}},
 		{"the namespace of the release first", func(r removal) {
 			kubectl(r.T, "", "delete", "namespace", systemNamespace, "--wait=false")
 			r.gone("namespace", systemNamespace)
 			r.nothingIsBeingDeleted()
+			kubectl(r.T, "", "delete", "connectedapps,tokenservers", "--all", "--all-namespaces", "--wait=false")
 			r.shell(r.letGo)
 			r.install()
 			r.uninstall()
@@ -108,13 +112,15 @@ func TestNothingIsBeingDeletedForEver(t *testing.T) {
 		{"the CRDs with the release", func(r removal) {
 			r.run("upgrade", "connectedapps", chartFolder, "--namespace="+systemNamespace, "--set=crds.keep=false")
 			r.uninstall()
+			r.deleted("connectedapp", "gitproxy", "--namespace=payments")
+			r.deleted("tokenserver", "default")
 			r.shell(r.letGo)
 			r.gone("crd", "connectedapps.connectedapps.dev")
 			r.gone("crd", "tokenservers.connectedapps.dev")
 		}},
 	} {
 		t.Run(order.name, func(t *testing.T) {
-			r := removal{helm: helm{T: t, path: h.path}, deregister: blocks[0][1], erase: blocks[1][1], letGo: blocks[2][1]}
+			r := removal{helm: helm{T: t, path: h.path}, deregister: blocks[0], erase: blocks[1], letGo: letGo[0]}
 			r.install()
 			kubectl(t, ours, "apply", "--server-side", "-f", "-")
 			order.take(r)
@@ -151,6 +157,29 @@ func (r removal) gone(kind, name string) {
 	}, patience, 200*time.Millisecond, "%s %s", kind, name)
 }
 
+// deleted waits until somebody's deletion of more has come to an object.
+func (r removal) deleted(object ...string) {
+	r.Helper()
+	require.Eventually(r, func() bool {
+		return kubectl(r.T, "", append([]string{"get", "-o", "jsonpath={.metadata.deletionTimestamp}"}, object...)...) != ""
+	}, patience, 200*time.Millisecond, "%s", object)
+}
+
+// commandsOf are the blocks of commands in a section of a page.
+func commandsOf(t *testing.T, page, heading string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", page))
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(text), heading+"\n")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	var blocks []string
+	for _, match := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		blocks = append(blocks, match[1])
+	}
+	return blocks
+}
+
 // manager starts the manager as its Deployment does.
 func (r removal) manager() {
 	r.Helper()
@@ -185,6 +214,7 @@ func (r removal) shell(commands string) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-c", commands)
+	command.Dir = programs // for the files that they write
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+programs+":"+os.Getenv("PATH"))
 	command.WaitDelay = time.Second // for what bash started
 	out, err := command.CombinedOutput()

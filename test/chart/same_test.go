@@ -37,6 +37,10 @@ func TestTheChartAndKustomizeInstallTheSame(t *testing.T) {
 				values:        "injection: {enabled: true}",
 				kustomization: "resources: [../config/default, ../config/injection]",
 			},
+			"with dashboards and alerts: config/monitoring beside it": {
+				values:        "monitoring: {dashboards: {enabled: true}, rules: {enabled: true}}",
+				kustomization: "resources: [../config/default, ../config/monitoring/dashboards, ../config/monitoring/alerts]",
+			},
 			"with restarts: config/components/restart": {
 				values:        "restarts: true",
 				kustomization: "resources: [../config/default]\ncomponents: [../config/components/restart]",

@@ -232,11 +232,25 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 				" rules: {enabled: true, runbookURL: 'https://runbooks.example.com/'}}",
 			check: func(t *testing.T, o objects) {
 				require.Equal(t, "prometheus", o.get(t, "ServiceMonitor", "connectedapps-manager").GetLabels()["release"])
+				require.Contains(t, yamlOf(t, o.get(t, "ServiceMonitor", "connectedapps-manager")), "honorLabels: true")
 				o.get(t, "PodMonitor", "tokenserver")
 				o.get(t, "ClusterRoleBinding", "connectedapps-metrics-reader")
 				rules := yamlOf(t, o.get(t, "PrometheusRule", "connectedapps"))
 				require.Contains(t, rules, `kube_deployment_status_replicas_available{namespace="identity",deployment="tokenserver"}`)
 				require.Contains(t, rules, "runbook_url: https://runbooks.example.com/manager-down.md")
+			},
+		},
+		"dashboards where Grafana looks for them": {
+			values: "monitoring: {dashboards: {enabled: true, labels: {grafana: ours}, annotations: {grafana_folder: Identity}}}",
+			check: func(t *testing.T, o objects) {
+				for _, name := range []string{"operator", "tokens", "tokenserver"} {
+					configMap := o.get(t, "ConfigMap", "connectedapps-dashboard-"+name)
+					require.Equal(t, "identity", configMap.GetNamespace())
+					require.Equal(t, "1", configMap.GetLabels()["grafana_dashboard"])
+					require.Equal(t, "ours", configMap.GetLabels()["grafana"])
+					require.Equal(t, map[string]string{"grafana_folder": "Identity"}, configMap.GetAnnotations())
+					require.Contains(t, field(t, configMap, "data", name+".json"), `"uid": "connectedapps-`+name+`"`)
+				}
 			},
 		},
 		"no network policies": {
@@ -350,9 +364,10 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		"a field of the configuration that the chart decides": {
 			values: "tokenserver: {config: {listen: ':1'}}", says: "tokenserver/config",
 		},
-		"a Secret where the chart has its own": {values: "tokenserver: {secrets: [{name: keys, secretName: x}]}", says: "tokenserver/secrets/0/name"},
-		"a namespace that is none":             {values: "namespaces: [Payments]", says: "namespaces/0"},
-		"half a scraper":                       {values: "monitoring: {scraper: {name: prometheus}}", says: "monitoring/scraper"},
+		"a Secret where the chart has its own":  {values: "tokenserver: {secrets: [{name: keys, secretName: x}]}", says: "tokenserver/secrets/0/name"},
+		"a namespace that is none":              {values: "namespaces: [Payments]", says: "namespaces/0"},
+		"a label of dashboards that is no text": {values: "monitoring: {dashboards: {labels: {grafana_dashboard: 1}}}", says: "monitoring/dashboards/labels"},
+		"half a scraper":                        {values: "monitoring: {scraper: {name: prometheus}}", says: "monitoring/scraper"},
 		"several replicas on SQLite": {
 			values: "tokenserver: {replicas: 2}",
 			says:   "tokenserver.replicas: SQLite is for one replica; set tokenserver.database.type to postgresql for several",

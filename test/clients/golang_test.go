@@ -26,7 +26,7 @@ func TestGolangOAuth2AndGoOIDC(t *testing.T) {
 				Scopes: []string{oidc.ScopeOpenID, "profile", oidc.ScopeOfflineAccess},
 			}
 			verifier := oauth2.GenerateVerifier()
-			landed, err := url.Parse(newPerson(t, i).authorize(
+			landed, err := url.Parse(newPerson(t, i).Authorize(
 				config.AuthCodeURL("the state", oidc.Nonce("the nonce"), oauth2.S256ChallengeOption(verifier))))
 			require.NoError(t, err)
 			require.Equal(t, "the state", landed.Query().Get("state"))

@@ -74,7 +74,7 @@ func idToken(t *testing.T, i *tokenservertest.Instance, app oauth.ConnectedApp) 
 		ClientID: app.ClientID, ClientSecret: app.ClientSecret, Endpoint: provider.Endpoint(), RedirectURL: redirectURI,
 		Scopes: []string{oidc.ScopeOpenID, "profile"},
 	}
-	landed, err := url.Parse(newPerson(t, i).authorize(config.AuthCodeURL("state")))
+	landed, err := url.Parse(newPerson(t, i).Authorize(config.AuthCodeURL("state")))
 	require.NoError(t, err)
 	tokens, err := config.Exchange(ctx, landed.Query().Get("code"))
 	require.NoError(t, err)

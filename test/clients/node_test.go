@@ -75,7 +75,7 @@ func converse(t *testing.T, i *tokenservertest.Instance, script string, configur
 		case m.Result != nil:
 			return m.Result
 		}
-		landed := newPerson(t, i).authorize(m.Authorize)
+		landed := newPerson(t, i).Authorize(m.Authorize)
 		require.NoError(t, json.NewEncoder(in).Encode(map[string]string{"landed": landed}))
 	}
 }

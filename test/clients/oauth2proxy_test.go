@@ -67,16 +67,16 @@ func TestPeopleSignInThroughOAuth2Proxy(t *testing.T) {
 
 	visit := func() http.Header {
 		ulf := newPerson(t, i)
-		response := ulf.do(http.MethodGet, ingress.URL+"/", nil)
+		response := ulf.Do(http.MethodGet, ingress.URL+"/", nil)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusFound, response.StatusCode, "nobody comes in without a login")
 		require.Empty(t, seen)
-		response = ulf.do(http.MethodGet, ulf.authorize(response.Header.Get("Location")), nil)
+		response = ulf.Do(http.MethodGet, ulf.Authorize(response.Header.Get("Location")), nil)
 		text, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, "/", response.Header.Get("Location"), string(text))
-		response = ulf.do(http.MethodGet, ingress.URL+"/", nil)
+		response = ulf.Do(http.MethodGet, ingress.URL+"/", nil)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusOK, response.StatusCode)
 		return <-seen

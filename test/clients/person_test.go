@@ -3,114 +3,14 @@
 package clients
 
 import (
-	"io"
-	"net/http"
-	"net/http/cookiejar"
-	"net/url"
-	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-	"golang.org/x/net/html"
-
+	"connectedapps.dev/operator/internal/testenv/person"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
-// person is somebody at a browser without scripts: it follows redirects, fills
-// in the forms it is shown, and stops where it is sent to another site.
-type person struct {
-	t      *testing.T
-	client *http.Client
-	server string
-}
-
-func newPerson(t *testing.T, i *tokenservertest.Instance) *person {
-	jar, err := cookiejar.New(nil)
-	require.NoError(t, err)
-	client := i.HTTP.Client()
-	client.Jar = jar
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &person{t: t, client: client, server: i.URL}
-}
-
-// authorize opens an authorization URL, signs in as ulf, allows everything and
-// returns where it is sent in the end.
-func (p *person) authorize(authorizationURL string) string {
-	p.t.Helper()
-	const mostSteps = 10
-	response := p.do(http.MethodGet, authorizationURL, nil)
-	for range mostSteps {
-		if location := response.Header.Get("Location"); location != "" {
-			target, err := response.Request.URL.Parse(location)
-			require.NoError(p.t, err)
-			_ = response.Body.Close()
-			if !strings.HasPrefix(target.String(), p.server+"/") {
-				return target.String()
-			}
-			response = p.do(http.MethodGet, target.String(), nil)
-			continue
-		}
-		response = p.submit(response)
-	}
-	p.t.Fatal("the pages come to no end")
-	return ""
-}
-
-// submit fills in the last form of a page: the first may offer to go on as
-// somebody who is signed in already.
-func (p *person) submit(page *http.Response) *http.Response {
-	p.t.Helper()
-	text, err := io.ReadAll(page.Body)
-	require.NoError(p.t, err)
-	_ = page.Body.Close()
-	require.Equal(p.t, http.StatusOK, page.StatusCode, string(text))
-	document, err := html.Parse(strings.NewReader(string(text)))
-	require.NoError(p.t, err)
-	var form *html.Node
-	for node := range document.Descendants() {
-		if node.Data == "form" {
-			form = node
-		}
-	}
-	require.NotNil(p.t, form, string(text))
-	values := url.Values{}
-	for node := range form.Descendants() {
-		name := attribute(node, "name")
-		switch kind := attribute(node, "type"); {
-		case node.Data == "button" && (name == "action" || name == "decision") && values.Get(name) == "":
-			values.Set(name, attribute(node, "value"))
-		case node.Data != "input":
-		case name == "username":
-			values.Set(name, "ulf")
-		case name == "password":
-			values.Set(name, tokenservertest.Password)
-		case kind == "hidden", kind == "checkbox":
-			values.Add(name, attribute(node, "value"))
-		}
-	}
-	target, err := page.Request.URL.Parse(attribute(form, "action"))
-	require.NoError(p.t, err)
-	return p.do(http.MethodPost, target.String(), values)
-}
-
-func (p *person) do(method, target string, form url.Values) *http.Response {
-	p.t.Helper()
-	request, err := http.NewRequestWithContext(p.t.Context(), method, target, strings.NewReader(form.Encode()))
-	require.NoError(p.t, err)
-	if form != nil {
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		request.Header.Set("Origin", p.server)
-	}
-	response, err := p.client.Do(request)
-	require.NoError(p.t, err)
-	return response
-}
-
-func attribute(node *html.Node, name string) string {
-	for _, a := range node.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
+// newPerson is ulf, the user of the server.
+func newPerson(t *testing.T, i *tokenservertest.Instance) *person.Person {
+	t.Helper()
+	return person.New(t, i.HTTP.Client(), i.URL, "ulf", tokenservertest.Password)
 }

@@ -23,7 +23,7 @@ func TestZitadelRelyingParty(t *testing.T) {
 	require.NoError(t, err)
 	verifier := oauth2.GenerateVerifier()
 	user := newPerson(t, i)
-	landed, err := url.Parse(user.authorize(rp.AuthURL("the state", party, rp.WithCodeChallenge(oidc.NewSHACodeChallenge(verifier)))))
+	landed, err := url.Parse(user.Authorize(rp.AuthURL("the state", party, rp.WithCodeChallenge(oidc.NewSHACodeChallenge(verifier)))))
 	require.NoError(t, err)
 
 	tokens, err := rp.CodeExchange[*oidc.IDTokenClaims](t.Context(), landed.Query().Get("code"), party, rp.WithCodeVerifier(verifier))

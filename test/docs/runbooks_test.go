@@ -3,11 +3,15 @@
 package docs_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,12 +55,15 @@ func queriesOf(t *testing.T, name, page string) []string {
 
 func TestEveryRunbookIsInTheIndexWithItsQueries(t *testing.T) {
 	listed := map[string][]string{}
-	row := regexp.MustCompile("(?m)^\\| \\[([^]]+)\\]\\(([^)]+)\\) \\| `(.+)` \\| (\\d+[mhd]) \\| (page|ticket) \\|$")
+	row := regexp.MustCompile("(?m)^\\| \\[([^]]+)\\]\\(([^)]+)\\) \\| (ConnectedApps[A-Z]\\w+) \\| `(.+)` \\| (\\d+[mhd]) \\| (page|ticket) \\|$")
 	index := read(t, runbooks+"/README.md")
 	pages := runbookPages(t)
+	alerts := map[string]bool{}
 	for _, cells := range row.FindAllStringSubmatch(index, -1) {
 		name := cells[2]
-		listed[name] = append(listed[name], strings.ReplaceAll(cells[3], `\|`, "|"))
+		listed[name] = append(listed[name], strings.ReplaceAll(cells[4], `\|`, "|"))
+		require.False(t, alerts[cells[3]], "%s is the name of two", cells[3])
+		alerts[cells[3]] = true
 		require.True(t, strings.HasPrefix(pages[name], "# "+cells[1]+"\n"), "%s has another title", name)
 	}
 	require.Len(t, row.FindAllString(index, -1), strings.Count(index, "\n| ["), "each row is well formed")
@@ -79,14 +86,10 @@ func metricRows(t *testing.T) map[string]knownMetric {
 	t.Helper()
 	known := map[string]knownMetric{}
 	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (\\w+) \\| ([^|]*)\\|")
-	for _, page := range []string{"metrics-tokenserver.md", "metrics-operator.md"} {
+	for _, page := range []string{"metrics-tokenserver.md", "metrics-operator.md", "metrics-refresher.md"} {
 		for _, cells := range row.FindAllStringSubmatch(read(t, filepath.Join(root, "docs", page)), -1) {
 			known[cells[1]] = knownMetric{cells[2] == "histogram", cells[3]}
 		}
-	}
-	for _, name := range regexp.MustCompile(`"(token_expiration_timestamp_seconds|refreshes_total|failures_total)"`).
-		FindAllStringSubmatch(read(t, filepath.Join(root, "internal/refresher/health.go")), -1) {
-		known["connectedapps_refresher_"+name[1]] = knownMetric{labels: "`reason`, `token`"}
 	}
 	require.Greater(t, len(known), 40)
 	return known
@@ -219,4 +222,26 @@ func TestEveryReasonOfATokenServerHasARunbook(t *testing.T) {
 	for _, reason := range reasons {
 		assert.True(t, regexp.MustCompile("[`\"|]"+reason+"[`\"|]").MatchString(all.String()), "no runbook names %s", reason)
 	}
+}
+
+// constants are the values of a file's string constants, by the comment of their
+// group.
+func constants(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ParseComments)
+	require.NoError(t, err)
+	groups := map[string][]string{}
+	for _, declaration := range file.Decls {
+		group, ok := declaration.(*ast.GenDecl)
+		if !ok || group.Tok != token.CONST {
+			continue
+		}
+		heading := strings.TrimSpace(group.Doc.Text())
+		for _, spec := range group.Specs {
+			value, err := strconv.Unquote(spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit).Value)
+			require.NoError(t, err)
+			groups[heading] = append(groups[heading], value)
+		}
+	}
+	return groups
 }

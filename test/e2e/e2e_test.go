@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +30,9 @@ const (
 	patience = 3 * time.Minute
 )
 
-// TestOnANode installs the images of make images, has workloads get tokens in every
-// way there is, and takes all of it away. Each step stands on those before it.
+// TestOnANode installs by each command of README.md, in an empty cluster, has workloads
+// get tokens in every way there is, and takes all of it away. Each step stands on those
+// before it.
 func TestOnANode(t *testing.T) {
 	if os.Getenv("E2E") == "" {
 		t.Skip("make test-e2e runs it")
@@ -38,8 +41,11 @@ func TestOnANode(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
-		{"the chart's installation becomes ready and goes away", chart},
-		{"the installation becomes ready", install},
+		{"a release is sent to a registry", send},
+		{"kubectl installs the release", byKubectl},
+		{"helm installs the release", byHelm},
+		{"make installs the images of a checkout", byMake},
+		{"settings are an overlay", settings},
 		{"the manager logs in without a secret", logIn},
 		{"a restricted namespace without a Secret gets a token into its Pod", secretless},
 		{"a Deployment has a token at its first read and at every other", deployment},
@@ -71,32 +77,116 @@ spec:
 `)
 }
 
-// chart follows docs/helm.md, in an empty cluster, and leaves it empty.
-func chart(t *testing.T) {
-	timeout := "--timeout=" + patience.String()
-	provide(t, "chart")
-	helm(t, "install", "connectedapps", "charts/connectedapps", "--namespace=connectedapps-system", "--create-namespace", "--wait", timeout,
-		"--set=image.prefix=127.0.0.1:5000/connectedapps,image.tag=dev,injection.enabled=true")
-	pulled(t, "connectedapps-system", "containerStatuses", "manager", "tokenserver")
-	logIn(t)
-	kubectl(t, "delete", "tokenservers", "--all", timeout)
-	helm(t, "uninstall", "connectedapps", "--namespace=connectedapps-system", "--wait", timeout)
-	kubectl(t, "delete", "namespace", "connectedapps-system", timeout)
-	kubectl(t, "delete", "crd", "accesstokens.connectedapps.dev", "connectedapps.connectedapps.dev", "tokenservers.connectedapps.dev", timeout)
+// send follows docs/releases.md, with what hack/e2e/release.sh made.
+func send(t *testing.T) {
+	shell(t, releaseFolder(), commands(t, "docs/releases.md", "## A release", 0), "DIST=dist")
+}
+
+func byKubectl(t *testing.T) {
+	provide(t, "kubectl")
+	downloads := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(releaseFolder(), "dist"))))
+	defer downloads.Close()
+	apply := regexp.MustCompile(`https://example\.com/releases/v[^/]*`).ReplaceAllLiteralString(install(t, "kubectl apply "), downloads.URL)
+	require.Contains(t, apply, downloads.URL)
+	shell(t, ".", apply)
+	lives(t, filepath.Join(releaseFolder(), "dist", "images"))
+	without := commands(t, "docs/removal.md", "## Without make", 0)
+	require.Contains(t, without, "delete -k config/default ")
+	shell(t, ".", strings.Replace(without, "-k config/default ", "-f "+downloads.URL+"/install.yaml ", 1))
 	gone(t)
 }
 
-func install(t *testing.T) {
-	provide(t, "kustomize")
-	manifests := kubectl(t, "kustomize", "test/e2e/install")
-	const hour = "accessTokenLifetime: 1h\n"
-	require.Equal(t, 1, strings.Count(manifests, hour), "the lifetime of tokens is not where it was")
-	apply(t, strings.Replace(manifests, hour, "accessTokenLifetime: "+lifetime+"\n", 1))
+func byHelm(t *testing.T) {
+	provide(t, "helm")
+	shell(t, ".", install(t, "helm install "))
+	lives(t, filepath.Join(releaseFolder(), "dist", "images"))
+	for block := range 2 {
+		shell(t, ".", commands(t, "docs/helm.md", "## Uninstall", block))
+	}
+	gone(t)
+}
+
+func byMake(t *testing.T) {
+	provide(t, "make")
+	shell(t, ".", install(t, "make push deploy "))
+	lives(t, os.Getenv("IMAGES"))
+}
+
+// lives waits until an installation with the images of a layout is ready, and an app
+// gets a token.
+func lives(t *testing.T, layout string) {
+	t.Helper()
+	rolledOut(t)
+	pulled(t, layout, "connectedapps-system", "containerStatuses", "manager", "tokenserver")
+	logIn(t)
+	apply(t, `
+apiVersion: v1
+kind: Namespace
+metadata: {name: first, labels: {team: payments, pod-security.kubernetes.io/enforce: restricted}}
+---
+apiVersion: connectedapps.dev/v1alpha1
+kind: ConnectedApp
+metadata: {name: app, namespace: first}
+spec: {grantTypes: [client_credentials], scopes: [{scope: profile}]}
+---
+apiVersion: connectedapps.dev/v1alpha1
+kind: AccessToken
+metadata: {name: app, namespace: first}
+spec: {connectedAppRef: {name: app}, secret: {name: app-token}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: app, namespace: first}
+spec:`+restricted+`
+    args: [-tokens=1]
+    volumeMounts: [{name: token, mountPath: /var/run/connectedapps/token, readOnly: true}]
+  volumes: [{name: token, secret: {secretName: app-token}}]
+`)
+	succeeds(t, "pod/app", "first")
+	tokens(t, "pod/app", "first", 1)
+	kubectl(t, "delete", "namespace", "first", "--timeout="+patience.String())
+}
+
+func rolledOut(t *testing.T) {
+	t.Helper()
 	for _, name := range []string{"tokenserver", "connectedapps-manager"} {
 		kubectl(t, "rollout", "status", "deployment/"+name, "--namespace=connectedapps-system", "--timeout="+patience.String())
 	}
-	pulled(t, "connectedapps-system", "containerStatuses", "manager", "tokenserver")
 }
+
+// settings are those of these tests, in a folder like that of docs/installation.md.
+func settings(t *testing.T) {
+	configuration, err := os.ReadFile("config/tokenserver/config.yaml")
+	require.NoError(t, err)
+	const hour = "accessTokenLifetime: 1h\n"
+	require.Equal(t, 1, strings.Count(string(configuration), hour), "the lifetime of tokens is not where it was")
+	base, err := filepath.Abs("test/e2e/install")
+	require.NoError(t, err)
+	base, err = filepath.Rel(overlay(), base)
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(overlay(), 0o755))
+	for name, content := range map[string]string{
+		"config.yaml": strings.Replace(string(configuration), hour, "accessTokenLifetime: "+lifetime+"\n", 1),
+		"kustomization.yaml": "resources: [" + base + `]
+configMapGenerator:
+- name: tokenserver-config
+  namespace: connectedapps-system
+  behavior: replace
+  files: [config.yaml]
+  options: {disableNameSuffixHash: true}
+`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(overlay(), name), []byte(content), 0o600))
+	}
+	shell(t, ".", "make deploy REGISTRY=registry.example.com/connectedapps KUSTOMIZATION="+overlay())
+	kubectl(t, "rollout", "restart", "deployment/tokenserver", "--namespace=connectedapps-system")
+	rolledOut(t)
+}
+
+func overlay() string { return filepath.Join(os.Getenv("E2E_VOLUME"), "settings") }
+
+// releaseFolder is what hack/e2e/release.sh made.
+func releaseFolder() string { return os.Getenv("E2E_RELEASE") }
 
 func logIn(t *testing.T) {
 	kubectl(t, "apply", "--server-side", "--filename=config/samples/connectedapps_v1alpha1_tokenserver.yaml")
@@ -166,7 +256,7 @@ func deployment(t *testing.T) {
 	kubectl(t, "rollout", "status", "deployment/gitproxy", "--namespace=payments", "--timeout="+patience.String())
 	tokens(t, "deployment/gitproxy", "payments", 3)
 	neverRestarted(t, "app.kubernetes.io/name=gitproxy", "payments")
-	pulled(t, "payments", "initContainerStatuses", "refresher")
+	pulled(t, os.Getenv("IMAGES"), "payments", "initContainerStatuses", "refresher")
 }
 
 func mountedSecret(t *testing.T) {
@@ -206,10 +296,8 @@ spec:
 // takeAway follows docs/removal.md.
 func takeAway(t *testing.T) {
 	timeout := "--timeout=" + patience.String()
-	kubectl(t, "delete", "connectedapps,accesstokens", "--all", "--all-namespaces", timeout)
+	shell(t, ".", "make undeploy KUSTOMIZATION="+overlay())
 	kubectl(t, "delete", "namespace", "payments", "reports", timeout)
-	kubectl(t, "delete", "tokenservers", "--all", timeout)
-	kubectl(t, "delete", "--kustomize=test/e2e/install", timeout)
 	gone(t)
 }
 
@@ -246,21 +334,21 @@ func tokens(t *testing.T, workload, namespace string, want int) {
 	require.Len(t, different, len(seen), "a token that came back")
 }
 
-// pulled says that the Pods run these images, and that they are those of the layout
-// that make images wrote: they have its digests.
-func pulled(t *testing.T, namespace, containers string, names ...string) {
+// pulled says that the Pods run these images, and that they are those of a layout:
+// they have its digests.
+func pulled(t *testing.T, layout, namespace, containers string, names ...string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(os.Getenv("IMAGES"), "index.json"))
+	content, err := os.ReadFile(filepath.Join(layout, "index.json"))
 	require.NoError(t, err)
-	var layout struct {
+	var index struct {
 		Manifests []struct {
 			Digest      string
 			Annotations map[string]string
 		}
 	}
-	require.NoError(t, json.Unmarshal(content, &layout))
+	require.NoError(t, json.Unmarshal(content, &index))
 	var want []string
-	for _, image := range layout.Manifests {
+	for _, image := range index.Manifests {
 		if name := image.Annotations["org.opencontainers.image.ref.name"]; slices.Contains(names, name) {
 			want = append(want, "127.0.0.1:5000/connectedapps/"+name+"@"+image.Digest)
 		}
@@ -344,13 +432,64 @@ func try(t *testing.T, input string, arguments ...string) (out, problem string, 
 	return run(t, os.Getenv("KUBECTL"), input, arguments...)
 }
 
-func helm(t *testing.T, arguments ...string) {
+// commands are a block of those below a heading of a page.
+func commands(t *testing.T, page, heading string, block int) string {
 	t.Helper()
-	out, problem, err := run(t, "bin/helm/helm4", "", arguments...)
+	blocks := regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```").FindAllStringSubmatch(section(t, page, heading), -1)
+	require.Greater(t, len(blocks), block, "%s: %s", page, heading)
+	return blocks[block][1]
+}
+
+// install is the command of README.md that begins like this.
+func install(t *testing.T, command string) string {
+	t.Helper()
+	for line := range strings.Lines(section(t, "README.md", "## Install it in a cluster")) {
+		if strings.HasPrefix(line, "    "+command) {
+			return line
+		}
+	}
+	require.Fail(t, "README.md does not install with "+command)
+	return ""
+}
+
+func section(t *testing.T, page, heading string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(text), heading+"\n")
+	require.True(t, found, "%s: %s", page, heading)
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	return rest
+}
+
+// shell runs commands of a page in a folder, for the registry of this node. It is asked
+// over plain http, which Helm wants to be told.
+func shell(t *testing.T, folder, commands string, environment ...string) {
+	t.Helper()
+	programs := t.TempDir()
+	kubectl, err := exec.LookPath(os.Getenv("KUBECTL"))
+	require.NoError(t, err)
+	kubectl, err = filepath.Abs(kubectl)
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(kubectl, filepath.Join(programs, "kubectl")))
+	helm, err := filepath.Abs("bin/helm/helm4")
+	require.NoError(t, err)
+	script := "#!/bin/sh\ncase \"$*\" in *oci://*) set -- \"$@\" --plain-http ;; esac\nexec " + helm + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(programs, "helm"), []byte(script), 0o755))
+
+	commands = strings.ReplaceAll(commands, "registry.example.com", "127.0.0.1:5000")
+	t.Log(commands)
+	defer progress(commands)()
+	process := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands)
+	process.Dir = folder
+	// The make around this has told those here nothing.
+	process.Env = append(os.Environ(), append(environment, "MAKEFLAGS=", "PATH="+programs+":"+os.Getenv("PATH"))...)
+	out, err := process.CombinedOutput()
 	if err != nil {
 		tell(t)
 	}
-	require.NoError(t, err, "helm %s\n%s%s", strings.Join(arguments, " "), out, problem)
+	require.NoError(t, err, "%s\n%s", commands, out)
+	t.Logf("%s", out)
 }
 
 func run(t *testing.T, program, input string, arguments ...string) (out, problem string, err error) {

@@ -16,6 +16,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller"
+	"connectedapps.dev/operator/internal/controller/status"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -49,6 +50,9 @@ type step struct {
 	waits []wait
 	// suspended is what Argo CD calls the app and the token.
 	suspended bool
+	// fixtures are the files of testdata that have what is now seen, each named after
+	// its kind.
+	fixtures []string
 }
 
 // wait is "kubectl wait --for=CONDITION OBJECT".
@@ -57,14 +61,16 @@ type wait struct{ condition, object string }
 var steps = []step{
 	{
 		name: "created, and no manager runs", do: (*life).apply,
-		server: inProgress, app: inProgress, token: inProgress,
+		fixtures: []string{"tokenserver_created", "connectedapp_created", "accesstoken_created"},
+		server:   inProgress, app: inProgress, token: inProgress,
 	}, {
 		name: "suspended before they ever were ready",
 		do: func(l *life) {
 			l.suspend(new(true))
 			l.start()
 		},
-		server: current, app: nobodyKnows, token: nobodyKnows,
+		fixtures: []string{"connectedapp_suspended_before", "accesstoken_suspended_before"},
+		server:   current, app: nobodyKnows, token: nobodyKnows,
 		suspended: true,
 	}, {
 		name: "the app is being registered",
@@ -77,7 +83,8 @@ var steps = []step{
 		server: current, app: inProgress, token: inProgress,
 	}, {
 		name: "ready", do: func(l *life) { l.gate.release() },
-		server: current, app: current, token: current,
+		fixtures: []string{"tokenserver_ready", "connectedapp_ready", "accesstoken_ready"},
+		server:   current, app: current, token: current,
 		waits: []wait{
 			{"create", "secret/app-credentials"},
 			{"create", "secret/token-token"},
@@ -95,7 +102,8 @@ var steps = []step{
 			l.token.Spec.Scopes = []string{"view:environment"}
 			l.apply()
 		},
-		server: inProgress, app: inProgress, token: inProgress,
+		fixtures: []string{"connectedapp_edited"},
+		server:   inProgress, app: inProgress, token: inProgress,
 	}, {
 		name: "the edit is done", do: (*life).start,
 		server: current, app: current, token: current,
@@ -105,7 +113,8 @@ var steps = []step{
 			l.server.Spec.Access[0].Scopes = []v1alpha1.AccessScope{{Scope: "profile"}}
 			l.apply()
 		},
-		server: current, app: failed, token: failed,
+		fixtures: []string{"connectedapp_not_allowed", "accesstoken_app_not_allowed"},
+		server:   current, app: failed, token: failed,
 		waits: []wait{{"condition=Stalled", "capp/app"}, {"condition=PolicyAccepted=false", "capp/app"}, {"condition=Stalled", "accesstoken/token"}},
 	}, {
 		name: "allowed again",
@@ -122,7 +131,8 @@ var steps = []step{
 			}
 			l.apply()
 		},
-		server: current, app: inProgress, token: current,
+		fixtures: []string{"connectedapp_waiting"},
+		server:   current, app: inProgress, token: current,
 		waits: []wait{{"condition=SecretPublished=false", "capp/app"}},
 	}, {
 		name: "the Secret comes",
@@ -137,7 +147,8 @@ var steps = []step{
 		server: current, app: current, token: current,
 	}, {
 		name: "the token server is away", do: func(l *life) { l.gate.leave(true) },
-		server: inProgress, app: current, token: current,
+		fixtures: []string{"tokenserver_unavailable"},
+		server:   inProgress, app: current, token: current,
 	}, {
 		name:   "edited, and the token server is away",
 		do:     func(l *life) { l.app.Spec.ClientName = "edited again"; l.apply() },
@@ -148,7 +159,8 @@ var steps = []step{
 		server: current, app: current, token: current,
 	}, {
 		name: "suspended", do: func(l *life) { l.suspend(new(true)) },
-		server: current, app: current, token: current,
+		fixtures: []string{"connectedapp_suspended", "accesstoken_suspended"},
+		server:   current, app: current, token: current,
 		waits:     []wait{{`jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Suspended`, "capp/app"}},
 		suspended: true,
 	}, {
@@ -171,9 +183,10 @@ var steps = []step{
 		server: current, app: current, token: current,
 		waits: []wait{{"condition=Drifted=false", "capp/app"}},
 	}, {
-		name:   "the token is refused",
-		do:     func(l *life) { l.token.Spec.Scopes = []string{"nobody:has-this"}; l.apply() },
-		server: current, app: current, token: failed,
+		name:     "the token is refused",
+		do:       func(l *life) { l.token.Spec.Scopes = []string{"nobody:has-this"}; l.apply() },
+		fixtures: []string{"accesstoken_refused"},
+		server:   current, app: current, token: failed,
 	}, {
 		name:   "the token is asked for as it may be",
 		do:     func(l *life) { l.token.Spec.Scopes = nil; l.apply() },
@@ -185,7 +198,8 @@ var steps = []step{
 			l.kubectl.Run(l, l.manifests(), "delete", "-f", "-", "--wait=false")
 			l.gone = true
 		},
-		server: terminating, app: terminating, token: terminating,
+		fixtures: []string{"tokenserver_deleting", "connectedapp_deleting", "accesstoken_deleting"},
+		server:   terminating, app: terminating, token: terminating,
 	},
 }
 
@@ -211,8 +225,8 @@ type life struct {
 // TestEveryStepOfALifeIsSeenAsItIs goes through a life twice: with manifests that
 // kubectl merges, and with those that the API server does.
 func TestEveryStepOfALifeIsSeenAsItIs(t *testing.T) {
-	t.Run("client-side apply", func(t *testing.T) { newLife(t).live() })
-	t.Run("server-side apply", func(t *testing.T) { newLife(t, "--server-side").live() })
+	t.Run("client-side apply", func(t *testing.T) { newLife(t).goThroughAll() })
+	t.Run("server-side apply", func(t *testing.T) { newLife(t, "--server-side").goThroughAll() })
 }
 
 func newLife(t *testing.T, flags ...string) *life {
@@ -240,7 +254,7 @@ func newLife(t *testing.T, flags ...string) *life {
 	return l
 }
 
-func (l *life) live() {
+func (l *life) goThroughAll() {
 	l.history.follow(l.whole, l.namespace, l.server.Name)
 	for _, s := range steps {
 		l.Run(s.name, func(t *testing.T) {
@@ -262,7 +276,8 @@ func (l *life) goThrough(s step) {
 	before := l.generations()
 	s.do(l)
 	l.reach(s.server, s.app, s.token)
-	l.isHealthy(s)
+	l.isShown(s)
+	l.record(s)
 	var ready []string
 	for i, o := range l.objects() {
 		want := []seen{s.server, s.app, s.token}[i]
@@ -285,7 +300,7 @@ func (l *life) goThrough(s step) {
 		l.requireNot("delete", "1s", l.app)
 		return
 	}
-	requireUnchanged(l, l.kubectl, l.manifests(), l.flags, l.objects()...)
+	requireUnchanged(l, l.kubectl, l.manifests(), l.flags, l.server, l.app, l.token)
 }
 
 // requireNot has kubectl wait in vain.
@@ -314,22 +329,34 @@ func (l *life) reach(want ...seen) {
 	})
 }
 
-// isHealthy compares what Argo CD would show.
-func (l *life) isHealthy(s step) {
+// isShown compares what Argo CD and Flux show.
+func (l *life) isShown(s step) {
 	for i, o := range l.objects() {
-		want := healths[[]seen{s.server, s.app, s.token}[i].status]
-		if s.suspended && o != client.Object(l.server) {
-			want = "Suspended"
+		want := shows[[]seen{s.server, s.app, s.token}[i].status]
+		if s.suspended && o != status.Object(l.server) {
+			want = isSuspended
 		}
-		live, _ := o.DeepCopyObject().(client.Object)
-		require.NoError(l, plane.Client.Get(l.Context(), client.ObjectKeyFromObject(o), live))
-		require.Equal(l, want, argoHealth(l.T, live), reference(o))
+		live := l.live(o)
+		require.Equal(l, want, tools(l, live), "%s: %+v", reference(o), live)
 	}
 }
 
-func (l *life) objects() []client.Object { return []client.Object{l.server, l.app, l.token} }
+// shows is what tools show of what kstatus calls so.
+var shows = map[kstatus.Status]shown{
+	kstatus.CurrentStatus: isCurrent, kstatus.InProgressStatus: isInProgress, kstatus.FailedStatus: isFailed, kstatus.TerminatingStatus: isTerminating,
+}
 
-func (l *life) manifests() string { return manifests(l, l.objects()...) }
+// live is the object as it is now.
+func (l *life) live(o status.Object) status.Object {
+	l.Helper()
+	live, _ := o.DeepCopyObject().(status.Object)
+	require.NoError(l, plane.Client.Get(l.Context(), client.ObjectKeyFromObject(o), live))
+	return live
+}
+
+func (l *life) objects() []status.Object { return []status.Object{l.server, l.app, l.token} }
+
+func (l *life) manifests() string { return manifests(l, l.server, l.app, l.token) }
 
 func (l *life) apply() {
 	l.Helper()

@@ -4,7 +4,6 @@ package gitops
 
 import (
 	"encoding/pem"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -63,12 +62,28 @@ func TestTheSamplesAndThePageOfGitOps(t *testing.T) {
 // waits are the commands of the page that are complete.
 func waits(t *testing.T) [][]string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join(root, "docs", "gitops.md"))
-	require.NoError(t, err)
 	var commands [][]string
-	for _, line := range regexp.MustCompile(`(?m)^kubectl (wait .+)$`).FindAllStringSubmatch(string(page), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^kubectl (wait .+)$`).FindAllStringSubmatch(page(t), -1) {
 		commands = append(commands, strings.Fields(strings.ReplaceAll(line[1], "'", "")))
 	}
 	require.Greater(t, len(commands), 5)
 	return commands
+}
+
+// page is docs/gitops.md.
+func page(t testing.TB) string { return read(t, filepath.Join(root, "docs", "gitops.md")) }
+
+// TestTheTableOfThePageAgreesWithItself: its rows have the words that the tools have
+// for one another's.
+func TestTheTableOfThePageAgreesWithItself(t *testing.T) {
+	var pairs []string
+	for _, s := range []shown{isCurrent, isInProgress, isFailed, isSuspended, isTerminating} {
+		pairs = append(pairs, string(s.kstatus)+" "+s.argo)
+	}
+	rows := regexp.MustCompile(`(?m)^\| .+ \| (Current|InProgress|Failed|Terminating)\b[^|]* \| (\w+) \| (waits|ends)\b[^|]* \|$`).FindAllStringSubmatch(page(t), -1)
+	require.Len(t, rows, 12)
+	for _, row := range rows {
+		require.Contains(t, pairs, row[1]+" "+row[2], row[0])
+		require.False(t, row[3] == "ends" && row[1] != "Current", row[0])
+	}
 }

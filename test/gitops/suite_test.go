@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
 var (
@@ -34,17 +36,24 @@ func manifests(t testing.TB, objects ...client.Object) string {
 	t.Helper()
 	var documents []string
 	for _, o := range objects {
-		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-		require.NoError(t, err)
-		kind, err := apiutil.GVKForObject(o, plane.Scheme)
-		require.NoError(t, err)
-		content["apiVersion"], content["kind"] = kind.ToAPIVersionAndKind()
+		content := unstructuredOf(t, o)
 		delete(content, "status")
 		data, err := yaml.Marshal(content)
 		require.NoError(t, err)
 		documents = append(documents, string(data))
 	}
 	return strings.Join(documents, "\n---\n")
+}
+
+// unstructuredOf is an object as others read it, with its kind.
+func unstructuredOf(t testing.TB, o client.Object) map[string]any {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	require.NoError(t, err)
+	kind, err := apiutil.GVKForObject(o, plane.Scheme)
+	require.NoError(t, err)
+	content["apiVersion"], content["kind"] = kind.ToAPIVersionAndKind()
+	return content
 }
 
 // requireUnchanged applies manifests once more and compares: nothing was written,
@@ -129,4 +138,18 @@ func (g *gate) middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// clientsOf are the clients that the manager made on a server, by name.
+func clientsOf(t testing.TB, instance *tokenservertest.Instance) map[string]string {
+	t.Helper()
+	list, _, err := instance.Store.Apps(t.Context(), storage.AppQuery{OrgID: instance.OrgID, Limit: 1000})
+	require.NoError(t, err)
+	ids := map[string]string{}
+	for _, app := range list {
+		if app.ExternalID != "" {
+			ids[app.Name] = app.ClientID
+		}
+	}
+	return ids
 }

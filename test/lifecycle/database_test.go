@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -21,14 +22,23 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/testenv/postgresql"
 )
 
 // TestTheDatabaseOfTheReleaseBeforeServesBoth: its apps, people, consents and chains
 // of refresh tokens go on with the next release, and with the release before after
 // that, which is the way back.
 func TestTheDatabaseOfTheReleaseBeforeServesBoth(t *testing.T) {
-	from, to := theReleaseBefore(t), thisRelease(t)
-	s := newSite(t, from)
+	from, to := theReleaseBefore(t, "default"), thisRelease(t, "default")
+	t.Run("SQLite", func(t *testing.T) { servesBoth(newSite(t, from), from, to) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		s := newSite(t, from)
+		s.onPostgreSQL()
+		servesBoth(s, from, to)
+	})
+}
+
+func servesBoth(s *site, from, to *release) {
 	s.run(from)
 	job := s.clientCredentials()
 	refresh := s.signIn()
@@ -37,14 +47,14 @@ func TestTheDatabaseOfTheReleaseBeforeServesBoth(t *testing.T) {
 
 	for _, next := range []*release{to, from, to} {
 		s.run(next)
-		require.JSONEq(t, apps, s.get("/accounts/api/connectedApplications", s.admin()), "the same apps")
+		require.JSONEq(s, apps, s.get("/accounts/api/connectedApplications", s.admin()), "the same apps")
 		s.get("/accounts/api/me", admin)
-		require.Contains(t, s.introspect(job), `"active":true`, "a token of before is good")
+		require.Contains(s, s.introspect(job), `"active":true`, "a token of before is good")
 		s.clientCredentials()
 		former := refresh
 		refresh = s.token(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {"portal"}, "client_secret": {appSecret}}).RefreshToken
-		require.NotEqual(t, former, refresh, "the chain goes on")
-		require.Empty(t, s.asks(), "the consent counts")
+		require.NotEqual(s, former, refresh, "the chain goes on")
+		require.Empty(s, s.asks(), "the consent counts")
 	}
 }
 
@@ -84,6 +94,21 @@ apps:
 `)
 	require.NoError(t, err)
 	return s
+}
+
+// onPostgreSQL has it keep its data in a database of the shared server.
+func (s *site) onPostgreSQL() {
+	s.Helper()
+	server := postgresql.Shared(s)
+	name, _ := server.Database(s, "")
+	require.NoError(s, os.WriteFile(filepath.Join(s.folder, "database-password"), []byte(postgresql.Password+"\n"), 0o600))
+	path := filepath.Join(s.folder, "tokenserver.yaml")
+	content, err := os.ReadFile(path)
+	require.NoError(s, err)
+	const sqlite = "sqlite:\n    path: tokenserver.db\n"
+	require.Contains(s, string(content), sqlite)
+	require.NoError(s, os.WriteFile(path, []byte(strings.Replace(string(content), sqlite, fmt.Sprintf(
+		`postgresql: {url: "postgresql://%s@127.0.0.1:%d/%s", passwordFile: database-password}`+"\n", postgresql.User, server.Port, name), 1)), 0o600))
 }
 
 // run puts the server of a release in place of the one that runs.

@@ -71,10 +71,13 @@ func start(t *testing.T, environment []string, program string, args ...string) *
 	return p
 }
 
-// stop ends a process as the kubelet does.
+// terminate asks a process to end, as the kubelet does.
+func (p *process) terminate() { _ = p.command.Process.Signal(syscall.SIGTERM) }
+
+// stop ends a process.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
-	_ = p.command.Process.Signal(syscall.SIGTERM)
+	p.terminate()
 	select {
 	case <-p.ended:
 	case <-time.After(time.Minute):
@@ -93,9 +96,11 @@ type installation struct {
 	team               string
 	manager, server    *process
 	managerOf          *release
-	// listFrom and auditFrom are places in the log of the server: where the manager
-	// started, and where what was done on purpose ends.
-	listFrom, auditFrom int
+	// servers are all token servers that were started.
+	servers []*process
+	// listFrom and auditFrom are times: when the manager or a server started, and
+	// when what was done on purpose ended.
+	listFrom, auditFrom time.Time
 }
 
 func newInstallation(t *testing.T, team string) *installation {
@@ -160,9 +165,7 @@ func (i *installation) startManager(r *release) {
 		args = append(args, strings.ReplaceAll(arg, "$(POD_NAMESPACE)", systemNamespace))
 	}
 	args = append(args, "--health-probe-bind-address=0", "--metrics-bind-address=0")
-	if i.server != nil {
-		i.listFrom = len(i.server.String())
-	}
+	i.listFrom = now()
 	i.manager, i.managerOf = start(i.T, nil, r.manager, args...), r
 }
 
@@ -181,13 +184,18 @@ func (i *installation) authority() string {
 	return path
 }
 
-// startServer puts a token server in place of the one that runs, with the files of
-// its Pod.
+// startServer puts a token server in place of the one that runs.
 func (i *installation) startServer(r *release) {
 	i.Helper()
 	if i.server != nil {
 		i.server.stop(i.T)
 	}
+	i.server = i.serve(r, i.listen, i.operations)
+}
+
+// serve starts a token server with the files of its Pod.
+func (i *installation) serve(r *release, listen, operations string) *process {
+	i.Helper()
 	spec := find[appsv1.Deployment](i.T, r, "Deployment", "tokenserver").Spec.Template.Spec
 	for _, v := range spec.Volumes {
 		if v.Secret != nil && (v.Secret.Optional == nil || !*v.Secret.Optional) {
@@ -198,26 +206,31 @@ func (i *installation) startServer(r *release) {
 	require.NoError(i, os.WriteFile(token, []byte(i.tokenOf(spec.ServiceAccountName)), 0o600))
 
 	configuration := find[corev1.ConfigMap](i.T, r, "ConfigMap", "tokenserver-config").Data["config.yaml"]
-	for field, value := range map[string]string{"publicURL": i.url(), "listen": i.listen, "operationsListen": i.operations} {
+	for field, value := range map[string]string{"publicURL": i.url(), "listen": listen, "operationsListen": operations} {
 		configuration = regexp.MustCompile(`(?m)^`+field+`:.*$`).ReplaceAllLiteralString(configuration, field+": "+value)
 	}
 	inCluster := fmt.Sprintf("discovery: {url: %q, caFile: %q, tokenFile: %q}", i.address(), i.authority(), token)
 	configuration = strings.NewReplacer("/etc/tokenserver", i.files, "/var/lib/tokenserver", i.data, "discovery: {}", inCluster).Replace(configuration)
-	path := filepath.Join(i.files, "config.yaml")
+	path := filepath.Join(i.files, fmt.Sprintf("config-%d.yaml", len(i.servers)))
 	require.NoError(i, os.WriteFile(path, []byte(configuration), 0o600))
 	args := spec.Containers[0].Args
 	for n := range args {
 		args[n] = strings.ReplaceAll(args[n], "/etc/tokenserver/config/config.yaml", path)
 	}
-	i.listFrom, i.auditFrom = 0, 0
-	i.server = start(i.T, []string{"POD_NAMESPACE=" + systemNamespace}, r.tokenserver, args...)
+	i.listFrom = now()
+	server := start(i.T, []string{"POD_NAMESPACE=" + systemNamespace}, r.tokenserver, args...)
+	i.servers = append(i.servers, server)
 	i.eventually(func(c *require.Assertions) {
-		response, err := http.Get("http://" + i.operations + "/readyz")
-		c.NoError(err, "%s", i.server)
+		response, err := http.Get("http://" + operations + "/readyz")
+		c.NoError(err, "%s", server)
 		_ = response.Body.Close()
 		c.Equal(http.StatusOK, response.StatusCode)
 	})
+	return server
 }
+
+// now is a time as the log of a server has it.
+func now() time.Time { return time.Now().Round(0) }
 
 // mount puts a Secret where the kubelet does, once it is there.
 func (i *installation) mount(folder, name string) {
@@ -235,18 +248,21 @@ func (i *installation) mount(folder, name string) {
 
 // entry is a line in the log of a token server.
 type entry struct {
+	Time                       time.Time
 	Msg, Method, Route, Action string
 	ClientID                   string `json:"client_id"`
 }
 
-// logged are the entries of the token server's log from a place on.
-func (i *installation) logged(from int) []entry {
+// logged are the entries of the token servers' logs since a time.
+func (i *installation) logged(from time.Time) []entry {
 	i.Helper()
 	var entries []entry
-	for line := range strings.SplitSeq(i.server.String()[from:], "\n") {
-		var e entry
-		if json.Unmarshal([]byte(line), &e) == nil {
-			entries = append(entries, e)
+	for _, server := range i.servers {
+		for line := range strings.SplitSeq(server.String(), "\n") {
+			var e entry
+			if json.Unmarshal([]byte(line), &e) == nil && e.Time.After(from) {
+				entries = append(entries, e)
+			}
 		}
 	}
 	return entries

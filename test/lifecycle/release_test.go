@@ -17,20 +17,20 @@ import (
 // puts that of its predecessor here.
 const releaseBefore = "cf854b1d3e6a948795bb0d8b394df1e59706a527"
 
-// release is what somebody installs: manifests of config/default and the programs
-// of the images.
+// release is what somebody installs: manifests of config and the programs of the images.
 type release struct {
 	manifests, manager, tokenserver string
 }
 
-// theReleaseBefore is built from the history, once for all runs.
-func theReleaseBefore(t *testing.T) *release {
+// theReleaseBefore, with the manifests of a folder of config, is built from the history,
+// once for all runs.
+func theReleaseBefore(t *testing.T, kustomization string) *release {
 	t.Helper()
 	folder := filepath.Join(root, "bin", "releases", releaseBefore)
 	if _, err := os.Stat(folder); err != nil {
 		buildReleaseBefore(t, folder)
 	}
-	return releaseOf(t, folder, folder)
+	return releaseOf(t, folder, kustomization, folder)
 }
 
 func buildReleaseBefore(t *testing.T, folder string) {
@@ -71,18 +71,18 @@ func build(t *testing.T, from, to, version string) {
 }
 
 // thisRelease is built from the tree.
-func thisRelease(t *testing.T) *release {
+func thisRelease(t *testing.T, kustomization string) *release {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(programs, "manager")); err != nil {
 		build(t, root, programs, "dev")
 	}
-	return releaseOf(t, root, programs)
+	return releaseOf(t, root, kustomization, programs)
 }
 
-func releaseOf(t *testing.T, folder, programs string) *release {
+func releaseOf(t *testing.T, folder, kustomization, programs string) *release {
 	t.Helper()
 	return &release{
-		manifests: kubectl(t, "", "kustomize", filepath.Join(folder, "config", "default")),
+		manifests: kubectl(t, "", "kustomize", filepath.Join(folder, "config", kustomization)),
 		manager:   filepath.Join(programs, "manager"), tokenserver: filepath.Join(programs, "tokenserver"),
 	}
 }

@@ -121,9 +121,12 @@ func (r *removal) requireNothing() {
 
 // TestARemovalEndsInEveryOrder or says what is left, and how to remove it.
 func TestARemovalEndsInEveryOrder(t *testing.T) {
-	release, teams := thisRelease(t), 0
+	release, teams := thisRelease(t, "default"), 0
 	for name, do := range map[string]func(*removal){
-		"make undeploy alone": func(r *removal) { r.mustUndeploy() },
+		"make undeploy alone, which says where": func(r *removal) {
+			context := strings.TrimSpace(kubectl(r.T, "", "config", "current-context"))
+			require.Contains(r, r.mustUndeploy(), "Removing Connected Apps by the context "+context+" from "+r.address()+".\n")
+		},
 		"a team's namespace, then the commands without make": func(r *removal) {
 			r.deleteTeam()
 			r.runScript(root, "## Without make")
@@ -141,6 +144,37 @@ func TestARemovalEndsInEveryOrder(t *testing.T) {
 			}
 			require.NotEmpty(r, kubectl(r.T, "", "get", "crd", "connectedapps.connectedapps.dev", "-o", "name"), "nothing else is removed")
 			require.Contains(r, r.mustUndeploy("FORCE=1", "TIMEOUT=1"), "with clients that stay behind")
+		},
+		"with something of others in the namespace, which stays": func(r *removal) {
+			kubectl(r.T, "", "create", "configmap", "theirs", "-n", systemNamespace)
+			kubectl(r.T, "", "create", "deployment", "theirs", "--image=theirs", "-n", systemNamespace)
+			out := r.mustUndeploy()
+			require.Contains(r, out, "The namespace "+systemNamespace+" stays, for it has what is not of this installation:\n    ConfigMap/theirs\n    Deployment/theirs\n")
+			require.Contains(r, out, "kubectl delete namespace "+systemNamespace+"\n")
+			left := kubectl(r.T, "", "get", "configmaps,secrets,leases,services,serviceaccounts,deployments,persistentvolumeclaims,networkpolicies", "-n", systemNamespace, "-o", "name")
+			// A cluster with all controllers makes these in each namespace.
+			left = strings.NewReplacer("configmap/kube-root-ca.crt\n", "", "serviceaccount/default\n", "").Replace(left)
+			require.ElementsMatch(r, []string{"configmap/theirs", "deployment.apps/theirs"}, strings.Fields(left))
+			kubectl(r.T, "", "delete", "namespace", systemNamespace)
+		},
+		"objects that others hold, which keep their hold": func(r *removal) {
+			const theirs = "example.com/theirs"
+			kubectl(r.T, "", "patch", "connectedapp", "job", "-n", r.team, "--type=json", "--patch="+`[{"op":"add","path":"/metadata/finalizers/-","value":"`+theirs+`"}]`)
+			finalizers := func(name string) string {
+				return kubectl(r.T, "", "get", "connectedapp", name, "-n", r.team, "-o", "jsonpath={.metadata.finalizers[*]}")
+			}
+			r.deleteSystem()
+			r.delete("connectedapp/job --namespace=" + r.team)
+			r.runScript(r.TempDir(), "## When the manager is gone")
+			require.Equal(r, theirs, finalizers("job"))
+			require.Equal(r, "connectedapps.dev/finalizer", finalizers("portal"), "nobody deletes it")
+			out, err := r.undeploy("FORCE=1", "TIMEOUT=1")
+			require.Error(r, err)
+			require.Contains(r, out, "ConnectedApp "+r.team+" job ")
+			require.Contains(r, out, "Our finalizer is gone from them")
+			require.Equal(r, theirs, finalizers("job"))
+			kubectl(r.T, "", "patch", "connectedapp", "job", "-n", r.team, "--type=merge", `--patch={"metadata":{"finalizers":null}}`)
+			r.mustUndeploy()
 		},
 		"all namespaces, then the page": func(r *removal) {
 			r.deleteSystem()

@@ -23,14 +23,14 @@ import (
 // is registered anew or written, no Secret changes, nothing stops being Ready. In
 // between each manager works with each token server.
 func TestAnUpgradeAndItsWayBackAreNotNoticed(t *testing.T) {
-	from, to := theReleaseBefore(t), thisRelease(t)
+	from, to := theReleaseBefore(t, "default"), thisRelease(t, "default")
 	i := newInstallation(t, "upgraded")
 	i.apply(from)
 	i.run(from)
 	objects := i.populate()
 	was := i.look(objects)
 	i.anAppLives("before")
-	i.auditFrom = len(i.server.String())
+	i.auditFrom = now()
 	w := i.watch()
 
 	i.apply(to) // the programs are still those of before

@@ -387,10 +387,13 @@ func TestEveryChangeOfAMessageIsAnEvent(t *testing.T) {
 
 // The page for users has each reason, and no other.
 func TestThePageHasEachReason(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "spec", "v1alpha1", "accesstokens.md"))
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "reference", "conditions.md"))
 	require.NoError(t, err)
-	_, table, found := strings.Cut(string(page), "## Reasons")
+	_, section, found := strings.Cut(string(page), "\n## AccessToken\n")
 	require.True(t, found)
+	_, table, found := strings.Cut(section, "\n| reason |")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "\n## ")
 	var documented []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|").FindAllStringSubmatch(table, -1) {
 		documented = append(documented, row[1])

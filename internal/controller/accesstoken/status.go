@@ -26,10 +26,15 @@ const (
 
 // Reasons of Events that are no reasons of a condition.
 const (
-	// eventSecretRestored: the Secret was written anew after somebody else changed or
-	// deleted it.
+	// eventSecretRestored: somebody changed or deleted the Secret, and it was
+	// written anew.
+	//
+	//   - AccessToken Events: Let nothing else write it.
 	eventSecretRestored = "SecretRestored"
-	// eventWorkloadRestarted: workloads of spec.restart are rolled out.
+	// eventWorkloadRestarted: the workloads in the message are rolled out, since the
+	// token changed.
+	//
+	//   - AccessToken Events.
 	eventWorkloadRestarted = "WorkloadRestarted"
 )
 

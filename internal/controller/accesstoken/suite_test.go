@@ -33,7 +33,7 @@ var logged lockedBuffer
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(&logged, nil)))
-	os.Exit(testenv.Run(m, &plane))
+	os.Exit(testenv.RunDocumented(m, &plane))
 }
 
 // world is a namespace with an app on a real token server and the manager at

@@ -27,14 +27,50 @@ const (
 
 // Reasons of Events that are no reasons of a condition.
 const (
-	eventSecretRestored    = "SecretRestored"
-	eventClientReplaced    = "ClientReplaced"
-	eventFieldNotKept      = "FieldNotKept"
-	eventClientRemembered  = "ClientRemembered"
-	eventNarrowed          = "Narrowed"
-	eventClientAdopted     = "ClientAdopted"
-	eventRotated           = "Rotated"
-	eventSecretRetired     = "SecretRetired"
+	// eventSecretRestored: the Secret was deleted, or changed by the field manager
+	// in the message, and is written anew.
+	//
+	//   - ConnectedApp Events: Let nothing else write it.
+	eventSecretRestored = "SecretRestored"
+	// eventClientReplaced: the client was gone and is registered anew under another
+	// id (docs/spec/v1alpha1/connectedapps.md#a-client-that-is-gone).
+	//
+	//   - ConnectedApp Events: Restart what does not read the Secret again.
+	eventClientReplaced = "ClientReplaced"
+	// eventFieldNotKept: the server does not keep what the spec says of a field. It
+	// is not sent again.
+	//
+	//   - ConnectedApp Events: Take the field out of the spec.
+	eventFieldNotKept = "FieldNotKept"
+	// eventClientRemembered: the server did not answer in time, or its TokenServer
+	// is gone; the client is deleted when it is back.
+	//
+	//   - ConnectedApp Events.
+	eventClientRemembered = "ClientRemembered"
+	// eventNarrowed: what access rules do not allow was taken from a client though
+	// its spec is not carried out: it is suspended, reported or left behind.
+	//
+	//   - ConnectedApp Events: Ask for less, or the platform team for a rule.
+	eventNarrowed = "Narrowed"
+	// eventClientAdopted: the client that the annotation adopt-client-id names is
+	// the app's; the message says what differs from the spec.
+	//
+	//   - ConnectedApp Events.
+	eventClientAdopted = "ClientAdopted"
+	// eventRotated: the Secret holds another client secret; the message says until
+	// when the former one is accepted.
+	//
+	//   - ConnectedApp Events.
+	eventRotated = "Rotated"
+	// eventSecretRetired: a client secret that was replaced is not accepted any
+	// more.
+	//
+	//   - ConnectedApp Events.
+	eventSecretRetired = "SecretRetired"
+	// eventWorkloadRestarted: the workloads in the message are rolled out, since
+	// what is published changed.
+	//
+	//   - ConnectedApp Events.
 	eventWorkloadRestarted = "WorkloadRestarted"
 )
 

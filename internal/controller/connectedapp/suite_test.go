@@ -21,7 +21,7 @@ import (
 
 var plane *testenv.ControlPlane
 
-func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
+func TestMain(m *testing.M) { os.Exit(testenv.RunDocumented(m, &plane)) }
 
 // world is a token server, the TokenServer that names it and a namespace, with
 // the controllers running.

@@ -14,10 +14,26 @@ import (
 
 // Reasons of Events that are no reasons of a condition.
 const (
+	// eventClientsRemembered: the first client of a ConnectedApp that is gone is
+	// remembered, since the server did not answer in time.
+	//
+	//   - TokenServer Events: Wait; it is deleted as soon as the server can be used
+	//     (docs/spec/v1alpha1/tokenservers.md#working-with-tokenservers).
 	eventClientsRemembered = "ClientsRemembered"
-	eventClientsDeleted    = "RememberedClientsDeleted"
-	eventClientsOrphaned   = "ClientsOrphaned"
-	eventNoneOrphaned      = "NoClientOrphaned"
+	// eventClientsDeleted: no remembered client is left on the server.
+	//
+	//   - TokenServer Events.
+	eventClientsDeleted = "RememberedClientsDeleted"
+	// eventClientsOrphaned: the number of clients without a ConnectedApp is another
+	// than before.
+	//
+	//   - TokenServer Events: Delete them on the server, or adopt them
+	//     (docs/spec/v1alpha1/tokenservers.md#working-with-tokenservers).
+	eventClientsOrphaned = "ClientsOrphaned"
+	// eventNoneOrphaned: no client without a ConnectedApp is left.
+	//
+	//   - TokenServer Events.
+	eventNoneOrphaned = "NoClientOrphaned"
 )
 
 const actionProbe = "Probe"

@@ -31,7 +31,7 @@ import (
 
 var plane *testenv.ControlPlane
 
-func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &plane)) }
+func TestMain(m *testing.M) { os.Exit(testenv.RunDocumented(m, &plane)) }
 
 // world is a real token server, whose answers a fault may replace, and the
 // manager at work.

@@ -15,7 +15,7 @@ import (
 const collectTimeout = 5 * time.Second
 
 var description = prometheus.NewDesc("connectedapp_tombstones",
-	"Number of clients that are to be deleted on a token server, whose ConnectedApps are gone already.", []string{"tokenserver"}, nil)
+	"Clients that are to be deleted on a token server, whose ConnectedApps are gone already.", []string{"tokenserver"}, nil)
 
 // exportMetrics exports the metric until ctx ends: while the process leads, so
 // that each tombstone is counted once.

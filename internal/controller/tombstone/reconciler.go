@@ -33,9 +33,15 @@ const (
 	attempt = 30 * time.Second
 )
 
-// eventClientKept is the reason of the Event, on a tombstone, that its client
-// cannot be deleted and why.
-const eventClientKept = "ClientKept"
+// Reasons of Events.
+const (
+	// eventClientKept: the remembered client of a ConnectedApp that is gone cannot be
+	// deleted; the message says why.
+	//
+	//   - ConfigMap Events: Mend what the message says, or delete the ConfigMap to leave
+	//     the client as it is.
+	eventClientKept = "ClientKept"
+)
 
 // Reconciler deletes remembered clients.
 type Reconciler struct {

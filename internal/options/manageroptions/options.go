@@ -94,6 +94,12 @@ func Parse(args []string, getenv func(string) string, output io.Writer) (*Option
 	return o, nil
 }
 
+// Help is what --help is made of: the text before the flags, and these.
+func Help() (text string, flags *flag.FlagSet) {
+	text, _ = strings.CutSuffix(help, "\nFlags:\n")
+	return text, new(Options).flagSet()
+}
+
 func (o *Options) flagSet() *flag.FlagSet {
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(flags)

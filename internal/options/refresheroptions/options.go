@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/options"
@@ -64,6 +65,12 @@ func Parse(args []string, getenv func(string) string, output io.Writer) (*Option
 		return nil, err
 	}
 	return o, nil
+}
+
+// Help is what --help is made of: the text before the flags, and these.
+func Help() (text string, flags *flag.FlagSet) {
+	text, _ = strings.CutSuffix(help, "\nFlags:\n")
+	return text, new(Options).flagSet()
 }
 
 func (o *Options) flagSet() *flag.FlagSet {

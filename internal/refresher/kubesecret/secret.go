@@ -13,10 +13,12 @@ import (
 	"connectedapps.dev/operator/internal/refresher"
 )
 
-// Label and its value mark a Secret that refreshers keep, also one that somebody
-// made for them.
 const (
-	Label      = "connectedapps.dev/kept-by"
+	// Label with the value LabelValue marks a Secret that refreshers keep, also one
+	// that somebody made for them.
+	// On: Secrets of --secret. Set by: the refresher, or the owner of a Secret.
+	Label = "connectedapps.dev/kept-by"
+	// LabelValue is the value of Label.
 	LabelValue = "refresher"
 )
 

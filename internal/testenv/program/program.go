@@ -64,7 +64,13 @@ func Main(m *testing.M, path *string) {
 // logged if the test failed.
 func Start(t testing.TB, path string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, command: exec.Command(path, args...), done: make(chan struct{})} //nolint:noctx // Cleanup ends it
+	return StartCommand(t, exec.Command(path, args...)) //nolint:noctx // Cleanup ends it
+}
+
+// StartCommand is Start for a command with an environment or a folder of its own.
+func StartCommand(t testing.TB, command *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{t: t, command: command, done: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = &p.output, &p.output
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, p.command.Start())
@@ -75,7 +81,7 @@ func Start(t testing.TB, path string, args ...string) *Process {
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(path), p.output.String())
+			t.Logf("%s said:\n%s", filepath.Base(command.Path), p.output.String())
 		}
 	})
 	return p

@@ -5,6 +5,8 @@ package pages
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,15 +18,17 @@ import (
 
 func TestEveryTextIsUsedAndEveryUsedTextExists(t *testing.T) {
 	t.Parallel()
-	var templates strings.Builder
-	entries, err := templateFiles.ReadDir("templates")
+	var sources strings.Builder
+	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	for _, entry := range entries {
-		content, err := templateFiles.ReadFile("templates/" + entry.Name())
+	for _, file := range files {
+		content, err := os.ReadFile(file)
 		require.NoError(t, err)
-		templates.Write(content)
+		sources.Write(content)
 	}
-	for _, match := range regexp.MustCompile(`\b(?:t|link) "([a-z_.]+)"`).FindAllStringSubmatch(templates.String(), -1) {
+	used := regexp.MustCompile(`\b(?:say|Get|link)\("([a-z_.]+)"[,)]`).FindAllStringSubmatch(sources.String(), -1)
+	require.NotEmpty(t, used)
+	for _, match := range used {
 		assert.Contains(t, English, match[1])
 	}
 	for key := range English {

@@ -4,55 +4,28 @@ package pages
 
 import (
 	"bytes"
-	"embed"
-	"fmt"
-	"html/template"
 	"net/http"
 	"strings"
 
+	"maragu.dev/gomponents"
+
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 )
-
-//go:embed templates
-var templateFiles embed.FS
 
 // Renderer turns views into answers. Make it with New.
 type Renderer struct {
 	text   Text
 	assets *Assets
-	pages  map[string]*template.Template
 }
 
-// names are the templates that stand for a page.
-var names = []string{"signin", "consent", "apps", "signout", "signedout", "error"}
-
-// New parses the templates; a mistake in them is a panic, met by any test.
-func New() *Renderer {
-	r := &Renderer{text: English, assets: NewAssets(), pages: map[string]*template.Template{}}
-	funcs := template.FuncMap{"t": r.text.html, "name": isolated, "link": r.text.link, "asset": r.assets.Path, "https": httpsOnly, "host": hostOf}
-	layout := template.Must(template.New("layout.html").Funcs(funcs).
-		ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"))
-	for _, name := range names {
-		r.pages[name] = template.Must(template.Must(layout.Clone()).ParseFS(templateFiles, "templates/"+name+".html"))
-	}
-	return r
-}
+// New makes a Renderer of the server's language.
+func New() *Renderer { return &Renderer{text: English, assets: NewAssets()} }
 
 // Mount adds the files that the pages refer to.
 func (r *Renderer) Mount(mux httpx.Router) { mux.Handle("GET "+AssetPath, r.assets) }
 
 // Text is the language the pages are written in.
 func (r *Renderer) Text() Text { return r.text }
-
-// frame is what the layout shows around every page.
-type frame struct {
-	Lang, Title string
-	// Wide pages hold lists.
-	Wide bool
-	// Brand is that of the organization whose app is concerned; nil: ours.
-	Brand *Brand
-	View  any
-}
 
 // brandOf is the brand of the app that asked, if one did.
 func brandOf(app *App) *Brand {
@@ -69,22 +42,22 @@ func (r *Renderer) SignIn(w http.ResponseWriter, status int, v SignIn, formTarge
 	if len(v.Errors) > 0 {
 		title = r.text.Get("title.error_prefix") + title
 	}
-	r.write(w, status, "signin", frame{Title: title, Brand: brandOf(v.App), View: v}, formTargets...)
+	r.write(w, status, frame{title: title, brand: brandOf(v.App)}, r.signIn(v), formTargets...)
 }
 
 // Consent writes the Authorize App page.
 func (r *Renderer) Consent(w http.ResponseWriter, status int, v Consent, formTargets ...string) {
-	r.write(w, status, "consent", frame{Title: r.text.Get("consent.title", v.App.Name), Brand: v.App.Brand, View: v}, formTargets...)
+	r.write(w, status, frame{title: r.text.Get("consent.title", v.App.Name), brand: v.App.Brand}, r.consent(v), formTargets...)
 }
 
 // AuthorizedApps writes the list of authorized apps.
 func (r *Renderer) AuthorizedApps(w http.ResponseWriter, v AuthorizedApps) {
-	r.write(w, http.StatusOK, "apps", frame{Title: r.text.Get("apps.title"), Wide: true, View: v})
+	r.write(w, http.StatusOK, frame{title: r.text.Get("apps.title"), wide: true}, r.authorizedApps(v))
 }
 
 // SignOut writes the question before the session ends.
 func (r *Renderer) SignOut(w http.ResponseWriter, v SignOut, formTargets ...string) {
-	r.write(w, http.StatusOK, "signout", frame{Title: r.text.Get("signout.title"), Brand: brandOf(v.App), View: v}, formTargets...)
+	r.write(w, http.StatusOK, frame{title: r.text.Get("signout.title"), brand: brandOf(v.App)}, r.signOut(v), formTargets...)
 }
 
 // SignedOut writes the end of a session.
@@ -93,21 +66,17 @@ func (r *Renderer) SignedOut(w http.ResponseWriter, v SignedOut) {
 	if v.Nobody {
 		title = "signedout.nobody"
 	}
-	r.write(w, http.StatusOK, "signedout", frame{Title: r.text.Get(title), View: v})
+	r.write(w, http.StatusOK, frame{title: r.text.Get(title)}, r.signedOut(v))
 }
 
 // Error writes a page that ends a flow.
 func (r *Renderer) Error(w http.ResponseWriter, status int, v Error) {
-	r.write(w, status, "error", frame{Title: r.text.Get("error." + v.Kind + ".title"), Brand: v.Brand, View: v})
+	r.write(w, status, frame{title: r.text.Get("error." + v.Kind + ".title"), brand: v.Brand}, r.problem(v))
 }
 
-func (r *Renderer) write(w http.ResponseWriter, status int, name string, f frame, formTargets ...string) {
-	f.Lang = "en"
+func (r *Renderer) write(w http.ResponseWriter, status int, f frame, page gomponents.Node, formTargets ...string) {
 	var body bytes.Buffer
-	if err := r.pages[name].ExecuteTemplate(&body, "layout.html", f); err != nil {
-		// The views are ours and plain: this is a mistake in a template.
-		panic(fmt.Sprintf("rendering page %s: %v", name, err))
-	}
+	_ = r.layout(f, page).Render(&body) // a buffer takes all
 	SetHeaders(w.Header(), formTargets...)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)

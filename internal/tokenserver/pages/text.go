@@ -6,7 +6,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
+	"html"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +31,9 @@ func mustText(raw []byte) Text {
 	return t
 }
 
+// markup is text in which everything was escaped that is not ours.
+type markup string
+
 // Get returns the text of key with its places filled, by names as Plain makes
 // them. An unknown key is a mistake of ours and shows as the key itself in
 // brackets.
@@ -47,23 +50,23 @@ func (t Text) Get(key string, args ...any) string {
 
 // html is Get for a page: each name stands for itself, so that one written from
 // right to left, or one that says so of itself, leaves the words around it alone.
-func (t Text) html(key string, args ...any) template.HTML {
-	text := template.HTMLEscapeString(t.Get(key))
+func (t Text) html(key string, args ...any) markup {
+	text := html.EscapeString(t.Get(key))
 	if len(args) > 0 {
 		text = fmt.Sprintf(text, mapNames(args, func(s string) string { return string(isolated(s)) })...)
 	}
-	return template.HTML(text) //nolint:gosec // everything in it was escaped
+	return markup(text)
 }
 
 // link is the text of key with its place filled by a link, if it has one.
-func (t Text) link(key, address, labelKey string) template.HTML {
-	anchor := `<a href="` + template.HTMLEscapeString(address) + `">` + template.HTMLEscapeString(t.Get(labelKey)) + `</a>`
-	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(t.Get(key)), "%[1]s", anchor)) //nolint:gosec // escaped
+func (t Text) link(key, address, labelKey string) markup {
+	anchor := `<a href="` + html.EscapeString(address) + `">` + html.EscapeString(t.Get(labelKey)) + `</a>`
+	return markup(strings.ReplaceAll(html.EscapeString(t.Get(key)), "%[1]s", anchor))
 }
 
 // isolated is a name as a piece of a page of its own.
-func isolated(name string) template.HTML {
-	return template.HTML("<bdi>" + template.HTMLEscapeString(Plain(name)) + "</bdi>") //nolint:gosec // escaped
+func isolated(name string) markup {
+	return markup("<bdi>" + html.EscapeString(Plain(name)) + "</bdi>")
 }
 
 func mapNames(args []any, change func(string) string) []any {

@@ -4,7 +4,6 @@ package pages
 
 import (
 	"hash/fnv"
-	"html/template"
 	"strings"
 	"time"
 	"unicode"
@@ -170,9 +169,6 @@ type Error struct {
 	// Brand is that of the app's organization; nil: none, or not known.
 	Brand *Brand
 }
-
-// What happened, in words.
-func (e Error) What() template.HTML { return English.html("error."+e.Kind+".what", e.Args...) }
 
 func initial(name string) string {
 	for _, r := range name {

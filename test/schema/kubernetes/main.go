@@ -2,7 +2,7 @@
 
 // Command kubernetes tells what of the manifests on its standard input a version of
 // Kubernetes does not know: kinds, and fields. The version is that of the types it is
-// built with, and there is a module file for each:
+// built with, and there is a module file for each but the last, whose file is go.mod:
 //
 //	go run -modfile=v1.33.mod . <manifests.yaml
 package main

@@ -43,7 +43,7 @@ func OpenAsIs(path string) (*sqlstore.Store, error) {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("opening database %s: its folder %s does not exist", path, filepath.Dir(path))
 	}
-	unlock, err := lock(path + ".lock")
+	unlock, err := lockExisting(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", path, err)
 	}
@@ -52,6 +52,28 @@ func OpenAsIs(path string) (*sqlstore.Store, error) {
 		return nil, fmt.Errorf("opening database %s: %w", path, err)
 	}
 	return store, nil
+}
+
+// lockExisting takes the lock of a database, which is one for all paths that lead to
+// it, unless it is neither there nor to be made.
+func lockExisting(path string) (unlock func() error, err error) {
+	file, err := resolved(path)
+	if err != nil {
+		return nil, err
+	}
+	if unlock, err = lock(file + lockSuffix); err != nil {
+		return nil, err
+	}
+	former, err := interrupted(file)
+	if err == nil && former != "" {
+		err = fmt.Errorf("%w: the former database is in %s", ErrInterrupted, former)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	// A database that is there makes the note void.
+	_ = os.Remove(file + noteSuffix)
+	return unlock, nil
 }
 
 func open(path string, unlock func() error) (*sqlstore.Store, error) {
