@@ -16,7 +16,7 @@ func (c *cluster) lintCommand() *cobra.Command {
 	var recursive bool
 	var o lint.Options
 	command := &cobra.Command{
-		Use:   "lint -f FILE",
+		Use:   "lint",
 		Short: "Judge manifests without a cluster",
 		Long: `Judge manifests without a cluster: what the API server would refuse, by the same
 schema and rules; what the access rules of a TokenServer do not allow; AccessTokens
