@@ -24,7 +24,7 @@ func undeployKinds(t *testing.T, before string, environment ...string) (string, 
 	own, program := filepath.Join(folder, "kubeconfig"), filepath.Join(folder, "kubectl")
 	require.NoError(t, os.WriteFile(own, config, 0o600))
 	script := "#!/usr/bin/env bash\nreal='" + kubectlPath + "' calls=\"$0.calls\"\n" + before + "\nexec \"$real\" \"$@\"\n"
-	require.NoError(t, os.WriteFile(program, []byte(script), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(program, []byte(script), 0o700))
 	// Where the kinds go before their objects, kubectl would wait for ever.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

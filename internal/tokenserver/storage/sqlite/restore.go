@@ -148,7 +148,7 @@ func (e *exchange) moveAway() error {
 			return err
 		}
 	}
-	if err := os.Mkdir(e.former, 0o700); err != nil && !(e.begun && errors.Is(err, fs.ErrExist)) {
+	if err := os.Mkdir(e.former, 0o700); err != nil && (!e.begun || !errors.Is(err, fs.ErrExist)) {
 		return err
 	}
 	for _, part := range e.parts {
