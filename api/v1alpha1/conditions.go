@@ -112,8 +112,8 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonDeleting: the object is being deleted.
 	//
-	//   - ConnectedApp Ready=False, Reconciling: The message says what the deletion
-	//     waits for.
+	//   - ConnectedApp Ready=False, Reconciling: Wait; the message says what the
+	//     deletion waits for.
 	ReasonDeleting = "Deleting"
 	// ReasonSecretNameTaken: there is a Secret, or ConfigMap, of that name that
 	// somebody else made, or an earlier object; it was left as it is, and the
@@ -122,7 +122,7 @@ const (
 	//   - ConnectedApp Ready=False, Stalled, SecretPublished=False: Name another
 	//     Secret, or remove the one that is there.
 	//   - AccessToken Ready=False, Stalled: Name another Secret, or remove the one
-	//     that is there: that is noticed within half a minute.
+	//     that is there.
 	ReasonSecretNameTaken = "SecretNameTaken"
 	// ReasonSecretContested: somebody else keeps changing or deleting the Secret;
 	// repairs become rarer.
@@ -130,19 +130,19 @@ const (
 	//   - ConnectedApp Ready=False, Reconciling, SecretPublished=False: Take the
 	//     Secret out of what the field manager in the message applies, or name
 	//     another.
-	//   - AccessToken Ready=False, Reconciling, TokenFresh=False: Let nothing else
-	//     write the Secret: the message names the field manager. Take it out of what
-	//     that applies, or name another Secret.
+	//   - AccessToken Ready=False, Reconciling, TokenFresh=False: Take the Secret
+	//     out of what the field manager in the message applies, or name another.
 	ReasonSecretContested = "SecretContested"
 	// ReasonWriteFailed: the API server refused a write, for the reason in the
 	// message, such as a quota; or it failed, and the manager's log says why.
 	//
 	//   - ConnectedApp Ready=False, Stalled or Reconciling, SecretPublished=False:
-	//     Mend what the message says; it is tried again.
+	//     Mend what the message says, or ask the platform team for the manager's
+	//     log; it is tried again.
 	//   - AccessToken Ready=False, Stalled or Reconciling: Mend what the message
-	//     says; it is tried again.
-	//   - TokenServer Ready=False, Reconciling: It is tried again; the manager's log
-	//     says why it failed.
+	//     says, or ask the platform team for the manager's log; it is tried again.
+	//   - TokenServer Ready=False, Reconciling: Mend what the message says, or ask
+	//     the platform team for the manager's log; it is tried again.
 	ReasonWriteFailed = "WriteFailed"
 	// ReasonTokenServerNotFound: there is no TokenServer of that name.
 	//
@@ -169,12 +169,13 @@ const (
 	// ReasonRestartPending: what is published changed, and workloads are rolled out
 	// at the time in the message, together with what else changes until then.
 	//
-	//   - ConnectedApp and AccessToken WorkloadsCurrent=False: Wait.
+	//   - ConnectedApp and AccessToken WorkloadsCurrent=False: Wait; the message
+	//     says when the workloads are rolled out.
 	ReasonRestartPending = "RestartPending"
 	// ReasonWorkloadNotFound: a workload of restart is not there.
 	//
-	//   - ConnectedApp and AccessToken WorkloadsCurrent=False, Events: Create it, or
-	//     take it off restart. It is looked for every 5 minutes.
+	//   - ConnectedApp and AccessToken WorkloadsCurrent=False, Events: Create the
+	//     workload, or take it off restart. It is looked for every 5 minutes.
 	ReasonWorkloadNotFound = "WorkloadNotFound"
 	// ReasonRestartRefused: a workload of restart cannot be rolled out: the manager
 	// lacks the right, or a manifest or policy is against it.
@@ -218,7 +219,8 @@ const (
 	// ReasonConfigMapNotFound: a ConfigMap that publicKeys names, or its key, is not
 	// there.
 	//
-	//   - ConnectedApp Ready=False, Reconciling, Registered=False: Create it.
+	//   - ConnectedApp Ready=False, Reconciling, Registered=False: Create the
+	//     ConfigMap, or its key.
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonOwnedElsewhere: the client id in the status, or in the annotation
 	// adopt-client-id, is another object's client, in this cluster or another, or
@@ -240,8 +242,8 @@ const (
 	// ReasonClientNotFound: there is no client of the id in the annotation
 	// adopt-client-id.
 	//
-	//   - ConnectedApp Ready=False, Reconciling, Registered=False: Correct it, or
-	//     take it off to have a new client registered.
+	//   - ConnectedApp Ready=False, Reconciling, Registered=False: Correct the
+	//     annotation, or take it off to have a new client registered.
 	ReasonClientNotFound = "ClientNotFound"
 	// ReasonSecretlessNotPossible: the token server does not authenticate apps of
 	// this credentials.type, or does not know the cluster; nothing was changed.
@@ -256,12 +258,13 @@ const (
 	ReasonPublished = "Published"
 	// ReasonWaitingForSecret: the ExistingSecret is not there, or lacks its key.
 	//
-	//   - ConnectedApp Ready=False, Reconciling, SecretPublished=False: Create it.
+	//   - ConnectedApp Ready=False, Reconciling, SecretPublished=False: Create the
+	//     Secret, or its key.
 	ReasonWaitingForSecret = "WaitingForSecret"
 	// ReasonSecretNotShared: the ExistingSecret may not be read.
 	//
-	//   - ConnectedApp Ready=False, Reconciling, SecretPublished=False: Label it
-	//     connectedapps.dev/secret: referenced.
+	//   - ConnectedApp Ready=False, Reconciling, SecretPublished=False: Label the
+	//     Secret connectedapps.dev/secret: referenced.
 	ReasonSecretNotShared = "SecretNotShared"
 	// ReasonInvalidSecret: the value in the ExistingSecret cannot be a client
 	// secret, which has 16 to 256 printable ASCII characters and was never replaced
@@ -318,7 +321,8 @@ const (
 	// ReasonFormerSecretHeld: Pods that the message names took a client secret when
 	// they started, before it was replaced.
 	//
-	//   - ConnectedApp Rotating=True: Restart them before the end in the message.
+	//   - ConnectedApp Rotating=True: Restart the Pods before the end in the
+	//     message.
 	ReasonFormerSecretHeld = "FormerSecretHeld"
 	// ReasonRotationNotPossible: a rotation was asked for that is not carried out;
 	// the message says why.
@@ -332,8 +336,8 @@ const (
 	// ReasonCredentialsMissing: there is no such Secret, or it lacks a key; or the
 	// API server gives the manager no token of its ServiceAccount.
 	//
-	//   - TokenServer Ready=False, Reconciling: Create it in the manager's
-	//     namespace; or do what the message says.
+	//   - TokenServer Ready=False, Reconciling: Create the Secret, or its key, in
+	//     the manager's namespace; or do what the message says.
 	ReasonCredentialsMissing = "CredentialsMissing"
 	// ReasonCredentialsRefused: the server does not accept the credentials.
 	//
@@ -350,7 +354,8 @@ const (
 	// ReasonCABundleInvalid: there is no such ConfigMap or key, or no certificate in
 	// it.
 	//
-	//   - TokenServer Ready=False, Reconciling: Correct it.
+	//   - TokenServer Ready=False, Reconciling: Correct the ConfigMap that caBundle
+	//     names.
 	ReasonCABundleInvalid = "CABundleInvalid"
 	// ReasonUnreachable: no connection: the name, the address or a NetworkPolicy.
 	// The message says which step failed.
@@ -369,8 +374,8 @@ const (
 	ReasonTLSFailed = "TLSFailed"
 	// ReasonServerError: the server answered with a failure of its own.
 	//
-	//   - TokenServer Ready=False, Reconciling: Look at its log; the manager tries
-	//     again.
+	//   - TokenServer Ready=False, Reconciling: Look at the server's log; the
+	//     manager tries again.
 	ReasonServerError = "ServerError"
 	// ReasonRateLimited: the server asked to slow down. The manager waits as long as
 	// it was told.
@@ -390,7 +395,8 @@ const (
 	ReasonIssuerMismatch = "IssuerMismatch"
 	// ReasonOrganizationNotFound: the server does not know organizationID.
 	//
-	//   - TokenServer Ready=False, Stalled: Correct it, or leave it out.
+	//   - TokenServer Ready=False, Stalled: Correct organizationID, or leave it
+	//     out.
 	ReasonOrganizationNotFound = "OrganizationNotFound"
 	// ReasonServerReplaced: it is another server than the one apps are registered
 	// on, or many of their clients are gone at once. The annotation
@@ -404,14 +410,14 @@ const (
 	// ReasonInUse: it is being deleted, and ConnectedApps still use it. The message
 	// says how many, and whether they are being deleted as well.
 	//
-	//   - TokenServer Ready=False, Reconciling: Delete them.
+	//   - TokenServer Ready=False, Reconciling: Delete the ConnectedApps.
 	ReasonInUse = "InUse"
 	// ReasonCredentialsInvalid: the credentials cannot be any: they end with a line
 	// end, as echo writes it, or have white space around them. The message names the
 	// key.
 	//
-	//   - TokenServer Ready=False, Stalled: Write them with printf '%s' or
-	//     --from-literal.
+	//   - TokenServer Ready=False, Stalled: Write the credentials with printf '%s'
+	//     or --from-literal.
 	ReasonCredentialsInvalid = "CredentialsInvalid"
 )
 

@@ -66,7 +66,8 @@ const (
 	AnnotationAcceptServer = "connectedapps.dev/accept-server"
 
 	// AnnotationAdoptClientID names a client on the token server that an app without
-	// one takes over. Taking it off later changes nothing.
+	// one takes over, or the id that it is registered under where there is no such
+	// client and an access rule lists the id. Taking it off later changes nothing.
 	// On: ConnectedApps. Set by: the app team.
 	AnnotationAdoptClientID = "connectedapps.dev/adopt-client-id"
 	// LabelClientOwner marks what remembers whose a client is where the token server

@@ -241,8 +241,10 @@ type AccessRule struct {
 
 	// ClientIDs are clients on the server that apps may adopt, by the annotation
 	// connectedapps.dev/adopt-client-id: those made by other means, and those whose
-	// ConnectedApp in this cluster is gone. It is asked when a client is adopted,
-	// and not again. Omitted: none, but those whose credentials an app has.
+	// ConnectedApp in this cluster is gone. Where the server has no such client, the
+	// app is registered under that id, if the server takes ids. It is asked when a
+	// client is adopted, and not again. Omitted: none, but those whose credentials an
+	// app has.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1000

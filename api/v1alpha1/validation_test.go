@@ -40,7 +40,10 @@ func manifest(t *testing.T, kind, name, spec string) *unstructured.Unstructured 
 // create asks the API server, strict about unknown fields as kubectl is.
 func create(t *testing.T, o *unstructured.Unstructured) error {
 	t.Helper()
-	return plane.Client.Create(t.Context(), o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
+	sent := o.DeepCopy()
+	err := plane.Client.Create(t.Context(), o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
+	requireLintAgrees(t, sent, err)
+	return err
 }
 
 const (

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -54,7 +56,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	_, _ = fmt.Fprintf(stderr, "error: %s\n", plugin.Visible(err.Error()))
+	exit, ended := errors.AsType[*plugin.Exit](err)
+	if !ended || exit.Err != nil {
+		_, _ = fmt.Fprintf(stderr, "error: %s\n", plugin.Visible(err.Error()))
+	}
+	if ended {
+		return exit.Status
+	}
 	if _, failed := errors.AsType[*failure](err); failed {
 		return exitFailed
 	}
@@ -70,7 +78,7 @@ func (f *failure) Unwrap() error { return f.error }
 // cluster is how the flags of kubectl lead to a cluster.
 type cluster struct {
 	*genericclioptions.ConfigFlags
-	output string
+	output, systemNamespace string
 }
 
 func rootCommand() *cobra.Command {
@@ -104,15 +112,22 @@ rights, by the kubeconfig and the flags that kubectl takes.`,
 	flags := root.PersistentFlags()
 	c.AddFlags(flags)
 	flags.StringVarP(&c.output, "output", "o", "", "json or yaml for a document instead of text, name for the names of what it is about")
+	flags.StringVar(&c.systemNamespace, "system-namespace", plugin.DefaultSystemNamespace, "namespace of the manager")
 	root.AddCommand(c.statusCommand(), c.loginCommand(), c.tokenCommand(), c.rotateCommand())
+	root.AddCommand(c.diffCommand(), c.versionCommand(), completionCommand())
+	root.AddCommand(c.lintCommand(), c.canICommand(), c.adoptCommand(), c.orphansCommand())
+	root.AddCommand(c.importCommand())
+	if err := c.complete(root); err != nil {
+		panic(err) // a flag that is not there
+	}
 	return root
 }
 
 // command connects to the cluster before it does what it does.
 func (c *cluster) command(do func(context.Context, *plugin.Plugin, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
-		if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {
-			return fmt.Errorf("--output %s: it must be json, yaml or name, or left out for text", c.output)
+		if err := c.checkOutput(); err != nil {
+			return err
 		}
 		p, err := c.plugin(command)
 		if err == nil {
@@ -122,6 +137,36 @@ func (c *cluster) command(do func(context.Context, *plugin.Plugin, []string) err
 			return &failure{err}
 		}
 		return nil
+	}
+}
+
+// offline is a command that needs no cluster, and no kubeconfig.
+func (c *cluster) offline(do func(context.Context, *plugin.Plugin, *cobra.Command) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, _ []string) error {
+		if err := c.checkOutput(); err != nil {
+			return err
+		}
+		p := c.writer(command)
+		p.Namespace = cmp.Or(*c.Namespace, corev1.NamespaceDefault)
+		if err := do(command.Context(), p, command); err != nil {
+			return &failure{err}
+		}
+		return nil
+	}
+}
+
+func (c *cluster) checkOutput() error {
+	if !slices.Contains(plugin.Outputs, plugin.Output(c.output)) {
+		return fmt.Errorf("--output %s: it must be json, yaml or name, or left out for text", c.output)
+	}
+	return nil
+}
+
+// writer is a plugin that has no cluster.
+func (c *cluster) writer(command *cobra.Command) *plugin.Plugin {
+	return &plugin.Plugin{
+		SystemNamespace: c.systemNamespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
+		Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
 	}
 }
 
@@ -136,17 +181,16 @@ func (c *cluster) plugin(command *cobra.Command) (*plugin.Plugin, error) {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	scheme := apiruntime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	api, err := client.New(connection, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	return &plugin.Plugin{
-		Client: api, Namespace: namespace, Out: command.OutOrStdout(), Err: command.ErrOrStderr(),
-		Output: plugin.Output(c.output), Color: colors(command.OutOrStdout()),
-	}, nil
+	p := c.writer(command)
+	p.Client, p.Namespace = api, namespace
+	return p, nil
 }
 
 // colors reports whether w is a terminal of somebody who wants them

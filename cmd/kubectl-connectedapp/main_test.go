@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/plugin"
 )
 
 func call(t *testing.T, args ...string) (stdout, stderr string, code int) {
@@ -35,7 +37,7 @@ func TestEveryCommandTeaches(t *testing.T) {
 }
 
 func TestWrongUseIsExplained(t *testing.T) {
-	for _, args := range [][]string{{"rotate"}, {"token"}, {"status", "x"}, {"status", "-o", "wide"}, {"destroy"}, {"status", "--no-such"}} {
+	for _, args := range [][]string{{"rotate"}, {"token"}, {"status", "x", "y"}, {"status", "-o", "wide"}, {"destroy"}, {"status", "--no-such"}} {
 		stdout, stderr, code := call(t, args...)
 		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)
 		require.Contains(t, stderr, "hint: kubectl connectedapp --help shows the commands")
@@ -103,9 +105,21 @@ func TestAClusterWithoutTheOperatorIsNamed(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	_, stderr, code := call(t, "status", "--kubeconfig="+kubeconfig(t, server.URL), "--context=here")
-	require.Equal(t, exitFailed, code)
-	require.Equal(t, "error: the cluster does not know Connected Apps: install the operator, or choose another --context\n", stderr)
+	manifest := filepath.Join(t.TempDir(), "app.yaml")
+	require.NoError(t, os.WriteFile(manifest, []byte("apiVersion: connectedapps.dev/v1alpha1\nkind: ConnectedApp\nmetadata: {name: x}\n"), 0o600))
+	for _, test := range []struct {
+		code int
+		args []string
+	}{
+		{exitFailed, []string{"status"}},
+		{exitFailed, []string{"status", "x"}},
+		{plugin.DiffFailed, []string{"diff", "-f", manifest}},
+	} {
+		_, stderr, code := call(t, append(test.args, "--kubeconfig="+kubeconfig(t, server.URL), "--context=here")...)
+		require.Equal(t, test.code, code, test.args)
+		require.Contains(t, stderr, "error: ")
+		require.Contains(t, stderr, "the cluster does not know Connected Apps: install the operator, or choose another --context\n")
+	}
 }
 
 func TestThePageHasEveryCommand(t *testing.T) {
@@ -113,6 +127,15 @@ func TestThePageHasEveryCommand(t *testing.T) {
 	require.NoError(t, err)
 	for _, command := range rootCommand().Commands() {
 		require.Contains(t, string(page), "\n| `"+command.Name(), command.Name())
+	}
+}
+
+// Programs tell a difference from a failure, as of kubectl diff.
+func TestAFailureIsNoDifference(t *testing.T) {
+	for _, args := range [][]string{{"diff"}, {"diff", "-f", "no-such.yaml"}, {"diff", "-f", "main.go", "--kubeconfig", "no-such"}} {
+		_, stderr, code := call(t, args...)
+		require.Equal(t, plugin.DiffFailed, code, "%v: %s", args, stderr)
+		require.Contains(t, stderr, "error: ")
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 func (c *cluster) rotateCommand() *cobra.Command {
 	var wait bool
-	var o plugin.RotateOptions
+	var o plugin.WaitOptions
 	command := &cobra.Command{
 		Use:   "rotate APP",
 		Short: "Replace the client secret of a ConnectedApp",

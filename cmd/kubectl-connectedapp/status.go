@@ -12,17 +12,30 @@ import (
 
 func (c *cluster) statusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "status",
-		Short: "Show the ConnectedApps and AccessTokens of the namespace",
+		Use:   "status [NAME | app/NAME | accesstoken/NAME]",
+		Short: "Show what there is in the namespace, or why one object is not ready",
 		Long: `Show the ConnectedApps and AccessTokens of the namespace: whether each is ready,
 its client and Secret, when a client secret is replaced by schedule, when a token
 expires and when it is refreshed. What is not ready is explained below.
 
+With a name it is one screen about that object: what the access rules say of it,
+its registration, its Secret, its tokens, rotations and workloads, the last
+Events, and the next step, with who takes it. NAME is the ConnectedApp of the name
+if there is one, or else the AccessToken. What you may not read is said where it
+would have been.
+
 No secret and no token is shown.`,
 		Example: `  kubectl connectedapp status
+  kubectl connectedapp status gitproxy
   kubectl connectedapp status -n payments --context production
-  kubectl connectedapp status -o json | jq '.accessTokens[] | select(.ready != "True")'`,
-		Args: cobra.NoArgs,
-		RunE: c.command(func(ctx context.Context, p *plugin.Plugin, _ []string) error { return p.Status(ctx) }),
+  kubectl connectedapp status -o json | jq '.accessTokens[] | select(.ready != "True")'
+  kubectl connectedapp status app/gitproxy -o json | jq -r '.nextSteps[].what'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: c.command(func(ctx context.Context, p *plugin.Plugin, args []string) error {
+			if len(args) == 0 {
+				return p.Status(ctx)
+			}
+			return p.StatusOf(ctx, args[0])
+		}),
 	}
 }

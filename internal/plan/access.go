@@ -56,15 +56,18 @@ func (n Namespace) String() string {
 // registered in.
 func Judge(want Client, namespace Namespace, rules []v1alpha1.AccessRule, organizationID string) Verdict {
 	best := Verdict{Client: disabled(want), none: noRule(namespace, rules)}
-	for _, rule := range rules {
-		if !selects(rule.NamespaceSelector, namespace.Labels) {
-			continue
-		}
+	for _, rule := range RulesFor(namespace, rules) {
 		if verdict := judge(want, rule, organizationID); best.Rule == "" || verdict.better(best) {
 			best = verdict
 		}
 	}
 	return best
+}
+
+// RulesFor are the rules for a namespace, in their order.
+func RulesFor(namespace Namespace, rules []v1alpha1.AccessRule) []v1alpha1.AccessRule {
+	chosen, _ := split(rules, func(rule v1alpha1.AccessRule) bool { return selects(rule.NamespaceSelector, namespace.Labels) })
+	return chosen
 }
 
 // better tells whether v leaves more of the client than other: all of it, and of
@@ -154,10 +157,10 @@ func (v *Verdict) keepScopes(list []Scope, allowed []v1alpha1.AccessScope, organ
 			unknown = append(unknown, s.String())
 			continue
 		}
-		v.lack("scope", []string{s.String()}, allows(v.Rule, accessScopes(elsewhere)))
+		v.lack("scope", []string{s.String()}, allows(v.Rule, AccessScopes(elsewhere)))
 	}
 	if len(unknown) > 0 {
-		v.lack("scope", unknown, allows(v.Rule, accessScopes(allowed)))
+		v.lack("scope", unknown, allows(v.Rule, AccessScopes(allowed)))
 	}
 	return kept
 }

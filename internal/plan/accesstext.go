@@ -82,7 +82,8 @@ func (v *Verdict) lackFlag(field string) {
 	v.Missing = append(v.Missing, fmt.Sprintf("%s (rule %s does not allow it)", field, v.Rule))
 }
 
-func accessScopes(list []v1alpha1.AccessScope) []string {
+// AccessScopes are the scopes of a rule in words.
+func AccessScopes(list []v1alpha1.AccessScope) []string {
 	texts := make([]string, len(list))
 	for i, a := range list {
 		texts[i] = a.Scope

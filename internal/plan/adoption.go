@@ -65,6 +65,12 @@ func adoption(in Input, r Result) Result {
 	if r.Hold != nil {
 		return r
 	}
+	if in.Adoption.Client == nil {
+		app := *in.App
+		app.Status = Unregistered(app.Status)
+		in.App = &app
+		return creation(in, r, Action{Kind: RegisterAs, ID: in.Adoption.ID})
+	}
 	live, app := *in.Live, *in.App
 	live.Client, live.OwnedElsewhere = in.Adoption.Client, false
 	app.Status = Unregistered(app.Status)
@@ -80,6 +86,10 @@ func Unregistered(status v1alpha1.ConnectedAppStatus) v1alpha1.ConnectedAppStatu
 	status.ClientID, status.Compared, status.Secrets, status.ReferencedSecretVersion = "", nil, nil, ""
 	return status
 }
+
+// CannotAdopt is why the app would not adopt the client, as far as can be said
+// without asking the token server for it; nil: nothing is known against it.
+func CannotAdopt(in Input) *Hold { return firstHold(hasAnother(in), notPermitted(in)) }
 
 // notPermitted is why the app may not adopt the client, as far as can be said
 // without asking for it.
@@ -100,17 +110,28 @@ func notPermitted(in Input) *Hold {
 	case in.Existing.ClientID != "" && in.Existing.ClientID != id:
 		return adoptionRefused("the app may not adopt client %s: secret %s says that it holds the credentials of another client; "+
 			"name that client's Secret in spec.credentials.secret, or correct the annotation %s", id, in.Existing.Name, v1alpha1.AnnotationAdoptClientID)
-	case !in.Adoption.Proven:
-		return adoptionRefused("the app may not adopt client %s: the token server does not accept the secret in secret %s as that client's; "+
-			"put one there that it accepts", id, in.Existing.Name)
+	case !in.Adoption.Proven && !listed(in):
+		return unproven(in)
 	}
 	return nil
 }
+
+func unproven(in Input) *Hold {
+	return adoptionRefused("the app may not adopt client %s: the token server does not accept the secret in secret %s as that client's; "+
+		"put one there that it accepts", in.Adoption.ID, in.Existing.Name)
+}
+
+// mayRegisterAs tells whether a client that is not there is made under the id, as
+// that of an app that moves here from another server: the platform team listed the
+// id, and the server takes ids.
+func mayRegisterAs(in Input) bool { return listed(in) && in.Server.Restore && in.Server.ExternalID }
 
 // notAdoptable is why a client that the app may adopt cannot be.
 func notAdoptable(in Input, target Client) *Hold {
 	a := in.Adoption
 	switch {
+	case a.Client == nil && !a.Taken && mayRegisterAs(in):
+		return in.Server.Lost
 	case a.Client == nil && !a.Taken:
 		hold := adoptionRefused("there is no client %s on the token server; correct the annotation %s, or take it off to have a new client registered",
 			a.ID, v1alpha1.AnnotationAdoptClientID)
@@ -121,6 +142,8 @@ func notAdoptable(in Input, target Client) *Hold {
 			"One of another object can be adopted when that one has let it go", a.ID)
 		hold.Reason = v1alpha1.ReasonOwnedElsewhere
 		return hold
+	case in.Existing != nil && !a.Proven:
+		return unproven(in)
 	case a.Orphaned && !listed(in):
 		return adoptionRefused("client %s was made for a ConnectedApp of this cluster that is gone, and credentials do not suffice to adopt it: "+
 			"an access rule of TokenServer %s for %s has to list it in clientIDs", a.ID, in.Server.Name, in.Policy.Namespace)

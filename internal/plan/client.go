@@ -171,6 +171,21 @@ func NormalScopes(c Client, scopes []Scope) []Scope {
 	return normal
 }
 
+// TokenScopes are the names of the scopes of the spec that a client has, in the
+// spec's order: those that its tokens may have.
+func TokenScopes(app *v1alpha1.ConnectedApp, client Client) []string {
+	var names []string
+	for _, assigned := range app.Spec.Scopes {
+		wanted := Scope{Name: assigned.Scope, OrganizationID: assigned.OrganizationID, EnvironmentID: assigned.EnvironmentID}
+		// What is implied is not in the registration.
+		implied := len(NormalScopes(client, []Scope{wanted})) == 0
+		if (implied || slices.Contains(client.Scopes, wanted)) && !slices.Contains(names, wanted.Name) {
+			names = append(names, wanted.Name)
+		}
+	}
+	return names
+}
+
 func isTrue(b *bool) bool { return b != nil && *b }
 
 func seconds(n *int32) *int64 {

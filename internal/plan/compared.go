@@ -251,6 +251,6 @@ func Settled(in Input) bool {
 	if compared == nil || in.Policy == nil || hindrance(in) != nil || in.SecretHindrance != nil || in.App.Status.ClientID == "" {
 		return false
 	}
-	want := Judge(desired(in), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID).Client
+	want := in.Policy.judge(desired(in)).Client
 	return parse(compared.Digests) == digestsOf(&want) && publishedWell(in)
 }

@@ -50,6 +50,17 @@ type Policy struct {
 	Namespace Namespace
 	// OrganizationID is where apps are registered.
 	OrganizationID string
+	// Unknown: who asks may not know the rules, and everything is taken to be
+	// allowed. Nothing is carried out by such a plan.
+	Unknown bool
+}
+
+// judge is what is allowed of a client.
+func (p *Policy) judge(c Client) Verdict {
+	if p.Unknown {
+		return Verdict{Allowed: true, OrphanAllowed: true, Client: c}
+	}
+	return Judge(c, p.Namespace, p.Rules, p.OrganizationID)
 }
 
 // Server is what a plan has to know of a TokenServer.
@@ -172,6 +183,9 @@ const (
 	Register Kind = "register the client"
 	// Restore creates the client under its former id and secret.
 	Restore Kind = "restore the client"
+	// RegisterAs creates the client under the id that it is to have, which no client
+	// of the server has.
+	RegisterAs Kind = "register the client under its id"
 	// Record notes that a client that was found is the app's.
 	Record Kind = "take the client that was registered for it"
 	// Adopt takes over a client that was not made for the app.
@@ -274,7 +288,7 @@ type Result struct {
 func Make(in Input) Result {
 	var r Result
 	if in.Policy != nil {
-		verdict := Judge(desired(in), in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
+		verdict := in.Policy.judge(desired(in))
 		r.Verdict, r.Target = &verdict, verdict.Client
 		r.Refusal = refusal(in, verdict)
 	}
@@ -422,7 +436,6 @@ func absent(in Input, r Result) Result {
 	if r.Hold = firstHold(r.Hold, serverDeleting(in)); r.Hold != nil {
 		return r
 	}
-	r.CarriesOut = true
 	create := Action{Kind: Register}
 	if recorded := in.App.Status.ClientID; recorded != "" {
 		r.Drift, r.Repaired = gone(recorded), true
@@ -432,6 +445,12 @@ func absent(in Input, r Result) Result {
 			r.Replaced = recorded
 		}
 	}
+	return creation(in, r, create)
+}
+
+// creation is the plan for a client that is made by create.
+func creation(in Input, r Result, create Action) Result {
+	r.CarriesOut = true
 	r.Actions = append(r.Actions, create)
 	if r.Target.ActsForItself() && hasContexts(r.Target) {
 		r.Actions = append(r.Actions, Action{Kind: AssignScopes, Changes: Diff(Client{GrantTypes: r.Target.GrantTypes}, Client{
@@ -505,7 +524,7 @@ func clientActions(in Input, r Result, carriesOut bool) Result {
 			ours = append(ours, c)
 		}
 	}
-	verdict := Judge(base, in.Policy.Namespace, in.Policy.Rules, in.Policy.OrganizationID)
+	verdict := in.Policy.judge(base)
 	target := verdict.Client
 	changes = slices.DeleteFunc(Diff(live.Client, target), func(c Change) bool { return notKept(in, target, c) })
 	for _, c := range changes {
@@ -599,13 +618,21 @@ func foreignSecret(in Input) *Hold {
 }
 
 func refusal(in Input, verdict Verdict) *Hold {
-	orphan := in.App.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
-	if verdict.Allowed && (!orphan || verdict.OrphanAllowed) {
+	message := Refusal(in.App, verdict)
+	if message == "" {
 		return nil
 	}
-	message := verdict.Message()
-	if verdict.Allowed {
-		message = verdict.OrphanMessage()
-	}
 	return &Hold{Condition: v1alpha1.ConditionPolicyAccepted, Reason: v1alpha1.ReasonNotAllowed, Stalled: true, Message: message}
+}
+
+// Refusal says why the access rules do not allow an app whose client got this
+// verdict; empty: they do.
+func Refusal(app *v1alpha1.ConnectedApp, verdict Verdict) string {
+	switch {
+	case !verdict.Allowed:
+		return verdict.Message()
+	case app.Spec.DeletionPolicy == v1alpha1.DeletionOrphan && !verdict.OrphanAllowed:
+		return verdict.OrphanMessage()
+	}
+	return ""
 }

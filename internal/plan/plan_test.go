@@ -456,7 +456,27 @@ func TestMake(t *testing.T) {
 			in: all(adopting, byCredentials, adoption(func(a *plan.Adoption) { a.Orphaned = true })), hold: v1alpha1.ReasonAdoptionRefused,
 		},
 		"an adoption of a client that is not there": {
-			in: all(adopting, adoption(func(a *plan.Adoption) { a.Client = nil })), hold: v1alpha1.ReasonClientNotFound,
+			in:   all(adopting, adoption(func(a *plan.Adoption) { a.Client = nil })),
+			want: []string{"register the client under its id c7", "publish the Secret"},
+		},
+		"an adoption of a client that is not there, which is to have the secret of its Secret": {
+			in: all(adopting, byCredentials, adoption(func(a *plan.Adoption) { a.Client, a.Proven = nil, false }), func(in *plan.Input) {
+				in.Policy.Rules[0].ClientIDs = []v1alpha1.ClientID{"c7"}
+			}),
+			want: []string{"register the client under its id c7", "publish the Secret"},
+		},
+		"an adoption of a client that is not there, of a server that takes no ids": {
+			in: all(adopting, adoption(func(a *plan.Adoption) { a.Client = nil }), func(in *plan.Input) { in.Server.Restore = false }), hold: v1alpha1.ReasonClientNotFound,
+		},
+		"an adoption of a client that is not there, of a server that was replaced": {
+			in: all(adopting, adoption(func(a *plan.Adoption) { a.Client = nil }), func(in *plan.Input) {
+				in.Server.Lost = &plan.Hold{Reason: v1alpha1.ReasonTokenServerUnavailable}
+			}), hold: v1alpha1.ReasonTokenServerUnavailable,
+		},
+		"an adoption by another client's secret, though a rule lists the client": {
+			in: all(adopting, byCredentials, adoption(func(a *plan.Adoption) { a.Proven = false }), func(in *plan.Input) {
+				in.Policy.Rules[0].ClientIDs = []v1alpha1.ClientID{"c7"}
+			}), hold: v1alpha1.ReasonAdoptionRefused,
 		},
 		"an adoption by an app that access rules refuse": {
 			in: all(adopting, spec(func(s *v1alpha1.ConnectedAppSpec) { s.RedirectURIs = []v1alpha1.RedirectURI{"https://evil.example/"} })), hold: v1alpha1.ReasonNotAllowed,

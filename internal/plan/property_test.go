@@ -163,10 +163,10 @@ func (m *modelled) pass(t *rapid.T, steps int) plan.Result {
 			return r
 		}
 		switch a.Kind {
-		case plan.Register, plan.Restore:
+		case plan.Register, plan.Restore, plan.RegisterAs:
 			m.made++
 			id, secret = fmt.Sprint("made-", m.made), fmt.Sprint("secret-", m.made)
-			if a.Kind == plan.Restore {
+			if a.Kind != plan.Register {
 				id = a.ID
 				if m.clients[id] != nil {
 					t.Fatalf("restores a client that is there")
@@ -397,7 +397,7 @@ func TestPlansConvergeFromWhateverIsThere(t *testing.T) {
 		for _, id := range ours {
 			require.Empty(t, m.forbidden(m.clients[id].client), "kept: %+v", m.clients[id].client)
 		}
-		if hand := m.clients["hand"]; hand != nil && !hand.adopted {
+		if hand := m.clients["hand"]; hand != nil && !hand.isOurs() {
 			require.Equal(t, []plan.ClientSecret{{ID: "kept"}}, hand.secrets, "what is not adopted is left as it was")
 		}
 		if again.Hold != nil {

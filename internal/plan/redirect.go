@@ -57,6 +57,16 @@ func redirectAllowed(uri string, c Client, rule v1alpha1.AccessRule) error {
 	return nil
 }
 
+// CheckRedirectURI returns why no rule can allow a redirect URI of an app; nil: one
+// can.
+func CheckRedirectURI(uri string, isPublic bool) error {
+	r, err := parseRedirect(uri)
+	if err == nil && r.scheme != "" && !isPublic {
+		return errURINotPublic
+	}
+	return err
+}
+
 // parseRedirect reads a redirect URI, and refuses what two readers could
 // understand differently.
 func parseRedirect(uri string) (redirect, error) {

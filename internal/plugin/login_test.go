@@ -84,24 +84,8 @@ func (s *loginSite) register(t *testing.T) oauth.ConnectedApp {
 // stored as its pages do once the user said yes.
 func (s *loginSite) browser(t *testing.T, change func(back url.Values)) func(string) error {
 	return func(address string) error {
-		response, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Get(address)
-		require.NoError(t, err)
-		_ = response.Body.Close()
-		require.Less(t, response.StatusCode, 400, "the token server takes the request")
-
-		u, err := url.Parse(address)
-		require.NoError(t, err)
-		asked, raw, now := u.Query(), rand.Text(), time.Now()
-		require.Equal(t, "S256", asked.Get("code_challenge_method"))
-		hash := sha256.Sum256([]byte(raw))
-		epoch, err := s.server.Store.Epoch(t.Context(), storage.EpochUser, tokenservertest.UserID)
-		require.NoError(t, err)
-		require.NoError(t, s.server.Store.CreateCode(t.Context(), storage.AuthorizationCode{
-			Hash: hash[:], ClientID: asked.Get("client_id"), Epochs: storage.Epochs{User: epoch.Value}, UserID: tokenservertest.UserID, OrgID: s.server.OrgID,
-			RedirectURI: asked.Get("redirect_uri"), Scopes: strings.Fields(asked.Get("scope")), Challenge: asked.Get("code_challenge"),
-			AuthTime: now, SessionID: "sid", GrantID: uuid.NewString(), CreatedAt: now, ExpiresAt: now.Add(time.Minute),
-		}))
-		back := url.Values{"code": {raw}, "state": {asked.Get("state")}}
+		asked, code := consented(t, s.server, address)
+		back := url.Values{"code": {code}, "state": {asked.Get("state")}}
 		if change != nil {
 			change(back)
 		}
@@ -113,6 +97,30 @@ func (s *loginSite) browser(t *testing.T, change func(back url.Values)) func(str
 		}()
 		return nil
 	}
+}
+
+// consented is what the address of an authorization request asks for, and the code
+// that a person gets who says yes to it.
+func consented(t *testing.T, server *tokenservertest.Instance, address string) (asked url.Values, code string) {
+	t.Helper()
+	response, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Get(address)
+	require.NoError(t, err)
+	_ = response.Body.Close()
+	require.Less(t, response.StatusCode, 400, "the token server takes the request")
+
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	asked, raw, now := u.Query(), rand.Text(), time.Now()
+	require.Equal(t, "S256", asked.Get("code_challenge_method"))
+	hash := sha256.Sum256([]byte(raw))
+	epoch, err := server.Store.Epoch(t.Context(), storage.EpochUser, tokenservertest.UserID)
+	require.NoError(t, err)
+	require.NoError(t, server.Store.CreateCode(t.Context(), storage.AuthorizationCode{
+		Hash: hash[:], ClientID: asked.Get("client_id"), Epochs: storage.Epochs{User: epoch.Value}, UserID: tokenservertest.UserID, OrgID: server.OrgID,
+		RedirectURI: asked.Get("redirect_uri"), Scopes: strings.Fields(asked.Get("scope")), Challenge: asked.Get("code_challenge"),
+		AuthTime: now, SessionID: "sid", GrantID: uuid.NewString(), CreatedAt: now, ExpiresAt: now.Add(time.Minute),
+	}))
+	return asked, raw
 }
 
 // A login ends in a Secret that an AccessToken goes on from.

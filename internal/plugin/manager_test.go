@@ -65,7 +65,7 @@ func TestWithTheManager(t *testing.T) {
 
 	token("reports")
 	require.Contains(t, answer(func() error {
-		return s.Rotate(t.Context(), "reports", RotateOptions{Timeout: time.Minute, Every: 50 * time.Millisecond})
+		return s.Rotate(t.Context(), "reports", WaitOptions{Timeout: time.Minute, Every: 50 * time.Millisecond})
 	}), "Secret reports-credentials holds another client secret of ConnectedApp reports\n")
 	token("app/reports")
 

@@ -22,12 +22,14 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
-// Plugin carries out commands. All fields but Output and Color are required.
+// Plugin carries out commands. Client, Namespace, Out and Err are required.
 type Plugin struct {
 	// Client reads and writes without a cache.
 	Client client.Client
 	// Namespace of the objects.
 	Namespace string
+	// SystemNamespace is the manager's; empty: DefaultSystemNamespace.
+	SystemNamespace string
 	// Out gets what was asked for, Err what is said beside it.
 	Out, Err io.Writer
 	// Output is the form of the answers on Out; empty for people.

@@ -91,6 +91,13 @@ func TestATerminalIsToldTexts(t *testing.T) {
 	})
 	require.NoError(t, s.Status(t.Context()))
 	s.say("%s", progress(app))
+	require.NoError(t, s.StatusOf(t.Context(), "late"))
+	difference := Difference{ConnectedApps: []AppDifference{{
+		Namespace: evil, Name: evil, ClientID: evil, Why: evil, Secret: evil, Notes: []string{evil},
+		Actions: []DiffAction{{Action: evil, Changes: []DiffChange{{Field: evil, Before: evil, After: evil}, {Field: evil, After: evil}}}},
+	}}}
+	difference.print(s.out, false, false)
+	difference.print(s.out, false, true)
 	require.NoError(t, s.report(&Rotation{ConnectedApp: "late", Done: true, Secret: "x", Message: evil}))
 	for text := range strings.Lines(s.out.String() + s.said.String()) {
 		require.False(t, strings.HasPrefix(text, "ConnectedApp late: all is well"), "nobody speaks for us")
@@ -227,7 +234,7 @@ func TestNoTokenIsThereForOthers(t *testing.T) {
 		"nobody":           "there is neither an AccessToken nor a ConnectedApp nobody in namespace " + s.Namespace + "; kubectl connectedapp status -n " + s.Namespace + " shows what there is",
 		"app/nobody":       "there is no ConnectedApp nobody in namespace",
 		"atok/nobody":      "there is no AccessToken nobody in namespace",
-		"pod/web":          `"pod/web" is neither app/NAME, for a new token of a ConnectedApp, nor accesstoken/NAME`,
+		"pod/web":          `"pod/web" is neither app/NAME, for a ConnectedApp, nor accesstoken/NAME`,
 		"connectedapp/":    `"connectedapp/" names nothing`,
 		"connectedapp/web": "ConnectedApp web does not have client_credentials among its spec.grantTypes [authorization_code]",
 	} {
@@ -286,7 +293,7 @@ func TestRotateWaitsUntilItIsDone(t *testing.T) {
 	s.Err = said
 	s.app(t, "gitproxy")
 	manage(t, s, "gitproxy", said)
-	require.NoError(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: time.Minute, Every: 10 * time.Millisecond}))
+	require.NoError(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{Timeout: time.Minute, Every: 10 * time.Millisecond}))
 	require.Equal(t, "Secret gitproxy-credentials holds another client secret of ConnectedApp gitproxy\n"+
 		"client secret 1 is accepted beside the one in the Secret until noon\n", s.out.String())
 	require.Contains(t, said.String(), "waiting for the manager\n")
@@ -300,27 +307,27 @@ func TestRotateOfAReadyAppSaysThatItWaitsAndNothingElse(t *testing.T) {
 	s.app(t, "gitproxy", func(a *v1alpha1.ConnectedApp) {
 		a.Status.Conditions = []metav1.Condition{condition("Ready", "True", "Ready", "registered")}
 	})
-	require.Error(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond}))
+	require.Error(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond}))
 	require.Equal(t, "asked for another client secret of ConnectedApp gitproxy, waiting for the manager\n", s.said.String())
 }
 
 func TestRotateThatNobodyFollowsSaysSo(t *testing.T) {
 	s := newSite(t)
 	s.app(t, "gitproxy")
-	err := s.Rotate(t.Context(), "gitproxy", RotateOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond})
+	err := s.Rotate(t.Context(), "gitproxy", WaitOptions{Timeout: 200 * time.Millisecond, Every: 10 * time.Millisecond})
 	require.ErrorContains(t, err, "ConnectedApp gitproxy has no other client secret after 200ms; the request stands")
 	require.Contains(t, s.said.String(), "the manager has not seen it yet")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	s.Err = writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
-	require.ErrorContains(t, s.Rotate(ctx, "gitproxy", RotateOptions{Timeout: time.Hour}), "stopped waiting for another client secret of ConnectedApp gitproxy; the request stands")
+	require.ErrorContains(t, s.Rotate(ctx, "gitproxy", WaitOptions{Timeout: time.Hour}), "stopped waiting for another client secret of ConnectedApp gitproxy; the request stands")
 }
 
 func TestRotateWithoutWaitingAsks(t *testing.T) {
 	s := newSite(t)
 	app := s.app(t, "gitproxy")
 	s.Output = OutputJSON
-	require.NoError(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}))
+	require.NoError(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{}))
 	var r Rotation
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &r))
 	require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
@@ -342,11 +349,11 @@ func TestWhatCannotBeRotatedIsLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			app := s.app(t, "gitproxy", test.change)
-			require.ErrorContains(t, s.Rotate(t.Context(), "gitproxy", RotateOptions{}), test.want)
+			require.ErrorContains(t, s.Rotate(t.Context(), "gitproxy", WaitOptions{}), test.want)
 			require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
 			require.Empty(t, app.Annotations)
 		})
 	}
 	s := newSite(t)
-	require.ErrorContains(t, s.Rotate(t.Context(), "nobody", RotateOptions{}), "there is no ConnectedApp nobody in namespace")
+	require.ErrorContains(t, s.Rotate(t.Context(), "nobody", WaitOptions{}), "there is no ConnectedApp nobody in namespace")
 }

@@ -18,15 +18,22 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 )
 
-// fieldManager owns the annotation that Rotate writes.
+// fieldManager owns the annotations that we write.
 const fieldManager = "kubectl-connectedapp"
 
-// RotateOptions say how Rotate waits.
-type RotateOptions struct {
-	// Timeout bounds the wait for the manager; 0: Rotate asks and does not wait.
+// WaitOptions say how a command waits for the manager.
+type WaitOptions struct {
+	// Timeout bounds the wait; 0: the command asks and does not wait.
 	Timeout time.Duration
 	// Every is how often the object is looked at; 0 means a second.
 	Every time.Duration
+}
+
+func (o WaitOptions) every() time.Duration {
+	if o.Every <= 0 {
+		return time.Second
+	}
+	return o.Every
 }
 
 // Rotation is what became of a request for another client secret.
@@ -42,7 +49,7 @@ type Rotation struct {
 
 // Rotate asks the manager for another client secret of a ConnectedApp, and waits
 // until the Secret holds it.
-func (p *Plugin) Rotate(ctx context.Context, name string, o RotateOptions) error {
+func (p *Plugin) Rotate(ctx context.Context, name string, o WaitOptions) error {
 	app := &v1alpha1.ConnectedApp{}
 	if err := p.get(ctx, name, "ConnectedApp", app); err != nil {
 		return err
@@ -51,13 +58,18 @@ func (p *Plugin) Rotate(ctx context.Context, name string, o RotateOptions) error
 		return err
 	}
 	asked := time.Now().UTC().Format(time.RFC3339Nano)
-	if err := p.annotate(ctx, app, asked); err != nil {
+	err := p.annotate(ctx, app, v1alpha1.AnnotationRotateRequestedAt, asked, "asking for a rotation of ConnectedApp "+app.Name)
+	if err != nil {
 		return err
 	}
 	r := &Rotation{ConnectedApp: name, RequestedAt: asked}
 	if o.Timeout > 0 {
 		p.say("asked for another client secret of ConnectedApp %s, waiting for the manager", name)
-		if err := p.wait(ctx, app, asked, o); err != nil {
+		err := p.wait(ctx, app, o, awaited{
+			what: "another client secret of ConnectedApp " + name, lacking: "ConnectedApp " + name + " has no other client secret",
+			done: func(app *v1alpha1.ConnectedApp) (bool, error) { return followed(app, asked) },
+		})
+		if err != nil {
 			return err
 		}
 		r.Done, r.Secret = true, bound(app.Status.Binding)
@@ -95,30 +107,32 @@ func cannotRotate(app *v1alpha1.ConnectedApp) error {
 	return nil
 }
 
-func (p *Plugin) annotate(ctx context.Context, app *v1alpha1.ConnectedApp, value string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{v1alpha1.AnnotationRotateRequestedAt: value},
-	}})
+// annotate asks the manager for something; doing names that in an error.
+func (p *Plugin) annotate(ctx context.Context, app *v1alpha1.ConnectedApp, annotation, value, doing string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{annotation: value}}})
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
 	}
-	return worded(p.Client.Patch(ctx, app, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager)),
-		"asking for a rotation of ConnectedApp "+app.Name)
+	return worded(p.Client.Patch(ctx, app, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager)), doing)
+}
+
+// awaited is what the manager was asked for.
+type awaited struct {
+	// what is it, and lacking says that an app has it not.
+	what, lacking string
+	// done tells whether the manager followed the request; an error ends the wait.
+	done func(*v1alpha1.ConnectedApp) (bool, error)
 }
 
 // wait returns when the manager followed the request, and tells on the way what
 // it says. app is then as it was last read.
-func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, asked string, o RotateOptions) error {
-	every := o.Every
-	if every <= 0 {
-		every = time.Second
-	}
-	tick, end := time.NewTicker(every), time.NewTimer(o.Timeout)
+func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, o WaitOptions, request awaited) error {
+	tick, end := time.NewTicker(o.every()), time.NewTimer(o.Timeout)
 	defer tick.Stop()
 	defer end.Stop()
 	said := ""
 	for {
-		if done, err := followed(app, asked); done || err != nil {
+		if done, err := request.done(app); done || err != nil {
 			return err
 		}
 		if now := progress(app); now != said {
@@ -128,9 +142,9 @@ func (p *Plugin) wait(ctx context.Context, app *v1alpha1.ConnectedApp, asked str
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("stopped waiting for another client secret of ConnectedApp %s; the request stands, and the manager follows it when it can", app.Name)
+			return fmt.Errorf("stopped waiting for %s; the request stands, and the manager follows it when it can", request.what)
 		case <-end.C:
-			return fmt.Errorf("ConnectedApp %s has no other client secret after %s; the request stands, and the manager follows it when it can", app.Name, o.Timeout)
+			return fmt.Errorf("%s after %s; the request stands, and the manager follows it when it can", request.lacking, o.Timeout)
 		case <-tick.C:
 		}
 		if err := p.get(ctx, app.Name, "ConnectedApp", app); err != nil && ctx.Err() == nil {
@@ -157,5 +171,8 @@ func progress(app *v1alpha1.ConnectedApp) string {
 	if status == metav1.ConditionTrue {
 		return ""
 	}
-	return fmt.Sprintf("ConnectedApp %s: %s: %s", app.Name, reason, message)
+	if reason != "" {
+		message = reason + ": " + message
+	}
+	return fmt.Sprintf("ConnectedApp %s: %s", app.Name, message)
 }

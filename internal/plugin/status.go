@@ -174,8 +174,11 @@ func (t table) write(w io.Writer, color bool) {
 	}
 }
 
-// colored is green for True, red for False and yellow for all else.
-func colored(status string) string {
+// colored is a status in its colour.
+func colored(status string) string { return painted(status, status) }
+
+// painted is green for True, red for False and yellow for all else.
+func painted(status, text string) string {
 	code := map[string]string{string(metav1.ConditionTrue): "32", string(metav1.ConditionFalse): "31"}[status]
-	return "\x1b[" + cmp.Or(code, "33") + "m" + status + "\x1b[0m"
+	return "\x1b[" + cmp.Or(code, "33") + "m" + text + "\x1b[0m"
 }

@@ -35,31 +35,45 @@ type TokenOptions struct {
 // one of a ConnectedApp, made with its credentials. What has no kind is the
 // AccessToken of the name, or else the ConnectedApp.
 func (p *Plugin) Token(ctx context.Context, what string, o TokenOptions) error {
-	kind, name, typed := strings.Cut(what, "/")
-	if !typed {
-		kind, name = "", what
-	}
-	kind = strings.ToLower(kind)
+	kind, name, err := parseName(what)
 	switch {
-	case name == "":
-		return fmt.Errorf("%q names nothing", what)
-	case slices.Contains(appKinds, kind):
+	case err != nil:
+		return err
+	case kind == kindApp || kind == "" && len(o.Scopes) > 0:
 		return p.mint(ctx, name, o)
-	case slices.Contains(tokenKinds, kind):
+	case kind == kindToken:
 		return p.published(ctx, name, o)
-	case typed:
-		return fmt.Errorf("%q is neither app/NAME, for a new token of a ConnectedApp, nor accesstoken/NAME, for the token in the Secret of an AccessToken", what)
 	}
-	if len(o.Scopes) > 0 {
-		return p.mint(ctx, name, o)
-	}
-	err := p.published(ctx, name, o)
-	if !isNotFound(err) {
+	if err := p.published(ctx, name, o); !isNotFound(err) {
 		return err
 	}
 	if err := p.mint(ctx, name, o); !isNotFound(err) {
 		return err
 	}
+	return p.neither(name)
+}
+
+// parseName reads an argument KIND/NAME or NAME, of which the kind is empty.
+func parseName(what string) (kind, name string, err error) {
+	kind, name, typed := strings.Cut(what, "/")
+	if !typed {
+		kind, name = "", what
+	}
+	switch {
+	case name == "":
+		return "", "", fmt.Errorf("%q names nothing", what)
+	case !typed:
+		return "", name, nil
+	case slices.Contains(appKinds, strings.ToLower(kind)):
+		return kindApp, name, nil
+	case slices.Contains(tokenKinds, strings.ToLower(kind)):
+		return kindToken, name, nil
+	}
+	return "", "", fmt.Errorf("%q is neither app/NAME, for a ConnectedApp, nor accesstoken/NAME, for an AccessToken", what)
+}
+
+// neither is that a name is of nothing.
+func (p *Plugin) neither(name string) error {
 	return &notFound{fmt.Sprintf("there is neither an AccessToken nor a ConnectedApp %s in namespace %s; kubectl connectedapp status -n %s shows what there is",
 		name, p.Namespace, p.Namespace)}
 }

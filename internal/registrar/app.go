@@ -4,6 +4,7 @@ package registrar
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -104,6 +105,16 @@ func (c *Client) Read(ctx context.Context, clientID string) (*oauth.ConnectedApp
 		return nil, err
 	}
 	return app, checkApp("reading the app", app, clientID)
+}
+
+// ReadRaw returns an app as the server writes it, with members that are not in
+// oauth.ConnectedApp; IsNotFound when there is none. It may hold a client secret.
+func (c *Client) ReadRaw(ctx context.Context, clientID string) (json.RawMessage, error) {
+	var app json.RawMessage
+	_, err := c.call(ctx, request{
+		op: "reading the app", method: http.MethodGet, path: appPath(clientID), into: &app, success: []int{http.StatusOK},
+	})
+	return app, err
 }
 
 // Update changes the fields that are not nil and returns the app. It is safe to

@@ -41,6 +41,8 @@ type Config struct {
 	// caller's own (https://www.rfc-editor.org/rfc/rfc7523#section-2.2). Nil: the
 	// secret is used.
 	Assertion func(context.Context) (string, error) `json:"-"`
+	// Token is an access token to call with; empty: Client logs in.
+	Token string `json:"-"`
 	// CABundle holds PEM certificates to trust instead of the system's.
 	CABundle []byte
 	// RequestsPerSecond bounds all requests, the log-in included; 0 means 50,
@@ -94,7 +96,7 @@ func New(c Config) (*Client, error) {
 		limiter:   rate.NewLimiter(rate.Limit(requests), max(1, int(requests))),
 		limited:   c.RequestsPerSecond != 0,
 		userAgent: cmp.Or(c.UserAgent, defaultUserAgent),
-		redact:    newRedactor(c.ClientSecret),
+		redact:    newRedactor(c.ClientSecret, c.Token),
 	}
 	client.session = newSession(client, c)
 	if c.OrganizationID != "" {

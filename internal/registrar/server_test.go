@@ -314,3 +314,29 @@ func TestOneLogInServesManyCallsAndIsRenewed(t *testing.T) {
 	require.True(t, registrar.IsNotFound(err), "asked again with a new token: %v", err)
 	require.EqualValues(t, 2, logins.Load())
 }
+
+// Who brings a token needs no credentials, and it is not repeated when it serves
+// for nothing.
+func TestATokenThatIsGivenTakesThePlaceOfALogin(t *testing.T) {
+	server := tokenservertest.Start(t)
+	form := strings.NewReader(url.Values{
+		"grant_type": {oauth.GrantClientCredentials}, "client_id": {server.AdminClientID}, "client_secret": {server.AdminClientSecret},
+	}.Encode())
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+oauth.PathToken, form)
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	var issued oauth.TokenResponse
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&issued))
+
+	client := connect(t, server, func(c *registrar.Config) { c.ClientID, c.ClientSecret, c.Token = "", "", issued.AccessToken })
+	_, err = client.List(t.Context(), 0, 10)
+	require.NoError(t, err)
+	const canary = "a-token-that-is-nobodys"
+	client = connect(t, server, func(c *registrar.Config) { c.ClientID, c.ClientSecret, c.Token = "", "", canary })
+	_, err = client.List(t.Context(), 0, 10)
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), canary)
+}

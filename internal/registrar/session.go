@@ -28,6 +28,8 @@ type session struct {
 	clientSecret string
 	// assertion takes the place of the secret unless it is nil.
 	assertion func(context.Context) (string, error)
+	// given is the token of somebody who has logged in; empty: nobody has.
+	given string
 
 	login chan struct{} // holds a value while nobody logs in
 
@@ -37,7 +39,7 @@ type session struct {
 }
 
 func newSession(client *Client, c Config) *session {
-	s := &session{client: client, clientID: c.ClientID, clientSecret: c.ClientSecret, assertion: c.Assertion, login: make(chan struct{}, 1)}
+	s := &session{client: client, clientID: c.ClientID, clientSecret: c.ClientSecret, assertion: c.Assertion, given: c.Token, login: make(chan struct{}, 1)}
 	s.login <- struct{}{}
 	return s
 }
@@ -45,6 +47,9 @@ func newSession(client *Client, c Config) *session {
 // token returns the current token, logging in when there is none or it is about
 // to expire.
 func (s *session) token(ctx context.Context) (string, error) {
+	if s.given != "" {
+		return s.given, nil
+	}
 	if token := s.valid(); token != "" {
 		return token, nil
 	}

@@ -62,7 +62,7 @@ func (p *ControlPlane) TokenServer(t testing.TB, instance *tokenservertest.Insta
 		f(server)
 	}
 	p.Create(t, server)
-	t.Cleanup(func() { p.remove(server, secret) })
+	t.Cleanup(func() { p.Remove(server, secret) })
 	return server
 }
 
@@ -100,13 +100,13 @@ func App(namespace, server string, change ...func(*v1alpha1.ConnectedApp)) *v1al
 func (p *ControlPlane) CreateApp(t testing.TB, app *v1alpha1.ConnectedApp) *v1alpha1.ConnectedApp {
 	t.Helper()
 	p.Create(t, app)
-	t.Cleanup(func() { p.remove(app) })
+	t.Cleanup(func() { p.Remove(app) })
 	return app
 }
 
-// remove deletes objects and their finalizers, whatever state a test left them
+// Remove deletes objects and their finalizers, whatever state a test left them
 // in.
-func (p *ControlPlane) remove(objects ...client.Object) {
+func (p *ControlPlane) Remove(objects ...client.Object) {
 	for _, o := range objects {
 		_ = p.Client.Delete(context.Background(), o)
 		_ = p.Client.Patch(context.Background(), o, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))

@@ -249,7 +249,8 @@ func (s *Server) routes(ctx context.Context) ([]route, error) {
 	authenticate := s.verifier.Authenticate
 	grants := s.grants()
 	manage := &management.Endpoint{
-		Apps: c.Store, Ended: s.ended, View: s.view, Directory: c.Directory, Authenticate: authenticate, Credentials: s.hasher(),
+		Apps: c.Store, Ended: s.ended, View: s.view, Directory: c.Directory, Users: c.Store,
+		Authenticate: authenticate, Credentials: s.hasher(),
 		WorkloadIssuers: c.Workloads.Names(), CompleteUntil: s.usesCompleteUntil, Audit: log, Now: c.Now, Logger: c.Logger,
 	}
 	if c.RecoverableSecrets {

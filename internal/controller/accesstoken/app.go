@@ -4,7 +4,6 @@ package accesstoken
 
 import (
 	"context"
-	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +11,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/plan"
 )
 
 // readApp sets app, or says why it is of no use. The first token, and the one
@@ -59,24 +59,14 @@ func ofTheApp(reason string) bool {
 // troubleOf says why the tokens of an app are not known to work; nil when they
 // are.
 func troubleOf(app *v1alpha1.ConnectedApp, token *v1alpha1.AccessToken) *status.Error {
-	grant := grantTypes[token.GrantType()]
+	unfit, message := plan.TokenUnfit(app, token)
 	policy, stalled := status.Get(app, v1alpha1.ConditionPolicyAccepted), status.Get(app, v1alpha1.ConditionStalled)
 	switch {
 	case !app.DeletionTimestamp.IsZero():
 		return status.WaitingError(v1alpha1.ReasonAppDeleting, 0,
 			"ConnectedApp %s is being deleted, and its tokens end with it: delete this AccessToken too", app.Name)
-	case app.CredentialsType() == v1alpha1.CredentialsServiceAccount || app.CredentialsType() == v1alpha1.CredentialsPrivateKey:
-		return status.StalledError(v1alpha1.ReasonSecretlessNeedsSidecar,
-			"ConnectedApp %s has spec.credentials.type %s, and what authenticates it is in its Pods alone: "+
-				"use the refresher sidecar there and delete this AccessToken, or change the type to Secret", app.Name, app.CredentialsType())
-	case !slices.Contains(app.Spec.GrantTypes, grant):
-		return status.StalledError(v1alpha1.ReasonGrantNotAllowed,
-			"ConnectedApp %s has spec.grantTypes %v, and this AccessToken needs an app with %s: make one for such an app",
-			app.Name, app.Spec.GrantTypes, grant)
-	case app.Spec.Enabled != nil && !*app.Spec.Enabled:
-		return status.StalledError(v1alpha1.ReasonAppDisabled,
-			"ConnectedApp %s has spec.enabled false, so that the token server gives it no token and takes none of its tokens: "+
-				"set it to true, or delete this AccessToken", app.Name)
+	case unfit != "":
+		return status.StalledError(unfit, "%s", message)
 	case policy != nil && policy.Status == metav1.ConditionFalse:
 		return status.StalledError(v1alpha1.ReasonAppNotAllowed,
 			"ConnectedApp %s is not allowed as it is written, and no tokens are asked for it: change it, or ask for an access rule on TokenServer %s: %s",

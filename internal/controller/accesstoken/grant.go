@@ -17,7 +17,6 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/apply"
 	"connectedapps.dev/operator/internal/controller/status"
-	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/refresher"
 )
@@ -29,15 +28,6 @@ const (
 	keyRefreshToken = "refresh-token"
 )
 
-// grantTypes are the grant types that an app needs, by the way its token is
-// obtained.
-var grantTypes = map[v1alpha1.AccessTokenGrantType]v1alpha1.GrantType{
-	v1alpha1.AccessTokenClientCredentials: oauth.GrantClientCredentials,
-	v1alpha1.AccessTokenRefreshToken:      oauth.GrantRefreshToken,
-	v1alpha1.AccessTokenPassword:          oauth.GrantPassword,
-	v1alpha1.AccessTokenJWTBearer:         oauth.GrantJWTBearer,
-}
-
 // readGrant sets grantSecret, when the grant names one.
 func (r *Reconciler) readGrant(ctx context.Context, p *pass) (err error) {
 	if name := p.token.GrantSecretName(); name != "" {
@@ -48,7 +38,7 @@ func (r *Reconciler) readGrant(ctx context.Context, p *pass) (err error) {
 
 // grant fills in what a token is asked for with, beside the app's own credentials.
 func (p *pass) grant(c *refresher.Credentials) (err error) {
-	c.GrantType = string(grantTypes[p.token.GrantType()])
+	c.GrantType = plan.TokenGrantType(p.token.GrantType())
 	switch grant := p.token.Spec.Grant; p.token.GrantType() {
 	case v1alpha1.AccessTokenClientCredentials:
 	case v1alpha1.AccessTokenRefreshToken:

@@ -16,6 +16,7 @@ import (
 var labels = map[plan.Kind]string{
 	plan.Register:              "register",
 	plan.Restore:               "restore",
+	plan.RegisterAs:            "register_as",
 	plan.Record:                "record",
 	plan.Adopt:                 "adopt",
 	plan.GiveBack:              "give_back",

@@ -49,7 +49,7 @@ func (r *Reconciler) observeAdoption(ctx context.Context, p *pass, live *plan.Li
 	if err != nil {
 		return err
 	}
-	wanted.Client = liveOf(app)
+	wanted.Client = plan.LiveOf(&app.ConnectedApp, app.ContextScopes, app.SecretList)
 	if p.owner, err = r.Owners.Of(ctx, p.in.Server.Name, p.connection.Issuer, id); err != nil {
 		return err
 	}

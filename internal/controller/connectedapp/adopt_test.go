@@ -3,9 +3,7 @@
 package connectedapp_test
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -178,7 +176,7 @@ func TestWhatIsNotTheAppsToAdopt(t *testing.T) {
 	theirs := w.ready(w.app(func(a *v1alpha1.ConnectedApp) { a.Name = "theirs" }))
 	foreign := w.handmade("another-cluster/" + w.namespace + "/app/4711")
 	listed := w.handmade("")
-	w.allow(theirs.Status.ClientID, foreign.ClientID, "00000000000000000000000000000000", w.instance.AdminClientID)
+	w.allow(theirs.Status.ClientID, foreign.ClientID, tokenservertest.OwnerID, w.instance.AdminClientID)
 	w.vault("foreign", foreign.ClientID, foreign.ClientSecret)
 	for name, c := range map[string]struct {
 		id, reason, message string
@@ -189,7 +187,7 @@ func TestWhatIsNotTheAppsToAdopt(t *testing.T) {
 		"another-cluster":                {id: foreign.ClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "belongs to another object"},
 		"another-cluster-by-credentials": {id: foreign.ClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "belongs to another object", change: fromVault("foreign")},
 		"the-manager":                    {id: w.instance.AdminClientID, reason: v1alpha1.ReasonOwnedElsewhere, message: "or to the manager itself"},
-		"no-such-client":                 {id: "00000000000000000000000000000000", reason: v1alpha1.ReasonClientNotFound, message: "there is no client"},
+		"a-user":                         {id: tokenservertest.OwnerID, reason: v1alpha1.ReasonAdoptionRefused, message: "the id is or was another's on the token server"},
 		"neither-allowed-nor-there":      {id: "11111111111111111111111111111111", reason: v1alpha1.ReasonAdoptionRefused, message: "has to list it in clientIDs"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -420,9 +418,10 @@ func TestAnAdoptionOutlivesAMoveOfItsServer(t *testing.T) {
 
 // Without marks and further secrets a client is adopted by its credentials alone.
 func TestAnAdoptionOnAPlainPlatform(t *testing.T) {
-	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	w := start(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
 	made := w.handmade("")
-	w.allow(made.ClientID)
+	w.allow(made.ClientID, "elsewhere")
+	w.deleted(w.condition(w.app(adopts("elsewhere")), v1alpha1.ConditionReady, v1alpha1.ReasonClientNotFound))
 	app := w.condition(w.app(adopts(made.ClientID)), v1alpha1.ConditionReady, v1alpha1.ReasonAdoptionRefused)
 	require.Contains(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message, "has one secret, which making another would end")
 	require.Empty(t, app.Status.ClientID)
@@ -441,29 +440,44 @@ func TestAnAdoptionOnAPlainPlatform(t *testing.T) {
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
 
-// withoutExtensions lets a server be one that has none of ours.
-func withoutExtensions(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != oauth.PathDiscovery {
-			next.ServeHTTP(rw, r)
-			return
-		}
-		recorder := httptest.NewRecorder()
-		next.ServeHTTP(recorder, r)
-		document := map[string]any{}
-		if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
-			panic(err)
-		}
-		delete(document, "connectedapps_extensions")
-		delete(document, "connectedapps_installation_id")
-		rw.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(rw).Encode(document)
-	})
+// An app that moves here from another server keeps its id, and its secret where there
+// is one.
+func TestAClientIsRegisteredUnderTheIDThatARuleLists(t *testing.T) {
+	w := start(t)
+	w.vault("vault", "web-shop", "the secret that it had elsewhere")
+	app := w.condition(w.app(adopts("web-shop"), fromVault("vault")), v1alpha1.ConditionReady, v1alpha1.ReasonAdoptionRefused)
+	_, err := w.instance.Store.App(t.Context(), "web-shop")
+	require.ErrorIs(t, err, storage.ErrNotFound, "a Secret alone does not suffice")
+
+	w.allow("web-shop", "batch.export", "phone")
+	w.ready(app)
+	require.Equal(t, "web-shop", app.Status.ClientID)
+	requireToken(t, w.instance.URL+oauth.PathToken, "web-shop", "the secret that it had elsewhere")
+	require.Len(t, w.registered(app).Secrets, 1)
+	require.NotEmpty(t, w.registered(app).ExternalID, "it is this object's")
+
+	made := w.ready(w.app(adopts("batch.export"), func(a *v1alpha1.ConnectedApp) { a.Name = "made" }))
+	require.Equal(t, "batch.export", made.Status.ClientID)
+	w.requireWorks(w.secret("made-credentials"))
+	require.Len(t, w.registered(made).Secrets, 1)
+
+	phone := w.ready(w.app(adopts("phone"), func(a *v1alpha1.ConnectedApp) {
+		a.Name, a.Spec.ClientType, a.Spec.GrantTypes = "phone", v1alpha1.ClientPublic, []v1alpha1.GrantType{oauth.GrantAuthorizationCode}
+		a.Spec.RedirectURIs = []v1alpha1.RedirectURI{"com.example.app:/callback"}
+	}))
+	require.Equal(t, "phone", phone.Status.ClientID)
+	require.Empty(t, w.registered(phone).Secrets)
+
+	second := w.condition(w.app(adopts("phone"), func(a *v1alpha1.ConnectedApp) { a.Name = "second" }), v1alpha1.ConditionReady, v1alpha1.ReasonOwnedElsewhere)
+	require.Empty(t, second.Status.ClientID)
+	w.deleted(app)
+	_, err = w.instance.Store.App(t.Context(), "web-shop")
+	require.ErrorIs(t, err, storage.ErrNotFound, "it goes with its object")
 }
 
 // Where no client bears a mark, a client that its object left is nobody's as well.
 func TestOrphanGivesAnAdoptedClientBackOnAPlainPlatform(t *testing.T) {
-	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	w := start(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
 	made := w.handmade("")
 	w.allow()
 	w.vault("vault", made.ClientID, made.ClientSecret)

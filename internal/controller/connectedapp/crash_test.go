@@ -204,7 +204,7 @@ func crash(
 	m := &mortal{}
 	middleware := m.middleware
 	if plain {
-		middleware = func(next http.Handler) http.Handler { return m.middleware(withoutExtensions(next)) }
+		middleware = func(next http.Handler) http.Handler { return m.middleware(tokenservertest.Plain(next)) }
 	}
 	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, append(options, tokenservertest.WithMiddleware(middleware))...)}
 	w.server = plane.TokenServer(t, w.instance)

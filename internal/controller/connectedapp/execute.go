@@ -108,6 +108,8 @@ func (r *Reconciler) do(ctx context.Context, p *pass, action plan.Action) error 
 		return r.register(ctx, p)
 	case plan.Restore:
 		return r.restore(ctx, p, action.ID)
+	case plan.RegisterAs:
+		return r.registerAs(ctx, p, action.ID)
 	case plan.Record:
 		p.app.Status.ClientID = action.ID
 		p.app.Status.Issuer = p.connection.Issuer
@@ -169,22 +171,46 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 // restore brings a client back under its id and secret, so that nobody who has
 // them notices anything.
 func (r *Reconciler) restore(ctx context.Context, p *pass, clientID string) error {
-	secret := rand.Text() // for a client that has none, which is not looked at
+	secret := p.existing
 	if stored := p.stored(); stored != nil {
 		secret = stored.value
-	} else if p.existing != "" {
-		secret = p.existing
 	}
-	fields := allFields(p.result.Target)
-	fields.ClientID, fields.ClientSecret = &clientID, &secret
-	answer, err := p.connection.Register(ctx, externalID(r.ClusterID, p.app), fields)
+	err := r.registerUnder(ctx, p, clientID, secret)
 	if registrar.IsConflict(err) {
 		// Somebody else has the id by now.
 		p.result.Replaced = clientID
 		return r.register(ctx, p)
 	}
+	return p.failure(err)
+}
+
+// registerAs creates the client under an id that is not to be another's.
+func (r *Reconciler) registerAs(ctx context.Context, p *pass, clientID string) error {
+	p.app.Status = plan.Unregistered(p.app.Status)
+	err := r.registerUnder(ctx, p, clientID, p.existing)
+	if registrar.IsConflict(err) {
+		return &status.Error{
+			Kind: status.Stalled, Reason: v1alpha1.ReasonAdoptionRefused, Cause: err,
+			Message: "client " + clientID + " cannot be registered: the id is or was another's on the token server, whose configuration may have it",
+		}
+	}
+	if err == nil && p.in.Existing != nil {
+		p.app.Status.ReferencedSecretVersion = p.in.Existing.Version
+	}
+	return p.failure(err)
+}
+
+// registerUnder creates a client under an id of the caller's, with a secret of its
+// own; empty: another is made.
+func (r *Reconciler) registerUnder(ctx context.Context, p *pass, clientID, secret string) error {
+	if secret == "" {
+		secret = rand.Text() // a client that has none needs one here, too
+	}
+	fields := allFields(p.result.Target)
+	fields.ClientID, fields.ClientSecret = &clientID, &secret
+	answer, err := p.connection.Register(ctx, externalID(r.ClusterID, p.app), fields)
 	if err != nil {
-		return p.failure(err)
+		return err
 	}
 	p.registered(&answer.App)
 	p.made = nil
@@ -246,7 +272,7 @@ func (p *pass) change(ctx context.Context, action plan.Action) error {
 // learn notes what the server did not keep of what it was sent, so that it is
 // not sent again and again.
 func (p *pass) learn(answer *oauth.ConnectedApp, sent []plan.Change) {
-	got := clientOf(answer)
+	got := plan.ClientOf(answer)
 	if got.ActsForItself() {
 		got.Scopes = p.result.Target.Scopes // they have an answer of their own
 	}

@@ -386,7 +386,7 @@ func (r *Reconciler) readClient(ctx context.Context, p *pass, live *plan.Live, i
 		}
 	}
 	live.OwnedElsewhere = false
-	live.Client = liveOf(app)
+	live.Client = plan.LiveOf(&app.ConnectedApp, app.ContextScopes, app.SecretList)
 	if p.owner.Owner != "" && !p.owner.Made {
 		p.adopted(live.Client, p.owner.Kept)
 	}

@@ -25,7 +25,7 @@ import (
 // bears a mark there.
 func startPlain(t *testing.T) *world {
 	t.Helper()
-	w := start(t, tokenservertest.WithMiddleware(withoutExtensions))
+	w := start(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
 	w.plain = true
 	return w
 }
@@ -88,7 +88,7 @@ func TestAClientIsDeletedWhateverItsName(t *testing.T) {
 			faults := &trouble{}
 			w := start(t, tokenservertest.WithMiddleware(func(next http.Handler) http.Handler {
 				if plain {
-					next = withoutExtensions(next)
+					next = tokenservertest.Plain(next)
 				}
 				return faults.middleware(next)
 			}))
@@ -142,7 +142,7 @@ func TestLostMemoryOfAClientComesBack(t *testing.T) {
 func byHand(t *testing.T, plain bool, options ...tokenservertest.Option) *world {
 	t.Helper()
 	if plain {
-		options = append([]tokenservertest.Option{tokenservertest.WithMiddleware(withoutExtensions)}, options...)
+		options = append([]tokenservertest.Option{tokenservertest.WithMiddleware(tokenservertest.Plain)}, options...)
 	}
 	w := &world{T: t, plain: plain, instance: tokenservertest.Start(t, options...)}
 	w.server, w.namespace = plane.TokenServer(t, w.instance), plane.Namespace(t, nil)
@@ -202,7 +202,7 @@ func TestAClientThatWaitsForItsDeletionIsNobodysToTakeOver(t *testing.T) {
 				say(409, "application/json", `{"status":409,"message":"not now"}`)(rw, r)
 				return
 			}
-			withoutExtensions(next).ServeHTTP(rw, r)
+			tokenservertest.Plain(next).ServeHTTP(rw, r)
 		}))
 	}))
 	w.plain = true
@@ -245,7 +245,7 @@ func TestAClientMadeAnewGetsItsExistingSecretAfterAFailure(t *testing.T) {
 				say(503, "application/json", `{"status":503,"message":"away"}`)(rw, r)
 				return
 			}
-			withoutExtensions(next).ServeHTTP(rw, r)
+			tokenservertest.Plain(next).ServeHTTP(rw, r)
 		})
 	}))
 	w.vault("vault", "", "chosen-by-somebody-else-1")

@@ -140,7 +140,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *pass) (ctrl.Result, error
 // and comes back where somebody took it away.
 func (r *Reconciler) settleFinalizer(ctx context.Context, p *pass) error {
 	makes := slices.ContainsFunc(p.result.Actions, func(a plan.Action) bool {
-		return a.Kind == plan.Register || a.Kind == plan.Restore || a.Kind == plan.Adopt
+		return a.Kind == plan.Register || a.Kind == plan.Restore || a.Kind == plan.RegisterAs || a.Kind == plan.Adopt
 	})
 	if !p.app.DeletionTimestamp.IsZero() || !makes && p.app.Status.ClientID == "" {
 		return nil

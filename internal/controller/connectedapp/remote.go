@@ -3,72 +3,12 @@
 package connectedapp
 
 import (
-	"cmp"
 	"slices"
 
-	"connectedapps.dev/operator/internal/inventory"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
 	"connectedapps.dev/operator/internal/registrar"
 )
-
-// liveOf is what the server holds, in the words of the plan.
-func liveOf(app *inventory.App) *plan.LiveClient {
-	live := &plan.LiveClient{ID: app.ClientID, Revision: app.Revision, Client: clientOf(&app.ConnectedApp)}
-	if app.ContextScopes != nil || live.Client.ActsForItself() {
-		live.Client.Scopes = nil
-		for _, s := range app.ContextScopes {
-			live.Client.Scopes = append(live.Client.Scopes,
-				plan.Scope{Name: s.Scope, OrganizationID: s.ContextParams.Org, EnvironmentID: s.ContextParams.EnvID})
-		}
-	}
-	if app.SecretList != nil {
-		live.SecretsKnown = true
-		live.Secrets = secretsOf(app.SecretList)
-		live.CompleteUntil = app.SecretList.CompleteUntil
-	}
-	return live
-}
-
-func secretsOf(list *oauth.SecretList) []plan.ClientSecret {
-	secrets := make([]plan.ClientSecret, len(list.Data))
-	for i, s := range list.Data {
-		secrets[i] = plan.ClientSecret{ID: s.ID, CreatedAt: s.CreatedAt}
-		if s.LastUsedAt != nil {
-			secrets[i].LastUsed = *s.LastUsedAt
-		}
-		if s.ExpiresAt != nil {
-			secrets[i].ExpiresAt = *s.ExpiresAt
-		}
-	}
-	return secrets
-}
-
-func clientOf(app *oauth.ConnectedApp) plan.Client {
-	c := plan.Client{
-		Name: app.ClientName, GrantTypes: app.GrantTypes, RedirectURIs: app.RedirectURIs,
-		PostLogoutRedirectURIs: app.PostLogoutRedirectURIs, Audience: cmp.Or(app.Audience, oauth.AudienceInternal),
-		PublicKeys: app.PublicKeys, ClientURI: deref(app.ClientURI), PolicyURI: deref(app.PolicyURI), TOSURI: deref(app.TOSURI),
-		Enabled: app.Enabled, AuthMethod: app.TokenEndpointAuthMethod,
-		IdentityProviders: app.IdentityProviders, AssertionsWithoutExpiry: app.AssertionsWithoutExpiry, SkipUserConsent: app.SkipUserConsent,
-		AccessTokenFormat: deref(app.AccessTokenFormat), AccessTokenAlg: app.AccessTokenSignedResponseAlg,
-		IDTokenAlg: app.IDTokenSignedResponseAlg, RefreshGrace: app.RefreshGraceSeconds,
-	}
-	for _, name := range app.Scopes {
-		c.Scopes = append(c.Scopes, plan.Scope{Name: name})
-	}
-	for _, i := range app.FederatedIdentities {
-		c.Identities = append(c.Identities, plan.Identity{Issuer: i.IssuerName, Subject: i.Subject})
-	}
-	return c
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
 
 // members put a field of a client, by its name in the spec, into a request.
 var members = map[string]func(*registrar.Fields, plan.Client){

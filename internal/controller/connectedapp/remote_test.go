@@ -34,7 +34,7 @@ func sent(t *testing.T, body any) map[string]any {
 func TestNothingIsLostBetweenThePlanAndTheServer(t *testing.T) {
 	var app oauth.ConnectedApp
 	require.NoError(t, json.Unmarshal([]byte(full), &app))
-	want := clientOf(&app)
+	want := plan.ClientOf(&app)
 	require.JSONEq(t, full, string(must(json.Marshal(someFields(want, plan.Diff(plan.Client{}, want), false)))))
 	require.Len(t, members, len(plan.Diff(plan.Client{}, want))+1, "clientType and tokenEndpointAuthMethod are one member")
 }
@@ -55,7 +55,7 @@ func TestWhatARegistrationSays(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(full), &app))
 	want := sent(t, json.RawMessage(full))
 	delete(want, "skip_user_consent") // not everybody's to say
-	require.Equal(t, want, sent(t, allFields(clientOf(&app))))
+	require.Equal(t, want, sent(t, allFields(plan.ClientOf(&app))))
 }
 
 // What gives power is taken away by a value, not by silence.

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -108,25 +107,10 @@ func values(p *pass, target plan.Client, clientID, secret string) map[string]str
 		plan.KeyInternalTokenURL: p.connection.Internal(metadata.TokenEndpoint),
 		plan.KeyAuthorizationURL: metadata.AuthorizationEndpoint, plan.KeyJWKSURL: metadata.JWKSURI,
 		plan.KeyUserInfoURL: metadata.UserinfoEndpoint, plan.KeyIntrospectionURL: metadata.IntrospectionEndpoint,
-		plan.KeyScopes: scopeNames(p, target), plan.KeyAuthMethod: target.Method(),
+		plan.KeyScopes: strings.Join(plan.TokenScopes(p.app, target), " "), plan.KeyAuthMethod: target.Method(),
 		plan.KeyType: bindingType, plan.KeyProvider: bindingProvider,
 		plan.KeyCA: string(p.connection.CABundle),
 	}
-}
-
-// scopeNames are the scopes of the spec that are allowed, as a token request
-// writes them.
-func scopeNames(p *pass, target plan.Client) string {
-	var names []string
-	for _, assigned := range p.app.Spec.Scopes {
-		wanted := plan.Scope{Name: assigned.Scope, OrganizationID: assigned.OrganizationID, EnvironmentID: assigned.EnvironmentID}
-		// What is implied is not in the registration.
-		implied := len(plan.NormalScopes(target, []plan.Scope{wanted})) == 0
-		if (implied || slices.Contains(target.Scopes, wanted)) && !slices.Contains(names, wanted.Name) {
-			names = append(names, wanted.Name)
-		}
-	}
-	return strings.Join(names, " ")
 }
 
 // hashSecret lets an edit of the value be noticed. The value is random and long,

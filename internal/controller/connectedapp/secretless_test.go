@@ -488,7 +488,7 @@ func TestAServerThatCannotDoWithoutSecrets(t *testing.T) {
 			func(_ *testing.T, a *v1alpha1.ConnectedApp) { byAccounts("gitproxy")(a) }, "it does not offer the extension federated_identities",
 		},
 		"a plain platform": {
-			tokenservertest.WithMiddleware(withoutExtensions),
+			tokenservertest.WithMiddleware(tokenservertest.Plain),
 			func(_ *testing.T, a *v1alpha1.ConnectedApp) { byAccounts("gitproxy")(a) }, "it does not offer the extension federated_identities",
 		},
 		"no keys": {

@@ -30,7 +30,7 @@ type world struct {
 	instance  *tokenservertest.Instance
 	server    *v1alpha1.TokenServer
 	namespace string
-	// plain: the server was started withoutExtensions.
+	// plain: the server was started tokenservertest.Plain.
 	plain bool
 }
 

@@ -46,35 +46,23 @@ func (r *Reconciler) orphans(ctx context.Context, name string, connection *inven
 	if err != nil {
 		return nil, err
 	}
-	objects, err := r.objects(ctx)
+	census, err := r.census(ctx)
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := r.Tombstones.ExternalIDs(ctx)
-	if err != nil {
+	if census.Waiting, err = r.Tombstones.ExternalIDs(ctx); err != nil {
 		return nil, err
 	}
 	records, err := r.Owners.On(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	orphans := map[string]bool{}
-	for id, externalID := range unclaimed {
-		orphans[id] = !waiting[externalID] && r.isOrphan(externalID, objects)
-	}
-	for _, record := range records {
-		switch {
-		case !r.isOrphan(record.Owner, objects):
-			delete(orphans, record.ClientID)
-		case connection.Lists(record.ClientID):
-			orphans[record.ClientID] = !waiting[record.Owner]
-		default:
-			if err := r.forgetOwner(ctx, connection, record); err != nil {
-				return nil, err
-			}
+	orphans, gone := census.Orphans(unclaimed, records, connection.Lists)
+	for _, record := range gone {
+		if err := r.forgetOwner(ctx, connection, record); err != nil {
+			return nil, err
 		}
 	}
-	maps.DeleteFunc(orphans, func(_ string, is bool) bool { return !is })
 	return slices.Sorted(maps.Keys(orphans)), nil
 }
 
@@ -99,31 +87,23 @@ func (r *Reconciler) forgetOwner(ctx context.Context, connection *inventory.Conn
 // unclaimed returns a test for external ids of this cluster whose object is not
 // there, by the objects that are there now.
 func (r *Reconciler) unclaimed() func(externalID string) bool {
-	objects, err := r.objects(context.Background()) // from the cache
+	census, err := r.census(context.Background()) // from the cache
 	if err != nil {
 		return func(string) bool { return false }
 	}
-	return func(externalID string) bool { return r.isOrphan(externalID, objects) }
+	return census.IsOrphan
 }
 
-// isOrphan tells whether an external id names an object of this cluster, in a
-// namespace that is served, which is not among those that are there.
-func (r *Reconciler) isOrphan(externalID string, objects map[types.UID]bool) bool {
-	owner, ok := ownership.ParseOwner(externalID)
-	return ok && owner.Cluster == r.ClusterID && !objects[owner.UID] &&
-		(len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, owner.Key.Namespace))
-}
-
-// objects are the UIDs of the ConnectedApps that are there, whatever TokenServer
-// they name. The cache is filled before the controller starts.
-func (r *Reconciler) objects(ctx context.Context) (map[types.UID]bool, error) {
+// census is which ConnectedApps are there. The cache is filled before the
+// controller starts.
+func (r *Reconciler) census(ctx context.Context) (ownership.Census, error) {
+	census := ownership.Census{Cluster: r.ClusterID, Namespaces: r.Namespaces, Objects: map[types.UID]bool{}}
 	var list v1alpha1.ConnectedAppList
 	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
+		return census, err
 	}
-	uids := make(map[types.UID]bool, len(list.Items))
 	for i := range list.Items {
-		uids[list.Items[i].UID] = true
+		census.Objects[list.Items[i].UID] = true
 	}
-	return uids, nil
+	return census, nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -150,6 +151,27 @@ func (s *Store) ExternalIDs(ctx context.Context) (map[string]bool, error) {
 		ids[list[i].Data[keyExternalID]] = true
 	}
 	return ids, err
+}
+
+// Waiting is a client that the manager deletes as soon as it can.
+type Waiting struct {
+	Client
+	// Since is when its object went.
+	Since time.Time
+}
+
+// List returns the clients that are remembered in the manager's namespace, to
+// whoever may read it.
+func List(ctx context.Context, reader client.Reader, namespace string) ([]Waiting, error) {
+	var list corev1.ConfigMapList
+	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.HasLabels{v1alpha1.LabelTombstone}); err != nil {
+		return nil, fmt.Errorf("listing tombstones: %w", err)
+	}
+	var waiting []Waiting
+	for i := range list.Items {
+		waiting = append(waiting, Waiting{decode(list.Items[i].Data), list.Items[i].CreationTimestamp.Time})
+	}
+	return waiting, nil
 }
 
 // Count returns how many clients of a TokenServer are remembered.

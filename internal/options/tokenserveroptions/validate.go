@@ -213,12 +213,9 @@ func (v *validator) adminClient() {
 	}
 }
 
-// reservedID says that an id is the server's own. Tokens of a sign-in name no
-// app, but a client id that only the server uses: what were issued to or revoked
-// of an app of that name would be theirs too.
+// reservedID says that an id is the server's own.
 func reservedID(id string) string {
-	// login: the name of it in tokens of earlier releases.
-	if id == "login" || id == token.SignInClientID {
+	if token.IsReserved(id) {
 		return fmt.Sprintf("%q is a name of the server's own; choose another", id)
 	}
 	return ""

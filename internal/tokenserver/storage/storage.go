@@ -47,7 +47,8 @@ var ErrInUse = errors.New("the database is in use by another process")
 // App is a connected app with all that belongs to it. It is read and written
 // as a whole.
 type App struct {
-	// ClientID is 32 lower-case hex digits, unique in the server, immutable.
+	// ClientID is unique in the server, immutable; 32 lower-case hex digits unless it
+	// was chosen.
 	ClientID string
 	// OrgID is the organization the app was created in.
 	OrgID string

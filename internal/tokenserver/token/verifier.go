@@ -184,6 +184,14 @@ func (t *AccessToken) narrow(app *clients.App) {
 // id, so that no app can have it.
 const SignInClientID = "platform:sign-in"
 
+// IsReserved tells whether a client id is the server's own. Tokens of a sign-in name
+// no app, but a client id that only the server uses: what were issued to or revoked
+// of an app of that name would be theirs too.
+func IsReserved(clientID string) bool {
+	// login: the name of it in tokens of earlier releases.
+	return clientID == "login" || clientID == SignInClientID
+}
+
 func (v *Verifier) readJWT(raw string) (*AccessToken, error) {
 	if err := text.OneLine(raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -13,9 +13,12 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/audit"
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
+	"connectedapps.dev/operator/internal/tokenserver/token"
 )
 
-var clientIDForm = regexp.MustCompile("^[0-9a-f]{32}$")
+// clientIDForm is what the id of an app of another server may be like. It is that
+// of the configuration, but for a dot and the like in front: no path ends in "..".
+var clientIDForm = regexp.MustCompile("^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")
 
 // create registers an app: 201, or 200 with an additional secret when the
 // external id names an app already.
@@ -125,8 +128,8 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 	app := newApp(e.Credentials.NewClientID(), c.org, belongs, c.now)
 	chosen := ""
 	if restores(c, body) {
-		if !clientIDForm.MatchString(body.clientID.value) {
-			return app, madeSecret{}, httpx.BadRequest("client_id: must be 32 lower-case hex digits")
+		if err := e.checkChosenID(ctx, body.clientID.value); err != nil {
+			return app, madeSecret{}, err
 		}
 		if err := checkChosenSecret("client_secret", body.clientSecret.value); err != nil {
 			return app, madeSecret{}, err
@@ -155,6 +158,29 @@ func (e *Endpoint) prepare(ctx context.Context, c *call, body appBody) (storage.
 		return app, secret, err
 	}
 	return app, secret, addSecret(&app, secret.record, c.now)
+}
+
+// checkChosenID refuses an id that stands for something else in tokens: their sub is
+// the id of a user or of an app.
+func (e *Endpoint) checkChosenID(ctx context.Context, id string) error {
+	if !clientIDForm.MatchString(id) {
+		return httpx.BadRequest("client_id: must be 1 to 64 letters, digits, dots, hyphens or underscores, the first of them a letter or digit")
+	}
+	if token.IsReserved(id) {
+		return httpx.Problemf(http.StatusConflict, "client_id: %s is a name of the server's own", id)
+	}
+	_, isUser := e.Directory.Load().User(id)
+	if !isUser {
+		_, err := e.Users.User(ctx, id)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("looking for a user: %w", err)
+		}
+		isUser = err == nil
+	}
+	if isUser {
+		return httpx.Problemf(http.StatusConflict, "client_id: %s is in use or belonged to another organization", id)
+	}
+	return nil
 }
 
 // restores tells whether the caller may choose id and secret, to bring back an

@@ -45,6 +45,8 @@ type Endpoint struct {
 	Ended     *ended.Ledger
 	View      View
 	Directory *directory.Live
+	// Users are those whom identity providers have asserted.
+	Users storage.Users
 	// WorkloadIssuers are the names that federated identities may refer to.
 	WorkloadIssuers []string
 	// Authenticate verifies the bearer token of a request.

@@ -79,7 +79,7 @@ func start(t *testing.T, options ...option) *server {
 	logger := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	live := directory.NewLive(testDirectory())
 	s.endpoint = &management.Endpoint{
-		Apps: store, Ended: ended.New(store, s.clock), View: clients.New(store, live), Directory: live,
+		Apps: store, Ended: ended.New(store, s.clock), View: clients.New(store, live), Directory: live, Users: store,
 		Authenticate: s.authenticate, Credentials: hasher, WorkloadIssuers: []string{"prod", "staging"},
 		Audit: &audit.Log{Logger: logger}, Now: s.clock, Logger: logger,
 	}

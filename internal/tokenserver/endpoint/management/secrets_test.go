@@ -281,11 +281,34 @@ func TestRestore(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, epoch.Value, "tokens of the deleted app stay dead")
 
-	s.call("admin", http.MethodPost, bareApps, restore("XYZ")).refused(t, http.StatusBadRequest, "client_id: must be 32 lower-case hex digits")
+	const form = "client_id: must be 1 to 64 letters, digits, dots, hyphens or underscores, the first of them a letter or digit"
+	for _, bad := range []string{"..", "a/b", "a b", "https://app.example.com", strings.Repeat("x", 65)} {
+		s.call("admin", http.MethodPost, bareApps, restore(bad)).refused(t, http.StatusBadRequest, form)
+	}
 	s.call("admin", http.MethodPost, bareApps, strings.Replace(restore(strings.Repeat("0", 32)), secret, "short", 1)).
 		refused(t, http.StatusBadRequest, "client_secret: must have 16 to 256 characters")
 	other := s.call("user", http.MethodPost, bareApps, restore(strings.Repeat("1", 32))).app(t, http.StatusCreated)
 	require.NotEqual(t, strings.Repeat("1", 32), other.ClientID, "without manage:orgconnapps id and secret are assigned")
 	require.NotEqual(t, secret, other.ClientSecret)
 	require.NotEqual(t, strings.Repeat("2", 32), s.create(`{"client_name":"x","grant_types":["password"],"client_id":"`+strings.Repeat("2", 32)+`"}`).ClientID)
+}
+
+// An app of another server keeps its id, unless that is or may be taken for somebody
+// else's.
+func TestAnAppComesUnderTheIDItHadElsewhere(t *testing.T) {
+	s := start(t)
+	restore := func(id string) string {
+		return `{"client_name":"x","grant_types":["client_credentials"],"client_id":"` + id + `","client_secret":"the secret it had elsewhere"}`
+	}
+	for _, id := range []string{"web-shop", "storefront.spa", "0f9d4a35-6a1c-4a57-9d13-6a7f8b2c1d01"} {
+		require.Equal(t, id, s.create(restore(id)).ClientID)
+		require.True(t, s.accepts(id, "the secret it had elsewhere"))
+		require.Equal(t, http.StatusOK, s.call("admin", http.MethodGet, bareApps+"/"+id, "").status)
+	}
+	asserted, err := s.store.PutUser(t.Context(), storage.User{ID: "c7f1a1de-0001-4000-8000-000000000001", OrgID: orgA, IDProviderID: "corp", Username: "ada"}, s.clock())
+	require.NoError(t, err)
+	for _, id := range []string{ownerA, asserted.ID} {
+		s.call("admin", http.MethodPost, bareApps, restore(id)).refused(t, http.StatusConflict, "client_id: "+id+" is in use or belonged to another organization")
+	}
+	s.call("admin", http.MethodPost, bareApps, restore("login")).refused(t, http.StatusConflict, "client_id: login is a name of the server's own")
 }

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"connectedapps.dev/operator/api/v1alpha1"
+	"connectedapps.dev/operator/internal/registrar"
+	"connectedapps.dev/operator/internal/testenv"
+	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
+)
+
+// manifest is a ConnectedApp as an app team writes it.
+func (a *team) manifest(name string, lines ...string) string {
+	text := "---\napiVersion: connectedapps.dev/v1alpha1\nkind: ConnectedApp\nmetadata: {name: " + name + "}\n" +
+		"spec:\n  tokenServerRef: {name: " + a.server.Name + "}\n  grantTypes: [client_credentials]\n"
+	for _, line := range lines {
+		text += "  " + line + "\n"
+	}
+	return text
+}
+
+// differs runs diff on manifests and returns its exit status.
+func (a *team) differs(t *testing.T, o DiffOptions, manifests ...string) (status int, err error) {
+	t.Helper()
+	list, err := Resources(resource.FilenameOptions{Filenames: []string{"-"}}, strings.NewReader(strings.Join(manifests, "")))
+	require.NoError(t, err)
+	err = a.Diff(t.Context(), list, o)
+	if exit, ok := errors.AsType[*Exit](err); ok {
+		return exit.Status, exit.Err
+	}
+	require.NoError(t, err)
+	return 0, nil
+}
+
+// shows holds a difference and its exit status to testdata/NAME.
+func (a *team) shows(t *testing.T, name string, o DiffOptions, manifests ...string) {
+	t.Helper()
+	a.says(t, name, func() error {
+		status, err := a.differs(t, o, manifests...)
+		_, _ = fmt.Fprintf(a.said, "exit status %d\n", status)
+		return err
+	})
+}
+
+const profile = "scopes: [{scope: profile}]"
+
+func TestDiffShowsWhatAnApplyChanges(t *testing.T) {
+	stop := plane.StartManager(t)
+	a := newTeam(t)
+	kubectl := plane.Kubectl(t)
+	applied := a.manifest("gitproxy", profile) + a.manifest("reports", profile)
+	kubectl.Run(t, applied, "apply", "-n", a.Namespace, "-f", "-")
+	for _, name := range []string{"gitproxy", "reports"} {
+		app := &v1alpha1.ConnectedApp{}
+		app.Namespace, app.Name = a.Namespace, name
+		t.Cleanup(func() { plane.Remove(app) })
+		a.until(t, app, "Ready", "Ready")
+	}
+	unchanged := a.manifest("gitproxy", profile)
+	changed := a.manifest("gitproxy", "clientName: GitProxy", "scopes: [{scope: profile}, {scope: view:environment}]", "credentials: {type: Secret, secret: {name: proxy}}")
+	added := a.manifest("new", profile)
+	secretless := a.manifest("reports", profile, "credentials: {type: PrivateKey}", "publicKeys: [{configMapRef: {name: keys, key: a.pem}}]")
+	refused := a.manifest("reports", "scopes: [{scope: profile}, {scope: manage:orgconnapps}]", "deletionPolicy: Orphan")
+	team := a.Client
+
+	t.Run("to an app team", func(t *testing.T) {
+		a.shows(t, "diff-unchanged.txt", DiffOptions{}, unchanged)
+		a.shows(t, "diff-changed.txt", DiffOptions{}, changed, added)
+		a.shows(t, "diff-secretless.txt", DiffOptions{}, secretless)
+		a.shows(t, "diff-invalid.txt", DiffOptions{}, a.manifest("bad", "scope: profile"), unchanged)
+		a.shows(t, "diff-adopt.txt", DiffOptions{}, strings.Replace(added, "{name: new}", "{name: new, annotations: {connectedapps.dev/adopt-client-id: portal}}", 1))
+		a.shows(t, "diff-rotate.txt", DiffOptions{}, strings.Replace(unchanged, "{name: gitproxy}", "{name: gitproxy, annotations: {connectedapps.dev/rotate-requested-at: now}}", 1))
+		a.shows(t, "diff-suspended.txt", DiffOptions{}, changed+"  suspend: true\n")
+		a.shows(t, "diff-others.txt", DiffOptions{}, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+		a.shows(t, "diff-markdown.txt", DiffOptions{Markdown: true}, changed, a.manifest("evil", `clientName: "<b>@all</b> | [x](https://example.com) *_~"`))
+	})
+	t.Run("to the platform team", func(t *testing.T) {
+		a.Client = plane.Client
+		a.shows(t, "diff-platform.txt", DiffOptions{Live: true}, changed, added)
+		a.shows(t, "diff-refused.txt", DiffOptions{}, refused)
+		a.shows(t, "diff-no-tokenserver.txt", DiffOptions{}, strings.Replace(added, a.server.Name, "nowhere", 1))
+	})
+	t.Run("to who may not apply", func(t *testing.T) {
+		a.Client = a.as(t, "view", "connectedapps-aggregate-to-view").Client
+		a.shows(t, "diff-view.txt", DiffOptions{}, changed, added)
+		a.shows(t, "diff-view-live.txt", DiffOptions{Live: true}, unchanged)
+	})
+	t.Run("to who has no right", func(t *testing.T) {
+		a.Client = a.user(t, "nobody").Client
+		a.shows(t, "diff-no-rights.txt", DiffOptions{}, unchanged)
+	})
+	t.Run("as a server-side apply, which leaves what others manage", func(t *testing.T) {
+		a.Client = team
+		status, err := a.differs(t, DiffOptions{ServerSide: true, FieldManager: "gitops"}, a.manifest("reports", profile, "clientName: Reports"))
+		require.NoError(t, err)
+		require.Equal(t, DiffChanges, status)
+		require.Contains(t, a.out.String(), "~ clientName: "+a.Namespace+"/reports → Reports")
+	})
+	t.Run("of what somebody changed on the server, when it is asked", func(t *testing.T) {
+		a.Client = plane.Client
+		stop()
+		app := &v1alpha1.ConnectedApp{}
+		require.NoError(t, plane.Client.Get(t.Context(), client.ObjectKey{Namespace: a.Namespace, Name: "gitproxy"}, app))
+		api, err := a.registrar(t.Context(), a.server)
+		require.NoError(t, err)
+		defer api.Close()
+		_, err = api.Update(t.Context(), app.Status.ClientID, renamed("Mallory"))
+		require.NoError(t, err)
+		a.shows(t, "diff-drift.txt", DiffOptions{Live: true}, unchanged)
+		status, err := a.differs(t, DiffOptions{}, unchanged)
+		require.NoError(t, err)
+		require.Zero(t, status, "an object tells nothing of it")
+		require.NoError(t, api.Delete(t.Context(), app.Status.ClientID))
+		a.shows(t, "diff-gone.txt", DiffOptions{Live: true}, unchanged)
+	})
+	t.Run("without a token server", func(t *testing.T) {
+		a.instance.Stop(t)
+		a.shows(t, "diff-server-away.txt", DiffOptions{}, changed)
+		a.out.Reset()
+		status, err := a.differs(t, DiffOptions{Live: true}, changed)
+		require.Equal(t, DiffFailed, status)
+		require.ErrorContains(t, err, "ConnectedApp "+a.Namespace+"/gitproxy: ")
+		require.NotContains(t, err.Error(), a.instance.AdminClientSecret)
+	})
+}
+
+func TestDiffForPrograms(t *testing.T) {
+	plane.StartManager(t)
+	a := newTeam(t)
+	a.Output = OutputJSON
+	status, err := a.differs(t, DiffOptions{}, a.manifest("new", profile))
+	require.NoError(t, err)
+	require.Equal(t, DiffChanges, status)
+	var d Difference
+	require.NoError(t, json.Unmarshal(a.out.Bytes(), &d))
+	require.Equal(t, "unknown", d.ConnectedApps[0].Verdict)
+	require.Equal(t, "register the client", d.ConnectedApps[0].Actions[0].Action)
+	a.Output = OutputName
+	a.out.Reset()
+	_, err = a.differs(t, DiffOptions{}, a.manifest("new", profile))
+	require.NoError(t, err)
+	require.Equal(t, "connectedapp.connectedapps.dev/new\n", a.out.String())
+	a.Output, a.Color = OutputText, true
+	a.out.Reset()
+	_, err = a.differs(t, DiffOptions{}, a.manifest("new", profile))
+	require.NoError(t, err)
+	require.Contains(t, a.out.String(), "\x1b[32m+ clientName: "+a.Namespace+"/new\x1b[0m")
+}
+
+// Where the admission policy for access rules is in force, it tells an app team
+// what it may not read.
+func TestDiffAsksTheAdmissionPolicy(t *testing.T) {
+	plane.StartManager(t)
+	a := newTeam(t)
+	accessPolicy(t, a.site, a.server.Name)
+	a.shows(t, "diff-admission.txt", DiffOptions{}, a.manifest("new", profile), a.manifest("greedy", "scopes: [{scope: manage:orgconnapps}]"))
+}
+
+// What was shown is what the manager does, and then nothing is left to do.
+func TestWhatDiffShowsIsDone(t *testing.T) {
+	plane.StartManager(t)
+	a := newTeam(t)
+	a.Client = plane.Client
+	app := &v1alpha1.ConnectedApp{}
+	app.Namespace, app.Name = a.Namespace, "gitproxy"
+	t.Cleanup(func() { plane.Remove(app) })
+	for i, name := range []string{"vault", "other"} {
+		plane.Create(t, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: name, Labels: map[string]string{v1alpha1.LabelSecret: v1alpha1.SecretReferenced}},
+			Data:       map[string][]byte{"client-secret": []byte(strings.Repeat(strconv.Itoa(i), 40))},
+		})
+	}
+	const made, none = "a new client secret is made", "no client secret is made"
+	for _, step := range []struct{ manifest, secret string }{
+		{a.manifest("gitproxy", profile), made},
+		{a.manifest("gitproxy", "clientName: GitProxy", "scopes: [{scope: view:environment}]", "credentials: {type: Secret, secret: {name: proxy, preset: env}}"), none},
+		{a.manifest("gitproxy", "clientName: GitProxy", profile, "clientType: Confidential", "enabled: false"), none},
+		{a.manifest("gitproxy", profile, "credentials: {type: ExistingSecret, secret: {name: vault}}"), "the client is given the secret of Secret vault"},
+		{a.manifest("gitproxy", profile, "credentials: {type: ExistingSecret, secret: {name: other}}"), "the client is given the secret of Secret other"},
+		{a.manifest("gitproxy", profile), made},
+		{strings.Replace(a.manifest("gitproxy", "clientType: Public", `redirectURIs: ["https://example.com/"]`, profile), "client_credentials", "authorization_code", 1), none},
+	} {
+		manifest := step.manifest
+		a.out.Reset()
+		status, err := a.differs(t, DiffOptions{}, manifest)
+		require.NoError(t, err)
+		require.Equal(t, DiffChanges, status, a.out)
+		require.Contains(t, a.out.String(), "  "+step.secret+"\n")
+		plane.Kubectl(t).Run(t, manifest, "apply", "-n", a.Namespace, "-f", "-")
+		testenv.Eventually(t, func(c *require.Assertions) {
+			c.NoError(plane.Client.Get(t.Context(), client.ObjectKeyFromObject(app), app))
+			ready := testenv.Condition(app.Status.Conditions, "Ready")
+			c.Equal(app.Generation, ready.ObservedGeneration)
+			c.Equal("True", string(ready.Status), "%+v", ready)
+		})
+		for _, live := range []bool{false, true} {
+			a.out.Reset()
+			status, err := a.differs(t, DiffOptions{Live: live}, manifest)
+			require.NoError(t, err)
+			require.Zero(t, status, a.out)
+		}
+	}
+}
+
+// On a server without our extensions a rotation is a reset.
+func TestDiffOnAnOldServer(t *testing.T) {
+	plane.StartManager(t)
+	a := newTeam(t, tokenservertest.WithMiddleware(tokenservertest.Plain))
+	a.Client = plane.Client
+	plane.Kubectl(t).Run(t, a.manifest("gitproxy", profile), "apply", "-n", a.Namespace, "-f", "-")
+	app := &v1alpha1.ConnectedApp{}
+	app.Namespace, app.Name = a.Namespace, "gitproxy"
+	t.Cleanup(func() { plane.Remove(app) })
+	a.until(t, app, "Ready", "Ready")
+	a.shows(t, "diff-old-server.txt", DiffOptions{Live: true},
+		strings.Replace(a.manifest("gitproxy", "scopes: [{scope: view:environment}]"), "{name: gitproxy}", "{name: gitproxy, annotations: {connectedapps.dev/rotate-requested-at: now}}", 1),
+		a.manifest("new", profile))
+	a.says(t, "status-old-server.txt", func() error { return a.StatusOf(t.Context(), "gitproxy") })
+}
+
+func TestManifestsAreReadAsKubectlDoes(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	app := func(name string) string {
+		return "apiVersion: connectedapps.dev/v1alpha1\nkind: ConnectedApp\nmetadata: {name: " + name + "}\n"
+	}
+	write("a.yaml", app("a"))
+	write("b.yaml", "apiVersion: v1\nkind: List\nitems:\n- "+strings.ReplaceAll(app("b"), "\n", "\n  ")+"\n")
+	write("c.txt", "nothing")
+	names := func(o resource.FilenameOptions) (names []string) {
+		list, err := Resources(o, strings.NewReader(app("stdin")))
+		require.NoError(t, err)
+		for _, u := range list {
+			names = append(names, u.GetName())
+		}
+		return names
+	}
+	require.ElementsMatch(t, []string{"a", "b", "stdin"}, names(resource.FilenameOptions{Filenames: []string{folder, "-"}}))
+	write("kustomization.yaml", "resources: [a.yaml]\nnamePrefix: prod-\n")
+	require.Equal(t, []string{"prod-a"}, names(resource.FilenameOptions{Kustomize: folder}))
+	_, err := Resources(resource.FilenameOptions{Filenames: []string{filepath.Join(folder, "none.yaml")}}, &bytes.Buffer{})
+	require.ErrorContains(t, err, "reading manifests: ")
+}
+
+func renamed(name string) registrar.Fields { return registrar.Fields{ClientName: &name} }
