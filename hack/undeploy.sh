@@ -14,18 +14,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-kubectl=${KUBECTL:-kubectl}
+kubectl=("${KUBECTL:-kubectl}")
+# Somebody may change the current context meanwhile.
+context=$("${kubectl[@]}" config current-context 2>/dev/null || true)
+[[ -z $context ]] || kubectl+=(--context="$context")
 kinds=(connectedapps accesstokens tokenservers)
 
-crd() { "$kubectl" get crd "$1.connectedapps.dev" --ignore-not-found -o name; }
+crd() { "${kubectl[@]}" get crd "$1.connectedapps.dev" --ignore-not-found -o name; }
 
 # of runs kubectl on a kind, which may end meanwhile, or be one that kubectl has not
 # heard of yet.
 of() {
-  local kind=$1 tries=0
+  local kind=$1 tries=0 there
   shift
-  while [[ -n $(crd "$kind") ]]; do
-    ! "$kubectl" "$1" "$kind.connectedapps.dev" --all-namespaces "${@:2}" || return 0
+  while there=$(crd "$kind") || return; [[ -n $there ]]; do
+    ! "${kubectl[@]}" "$1" "$kind.connectedapps.dev" --all-namespaces "${@:2}" || return 0
     ((++tries < 10)) || return 1
     sleep 1
   done
@@ -41,14 +44,15 @@ left() {
 }
 
 manager_runs() {
-  [[ -n $("$kubectl" get deployments --all-namespaces -l app.kubernetes.io/name=connectedapps,app.kubernetes.io/component=manager \
+  [[ -n $("${kubectl[@]}" get deployments --all-namespaces -l app.kubernetes.io/name=connectedapps,app.kubernetes.io/component=manager \
     -o jsonpath='{.items[*].status.readyReplicas}') ]]
 }
 
-# wait_for waits until nothing is left, and prints when less is.
+# wait_for waits until nothing is left, and prints when less is. What cannot be listed
+# is not gone, and ends it all.
 wait_for() {
   local end=$((SECONDS + $1)) objects count before=
-  while objects=$(left) || return; [[ -n $objects ]]; do
+  while objects=$(left) || unknown; [[ -n $objects ]]; do
     count=$(wc -l <<<"$objects")
     [[ $count == "$before" ]] || echo "… $count objects are still there"
     before=$count
@@ -65,7 +69,7 @@ release() {
       ""}}{"metadata":{"resourceVersion":"{{.metadata.resourceVersion}}","finalizers":[{{$comma := ""}}{{range .metadata.finalizers}}{{
       if ne . "connectedapps.dev/finalizer"}}{{$comma}}"{{.}}"{{$comma = ","}}{{end}}{{end}}]}}{{"\n"}}{{end}}{{end}}'
   done | while read -r kind namespace name patch; do
-    "$kubectl" patch "$kind.connectedapps.dev" "$name" --namespace="${namespace/#-/default}" --type=merge --patch="$patch" || true # it may have gone
+    "${kubectl[@]}" patch "$kind.connectedapps.dev" "$name" --namespace="${namespace/#-/default}" --type=merge --patch="$patch" || true # it may have gone
   done
 }
 
@@ -101,8 +105,8 @@ made+='| app\.kubernetes\.io/managed-by=connectedapps-manager( |$)'
 # goes with its owner.
 contents() {
   local resources
-  resources=$("$kubectl" api-resources --namespaced --verbs=list,delete -o name | grep -v -e '^events' -e '^endpoints' | paste -sd,) || return
-  "$kubectl" get "$resources" --namespace="$1" -o go-template='{{range .items}}{{if not .metadata.ownerReferences}}{{
+  resources=$("${kubectl[@]}" api-resources --namespaced --verbs=list,delete -o name | grep -v -e '^events' -e '^endpoints' | paste -sd,) || return
+  "${kubectl[@]}" get "$resources" --namespace="$1" -o go-template='{{range .items}}{{if not .metadata.ownerReferences}}{{
     .kind}}/{{.metadata.name}}{{range $key, $value := .metadata.labels}} {{$key}}={{$value}}{{end}}{{"\n"}}{{end}}{{end}}'
 }
 
@@ -123,20 +127,25 @@ strangers() {
 # what the manager made there.
 remove() {
   local manifests namespace there others
-  manifests=$("$kubectl" kustomize "$1")
+  manifests=$("${kubectl[@]}" kustomize "$1")
   for namespace in $(documents <<<"$manifests" | sed -n 's|^Namespace/||p'); do
-    [[ -n $("$kubectl" get namespace "$namespace" --ignore-not-found -o name) ]] || continue
+    [[ -n $("${kubectl[@]}" get namespace "$namespace" --ignore-not-found -o name) ]] || continue
     # What cannot be listed may be there.
     there=$(contents "$namespace") || there+=$'\n(not everything in it can be listed)'
     others=$(strangers "$namespace" "$manifests" <<<"$there")
     [[ -n $others ]] || continue
     printf 'The namespace %s stays, for it has what is not of this installation:\n%s\n' "$namespace" "$(sed 's/^/    /' <<<"$others")"
     echo "This removes it with all of that: kubectl delete namespace $namespace"
-    without_namespaces <<<"$manifests" | "$kubectl" delete --ignore-not-found -f -
-    grep -E "$made" <<<"$there" | cut -d ' ' -f 1 | xargs --no-run-if-empty "$kubectl" delete --ignore-not-found --namespace="$namespace"
+    without_namespaces <<<"$manifests" | "${kubectl[@]}" delete --ignore-not-found -f -
+    grep -E "$made" <<<"$there" | cut -d ' ' -f 1 | xargs --no-run-if-empty "${kubectl[@]}" delete --ignore-not-found --namespace="$namespace"
     return
   done
-  "$kubectl" delete --ignore-not-found -f - <<<"$manifests"
+  "${kubectl[@]}" delete --ignore-not-found -f - <<<"$manifests"
+}
+
+unknown() {
+  echo "✘ what is still there cannot be listed, and nothing else was removed: come again." >&2
+  exit 1
 }
 
 explain() {
@@ -153,10 +162,10 @@ END
   exit 1
 }
 
-echo "Removing Connected Apps by the context $("$kubectl" config current-context 2>/dev/null || echo '(none)') from $(
-  "$kubectl" config view --minify -o jsonpath='{.clusters[0].cluster.server}' 2>/dev/null)."
+echo "Removing Connected Apps by the context ${context:-(none)} from $(
+  "${kubectl[@]}" config view --minify -o jsonpath='{.clusters[0].cluster.server}' 2>/dev/null)."
 for kind in "${kinds[@]}"; do
-  of "$kind" delete --all --wait=false
+  of "$kind" delete --all --wait=false || unknown
 done
 timeout=${TIMEOUT:-$(manager_runs && echo 660 || echo 30)}
 if ! wait_for "$timeout"; then
@@ -170,5 +179,5 @@ fi
 for ((i = $#; i > 0; i--)); do
   remove "${!i}"
 done
-kept=$("$kubectl" get secrets --all-namespaces -l connectedapps.dev/secret -o go-template='{{range .items}}    {{.metadata.namespace}}/{{.metadata.name}}{{"\n"}}{{end}}')
+kept=$("${kubectl[@]}" get secrets --all-namespaces -l connectedapps.dev/secret -o go-template='{{range .items}}    {{.metadata.namespace}}/{{.metadata.name}}{{"\n"}}{{end}}')
 [[ -z $kept ]] || printf 'These Secrets stay: they are yours, or of apps that were to leave them.\n%s\n' "$kept"

@@ -84,10 +84,11 @@ func readHeaders(file string) (http.Header, error) {
 			continue
 		}
 		name, value, found := strings.Cut(line, ":")
-		if !found || !headerName(name) {
+		value = strings.TrimSpace(value)
+		if !found || !headerName(name) || strings.ContainsFunc(value, isControl) {
 			return nil, fmt.Errorf("%s: line %d is not NAME: VALUE", file, number)
 		}
-		headers.Add(name, strings.TrimSpace(value))
+		headers.Add(name, value)
 	}
 	return headers, lines.Err()
 }
@@ -98,6 +99,9 @@ func headerName(name string) bool {
 		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 	})
 }
+
+// isControl tells what no value may have (RFC 9110 section 5.5).
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // readCA reads certificates; nil: the system's.
 func readCA(file string) (*x509.CertPool, error) {

@@ -124,11 +124,12 @@ func (e *exporter) send(ctx context.Context, body []byte) (after time.Duration, 
 	if response.StatusCode < http.StatusMultipleChoices {
 		return 0, nil
 	}
-	err = fmt.Errorf("the collector answers %s", response.Status)
+	// Its own words may be anything.
+	err = fmt.Errorf("the collector answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	switch response.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
-		return time.Duration(max(seconds, 0)) * time.Second, err
+		return time.Duration(min(max(seconds, 0), int(longestWait/time.Second))) * time.Second, err
 	}
 	return -1, err
 }
@@ -160,7 +161,6 @@ type span struct {
 	TraceID      string     `json:"traceId"`
 	SpanID       string     `json:"spanId"`
 	ParentSpanID string     `json:"parentSpanId,omitempty"`
-	TraceState   string     `json:"traceState,omitempty"`
 	Flags        uint32     `json:"flags"`
 	Name         string     `json:"name"`
 	Kind         int        `json:"kind"`
@@ -200,7 +200,7 @@ func document(spans []sdktrace.ReadOnlySpan) traces {
 func spanOf(s sdktrace.ReadOnlySpan) span {
 	self, parent := s.SpanContext(), s.Parent()
 	made := span{
-		TraceID: self.TraceID().String(), SpanID: self.SpanID().String(), TraceState: self.TraceState().String(),
+		TraceID: self.TraceID().String(), SpanID: self.SpanID().String(),
 		Flags: uint32(self.TraceFlags()) | flagRemoteKnown, Name: s.Name(), Kind: int(s.SpanKind()),
 		Start: s.StartTime().UnixNano(), End: s.EndTime().UnixNano(), Attributes: keyValues(s.Attributes()),
 	}

@@ -33,9 +33,11 @@ func Database(ctx context.Context, system, operation string, start time.Time, fa
 	span.End()
 }
 
-// Server begins the span of a request, below that of its caller if there is one.
+// Server begins the span of a request, below that of its caller if there is one. Of
+// what the caller tells, only the ids go on: a tracestate may have 16 KiB, which each
+// span that waits for the collector would keep.
 func Server(tracer trace.Tracer, r *http.Request, method string) (*http.Request, trace.Span) {
-	ctx := traceContext.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx := traceContext.Extract(r.Context(), propagation.MapCarrier{"traceparent": r.Header.Get("traceparent")})
 	ctx, span := tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(attribute.String("http.request.method", method)))
 	return r.WithContext(ctx), span

@@ -122,6 +122,8 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 	folder := t.TempDir()
 	secret := filepath.Join(folder, "secret")
 	require.NoError(t, os.WriteFile(secret, []byte("s3cret without a colon"), 0o600))
+	control := filepath.Join(folder, "control")
+	require.NoError(t, os.WriteFile(control, []byte("X-Tenant: a\r\nAuthorization: Bearer s3cret\x00\n"), 0o600))
 	for name, c := range map[string]struct {
 		options tracing.Options
 		want    string
@@ -131,6 +133,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"a query":           {tracing.Options{Endpoint: "http://collector?key=s3cret"}, "endpoint: must have no query and no fragment"},
 		"more than all":     {tracing.Options{Endpoint: "http://collector", SampleRatio: 1.5}, "sampleRatio: must be a number from 0 to 1, not 1.5"},
 		"a bad header":      {tracing.Options{Endpoint: "http://collector", HeadersFile: secret}, "headersFile: " + secret + ": line 1 is not NAME: VALUE"},
+		"a bad value":       {tracing.Options{Endpoint: "http://collector", HeadersFile: control}, "headersFile: " + control + ": line 2 is not NAME: VALUE"},
 		"no certificate":    {tracing.Options{Endpoint: "http://collector", CAFile: secret}, "caFile: " + secret + " holds no PEM certificate"},
 		"a file is missing": {tracing.Options{Endpoint: "http://collector", CAFile: folder + "/none"}, "caFile: open " + folder + "/none: no such file or directory"},
 	} {

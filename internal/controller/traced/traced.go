@@ -27,13 +27,17 @@ func Reconciler(t *tracing.Tracing, kind string, next reconcile.Reconciler) reco
 			attribute.String("k8s.resource.kind", kind),
 			attribute.String("k8s.namespace.name", request.Namespace), attribute.String("k8s.resource.name", request.Name),
 		))
-		defer span.End()
+		failed := true // unless it returns
+		defer func() {
+			if failed {
+				span.SetStatus(codes.Error, "")
+			}
+			span.End()
+		}()
 		self := span.SpanContext()
 		ctx = log.IntoContext(ctx, log.FromContext(ctx).WithValues("trace_id", self.TraceID().String(), "span_id", self.SpanID().String()))
 		result, err := next.Reconcile(ctx, request)
-		if err != nil {
-			span.SetStatus(codes.Error, "")
-		}
+		failed = err != nil
 		return result, err
 	})
 }

@@ -30,7 +30,7 @@ func (r *Renderer) layout(f frame, page g.Node) g.Node {
 			h.TitleEl(g.Text(f.title+" · "+r.text.Get("brand"))),
 			h.Link(h.Rel("icon"), h.Href(r.assets.Path("icon.svg")), h.Type("image/svg+xml")),
 			h.Link(h.Rel("stylesheet"), h.Href(r.assets.Path("style.css"))),
-			g.If(brand.Style != "", h.Link(h.Rel("stylesheet"), h.Href(brand.Style))),
+			g.If(brand.Style != "", h.Link(h.Rel("stylesheet"), href(brand.Style))),
 		),
 		h.Body(
 			h.A(h.Class("skip"), h.Href("#content"), r.say("skip")),
@@ -51,7 +51,7 @@ func (r *Renderer) banner(brand *Brand) g.Node {
 	logo := mark()
 	switch {
 	case brand.Logo != "":
-		logo = h.Img(h.Class("logo"), h.Src(brand.Logo), h.Alt(""))
+		logo = h.Img(h.Class("logo"), h.Src(harmless(brand.Logo)), h.Alt(""))
 	case brand.Name != "":
 		logo = nil
 	}

@@ -21,16 +21,21 @@ func (r *Renderer) say(key string, args ...any) g.Node {
 // named is a name that somebody chose.
 func named(name string) g.Node { return g.Raw(string(isolated(name))) }
 
-// href is an address to go to: a place on this server, or one that runs nothing.
-func href(address string) g.Node {
-	if scheme, _, found := strings.Cut(address, ":"); found && !strings.Contains(scheme, "/") {
-		switch strings.ToLower(scheme) {
-		case "https", "http", "mailto":
-		default:
-			address = "#"
-		}
+// href is an address to go to.
+func href(address string) g.Node { return h.Href(harmless(address)) }
+
+// harmless is an address on this server, or one that runs nothing. A browser drops
+// some characters before it looks for the scheme, so that only these are let through.
+func harmless(address string) string {
+	scheme, _, found := strings.Cut(address, ":")
+	if !found || strings.Contains(scheme, "/") {
+		return address
 	}
-	return h.Href(address)
+	switch strings.ToLower(scheme) {
+	case "https", "http", "mailto":
+		return address
+	}
+	return "#"
 }
 
 // away is what a link to somebody else's pages has.

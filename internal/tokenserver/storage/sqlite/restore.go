@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -100,13 +101,17 @@ func newExchange(path string, replace bool) (*exchange, error) {
 	if err := removePartials(path); err != nil {
 		return nil, err
 	}
-	e := &exchange{path: path}
-	var err error
-	if e.parts, err = partsOf(path); err != nil {
+	former, err := interrupted(path)
+	if err != nil {
 		return nil, err
 	}
-	if e.former, err = interrupted(path); err != nil || e.former != "" {
-		e.begun = true
+	e := &exchange{path: path, former: former, begun: former != ""}
+	if e.begun {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if e.parts, err = partsOf(path); err != nil || e.begun {
 		return e, err
 	}
 	if len(e.parts) == 0 {
@@ -115,8 +120,22 @@ func newExchange(path string, replace bool) (*exchange, error) {
 	if !replace {
 		return nil, fmt.Errorf("writing %s: %w", e.parts[0], fs.ErrExist)
 	}
-	e.former = path + ".replaced-" + time.Now().UTC().Format("20060102T150405Z")
-	return e, nil
+	e.former, err = newFolder(path)
+	return e, err
+}
+
+const formerInfix = ".replaced-"
+
+// newFolder is a name for the folder of a former database that none has yet.
+func newFolder(path string) (string, error) {
+	folder := path + formerInfix + time.Now().UTC().Format("20060102T150405Z")
+	for name, n := folder, 2; ; name, n = fmt.Sprintf("%s-%d", folder, n), n+1 {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
 }
 
 // moveAway begins with the file at path: while that is there, nothing is gone.
@@ -125,12 +144,12 @@ func (e *exchange) moveAway() error {
 		return nil
 	}
 	if !e.begun {
-		if err := os.WriteFile(e.path+noteSuffix, []byte(filepath.Base(e.former)+"\n"), 0o600); err != nil {
+		if err := e.writeNote(); err != nil {
 			return err
 		}
-		if err := errors.Join(syncFolder(filepath.Dir(e.path)), os.Mkdir(e.former, 0o700)); err != nil {
-			return err
-		}
+	}
+	if err := os.Mkdir(e.former, 0o700); err != nil && (!e.begun || !errors.Is(err, fs.ErrExist)) {
+		return err
 	}
 	for _, part := range e.parts {
 		if err := os.Rename(part, filepath.Join(e.former, filepath.Base(part))); err != nil {
@@ -138,6 +157,16 @@ func (e *exchange) moveAway() error {
 		}
 	}
 	return syncFolder(e.former)
+}
+
+// writeNote returns once the note is on the disk: a power cut leaves it, or all files.
+func (e *exchange) writeNote() error {
+	note, err := os.OpenFile(e.path+noteSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = note.WriteString(filepath.Base(e.former) + "\n")
+	return errors.Join(err, note.Sync(), note.Close(), syncFolder(filepath.Dir(e.path)))
 }
 
 // end is after the other database is there.
@@ -153,9 +182,9 @@ func (e *exchange) end() error {
 }
 
 // interrupted is the folder of the database that was at path, when none came in its
-// place; empty otherwise.
+// place; empty otherwise. A file that is empty is where appear wanted to put one.
 func interrupted(path string) (former string, err error) {
-	if _, err := os.Lstat(path); err == nil {
+	if info, err := os.Lstat(path); err == nil && info.Size() > 0 {
 		return "", nil
 	}
 	note, err := os.ReadFile(path + noteSuffix)
@@ -165,8 +194,21 @@ func interrupted(path string) (former string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(filepath.Dir(path), filepath.Base(strings.TrimSpace(string(note)))), nil
+	if name := strings.TrimSpace(string(note)); name != "" {
+		return filepath.Join(filepath.Dir(path), filepath.Base(name)), nil
+	}
+	// The disk has lost what it says: it is the newest folder.
+	folders, err := filepath.Glob(globQuoted.Replace(path) + formerInfix + "*")
+	if err != nil {
+		return "", err
+	}
+	if len(folders) == 0 {
+		return newFolder(path)
+	}
+	return slices.Max(folders), nil
 }
+
+var globQuoted = strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`)
 
 // removePartials takes away what a Restore left that was killed: another runs not,
 // while this one has the lock.
