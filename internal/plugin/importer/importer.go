@@ -68,8 +68,23 @@ type source struct {
 
 func (s *source) leave(id, why string) { s.left = append(s.left, Left{ClientID: id, Why: why}) }
 
+// once leaves clients whose id another one before them has: there can be one app of
+// an id.
+func (s *source) once() {
+	seen := map[string]bool{}
+	s.drafts = slices.DeleteFunc(s.drafts, func(d *draft) bool {
+		if seen[d.id] {
+			s.leave(d.id, "another client before it has the same id")
+			return true
+		}
+		seen[d.id] = true
+		return false
+	})
+}
+
 // result makes the ConnectedApps.
 func (s *source) result(o Options) (*Result, error) {
+	s.once()
 	r := &Result{Apps: []App{}, NotImported: []Left{}, NotCarried: slices.Concat([]Remark{}, s.about)}
 	chosen := func(id string) bool { return len(o.Clients) == 0 || slices.Contains(o.Clients, id) }
 	for _, id := range o.Clients {

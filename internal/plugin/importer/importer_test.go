@@ -478,3 +478,13 @@ func fuzz(f *testing.F, source string, parse parser) {
 		}
 	})
 }
+
+func TestAnIDThatManyClientsHaveIsImportedOnce(t *testing.T) {
+	const one = `{id: shop, secret: s3cret, redirectURIs: ["https://shop.example.com/cb"]},`
+	r, err := importer.Dex([]byte("staticClients: ["+strings.Repeat(one, 100)+"]"), importer.Options{Namespace: "payments"})
+	require.NoError(t, err)
+	require.Len(t, r.Apps, 1)
+	require.Equal(t, "shop", r.Apps[0].Manifest.Name)
+	require.Len(t, r.NotImported, 99)
+	require.Equal(t, importer.Left{ClientID: "shop", Why: "another client before it has the same id"}, r.NotImported[0])
+}
