@@ -4,6 +4,7 @@ package plugin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/resource"
@@ -88,7 +90,7 @@ func TestDiffShowsWhatAnApplyChanges(t *testing.T) {
 		a.shows(t, "diff-rotate.txt", DiffOptions{}, strings.Replace(unchanged, "{name: gitproxy}", "{name: gitproxy, annotations: {connectedapps.dev/rotate-requested-at: now}}", 1))
 		a.shows(t, "diff-suspended.txt", DiffOptions{}, changed+"  suspend: true\n")
 		a.shows(t, "diff-others.txt", DiffOptions{}, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
-		a.shows(t, "diff-markdown.txt", DiffOptions{Markdown: true}, changed, a.manifest("evil", `clientName: "<b>@all</b> | [x](https://example.com) *_~"`))
+		a.shows(t, "diff-markdown.txt", DiffOptions{Markdown: true}, changed, a.manifest("evil", `clientName: "<b>@all</b> | [x](https://example.com) www.example.com *_~"`))
 	})
 	t.Run("to the platform team", func(t *testing.T) {
 		a.Client = plane.Client
@@ -261,3 +263,36 @@ func TestManifestsAreReadAsKubectlDoes(t *testing.T) {
 }
 
 func renamed(name string) registrar.Fields { return registrar.Fields{ClientName: &name} }
+
+// What a policy of the cluster refuses is no lack of rights, whatever its words.
+func TestDiffFailsWhereAnotherPolicyRefusesTheApply(t *testing.T) {
+	plane.StartManager(t)
+	a := newTeam(t)
+	name := "deny-" + a.Namespace
+	plane.Create(t, &admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionv1.MatchResources{
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: a.Namespace}},
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Create},
+					Rule:       admissionv1.Rule{APIGroups: []string{v1alpha1.GroupVersion.Group}, APIVersions: []string{"*"}, Resources: []string{"connectedapps"}},
+				}}},
+			},
+			Validations: []admissionv1.Validation{{Expression: "false", Message: "teams cannot have apps on Fridays", Reason: new(metav1.StatusReasonForbidden)}},
+		},
+	})
+	plane.Create(t, &admissionv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+	})
+	t.Cleanup(func() {
+		_ = plane.Client.Delete(context.Background(), &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		_ = plane.Client.Delete(context.Background(), &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	})
+	testenv.Eventually(t, func(c *require.Assertions) {
+		status, err := a.differs(t, DiffOptions{}, a.manifest("friday", profile))
+		c.ErrorContains(err, "teams cannot have apps on Fridays")
+		c.Equal(DiffFailed, status)
+	})
+}

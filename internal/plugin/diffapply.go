@@ -60,9 +60,14 @@ func (c *comparison) apply(ctx context.Context, manifest *unstructured.Unstructu
 	return err
 }
 
-// lacksRight tells a right that is missing from what an admission policy refuses.
+// lacksRight tells a right that is missing from what an admission policy or webhook
+// refuses, in words of its own.
 func lacksRight(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
+	if !apierrors.IsForbidden(err) {
+		return false
+	}
+	_, why, _ := strings.Cut(err.Error(), " is forbidden: ")
+	return strings.HasPrefix(why, "User ") && strings.Contains(why, " cannot ")
 }
 
 // dryApply is the object as the API server makes it of an apply.

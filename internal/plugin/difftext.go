@@ -91,16 +91,20 @@ func (d *Difference) printMarkdown(w io.Writer) {
 }
 
 // plain is a text that Markdown, and HTML in it, take for nothing but text: no
-// mention, link or column of somebody else's making.
+// mention, link or column of somebody else's making. Mentions and addresses are
+// looked for once the text is HTML, so that what begins them is followed by a space
+// of no width.
 func plain(text string) string {
 	var b strings.Builder
 	for _, r := range line(text) {
 		switch {
-		case strings.ContainsRune("<>&|*_`[]()\\@#~!\"'$:", r) && r < 0x80:
+		case r == '@' || r == '#':
+			_, _ = fmt.Fprintf(&b, "&#%d;&#8203;", r)
+		case strings.ContainsRune("<>&|*_`[]()\\~!\"'$:", r):
 			_, _ = fmt.Fprintf(&b, "&#%d;", r)
 		default:
 			b.WriteRune(r)
 		}
 	}
-	return b.String()
+	return strings.NewReplacer("www.", "www&#46;", "WWW.", "WWW&#46;").Replace(b.String())
 }
