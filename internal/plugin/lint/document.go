@@ -143,7 +143,7 @@ func (d *document) duplicates(node *yamlv3.Node, path string, depth int) []Findi
 	return found
 }
 
-// items are the objects of a List, or the one that it is.
+// items are the objects of a List and of those in it, or the one that it is.
 func (d *document) items() []*document {
 	list, ok := d.object["items"].([]any)
 	if kind, _ := d.object["kind"].(string); !ok || !strings.HasSuffix(kind, "List") {
@@ -156,7 +156,8 @@ func (d *document) items() []*document {
 			continue
 		}
 		node, _ := d.find(fmt.Sprintf("items[%d]", i))
-		documents = append(documents, &document{file: d.file, before: d.before, node: node, object: object})
+		one := &document{file: d.file, before: d.before, node: node, object: object}
+		documents = append(documents, one.items()...)
 	}
 	return documents
 }

@@ -60,6 +60,8 @@ func TestWhatIsWrongIsFoundWhereItIsWritten(t *testing.T) {
 		"the second is broken":      {app + "spec: {grantTypes: [client_credentials]}\n---\na: b\nc: [", []string{"7 error yaml "}, ""},
 		"the second of a list": {"apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n- apiVersion: connectedapps.dev/v1alpha1\n" +
 			"  kind: AccessToken\n  metadata: {name: a}\n  spec: {}", []string{"9 error schema spec.connectedAppRef"}, "Required"},
+		"in a list of a list": {"apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items:\n  - apiVersion: connectedapps.dev/v1alpha1\n" +
+			"    kind: AccessToken\n    metadata: {name: a}\n    spec: {}", []string{"10 error schema spec.connectedAppRef"}, "Required"},
 		"after a document of dashes": {"--- # first\n" + app + "spec: {}", []string{"5 error schema spec.grantTypes"}, ""},
 		"a private key, which nobody sees again": {app + "spec:\n  grantTypes: ['urn:ietf:params:oauth:grant-type:jwt-bearer']\n  publicKeys:\n" +
 			"  - pem: |\n      -----BEGIN PRIVATE KEY-----\n      c2VjcmV0\n      -----END PRIVATE KEY-----\n", []string{"7 error validation-rule spec.publicKeys[0].pem"}, "is a private key"},
