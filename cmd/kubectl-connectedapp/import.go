@@ -67,7 +67,8 @@ Only --secrets needs the cluster, and there the right to get, create and patch s
 		i.serverCommand("tokenserver", "our token server", "https://id.example.com"),
 		i.serverCommand("anypoint", "an Anypoint organization, or another server of that management API", "https://anypoint.example.com"),
 		i.fileCommand("keycloak", "realm-export.json", "the OpenID Connect clients of a Keycloak realm export",
-			"An export of kc.sh has the client secrets, one of the administration console has not.\nA list of clients as kcadm.sh get clients prints it will do as well.", importer.Keycloak),
+			"An export of kc.sh has the client secrets, one of the administration console has not.\n"+
+				"A list of clients as kcadm.sh get clients prints it will do as well.", importer.Keycloak),
 		i.fileCommand("hydra", "clients.json", "the clients of Ory Hydra",
 			"It is what hydra list oauth2-clients --format json prints, or the answer of\nGET /admin/clients. Hydra does not tell client secrets.", importer.Hydra),
 		i.fileCommand("dex", "config.yaml", "the static clients of a dex configuration", "", importer.Dex),

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -129,6 +130,17 @@ func accessPolicy(t *testing.T, s *site, server string) {
 			&admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "connectedapps-access"}},
 		} {
 			require.NoError(t, plane.Client.Delete(context.Background(), object))
+		}
+		// The API server goes on with it for a moment, which the next test would meet.
+		refused := testenv.App(s.Namespace, server, func(a *v1alpha1.ConnectedApp) { a.GenerateName, a.Name = "probe-", "" })
+		refused.Spec.GrantTypes, refused.Spec.Scopes = []v1alpha1.GrantType{"password"}, nil
+		for attempts := 0; ; attempts++ {
+			err := plane.Client.Create(context.Background(), refused.DeepCopy(), client.DryRunAll)
+			if err == nil {
+				return
+			}
+			require.Less(t, attempts, 3000, "the policy is still in force: %v", err)
+			time.Sleep(10 * time.Millisecond)
 		}
 	})
 	testenv.Eventually(t, func(c *require.Assertions) {

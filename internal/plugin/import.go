@@ -184,7 +184,8 @@ func (p *Plugin) mayApply(ctx context.Context, wanted *corev1.Secret) error {
 	isOurs := found.Labels[v1alpha1.LabelSecret] == v1alpha1.SecretReferenced &&
 		string(found.Data[plan.KeyClientID]) == string(wanted.Data[plan.KeyClientID])
 	if !isOurs {
-		return fmt.Errorf("Secret %s is there and not of client %s: nothing was written; delete it, or import with --secrets-file", //nolint:staticcheck // a kind's name
+		const format = "Secret %s is there and not of client %s: nothing was written; delete it, or import with --secrets-file"
+		return fmt.Errorf(format, //nolint:staticcheck // a kind's name
 			wanted.Name, line(string(wanted.Data[plan.KeyClientID])))
 	}
 	return nil

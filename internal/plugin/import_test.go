@@ -284,7 +284,7 @@ func TestAnImportOfAPlatform(t *testing.T) {
 	require.NoError(t, err)
 	manifests := s.imported(t, r, ImportOptions{Secrets: true})
 	for _, secret := range secrets {
-		require.False(t, strings.Contains(manifests+s.said.String(), secret))
+		require.NotContains(t, manifests+s.said.String(), secret)
 	}
 	require.Contains(t, s.said.String(), "3 client secrets are in Secrets of namespace "+s.Namespace)
 	require.NoError(t, s.Import(t.Context(), r, ImportOptions{Secrets: true}), "again")

@@ -291,7 +291,7 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 			copied := maps.Clone(export)
 			delete(copied, key)
 			if !isEmpty(export[key]) {
-				require.False(t, told(t, before) == told(t, parse(t, copied)), "%s: %s", source, key)
+				require.NotEqual(t, told(t, before), told(t, parse(t, copied)), "%s: %s", source, key)
 			}
 		}
 		for _, client := range export[s.clients].([]any) {
@@ -313,14 +313,14 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 					delete(holder.members, key)
 					removed := told(t, parse(t, export))
 					holder.members[key] = value
-					require.False(t, told(t, before) == changed && told(t, before) == removed, "%s: %s: %v", source, path, value)
+					require.NotEqual(t, [2]string{told(t, before), told(t, before)}, [2]string{changed, removed}, "%s: %s: %v", source, path, value)
 				}
 				if len(holder.members) == 0 {
 					continue
 				}
 				holder.members["never-heard-of"] = "x"
 				after := shown(t, parse(t, export))
-				require.True(t, strings.Contains(after, `"`+holder.path+`never-heard-of"`), "%s: %s", source, holder.path)
+				require.Contains(t, after, `"`+holder.path+`never-heard-of"`, "%s: %s", source, holder.path)
 				delete(holder.members, "never-heard-of")
 			}
 		}

@@ -144,7 +144,7 @@ func startWorker(command *exec.Cmd) (*worker, error) {
 }
 
 func (w *worker) derive(d *Derivation) (key []byte, err error) {
-	if err = w.ask.Encode(d); err == nil {
+	if err = w.ask.Encode(d); err == nil { //nolint:gosec // to a process of our own
 		err = w.answer.Decode(&key)
 	}
 	return key, err
