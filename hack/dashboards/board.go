@@ -89,17 +89,17 @@ func (p panel) under(bad float64) panel {
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
 // build makes it in the classic form, which every Grafana takes from a ConfigMap.
-func (b board) build(name string) (dashboard.Dashboard, error) {
-	builder := dashboard.NewDashboardBuilder("Connected Apps: "+b.title).
-		Uid("connectedapps-"+name).
-		Description(b.description).
-		Tags([]string{tag}).
-		Refresh("1m").
-		Time("now-6h", "now").
-		Tooltip(dashboard.DashboardCursorSyncCrosshair).
-		Link(dashboard.NewDashboardLinkBuilder("Connected Apps").
-			Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{tag}).KeepTime(true)).
-		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"))
+func (b board) build(name string) (dashboard.Dashboard, error) { //nolint:staticcheck // the newer form needs a newer Grafana
+	builder := dashboard.NewDashboardBuilder("Connected Apps: "+b.title). //nolint:staticcheck // likewise
+										Uid("connectedapps-"+name).
+										Description(b.description).
+										Tags([]string{tag}).
+										Refresh("1m").
+										Time("now-6h", "now").
+										Tooltip(dashboard.DashboardCursorSyncCrosshair).
+										Link(dashboard.NewDashboardLinkBuilder("Connected Apps").
+											Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{tag}).KeepTime(true)).
+										WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"))
 	for _, c := range b.choices {
 		builder.WithVariable(c.build())
 	}

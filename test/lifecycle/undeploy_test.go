@@ -40,7 +40,10 @@ func undeployKinds(t *testing.T, before string, environment ...string) (string, 
 func held(t *testing.T) {
 	t.Helper()
 	kubectl(t, "", "apply", "--server-side", "-k", filepath.Join(root, "config", "crd"))
-	kubectl(t, "", "wait", "--for=condition=Established", "--timeout=1m", "crd/tokenservers.connectedapps.dev", "crd/connectedapps.connectedapps.dev", "crd/accesstokens.connectedapps.dev")
+	require.Eventually(t, func() bool {
+		_, _, err := tryKubectl(t, "", "get", "connectedapps,accesstokens,tokenservers", "--all-namespaces")
+		return err == nil
+	}, time.Minute, 200*time.Millisecond)
 	kubectl(t, `{"apiVersion":"connectedapps.dev/v1alpha1","kind":"TokenServer","metadata":{"name":"held","finalizers":["connectedapps.dev/finalizer"]},
 		"spec":{"url":"https://localhost:1","credentials":{"type":"ServiceAccount","clientID":"m"}}}`, "apply", "--server-side", "-f", "-")
 	t.Cleanup(func() {
