@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ func walk(t *testing.T, suffix string, visit func(path, text string)) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && (entry.Name() == "bin" || entry.Name() == "node_modules" || entry.Name() == ".git") {
+		if entry.IsDir() && slices.Contains([]string{"bin", "dist", "node_modules", ".git"}, entry.Name()) {
 			return filepath.SkipDir
 		}
 		if entry.IsDir() || !strings.HasSuffix(path, suffix) {
