@@ -12,7 +12,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -454,27 +453,6 @@ func TestAnAppIsOfTheClusterThatTheTokenServerKnows(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.tokenRequest(app.Status.ClientID, "gitproxy", "other"))
 }
 
-// without takes a member from the discovery document.
-func without(member string) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != oauth.PathDiscovery {
-				next.ServeHTTP(rw, r)
-				return
-			}
-			recorder := httptest.NewRecorder()
-			next.ServeHTTP(recorder, r)
-			document := map[string]any{}
-			if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
-				panic(err)
-			}
-			delete(document, member)
-			rw.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(rw).Encode(document)
-		})
-	}
-}
-
 // A server that could not authenticate the app gets no client that nobody can
 // use, and an app that has a secret keeps it.
 func TestAServerThatCannotDoWithoutSecrets(t *testing.T) {
@@ -492,7 +470,7 @@ func TestAServerThatCannotDoWithoutSecrets(t *testing.T) {
 			func(_ *testing.T, a *v1alpha1.ConnectedApp) { byAccounts("gitproxy")(a) }, "it does not offer the extension federated_identities",
 		},
 		"no keys": {
-			tokenservertest.WithMiddleware(without("token_endpoint_auth_methods_supported")),
+			tokenservertest.WithMiddleware(tokenservertest.Without("token_endpoint_auth_methods_supported")),
 			func(t *testing.T, a *v1alpha1.ConnectedApp) { signsWith(newSigningKey(t))(a) }, "does not offer private_key_jwt",
 		},
 	} {
