@@ -37,6 +37,12 @@ type Options struct {
 // DefaultSampleRatio records every trace.
 const DefaultSampleRatio = 1
 
+// maxQueue is how many spans may wait, maxBatch how many are sent at once.
+const (
+	maxQueue = 2048
+	maxBatch = 512
+)
+
 // Service is whose spans they are.
 type Service struct{ Name, Version string }
 
@@ -67,7 +73,8 @@ func Start(options Options, service Service, logger *slog.Logger) (*Tracing, err
 
 func start(exporter sdktrace.SpanExporter, ratio float64, service Service) *Tracing {
 	return &Tracing{provider: sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
+		// Said here, for a variable of the environment would count otherwise.
+		sdktrace.WithBatcher(exporter, sdktrace.WithMaxQueueSize(maxQueue), sdktrace.WithMaxExportBatchSize(maxBatch)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))),
 		sdktrace.WithRawSpanLimits(sdktrace.SpanLimits{
 			AttributeValueLengthLimit: 256, AttributeCountLimit: 32,

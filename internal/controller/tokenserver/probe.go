@@ -31,6 +31,9 @@ func (r *Reconciler) probe(ctx context.Context, server *v1alpha1.TokenServer) er
 	found, err := r.ask(ctx, server, connection)
 	if err != nil {
 		r.keepAway(server.Name, connection, err)
+		if connection.Inventory == nil { // nobody else has it
+			connection.Client.Close()
+		}
 		return finding(err)
 	}
 	found.fill(&server.Status)

@@ -4,11 +4,14 @@ package tokenserver_test
 
 import (
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -89,6 +92,30 @@ func TestEveryTroubleHasAReasonAndPasses(t *testing.T) {
 			w.ready(server, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
+}
+
+// A server that refuses us is asked again and again; none of it stays open.
+func TestAProbeThatFailsLeavesNoConnection(t *testing.T) {
+	w := newWorld(t)
+	w.create(w.credentials("cas_wrong"))
+	w.ready(w.tokenServer(), metav1.ConditionFalse, v1alpha1.ReasonCredentialsRefused)
+	before := w.probes.Load()
+	testenv.Eventually(t, func(c *require.Assertions) { c.Greater(w.probes.Load(), before+5) })
+	testenv.Eventually(t, func(c *require.Assertions) { c.LessOrEqual(established(t, w.server.HTTP.Listener.Addr()), 1, "the one under way") })
+}
+
+// established is how many connections a listener of this machine has.
+func established(t *testing.T, listener net.Addr) (n int) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	require.NoError(t, err)
+	port := fmt.Sprintf(":%04X", listener.(*net.TCPAddr).Port) //nolint:forcetypeassert // it is one
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); strings.HasSuffix(fields[1], port) && fields[3] == "01" {
+			n++
+		}
+	}
+	return n
 }
 
 func TestRefusedCredentialsAreToldAndTheirChangeNoticed(t *testing.T) {
