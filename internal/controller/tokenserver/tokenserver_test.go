@@ -101,7 +101,9 @@ func TestAProbeThatFailsLeavesNoConnection(t *testing.T) {
 	w.ready(w.tokenServer(), metav1.ConditionFalse, v1alpha1.ReasonCredentialsRefused)
 	before := w.probes.Load()
 	testenv.Eventually(t, func(c *require.Assertions) { c.Greater(w.probes.Load(), before+5) })
-	testenv.Eventually(t, func(c *require.Assertions) { c.LessOrEqual(established(t, w.server.HTTP.Listener.Addr()), 1, "the one under way") })
+	testenv.Eventually(t, func(c *require.Assertions) {
+		c.LessOrEqual(established(t, w.server.HTTP.Listener.Addr()), 1, "the one under way")
+	})
 }
 
 // established is how many connections a listener of this machine has.
