@@ -259,7 +259,7 @@ const (
 	// ReasonWaitingForSecret: the ExistingSecret is not there, or lacks its key.
 	//
 	//   - ConnectedApp Ready=False, Reconciling, SecretPublished=False: Create the
-	//     Secret, or its key.
+	//     Secret, or its key, with the label connectedapps.dev/secret: referenced.
 	ReasonWaitingForSecret = "WaitingForSecret"
 	// ReasonSecretNotShared: the ExistingSecret may not be read.
 	//

@@ -38,7 +38,8 @@ in them: --secrets writes them into Secrets of the namespace, --secrets-file int
 file of manifests of Secrets that you alone can read.
 
 An app may take a client over when an access rule of the TokenServer allows it:
---access prints one that allows these apps and no more, for the platform team.
+--access prints one for the platform team. It allows what these apps have, to every
+app of the namespace.
 
 Only --secrets needs the cluster, and there the right to get, create and patch secrets.`,
 		Example: `  # The apps of a token server that nobody manages yet

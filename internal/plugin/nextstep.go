@@ -59,7 +59,7 @@ var nextSteps = map[string]NextStep{
 	v1alpha1.ReasonClientNotFound:        {forAppTeam, "Correct the annotation, or take it off to have a new client registered."},
 	v1alpha1.ReasonSecretlessNotPossible: {forPlatformTeam, "Do what the message says, mostly with the platform team."},
 	v1alpha1.ReasonPublished:             nothingToDo,
-	v1alpha1.ReasonWaitingForSecret:      {forAppTeam, "Create the Secret, or its key."},
+	v1alpha1.ReasonWaitingForSecret:      {forAppTeam, "Create the Secret, or its key, with the label connectedapps.dev/secret: referenced."},
 	v1alpha1.ReasonSecretNotShared:       {forAppTeam, "Label the Secret connectedapps.dev/secret: referenced."},
 	v1alpha1.ReasonInvalidSecret:         {forAppTeam, "Put a new value there, or leave the client id out of it."},
 	v1alpha1.ReasonDisabled:              {forAppTeam, "Take enabled: false out, or see NotAllowed."},

@@ -54,6 +54,27 @@ func (b *bundled) authority() *x509.CertPool {
 	return pool
 }
 
+func TestTheSettingsOfAHostNameAreRendered(t *testing.T) {
+	const heading = "## A host name of your own"
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "connectedapps", "config"), os.DirFS(config(""))))
+	settings := yamlOf(t, operatingPage, heading, "trustedProxies")
+	for name, content := range map[string]string{
+		"kustomization.yaml": yamlOf(t, operatingPage, heading, "# kustomization.yaml"),
+		"ingress.yaml":       yamlOf(t, operatingPage, heading, "# ingress.yaml"),
+		"config.yaml":        regexp.MustCompile(`(?m)^publicURL:.*\n`).ReplaceAllLiteralString(bundledConfig(t), settings),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	var ingress, configuration bool
+	for document := range strings.SplitSeq(kubectl(t, "", "kustomize", dir), "\n---\n") {
+		ingress = ingress || strings.Contains(document, "kind: Ingress") && strings.Contains(document, "namespace: "+systemNamespace)
+		configuration = configuration || strings.Contains(document, "name: tokenserver-config\n") && strings.Contains(document, "trustedProxies: [10.0.0.0/8]")
+	}
+	require.True(t, ingress)
+	require.True(t, configuration)
+}
+
 // TestTheServerUnderAHostNameOfItsOwn is reached through a proxy that ends TLS, and by
 // its Service all the same.
 func TestTheServerUnderAHostNameOfItsOwn(t *testing.T) {

@@ -323,7 +323,7 @@ func (d *draft) credentials(app *App, o Options) (why string) {
 		spec.TokenEndpointAuthMethod = oauth.AuthMethodSecretBasic
 	}
 	if d.secret != "" && !chosenSecret.MatchString(d.secret) {
-		d.secret, d.noSecret = "", "the token server takes 16 to 512 printable ASCII characters"
+		d.secret, d.noSecret = "", "the token server takes 16 to 256 printable ASCII characters"
 	}
 	id := ""
 	if keepsID {
@@ -348,7 +348,7 @@ func (d *draft) credentials(app *App, o Options) (why string) {
 }
 
 // chosenSecret is what a secret may be like that the token server is given.
-var chosenSecret = regexp.MustCompile(`^[ -~]{16,512}$`)
+var chosenSecret = regexp.MustCompile(`^[ -~]{16,256}$`)
 
 // existing has the app read its credentials from a Secret that the manager does not
 // write.

@@ -134,7 +134,7 @@ func TestAKeycloakRealm(t *testing.T) {
 	legacy := appOf(t, r, "https://legacy.example.com/app")
 	require.Empty(t, legacy.Manifest.Annotations, "no server takes that id")
 	require.Contains(t, why(legacy.NotCarried, "client id"), "an id of its own")
-	require.Contains(t, why(legacy.NotCarried, "secret"), "16 to 512")
+	require.Contains(t, why(legacy.NotCarried, "secret"), "16 to 256")
 
 	left := leftOut(r)
 	require.Len(t, left, 5)
