@@ -111,7 +111,9 @@ func notPermitted(in Input) *Hold {
 		return adoptionRefused("the app may not adopt client %s: secret %s says that it holds the credentials of another client; "+
 			"name that client's Secret in spec.credentials.secret, or correct the annotation %s", id, in.Existing.Name, v1alpha1.AnnotationAdoptClientID)
 	case !in.Adoption.Proven && !listed(in):
-		return unproven(in)
+		hold := unproven(in)
+		hold.Message += fmt.Sprintf(", or ask the platform team for an access rule of TokenServer %s that lists the client in clientIDs", in.Server.Name)
+		return hold
 	}
 	return nil
 }

@@ -140,7 +140,8 @@ func TestAClientIsAdoptedByItsCredentials(t *testing.T) {
 	w.vault("wrong", made.ClientID, other.ClientSecret)
 	w.condition(app, v1alpha1.ConditionReady, v1alpha1.ReasonAdoptionRefused)
 	require.Empty(t, testenv.Condition(app.Status.Conditions, v1alpha1.ConditionSecretPublished), "it does not wait for a Secret that is there")
-	require.Equal(t, "the app may not adopt client "+made.ClientID+": the token server does not accept the secret in secret wrong as that client's; put one there that it accepts",
+	require.Equal(t, "the app may not adopt client "+made.ClientID+": the token server does not accept the secret in secret wrong as that client's; put one there that it accepts, "+
+		"or ask the platform team for an access rule of TokenServer "+w.server.Name+" that lists the client in clientIDs",
 		testenv.Condition(app.Status.Conditions, v1alpha1.ConditionReady).Message)
 	require.Empty(t, app.Status.ClientID)
 	require.Equal(t, madeByHand, w.stored(made.ClientID).Name)
