@@ -95,7 +95,9 @@ func TestKubectlCompletesThePlugin(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700))
 	}
-	command := exec.CommandContext(t.Context(), filepath.Join(testenv.ModuleRoot(), "bin", "k8s", "kubectl"), "__completeNoDesc", "connectedapp", "status", "--context=here", "")
+	kubectl, err := testenv.KubectlPath()
+	require.NoError(t, err)
+	command := exec.CommandContext(t.Context(), kubectl, "__completeNoDesc", "connectedapp", "status", "--context=here", "")
 	command.Env = []string{"PATH=" + folder + ":/usr/bin:/bin", "HOME=" + folder, "KUBECONFIG=" + named(t)}
 	out, err := command.Output()
 	require.NoError(t, err, "%s", out)

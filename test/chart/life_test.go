@@ -31,12 +31,28 @@ func (h helm) release(chart, namespace string, args ...string) (notes string) {
 	h.Helper()
 	h.Cleanup(func() {
 		_, _, _ = h.try("uninstall", "connectedapps", "--namespace="+namespace)
-		_, _, _ = tryKubectl(h.T, "", "delete", "crd", "tokenservers.connectedapps.dev", "connectedapps.connectedapps.dev", "accesstokens.connectedapps.dev",
-			"--ignore-not-found", "--timeout=60s")
+		h.forget()
 	})
 	notes = h.run(append([]string{"install", "connectedapps", chart, "--namespace=" + namespace, "--create-namespace"}, args...)...)
 	h.established()
 	return notes
+}
+
+// forget removes the kinds, which an uninstalled chart leaves: the next test's could
+// not be installed beside them. On a busy machine one try may fail.
+func (h helm) forget() {
+	h.Helper()
+	kinds := []string{"tokenservers.connectedapps.dev", "connectedapps.connectedapps.dev", "accesstokens.connectedapps.dev"}
+	var told []string
+	for range 5 {
+		_, refused, err := tryKubectl(h.T, "", append([]string{"delete", "crd", "--ignore-not-found", "--timeout=60s"}, kinds...)...)
+		left, unread, readErr := tryKubectl(h.T, "", append([]string{"get", "crd", "--ignore-not-found", "-o", "name"}, kinds...)...)
+		if err == nil && readErr == nil && left == "" {
+			return
+		}
+		told = append(told, left+refused+unread)
+	}
+	require.Fail(h, "the kinds are still there", "%s", strings.Join(told, "\n"))
 }
 
 // established waits until the kinds are served.

@@ -195,7 +195,13 @@ var steps = []step{
 		name: "deleted, and the token server does not answer",
 		do: func(l *life) {
 			l.gate.hold(func(r *http.Request) bool { return r.Method == http.MethodDelete || r.URL.Path == oauth.PathRevoke })
-			l.kubectl.Run(l, l.manifests(), "delete", "-f", "-", "--wait=false")
+			l.kubectl.Run(l, manifests(l, l.server, l.app), "delete", "-f", "-", "--wait=false")
+			// What the token's status says last depends on which is deleted first.
+			testenv.Eventually(l, func(c *require.Assertions) {
+				ready := testenv.Condition(*l.live(l.token).GetConditions(), v1alpha1.ConditionReady)
+				c.Equal(v1alpha1.ReasonAppDeleting, ready.Reason)
+			})
+			l.kubectl.Run(l, manifests(l, l.token), "delete", "-f", "-", "--wait=false")
 			l.gone = true
 		},
 		fixtures: []string{"tokenserver_deleting", "connectedapp_deleting", "accesstoken_deleting"},
