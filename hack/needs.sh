@@ -29,7 +29,7 @@ go list -e -test -deps "${packages[@]}" | awk -v module="$module" '
   $1 == module "/test/chart" || $1 == module "/test/gitops" { print "helm" }
   $1 == module "/test/gitops" { print "controller-gen" }
   $1 == module "/test/monitoring" { print "prometheus" }
-  $1 == module "/test/install" || $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" || $1 == module "/test/monitoring" || $1 == module "/test/start" { print "kubectl" }
+  $1 == module "/test/install" || $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" || $1 == module "/test/monitoring" || $1 == module "/test/start" || $1 == module "/internal/plugin" { print "kubectl" }
   $1 == module "/test/chart" || $1 == module "/test/gitops" || $1 == module "/test/deletion" || $1 == module "/test/injection" || $1 == module "/test/lifecycle" || $1 == module "/test/start" { print "kube-controller-manager" }
   $1 == module "/test/browser" { print "browser-tools" }
   $1 == module "/test/clients" || $1 == module "/test/start" { print "client-tools" }
