@@ -28,10 +28,11 @@ func TestLintNeedsNoCluster(t *testing.T) {
 		return path
 	}
 	good := write("good.yaml", shop)
+	const notJudged = "access rules were not judged: --policy takes the manifest of a TokenServer\n"
 	stdout, stderr, code := call(t, "lint", "-f", good)
 	require.Zero(t, code, stderr)
 	require.Empty(t, stdout)
-	require.Equal(t, "0 warnings in 1 object\n", stderr)
+	require.Equal(t, notJudged+"0 warnings in 1 object\n", stderr)
 
 	bad := write("deeper/bad.yaml", shop+"  scope: a\n")
 	stdout, stderr, code = call(t, "lint", "-f", folder)
@@ -39,7 +40,7 @@ func TestLintNeedsNoCluster(t *testing.T) {
 	stdout, stderr, code = call(t, "lint", "-R", "-f", folder)
 	require.Equal(t, exitFailed, code)
 	require.Equal(t, bad+":6: error: ConnectedApp shop: spec.scope: unknown field [unknown-field]\n", stdout)
-	require.Equal(t, "error: 1 error and 0 warnings in 2 objects\n", stderr)
+	require.Equal(t, notJudged+"error: 1 error and 0 warnings in 2 objects\n", stderr)
 	stdout, _, code = call(t, "lint", "-f", bad, "-o", "json", "-n", "payments")
 	require.Equal(t, exitFailed, code)
 	var report lint.Report
@@ -62,6 +63,7 @@ spec:
 `)
 	_, stderr, code = call(t, "lint", "-f", good, "--policy", policy, "--namespace-labels", "team=payments")
 	require.Zero(t, code, stderr)
+	require.NotContains(t, stderr, "not judged")
 	stdout, _, code = call(t, "lint", "-f", good, "--policy", policy)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stdout, "[access-rule]")

@@ -83,7 +83,7 @@ func (p *Plugin) tellImport(r *importer.Result, secrets int, o ImportOptions) {
 		t.write(p.Err, false)
 		p.say("")
 	}
-	p.say("%d clients imported, %d not", len(r.Apps), len(r.NotImported))
+	p.say("%s", fmt.Sprintf("%s imported, %d not", some(len(r.Apps), "client"), len(r.NotImported)))
 	switch {
 	case secrets == 0:
 	case o.Secrets:

@@ -30,10 +30,13 @@ func (p *Plugin) Lint(ctx context.Context, files []lint.File, o lint.Options) er
 			_, _ = fmt.Fprintln(w, p.finding(f))
 		}
 	}})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case report.Errors > 0:
+	}
+	if o.Policy == nil {
+		p.say("access rules were not judged: --policy takes the manifest of a TokenServer")
+	}
+	if report.Errors > 0 {
 		return &Exit{Status: 1, Err: fmt.Errorf("%s and %s in %s", some(report.Errors, "error"), some(report.Warnings, "warning"), some(report.Objects, "object"))}
 	}
 	p.say("%s", fmt.Sprintf("%s in %s", some(report.Warnings, "warning"), some(report.Objects, "object")))
