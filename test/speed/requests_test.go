@@ -110,21 +110,29 @@ func newChains(address string, key []byte, apps []app, n int) *chains {
 	return c
 }
 
-// identity is what the n-th family is made of.
-func identity(n int) (id, nonce []byte) {
+// identity is the id of the n-th family.
+func identity(n int) (id []byte) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "family %d", n))
-	return sum[:16], sum[16:]
+	return sum[:16]
+}
+
+// nonceOf is a family's as the server makes it, which recognises its token by that.
+func nonceOf(key, id []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("nonce of a refresh family"))
+	mac.Write(id)
+	return mac.Sum(nil)[:16]
 }
 
 // token is a generation of a chain; how it is made, internal/tokenserver/grant and the
 // ceiling program say.
 func (c *chains) token(n int, generation int64) []byte {
-	id, nonce := identity(n)
+	id := identity(n)
 	head := binary.BigEndian.AppendUint64(slices.Clip(id), uint64(generation))
 	mac := hmac.New(sha256.New, c.key)
 	mac.Write(id)
 	if !c.ceiling {
-		mac.Write(nonce)
+		mac.Write(nonceOf(c.key, id))
 	}
 	mac.Write(head[len(id):])
 	return base64.RawURLEncoding.AppendEncode(nil, mac.Sum(head))
@@ -184,7 +192,7 @@ func (c *chains) verify(t testing.TB, i *installation) {
 	store := i.store(t)
 	defer func() { require.NoError(t, store.Close()) }()
 	for n, generation := range c.generations {
-		id, _ := identity(n)
+		id := identity(n)
 		family, err := store.Family(t.Context(), uuid.UUID(id).String())
 		require.NoError(t, err)
 		require.Equal(t, generation, family.Generation, "the chain %d", n)
@@ -236,9 +244,9 @@ func (i *installation) families(t testing.TB, apps []app, n int, scopes []string
 	require.NoError(t, err)
 	require.NoError(t, store.Close())
 	i.multiply(t, "refresh_families", n, func(n int, row map[string]any) {
-		id, nonce := identity(n)
+		id := identity(n)
 		hash := sha256.Sum256(fmt.Appendf(nil, "code %d", n))
-		row["id"], row["nonce"], row["client_id"], row["code_hash"] = uuid.UUID(id).String(), nonce, apps[n%len(apps)].ID, hash[:]
+		row["id"], row["nonce"], row["client_id"], row["code_hash"] = uuid.UUID(id).String(), nonceOf(key, id), apps[n%len(apps)].ID, hash[:]
 	})
 	return key
 }
@@ -311,7 +319,7 @@ func (i *installation) endedTokens(t testing.TB, n int) {
 	require.NoError(t, store.EndToken(t.Context(), ended))
 	require.NoError(t, store.Close())
 	i.multiply(t, "revocations", n, func(n int, row map[string]any) {
-		id, _ := identity(n)
+		id := identity(n)
 		row["name"] = hex.EncodeToString(id)
 	})
 }
