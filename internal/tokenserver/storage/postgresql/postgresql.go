@@ -137,6 +137,8 @@ var dialect = sqlstore.Dialect{
 	Snapshot:  sql.LevelRepeatableRead,
 	ForUpdate: " FOR UPDATE",
 	Members:   "SELECT key AS id, CAST(value AS BIGINT) AS at FROM json_each_text(CAST(? AS JSON))",
+	Share:     true,
+	Undone:    undone,
 	Rebind:    rebind,
 	Size:      "SELECT pg_database_size(current_database())",
 	Catalog:   catalog,
@@ -174,6 +176,13 @@ const (
 	untranslatable       = "22021" // bad UTF-8
 	undefinedTable       = "42P01"
 )
+
+// undone tells that the server has answered with an error and goes on: a connection
+// that is lost, or ended by the server, may have been so after the commit.
+func undone(err error) bool {
+	var engine *pgconn.PgError
+	return errors.As(err, &engine) && engine.SeverityUnlocalized == "ERROR"
+}
 
 // classify leaves alone what says nothing about the question that was asked: a
 // refused or broken connection, a timeout, a server that is shut down (57P01), that

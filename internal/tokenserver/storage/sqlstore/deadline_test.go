@@ -127,16 +127,23 @@ func TestNoStatementIsWithoutADeadline(t *testing.T) {
 				continue
 			}
 			t.Run(name+" for "+method.Name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { callSilent(t, &silent{begins: database.begins, rows: database.rows}, method.Name) })
+				synctest.Test(t, func(t *testing.T) {
+					callSilent(t, &silent{begins: database.begins, rows: database.rows}, method.Name, false)
+				})
+			})
+			t.Run(name+" for "+method.Name+", shared", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					callSilent(t, &silent{begins: database.begins, rows: database.rows}, method.Name, true)
+				})
 			})
 		}
 	}
 }
 
 // callSilent calls a method with a context that has no deadline.
-func callSilent(t *testing.T, database *silent, method string) {
+func callSilent(t *testing.T, database *silent, method string, share bool) {
 	pool := sql.OpenDB(database)
-	store := sqlstore.New(pool, pool, sqlstore.Dialect{Size: `SELECT 1`, Writers: `SELECT 1`}, nil)
+	store := sqlstore.New(pool, pool, sqlstore.Dialect{Size: `SELECT 1`, Writers: `SELECT 1`, Share: share}, nil)
 	defer func() { require.NoError(t, store.Close()) }()
 	begin := time.Now()
 	call := reflect.ValueOf(store).MethodByName(method)

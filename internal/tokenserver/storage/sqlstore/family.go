@@ -23,21 +23,64 @@ func (s *Store) createFamily(ctx context.Context, tx *sql.Tx, f storage.RefreshF
 
 // Family implements storage.RefreshFamilies.
 func (s *Store) Family(ctx context.Context, id string) (storage.RefreshFamily, error) {
-	return s.family(ctx, s.read, `SELECT `+familyColumns+` FROM refresh_families WHERE id = ?`, id)
+	return s.shared.family.ask(ctx, id)
+}
+
+// rotation is one of a family, of one generation to the next.
+type rotation struct {
+	id, clientID     string
+	generation, next int64
+	now, expiresAt   time.Time
 }
 
 // RotateFamily implements storage.RefreshFamilies: one statement, so that it
 // costs one commit and nothing can come between.
 func (s *Store) RotateFamily(
 	ctx context.Context, id, clientID string, generation, next int64, now, expiresAt time.Time,
-) (family storage.RefreshFamily, err error) {
+) (storage.RefreshFamily, error) {
+	return s.shared.rotation.ask(ctx, rotation{id, clientID, generation, next, now, expiresAt})
+}
+
+func (s *Store) rotate(ctx context.Context, r rotation) (family storage.RefreshFamily, err error) {
 	err = s.single(ctx, func(q querier) (err error) {
 		family, err = s.family(ctx, q, `UPDATE refresh_families SET generation = ?, rotated_at = ?, expires_at = ?
 		WHERE id = ? AND client_id = ? AND generation = ? AND revoked_at = 0 AND expires_at > ? RETURNING `+familyColumns,
-			next, micros(now), micros(expiresAt), id, clientID, generation, micros(now))
+			r.next, micros(r.now), micros(r.expiresAt), r.id, r.clientID, r.generation, micros(r.now))
 		return err
 	})
 	return family, err
+}
+
+// rotateAll rotates what it can of several. It waits for nobody: a family that another
+// transaction has locked is left to be rotated alone, like one that is asked for twice.
+// What the arrays hold is kept from the planner, which would make a plan for each.
+func (s *Store) rotateAll(ctx context.Context, asked []rotation) ([]*storage.RefreshFamily, error) {
+	var ids, clients []string
+	var generations, nexts, nows, ends []int64
+	at := map[string]int{}
+	for i, r := range asked {
+		if _, twice := at[r.id]; twice {
+			continue
+		}
+		at[r.id] = i
+		ids, clients = append(ids, r.id), append(clients, r.clientID)
+		generations, nexts = append(generations, r.generation), append(nexts, r.next)
+		nows, ends = append(nows, micros(r.now)), append(ends, micros(r.expiresAt))
+	}
+	answers := make([]*storage.RefreshFamily, len(asked))
+	err := s.queryRows(ctx, s.write, func(rows *sql.Rows) error {
+		family, err := scanFamily(rows.Scan)
+		if err == nil {
+			answers[at[family.ID]] = &family
+		}
+		return nil // that row alone is bad
+	}, `UPDATE refresh_families SET generation = ($4::bigint[])[array_position($1::text[], id)],
+			rotated_at = ($5::bigint[])[array_position($1::text[], id)], expires_at = ($6::bigint[])[array_position($1::text[], id)]
+		WHERE id = ANY(ARRAY(SELECT id FROM refresh_families WHERE id = ANY(ARRAY(SELECT unnest($1::text[]))) FOR NO KEY UPDATE SKIP LOCKED))
+			AND client_id = ($2::text[])[array_position($1::text[], id)] AND generation = ($3::bigint[])[array_position($1::text[], id)]
+			AND revoked_at = 0 AND expires_at > ($5::bigint[])[array_position($1::text[], id)] RETURNING `+familyColumns,
+		ids, clients, generations, nexts, nows, ends)
+	return answers, err
 }
 
 // RevokeFamily implements storage.RefreshFamilies.
@@ -51,11 +94,16 @@ func (s *Store) RevokeFamily(ctx context.Context, id string, now, tokensEnd time
 }
 
 func (s *Store) family(ctx context.Context, q querier, query string, args ...any) (storage.RefreshFamily, error) {
+	return scanFamily(func(dest ...any) error { return s.queryRow(ctx, q, dest, query, args...) })
+}
+
+// scanFamily reads familyColumns.
+func scanFamily(scan func(dest ...any) error) (storage.RefreshFamily, error) {
 	var f storage.RefreshFamily
 	var scopes, epochs string
 	var authTime, createdAt, rotatedAt, expiresAt, revokedAt int64
-	err := s.queryRow(ctx, q, []any{&f.ID, &f.Nonce, &f.Generation, &f.ClientID, &f.UserID, &f.OrgID, &scopes, &authTime, &f.SessionID,
-		&f.CodeHash, &epochs, &createdAt, &rotatedAt, &expiresAt, &revokedAt}, query, args...)
+	err := scan(&f.ID, &f.Nonce, &f.Generation, &f.ClientID, &f.UserID, &f.OrgID, &scopes, &authTime, &f.SessionID,
+		&f.CodeHash, &epochs, &createdAt, &rotatedAt, &expiresAt, &revokedAt)
 	if err != nil {
 		return storage.RefreshFamily{}, err
 	}

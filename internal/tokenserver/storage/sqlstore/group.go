@@ -7,36 +7,17 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
-	"sync"
-	"time"
 )
-
-// maxGroup bounds how many changes share a transaction, and so how long the first of
-// them waits for the others.
-const maxGroup = 64
 
 // change is a write that waits for its turn on the only writer, for an engine whose
 // commits cost far more than what they commit. Changes that wait at the same time
 // share one commit, each in a savepoint of its own.
 type change struct {
-	// ctx is the caller's. It ends only the waiting: a statement that were
-	// interrupted would undo the changes of the others too.
-	ctx context.Context //nolint:containedctx // that of one call
+	call
 	// do may run twice.
 	do func(q querier) error
 	// single tells that do is one statement and needs no transaction.
 	single bool
-
-	// joined is when it began to wait for a turn that another had; zero: it did not.
-	joined   time.Time
-	done     chan struct{}
-	err      error
-	panicked any
-}
-
-func (c *change) finish(err error) {
-	c.err = err
-	close(c.done)
 }
 
 // try runs do. Its panic is the caller's.
@@ -49,95 +30,22 @@ func (c *change) try(q querier) (err error) {
 	return c.do(q)
 }
 
-var errPanicked = errors.New("a change panicked")
-
-// queue holds the changes that wait.
-type queue struct {
-	// turn is held by the caller who carries out the changes of all that wait.
-	turn chan struct{}
-
-	mu      sync.Mutex
-	waiting []*change
-	// waits is how many had to wait for another's turn to end, and waited how long in
-	// all.
-	waits  int64
-	waited time.Duration
-}
-
-func (q *queue) join(c *change) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.turn) > 0 {
-		c.joined = time.Now()
-		q.waits++
-	}
-	q.waiting = append(q.waiting, c)
-}
-
-// leave tells whether c still waited.
-func (q *queue) leave(c *change) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	at := slices.Index(q.waiting, c)
-	if at >= 0 {
-		q.waiting = slices.Delete(q.waiting, at, at+1)
-	}
-	return at >= 0
-}
-
-// stats tells how many waited, and how long in all.
-func (q *queue) stats() (waits int64, waited time.Duration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.waits, q.waited
-}
-
-func (q *queue) take() []*change {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := min(len(q.waiting), maxGroup)
-	group := slices.Clone(q.waiting[:n])
-	q.waiting = slices.Delete(q.waiting, 0, n)
-	for _, c := range group {
-		if !c.joined.IsZero() {
-			q.waited += time.Since(c.joined)
-		}
-	}
-	return group
-}
-
-// inTurn carries c out, alone or with others, by whoever has the turn, and returns
-// once it is committed or has failed.
+// inTurn has c carried out, alone or with others, and returns once it is committed or
+// has failed.
 func (s *Store) inTurn(c *change) error {
-	c.done = make(chan struct{})
-	s.queue.join(c)
-	for {
-		select {
-		case <-c.done:
-			if c.panicked != nil {
-				panic(c.panicked)
-			}
-			return c.err
-		case s.queue.turn <- struct{}{}:
-			s.carryOut(s.queue.take())
-		case <-c.ctx.Done():
-			if s.queue.leave(c) {
-				return s.classify("waiting for the writer", c.ctx.Err())
-			}
-			<-c.done // it is being carried out, or was
-		}
+	return s.waited(c.ctx, s.writes.do(c))
+}
+
+// waited is the error of a call that has been in a queue: what its caller gave up is
+// classified like the rest.
+func (s *Store) waited(ctx context.Context, err error) error {
+	if err != nil && err == ctx.Err() { //nolint:errorlint // of the waiting alone
+		return s.classify("waiting for a turn", err)
 	}
+	return err
 }
 
 func (s *Store) carryOut(group []*change) {
-	defer func() { <-s.queue.turn }()
-	group = slices.DeleteFunc(group, func(c *change) bool {
-		gone := c.ctx.Err() != nil
-		if gone {
-			c.finish(s.classify("waiting for the writer", c.ctx.Err()))
-		}
-		return gone
-	})
 	if len(group) > 1 {
 		group = s.together(group)
 	}
@@ -176,7 +84,7 @@ func (s *Store) together(group []*change) (alone []*change) {
 	if errors.Is(err, errUndone) {
 		if failed := results[undoneBy]; failed != nil {
 			group[undoneBy].finish(failed)
-			group = slices.Delete(group, undoneBy, undoneBy+1)
+			group = slices.Delete(slices.Clone(group), undoneBy, undoneBy+1)
 		}
 		return group
 	}

@@ -32,7 +32,7 @@ func (s *Store) Pools() []storage.Pool {
 		return []storage.Pool{poolOf("read_write", s.write)}
 	}
 	read, write := poolOf("read", s.read), poolOf("write", s.write)
-	waits, waited := s.queue.stats()
+	waits, waited := s.writes.stats()
 	write.Waits += waits
 	write.Waited += waited
 	return []storage.Pool{read, write}

@@ -17,10 +17,15 @@ func (s *Store) CreateOpaqueToken(ctx context.Context, t storage.OpaqueToken) er
 
 // OpaqueToken implements storage.OpaqueTokens.
 func (s *Store) OpaqueToken(ctx context.Context, hash []byte) (storage.OpaqueToken, error) {
-	t := storage.OpaqueToken{Hash: hash}
+	t, err := s.shared.opaque.ask(ctx, hash)
+	t.Hash = hash
+	return t, err
+}
+
+// scanOpaque reads the columns client_id, document and expires_at.
+func scanOpaque(scan func(dest ...any) error) (t storage.OpaqueToken, err error) {
 	var expiresAt int64
-	err := s.queryRow(ctx, s.read, []any{&t.ClientID, &t.Document, &expiresAt},
-		`SELECT client_id, document, expires_at FROM opaque_tokens WHERE hash = ?`, hash)
+	err = scan(&t.ClientID, &t.Document, &expiresAt)
 	t.ExpiresAt = fromMicros(expiresAt)
 	return t, err
 }

@@ -48,6 +48,11 @@ type Dialect struct {
 	Members string
 	// Group lets changes that wait for the only writer share one commit.
 	Group bool
+	// Share lets callers who wait at the same time share one statement, of which the
+	// engine takes arrays; it is for an engine to which each statement is a round trip.
+	Share bool
+	// Undone tells of an error that nothing of its statement was kept.
+	Undone func(error) bool
 	// Rebind turns ? placeholders into the engine's; nil leaves them.
 	Rebind func(query string) string
 	// Size is a query for the size of the database in bytes.
@@ -63,7 +68,8 @@ type Dialect struct {
 type Store struct {
 	read, write *sql.DB
 	dialect     Dialect
-	queue       queue
+	writes      queue[*change]
+	shared      statements
 	own         own
 	close       func() error
 	observe     atomic.Pointer[func(operation string, took time.Duration, err error)]
@@ -75,7 +81,10 @@ type Store struct {
 // New makes a Store that reads from one pool and writes through the other; both
 // may be the same. close is called once the pools are closed; it may be nil.
 func New(read, write *sql.DB, dialect Dialect, closeFn func() error) *Store {
-	return &Store{read: read, write: write, dialect: dialect, queue: queue{turn: make(chan struct{}, 1)}, close: closeFn}
+	s := &Store{read: read, write: write, dialect: dialect, close: closeFn}
+	s.writes = queue[*change]{lanes: 1, carryOut: s.carryOut}
+	s.shared = s.newStatements()
+	return s
 }
 
 // Clock implements storage.Storage.
@@ -139,7 +148,7 @@ func (s *Store) tryTx(ctx context.Context, do func(tx *sql.Tx) error) error {
 	if !s.dialect.Group {
 		return s.doTx(ctx, do)
 	}
-	return s.inTurn(&change{ctx: ctx, do: func(q querier) error { return do(q.(*sql.Tx)) }}) //nolint:forcetypeassert // not a single statement
+	return s.inTurn(&change{call: call{ctx: ctx}, do: func(q querier) error { return do(q.(*sql.Tx)) }}) //nolint:forcetypeassert // not a single statement
 }
 
 // single runs do, which is one statement that changes something: a transaction of
@@ -150,7 +159,7 @@ func (s *Store) single(ctx context.Context, do func(q querier) error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxStatement)
 	defer cancel()
-	return s.inTurn(&change{ctx: ctx, do: do, single: true})
+	return s.inTurn(&change{call: call{ctx: ctx}, do: do, single: true})
 }
 
 // singleExec is single for a statement that returns no rows.
@@ -278,14 +287,21 @@ func (s *Store) queryRow(ctx context.Context, q querier, dest []any, query strin
 }
 
 // queryRows calls scan for every row.
-func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) (err error) {
+func (s *Store) queryRows(ctx context.Context, q querier, scan func(*sql.Rows) error, query string, args ...any) error {
+	return s.queryRowsAs(ctx, q, operationOf(query), scan, query, args...)
+}
+
+// queryRowsAs is queryRows for a query whose text does not begin with what it does.
+func (s *Store) queryRowsAs(
+	ctx context.Context, q querier, operation string, scan func(*sql.Rows) error, query string, args ...any,
+) (err error) {
 	if err := checkArguments(args); err != nil {
 		if errors.Is(unstored(query, err), storage.ErrNotFound) {
 			return nil
 		}
 		return err
 	}
-	defer s.measure(ctx, operationOf(query), time.Now(), &err)
+	defer s.measure(ctx, operation, time.Now(), &err)
 	ctx, cancel := s.within(ctx, q)
 	defer cancel()
 	rows, err := q.QueryContext(ctx, s.sql(query), args...)

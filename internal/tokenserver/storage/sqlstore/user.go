@@ -13,6 +13,8 @@ import (
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
+const userColumns = `document, created_at, updated_at`
+
 const byName = `org_id = ? AND id_provider_id = ? AND name = ?`
 
 // PutUser implements storage.Users.
@@ -90,8 +92,11 @@ func (s *Store) insertUser(ctx context.Context, tx *sql.Tx, user storage.User, n
 
 // User implements storage.Users.
 func (s *Store) User(ctx context.Context, id string) (storage.User, error) {
-	return s.user(ctx, s.read, `id = ?`, id)
+	return s.shared.user.ask(ctx, id)
 }
+
+// userName is what a user of an identity provider is found by; the name is folded.
+type userName struct{ orgID, idProviderID, name string }
 
 // UserByName implements storage.Users.
 func (s *Store) UserByName(ctx context.Context, orgID, idProviderID, username string) (storage.User, error) {
@@ -99,7 +104,7 @@ func (s *Store) UserByName(ctx context.Context, orgID, idProviderID, username st
 	if err != nil {
 		return storage.User{}, storage.ErrNotFound // nobody is called so
 	}
-	return s.user(ctx, s.read, byName, orgID, idProviderID, name)
+	return s.shared.userByName.ask(ctx, userName{orgID, idProviderID, name})
 }
 
 // Users implements storage.Users.
@@ -113,11 +118,11 @@ func (s *Store) Users(ctx context.Context, q storage.UserQuery) ([]storage.User,
 		user, err := scanUser(rows.Scan)
 		users = append(users, user)
 		return err
-	}, `SELECT document, created_at, updated_at FROM users WHERE org_id = ? ORDER BY created_at, id LIMIT ? OFFSET ?`, q.OrgID, q.Limit, q.Offset)
+	}, `SELECT `+userColumns+` FROM users WHERE org_id = ? ORDER BY created_at, id LIMIT ? OFFSET ?`, q.OrgID, q.Limit, q.Offset)
 	return users, total, err
 }
 
-// scanUser reads the columns document, created_at and updated_at.
+// scanUser reads userColumns.
 func scanUser(scan func(dest ...any) error) (storage.User, error) {
 	var document string
 	var createdAt, updatedAt int64
@@ -134,6 +139,6 @@ func scanUser(scan func(dest ...any) error) (storage.User, error) {
 
 func (s *Store) user(ctx context.Context, q querier, where string, args ...any) (storage.User, error) {
 	return scanUser(func(dest ...any) error {
-		return s.queryRow(ctx, q, dest, `SELECT document, created_at, updated_at FROM users WHERE `+where, args...)
+		return s.queryRow(ctx, q, dest, `SELECT `+userColumns+` FROM users WHERE `+where, args...)
 	})
 }
