@@ -122,7 +122,7 @@ func (i *installation) runTokenPrograms(api *orders, sidecar *running) {
 		return filepath.Join(desk, file)
 	}
 	files := map[string]*exec.Cmd{}
-	for _, file := range []string{"file.go", "file.mjs", "file.py", "File.java"} {
+	for _, file := range []string{"file.go", "file.mjs", "file.py", "File.java", "SpringFile.java"} {
 		files[file] = i.programOf(follow(file, sidecar))
 	}
 	for _, command := range files {
@@ -188,6 +188,9 @@ func (i *installation) programOf(path string) *exec.Cmd {
 	case ".py":
 		return exec.Command(debianPython, "-u", path)
 	case ".java":
+		if strings.HasPrefix(filepath.Base(path), "Spring") {
+			return exec.Command("java", "--class-path", springFramework, path)
+		}
 		return exec.Command("java", path)
 	}
 	require.Fail(i, "nobody knows how to run "+path)
@@ -197,6 +200,10 @@ func (i *installation) programOf(path string) *exec.Cmd {
 // debianPython is the one that Debian's packages are for.
 const debianPython = "/usr/bin/python3"
 
+// springFramework is what Debian's libspring-web-java has, under names of old.
+const springFramework = "/usr/share/java/spring3-web.jar:/usr/share/java/spring3-core.jar:/usr/share/java/spring3-beans.jar:" +
+	"/usr/share/java/commons-logging.jar"
+
 func nodeModules(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(testenv.ModuleRoot(), "bin", "clients", "node_modules")
@@ -204,7 +211,7 @@ func nodeModules(t *testing.T) string {
 	return path
 }
 
-// checkSpring holds what can be held without Spring: the file is one, its values are
+// checkSpring holds what can be held without Spring Security: the file is one, its values are
 // keys of the Secret, and the token server answers what Spring asks.
 func (i *installation) checkSpring(text, app string) {
 	i.Helper()
