@@ -80,9 +80,16 @@ const (
 	unknown = "unknown"
 )
 
+// Manifest is an object as somebody wrote it.
+type Manifest struct {
+	*unstructured.Unstructured
+	// Source is its file, or what else it came from.
+	Source string
+}
+
 // Resources reads manifests as kubectl does: files, folders, URLs, a kustomization,
 // and - for standard input. It asks no cluster.
-func Resources(o resource.FilenameOptions, stdin io.Reader) ([]*unstructured.Unstructured, error) {
+func Resources(o resource.FilenameOptions, stdin io.Reader) ([]Manifest, error) {
 	builder := resource.NewLocalBuilder().Unstructured().ContinueOnError().Flatten()
 	if i := slices.Index(o.Filenames, "-"); i >= 0 {
 		o.Filenames = slices.Delete(slices.Clone(o.Filenames), i, i+1)
@@ -95,10 +102,10 @@ func Resources(o resource.FilenameOptions, stdin io.Reader) ([]*unstructured.Uns
 	if err != nil {
 		return nil, fmt.Errorf("reading manifests: %w", err)
 	}
-	list := make([]*unstructured.Unstructured, 0, len(infos))
+	list := make([]Manifest, 0, len(infos))
 	for _, info := range infos {
 		if u, ok := info.Object.(*unstructured.Unstructured); ok {
-			list = append(list, u)
+			list = append(list, Manifest{u, info.Source})
 		}
 	}
 	return list, nil
@@ -106,7 +113,7 @@ func Resources(o resource.FilenameOptions, stdin io.Reader) ([]*unstructured.Uns
 
 // Diff shows what an apply of manifests would change on the token servers. Only
 // ConnectedApps count: nothing else is there. Its end tells programs (Exit).
-func (p *Plugin) Diff(ctx context.Context, manifests []*unstructured.Unstructured, o DiffOptions) error {
+func (p *Plugin) Diff(ctx context.Context, manifests []Manifest, o DiffOptions) error {
 	d, found := Difference{ConnectedApps: []AppDifference{}}, 0
 	var failed []error
 	for _, manifest := range manifests {
@@ -116,7 +123,7 @@ func (p *Plugin) Diff(ctx context.Context, manifests []*unstructured.Unstructure
 		found++
 		one, err := p.diff(ctx, manifest, o)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("ConnectedApp %s/%s: %w", manifest.GetNamespace(), manifest.GetName(), err))
+			failed = append(failed, fmt.Errorf("%s: ConnectedApp %s/%s: %w", manifest.Source, manifest.GetNamespace(), manifest.GetName(), err))
 			continue
 		}
 		d.ConnectedApps = append(d.ConnectedApps, *one)

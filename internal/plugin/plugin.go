@@ -66,6 +66,9 @@ func worded(err error, what string) error {
 	case meta.IsNoMatchError(err):
 		return errors.New("the cluster does not know Connected Apps: install the operator, or choose another --context")
 	}
+	if right := asLacking(err); right != nil {
+		err = right
+	}
 	return fmt.Errorf("%s: %w", what, err)
 }
 
