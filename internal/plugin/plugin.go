@@ -26,7 +26,7 @@ import (
 type Plugin struct {
 	// Client reads and writes without a cache.
 	Client client.Client
-	// Namespace of the objects.
+	// Namespace of the objects; for Status also metav1.NamespaceAll.
 	Namespace string
 	// SystemNamespace is the manager's; empty: DefaultSystemNamespace.
 	SystemNamespace string
