@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -90,6 +91,11 @@ type Manifest struct {
 // Resources reads manifests as kubectl does: files, folders, URLs, a kustomization,
 // and - for standard input. It asks no cluster.
 func Resources(o resource.FilenameOptions, stdin io.Reader) ([]Manifest, error) {
+	for _, name := range o.Filenames {
+		if err := checkManifests(name, o.Recursive); err != nil {
+			return nil, fmt.Errorf("reading manifests: %w", err)
+		}
+	}
 	builder := resource.NewLocalBuilder().Unstructured().ContinueOnError().Flatten()
 	if i := slices.Index(o.Filenames, "-"); i >= 0 {
 		o.Filenames = slices.Delete(slices.Clone(o.Filenames), i, i+1)
@@ -109,6 +115,27 @@ func Resources(o resource.FilenameOptions, stdin io.Reader) ([]Manifest, error) 
 		}
 	}
 	return list, nil
+}
+
+// checkManifests refuses what kubectl's reader would wait for. What it is it finds out
+// itself: a URL, a pattern, what is not there.
+func checkManifests(path string, recursive bool) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	files := []string{path}
+	if info.IsDir() {
+		if files, err = manifestsIn(path, recursive); err != nil {
+			return err
+		}
+	}
+	for _, file := range files {
+		if err := checkInput(file, MaxInput); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Diff shows what an apply of manifests would change on the token servers. Only

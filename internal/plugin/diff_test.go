@@ -264,13 +264,23 @@ func TestDiffForPrograms(t *testing.T) {
 	require.Contains(t, a.out.String(), "\x1b[32m+ clientName: "+a.Namespace+"/new\x1b[0m")
 }
 
-// Where the admission policy for access rules is in force, it tells an app team
-// what it may not read.
+// Where the admission policy for access rules is in force, as it is by default, it
+// tells an app team what it may not read.
 func TestDiffAsksTheAdmissionPolicy(t *testing.T) {
 	plane.StartManager(t)
 	a := newTeam(t)
 	accessPolicy(t, a.site, a.server.Name)
 	a.shows(t, "diff-admission.txt", DiffOptions{}, a.manifest("new", profile), a.manifest("greedy", "scopes: [{scope: manage:orgconnapps}]"))
+
+	a.made(t, "gitproxy", "Ready", "Ready")
+	changed := a.manifest("gitproxy", "clientName: GitProxy", "scopes: [{scope: profile}, {scope: view:environment}]", "credentials: {type: Secret, secret: {name: proxy}}")
+	a.shows(t, "diff-default.txt", DiffOptions{}, changed, a.manifest("new", profile))
+	shown, err := os.ReadFile(filepath.Join("testdata", "diff-default.txt"))
+	require.NoError(t, err)
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "kubectl-plugin.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "```console\n$ kubectl connectedapp diff -f deploy/ -n payments\n"+
+		strings.NewReplacer("<client>", "f9c7…", "exit status 1\n", "").Replace(string(shown))+"```\n", "the page shows what the default installation prints")
 }
 
 // What was shown is what the manager does, and then nothing is left to do.
