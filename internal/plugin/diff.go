@@ -117,15 +117,13 @@ func Resources(o resource.FilenameOptions, stdin io.Reader) ([]Manifest, error) 
 	return list, nil
 }
 
-// checkManifests refuses what kubectl's reader would wait for. What it is it finds out
-// itself: a URL, a pattern, what is not there.
+// checkManifests refuses what kubectl's reader would wait for.
 func checkManifests(path string, recursive bool) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil
-	}
 	files := []string{path}
-	if info.IsDir() {
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		files = nil // a URL, a pattern, or not there: the reader finds out
+	case info.IsDir():
 		if files, err = manifestsIn(path, recursive); err != nil {
 			return err
 		}

@@ -99,10 +99,10 @@ func faultsOf(err error) []fault {
 	}
 	var faults []fault
 	for _, cause := range details.Causes {
-		switch {
-		case cause.Field == "patch": // kubectl's apply to what there is; it repeats the whole object
+		switch cause.Field {
+		case "patch": // kubectl's apply to what there is; it repeats the whole object
 			faults = append(faults, strictFaults(cause.Message)...)
-		case cause.Field == "<nil>": // that not all rules were run, since this was found
+		case "<nil>": // that not all rules were run, since this was found
 		default:
 			faults = append(faults, fault{cause.Field, causeOf(cause)})
 		}

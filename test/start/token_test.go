@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -233,6 +234,7 @@ func (i *installation) checkSpring(text, app string) {
 	defer func() { _ = response.Body.Close() }()
 	var metadata struct {
 		Issuer  string   `json:"issuer"`
+		Token   string   `json:"token_endpoint"`
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
 		Algs    []string `json:"id_token_signing_alg_values_supported"`
 	}
@@ -240,4 +242,17 @@ func (i *installation) checkSpring(text, app string) {
 	require.Equal(i, issuer, metadata.Issuer)
 	require.Contains(i, metadata.Methods, "client_secret_basic", "Spring's choice")
 	require.Contains(i, metadata.Algs, "RS256", "Spring's choice")
+	if !strings.Contains(text, "client_credentials") {
+		return
+	}
+	body := strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode())
+	request, err := http.NewRequestWithContext(i.Context(), http.MethodPost, metadata.Token, body)
+	require.NoError(i, err)
+	request.Header.Set("Accept", "application/json;charset=UTF-8")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
+	request.SetBasicAuth(url.QueryEscape(string(secret.Data["client-id"])), url.QueryEscape(string(secret.Data["client-secret"])))
+	answer, err := i.browser().Do(request)
+	require.NoError(i, err)
+	defer func() { _ = answer.Body.Close() }()
+	require.Equal(i, http.StatusOK, answer.StatusCode, "as Spring asks")
 }
