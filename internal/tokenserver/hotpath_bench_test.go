@@ -23,7 +23,7 @@ import (
 // measures it from outside.
 func BenchmarkRequest(b *testing.B) {
 	i := tokenservertest.Start(b, tokenservertest.WithConfig(func(c *tokenserver.Config) {
-		c.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // what writing costs is measured
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // what writing costs is measured
 	}))
 	credentials := url.Values{"client_id": {i.AdminClientID}, "client_secret": {i.AdminClientSecret}}
 	with := func(name, value string) string {

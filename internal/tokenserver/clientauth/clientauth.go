@@ -76,7 +76,7 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 	if err != nil {
 		return nil, err
 	}
-	before, _ := a.Apps.App(c.named())
+	before := a.app(c)
 	client, err := a.attempt(r.Context(), c, before)
 	if err == nil || httpx.AsError(err).Code != oauth.CodeInvalidClient || c.named() == "" {
 		return client, err
@@ -84,14 +84,22 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 	if stale := a.CatchUp(r.Context()); stale != nil {
 		return nil, stale
 	}
-	after, _ := a.Apps.App(c.named())
+	after := a.app(c)
 	if after == before {
 		return nil, err
 	}
 	return a.attempt(r.Context(), c, after)
 }
 
-// attempt takes the app that the credentials name; nil: there is none.
+// app is the one that the credentials name; nil: there is none.
+func (a *Authenticator) app(c *credentials) *clients.App {
+	if app, known := a.Apps.App(c.named()); known {
+		return app
+	}
+	return nil
+}
+
+// attempt takes that app.
 func (a *Authenticator) attempt(ctx context.Context, c *credentials, app *clients.App) (*Client, error) {
 	// An invented client id stays out of the log: it could be a secret in the wrong
 	// field.
