@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package logline writes the lines that every request has, at less cost than
-// slog.Logger's own methods: those look up the source line of each, which no
-// handler here shows, and print lists by reflection.
+// Package logline writes the two lines that every request has, as package slog would,
+// at less cost: a logger of slog looks up the source line of each, which no handler here
+// shows, prints lists by reflection, and looks at each text several times.
 package logline
 
 import (
@@ -28,19 +28,17 @@ func Write(ctx context.Context, logger *slog.Logger, level slog.Level, message s
 type List []string
 
 // MarshalText is for the text format.
-func (l List) MarshalText() ([]byte, error) {
-	size := len("[]") + len(l)
-	for _, text := range l {
-		size += len(text)
-	}
-	line := append(make([]byte, 0, size), '[')
+func (l List) MarshalText() ([]byte, error) { return l.append(nil), nil }
+
+func (l List) append(line []byte) []byte {
+	line = append(line, '[')
 	for i, text := range l {
 		if i > 0 {
 			line = append(line, ' ')
 		}
 		line = append(line, text...)
 	}
-	return append(line, ']'), nil
+	return append(line, ']')
 }
 
 // MarshalJSON is for the JSON format.
