@@ -44,7 +44,7 @@ func (h *text) Handle(ctx context.Context, record slog.Record) error {
 
 // line appends it; false: it is none of the usual.
 func (h *text) line(line []byte, record *slog.Record) (_ []byte, usual bool) {
-	if record.Time.IsZero() || record.PC != 0 {
+	if record.Time.IsZero() {
 		return line, false
 	}
 	line = h.time(append(line, "time="...), record.Time)
