@@ -24,7 +24,7 @@ import (
 // measures it from outside.
 func BenchmarkRequest(b *testing.B) {
 	i := tokenservertest.Start(b, tokenservertest.WithConfig(func(c *tokenserver.Config) {
-		c.Logger = slog.New(logline.NewTextHandler(io.Discard, slog.LevelInfo)) //nolint:sloglint // what writing costs is measured
+		c.Logger = slog.New(logline.NewTextHandler(io.Discard, slog.LevelInfo))
 	}))
 	credentials := url.Values{"client_id": {i.AdminClientID}, "client_secret": {i.AdminClientSecret}}
 	with := func(name, value string) string {
