@@ -132,7 +132,7 @@ func (q *queue[C]) do(c C) error {
 
 // run carries out, in one lane, what waits.
 func (q *queue[C]) run() {
-	for q.next() { //nolint:revive // all of it is done there
+	for q.next() {
 	}
 }
 
