@@ -4,6 +4,7 @@ package postgresql_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -72,8 +73,8 @@ func TestADeadlockIsDoneAgainAndCountedAsAConflict(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, <-done)
-	require.Equal(t, 2, runs)
-	assert.Contains(t, exposed(t, registry), `tokenserver_storage_conflicts_total{operation="insert changes"} 1`)
+	require.GreaterOrEqual(t, runs, 2, "it may be faster than the other once more")
+	assert.Contains(t, exposed(t, registry), fmt.Sprintf(`tokenserver_storage_conflicts_total{operation="insert changes"} %d`, runs-1))
 	assert.NotContains(t, exposed(t, registry), "tokenserver_storage_errors_total{")
 }
 
