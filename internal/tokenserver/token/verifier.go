@@ -10,16 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
-	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
-	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // ErrInvalid says that a token is not, or no longer, one of this server: what
@@ -190,41 +186,4 @@ const SignInClientID = "platform:sign-in"
 func IsReserved(clientID string) bool {
 	// login: the name of it in tokens of earlier releases.
 	return clientID == "login" || clientID == SignInClientID
-}
-
-func (v *Verifier) readJWT(raw string) (*AccessToken, error) {
-	if err := text.OneLine(raw); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	parser := jwt.NewParser(
-		jwt.WithValidMethods([]string{keys.ES256, keys.RS256}), jwt.WithIssuer(v.Issuer), jwt.WithAudience(v.Issuer),
-		jwt.WithExpirationRequired(), jwt.WithTimeFunc(v.Now), jwt.WithStrictDecoding(),
-	)
-	var c claims
-	if _, err := parser.ParseWithClaims(raw, &c, v.key); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return c.token(), nil
-}
-
-func (v *Verifier) key(t *jwt.Token) (any, error) {
-	if typ, _ := t.Header["typ"].(string); typ != typeAccessToken {
-		return nil, invalid("typ is %q, not %s", typ, typeAccessToken)
-	}
-	return publicKey(v.Keys, t)
-}
-
-// publicKey finds the key that a JWT of ours names; only the algorithm the key is
-// for will do.
-func publicKey(known SigningKeys, t *jwt.Token) (any, error) {
-	// No extension is understood, so none may be critical (RFC 7515 section 4.1.11).
-	if _, critical := t.Header["crit"]; critical {
-		return nil, invalid("crit is not understood")
-	}
-	kid, _ := t.Header["kid"].(string)
-	public, ok := known.Public(kid)
-	if !ok || public.Algorithm != t.Method.Alg() {
-		return nil, invalid("kid %q is unknown", kid)
-	}
-	return public.Key, nil
 }
