@@ -149,19 +149,15 @@ func (t *AccessToken) narrow(app *clients.App) {
 		t.Scopes = scopes.Within(t.Scopes, app.Scopes)
 		return
 	}
-	assigned := make(map[storage.ContextScope]bool, len(app.ContextScopes)+1)
-	for _, s := range app.ContextScopes {
-		assigned[s] = true
-	}
-	assigned[storage.ContextScope{Scope: oauth.ScopeProfile}] = true
-
-	limited, left := map[string]bool{}, map[string]bool{}
+	listed := scopes.Among(app.ContextScopes)
+	assigned := func(s storage.ContextScope) bool { return s == implicit || listed(s) }
+	limited, left := scopes.Set{}, scopes.Set{}
 	var contexts []Context
 	for _, c := range t.Contexts {
 		var names []string
 		for name := range strings.SplitSeq(c.Scope, " ") {
 			limited[name] = true
-			if assigned[storage.ContextScope{Scope: name, Org: c.Org, EnvID: c.EnvID}] {
+			if assigned(storage.ContextScope{Scope: name, Org: c.Org, EnvID: c.EnvID}) {
 				names, left[name] = append(names, name), true
 			}
 		}
@@ -170,10 +166,14 @@ func (t *AccessToken) narrow(app *clients.App) {
 		}
 	}
 	t.Contexts = contexts
-	t.Scopes = slices.DeleteFunc(slices.Clone(t.Scopes), func(scope string) bool {
-		return !left[scope] && (limited[scope] || !assigned[storage.ContextScope{Scope: scope}])
+	t.Scopes = slices.DeleteFunc(t.Scopes, func(scope string) bool {
+		return !left[scope] && (limited[scope] || !assigned(storage.ContextScope{Scope: scope}))
 	})
 }
+
+// implicit is the scope that every app has that acts for itself (contract section 1
+// rule 9).
+var implicit = storage.ContextScope{Scope: oauth.ScopeProfile}
 
 // SignInClientID stands for the platform itself in tokens of its own sign-in. It
 // has a character that neither a configuration nor this server puts in a client
