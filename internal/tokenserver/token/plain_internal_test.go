@@ -10,10 +10,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/tokenserver/keys"
@@ -228,11 +230,21 @@ var bent = map[string]func(string) string{
 	"a signature of zeros":       func(s string) string { return s[:len(s)-86] + strings.Repeat("A", 86) },
 	"a signature of ones":        func(s string) string { return s[:len(s)-86] + strings.Repeat("_", 85) + "w" },
 	"half a signature of zeros":  func(s string) string { return s[:len(s)-86] + strings.Repeat("A", 42) + s[len(s)-44:] },
+	"the other signature":        mirrored,
 	"another payload": func(s string) string {
 		parts := strings.Split(s, ".")
 		parts[1] = base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(plainPayload, `"c"`, `"d"`, 1)))
 		return strings.Join(parts, ".")
 	},
+}
+
+// mirrored has the signature of the same r with the negative s, which is as valid.
+func mirrored(s string) string {
+	end := strings.LastIndexByte(s, '.') + 1
+	signature, _ := base64.RawURLEncoding.DecodeString(s[end:])
+	half := new(big.Int).SetBytes(signature[halfSize:])
+	half.Sub(elliptic.P256().Params().N, half).FillBytes(signature[halfSize:])
+	return s[:end] + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // sameVerdict fails the test unless a JWT has the verdict of the library, the words
@@ -265,6 +277,71 @@ func TestATokenThatIsOddIsJudgedAsTheLibraryJudges(t *testing.T) {
 	}
 	require.True(t, sameVerdict(t, verifier, key.compact(t, plainHeader, plainPayload)), "or nothing was compared")
 	require.True(t, sameVerdict(t, verifier, bent["another payload"](key.compact(t, plainHeader, plainPayload))))
+}
+
+// A signer that draws its nonces makes another signature of the same key each time.
+func TestAValidSignatureIsAsGoodWhoeverMadeIt(t *testing.T) {
+	key := newKey(t)
+	verifier := newVerifier(key)
+	theirs := jwt.Token{
+		Method: jwt.SigningMethodES256, Header: map[string]any{"alg": keys.ES256, "kid": "kid", "typ": typeAccessToken},
+		Claims: &claims{Issuer: ourIssuer, Audience: ourIssuer, Subject: "s", ExpiresAt: issuedAt.Add(time.Hour).Unix()},
+	}
+	drawn, err := theirs.SignedString(key.key)
+	require.NoError(t, err)
+	for name, raw := range map[string]string{"drawn": drawn, "mirrored": mirrored(key.compact(t, plainHeader, plainPayload))} {
+		require.True(t, sameVerdict(t, verifier, raw), name)
+		_, err := verifier.readJWT(raw)
+		require.NoError(t, err, name)
+	}
+}
+
+// successor is a keyring whose key has followed upon another, which is published.
+type successor struct {
+	oneKey
+	before oneKey
+}
+
+func (s successor) Public(id string) (keys.PublicKey, bool) {
+	if id == s.before.id {
+		return s.before.Public(id)
+	}
+	return s.oneKey.Public(id)
+}
+
+func TestATokenOfTheKeyThatSignedBeforeIsStillGood(t *testing.T) {
+	before, now := newKey(t), newKey(t)
+	now.id = "next"
+	verifier := newVerifier(before)
+	verifier.Keys = successor{now, before}
+	raw := before.compact(t, plainHeader, plainPayload)
+	require.True(t, sameVerdict(t, verifier, raw))
+	_, err := verifier.readJWT(raw)
+	require.NoError(t, err)
+	require.True(t, sameVerdict(t, verifier, now.compact(t, plainHeader, plainPayload)))
+	_, err = verifier.readJWT(now.compact(t, plainHeader, plainPayload))
+	require.ErrorIs(t, err, jwt.ErrTokenSignatureInvalid, "each key for its own")
+}
+
+// stranger is a keyring that publishes another key than it signs with.
+type stranger struct {
+	oneKey
+	published oneKey
+}
+
+func (s stranger) Public(id string) (keys.PublicKey, bool) { return s.published.Public(id) }
+
+// What the server has signed itself is recognised by signing it again, which costs a
+// third: the public key has no part in it.
+func TestOwnSignaturesNeedNoPublicKey(t *testing.T) {
+	key := newKey(t)
+	verifier := newVerifier(key)
+	verifier.Keys = stranger{key, newKey(t)}
+	raw := key.compact(t, plainHeader, plainPayload)
+	_, err := verifier.readJWT(raw)
+	require.NoError(t, err)
+	_, err = verifier.readJWT(mirrored(raw))
+	require.ErrorIs(t, err, jwt.ErrTokenSignatureInvalid)
 }
 
 // sameDocument fails the test unless a document is read as the JSON decoder reads it.
