@@ -82,11 +82,8 @@ func (v *Verifier) readPlainJWT(raw string) (c claims, plain bool, err error) {
 	if c, ok = plainClaims(text); !ok || !v.good(&c) {
 		return claims{}, false, nil
 	}
-	var signature [ecdsaSize]byte
-	if len(encoded) != strict.EncodedLen(len(signature)) {
-		return claims{}, false, nil
-	}
-	if _, err := strict.Decode(signature[:], []byte(encoded)); err != nil {
+	signature, ok := decodeSignature(encoded)
+	if !ok {
 		return claims{}, false, nil
 	}
 	digest := sha256.Sum256([]byte(raw[:len(raw)-len(encoded)-1]))
@@ -143,6 +140,14 @@ func decodeSegment(segment string) (string, bool) {
 	var buffer [1 << 10]byte // of most tokens
 	decoded, err := strict.AppendDecode(buffer[:0], []byte(segment))
 	return string(decoded), err == nil
+}
+
+func decodeSignature(encoded string) (signature [ecdsaSize]byte, ok bool) {
+	if len(encoded) != strict.EncodedLen(ecdsaSize) {
+		return signature, false
+	}
+	_, err := strict.Decode(signature[:], []byte(encoded))
+	return signature, err == nil
 }
 
 const (
