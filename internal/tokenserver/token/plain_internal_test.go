@@ -158,11 +158,12 @@ var odd = map[string]func(string) string{
 	"plus":                         first(`1767326645`, `+1767326645`),
 	"no number":                    first(`1767326645`, ``),
 	"null for a number":            first(`1767326645`, `null`),
-	"eighteen digits":              first(`1767326645`, `999999999999999999`),
-	"nineteen digits":              first(`1767326645`, `1000000000000000000`),
-	"the largest number":           first(`1767326645`, `9223372036854775807`),
-	"one more than the largest":    first(`1767326645`, `9223372036854775808`),
-	"twenty digits":                first(`1767326645`, `18446744073709551616`),
+	"eighteen digits":              first(`"app":1`, `"app":999999999999999999`),
+	"nineteen digits":              first(`"app":1`, `"app":1000000000000000000`),
+	"the largest number":           first(`"app":1`, `"app":9223372036854775807`),
+	"one more than the largest":    first(`"app":1`, `"app":9223372036854775808`),
+	"twenty digits":                first(`"app":1`, `"app":18446744073709551616`),
+	"to expire in a distant year":  first(`1767326645`, `999999999999999999`),
 	"expired":                      first(`1767326645`, `1767323045`),
 	"another issuer":               first(ourIssuer, `https://other.example.com`),
 	"another audience":             first(`"aud":"`+ourIssuer, `"aud":"https://other.example.com`),
@@ -342,6 +343,21 @@ func TestOwnSignaturesNeedNoPublicKey(t *testing.T) {
 	require.NoError(t, err)
 	_, err = verifier.readJWT(mirrored(raw))
 	require.ErrorIs(t, err, jwt.ErrTokenSignatureInvalid)
+}
+
+// One signature in 128 has a half that is shorter than 32 bytes.
+func TestSignaturesWithShortHalvesAreVerified(t *testing.T) {
+	key, short := newKey(t), 0
+	for n := 0; short < 3; n++ {
+		digest := digestOf(fmt.Sprint(n))
+		made, err := ecdsaSignature(key.key, digest)
+		require.NoError(t, err)
+		if made[0] != 0 && made[halfSize] != 0 {
+			continue
+		}
+		short++
+		require.True(t, verifyECDSA(&key.key.PublicKey, digest, (*[ecdsaSize]byte)(made)))
+	}
 }
 
 // sameDocument fails the test unless a document is read as the JSON decoder reads it.
