@@ -214,7 +214,7 @@ postgresql:
 
 .PHONY: client-tools
 client-tools: $(BIN)/clients/node_modules/.package-lock.json $(BIN)/clients/oauth2-proxy $(BIN)/clients/envoyconfig
-	@hack/need.sh node python3 curl javac python3-authlib python3-flask python3-requests
+	@hack/need.sh node python3 curl javac libspring-web-java python3-authlib python3-flask python3-requests
 
 .PHONY: browser-tools
 browser-tools: $(BIN)/browser/node_modules/.package-lock.json

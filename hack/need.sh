@@ -30,6 +30,10 @@ exists() {
     pkg-config --exists libseccomp 2>/dev/null
     return
   fi
+  if [[ $1 == lib*-java ]]; then
+    [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+    return
+  fi
   if [[ $1 == python3-* ]]; then # a package for Debian's own Python
     /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null
     return

@@ -19,7 +19,8 @@ func (c *cluster) canICommand() *cobra.Command {
 		Short: "Tell whether an app of the namespace may have a scope, a grant, a redirect host",
 		Long: `Tell whether an app of the namespace may have a scope, a grant type, a redirect
 host, all at once, and by which access rule of its TokenServer; or what the
-nearest rule lacks. --list shows all that is allowed.
+nearest rule lacks. What no app can have, such as a redirect host beside
+client_credentials, is no whatever the rules say. --list shows all that is allowed.
 
 Whoever may not read the TokenServer is answered by a dry run, which says yes or
 no without the name of the rule that allows it; --list needs to read it.

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,7 +66,8 @@ Only --secrets needs the cluster, and there the right to get, create and patch s
 		i.serverCommand("tokenserver", "our token server", "https://id.example.com"),
 		i.serverCommand("anypoint", "an Anypoint organization, or another server of that management API", "https://anypoint.example.com"),
 		i.fileCommand("keycloak", "realm-export.json", "the OpenID Connect clients of a Keycloak realm export",
-			"An export of kc.sh has the client secrets, one of the administration console has not.\n"+
+			"An export of kc.sh has the client secrets, one of the administration console has not;\n"+
+				"of it only clients are read, so that --users skip keeps it small.\n"+
 				"A list of clients as kcadm.sh get clients prints it will do as well.", importer.Keycloak),
 		i.fileCommand("hydra", "clients.json", "the clients of Ory Hydra",
 			"It is what hydra list oauth2-clients --format json prints, or the answer of\nGET /admin/clients. Hydra does not tell client secrets.", importer.Hydra),
@@ -91,13 +90,7 @@ func (i *importing) fileCommand(
 			"  kubectl connectedapp import %[1]s %[2]s -n payments --access", source, example),
 		Args: cobra.ExactArgs(1),
 		RunE: i.command(func(_ context.Context, command *cobra.Command, args []string) (*importer.Result, error) {
-			var text []byte
-			var err error
-			if args[0] == "-" {
-				text, err = io.ReadAll(command.InOrStdin())
-			} else {
-				text, err = os.ReadFile(args[0])
-			}
+			text, err := plugin.ReadInput(args[0], plugin.MaxInput, command.InOrStdin())
 			if err != nil {
 				return nil, fmt.Errorf("reading the clients: %w", err)
 			}
@@ -127,8 +120,8 @@ whose secret the server does not tell gets another one beside it, unless
 --existing-secrets is set.`,
 		Example: fmt.Sprintf("  kubectl connectedapp import %s --url %s --client-id ID --client-secret-file secret -n payments > apps.yaml", source, url),
 		Args:    cobra.NoArgs,
-		RunE: i.command(func(ctx context.Context, _ *cobra.Command, _ []string) (*importer.Result, error) {
-			secret, err := os.ReadFile(secretFile)
+		RunE: i.command(func(ctx context.Context, command *cobra.Command, _ []string) (*importer.Result, error) {
+			secret, err := plugin.ReadInput(secretFile, plugin.MaxValue, command.InOrStdin())
 			if err != nil {
 				return nil, fmt.Errorf("reading the client secret: %w", err)
 			}
@@ -136,7 +129,7 @@ whose secret the server does not tell gets another one beside it, unless
 				return nil, errors.New("the file with the client secret is empty")
 			}
 			if caFile != "" {
-				if config.CABundle, err = os.ReadFile(caFile); err != nil {
+				if config.CABundle, err = plugin.ReadInput(caFile, plugin.MaxValue, command.InOrStdin()); err != nil {
 					return nil, fmt.Errorf("reading the certificates: %w", err)
 				}
 			}
@@ -152,7 +145,7 @@ whose secret the server does not tell gets another one beside it, unless
 	flags := command.Flags()
 	flags.StringVar(&config.URL, "url", "", "the server's public URL")
 	flags.StringVar(&config.ClientID, "client-id", "", "id of the client to log in with")
-	flags.StringVar(&secretFile, "client-secret-file", "", "file with its secret")
+	flags.StringVar(&secretFile, "client-secret-file", "", "file with its secret, or - for standard input")
 	flags.StringVar(&config.OrganizationID, "organization", "", "the organization whose apps are imported (default: the client's)")
 	flags.StringVar(&caFile, "ca-file", "", "PEM certificates to trust instead of the system's")
 	for _, name := range []string{"url", "client-id", "client-secret-file"} {

@@ -71,6 +71,15 @@ func TestImportIsCalledRightly(t *testing.T) {
 	_, stderr, code := call(t, "import", "keycloak", filepath.Join(t.TempDir(), "none"))
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr, "no such file")
+	large := written(t, "")
+	require.NoError(t, os.Truncate(large, 1<<40))
+	for _, args := range [][]string{
+		{"import", "keycloak", large}, {"import", "tokenserver", "--url", "https://id.example.com", "--client-id", "x", "--client-secret-file", large}, {"lint", "-f", large},
+	} {
+		_, stderr, code = call(t, args...)
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, stderr, large+" has more than 1", "%v", args)
+	}
 	_, stderr, code = call(t, "import", "keycloak", written(t, `{"clients": "secret-of-somebody"}`))
 	require.Equal(t, exitFailed, code)
 	require.NotContains(t, stderr, "secret-of-somebody")

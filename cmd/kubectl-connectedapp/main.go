@@ -42,6 +42,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends what does not listen
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard()) // errors are told once, by us
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -37,7 +37,7 @@ func TestEveryCommandTeaches(t *testing.T) {
 }
 
 func TestWrongUseIsExplained(t *testing.T) {
-	for _, args := range [][]string{{"rotate"}, {"token"}, {"status", "x", "y"}, {"status", "-o", "wide"}, {"destroy"}, {"status", "--no-such"}} {
+	for _, args := range [][]string{{"rotate"}, {"token"}, {"status", "x", "y"}, {"status", "x", "-A"}, {"status", "-o", "wide"}, {"destroy"}, {"status", "--no-such"}} {
 		stdout, stderr, code := call(t, args...)
 		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)
 		require.Contains(t, stderr, "hint: kubectl connectedapp --help shows the commands")
@@ -90,6 +90,10 @@ func TestContextsAndNamespacesAreKubectls(t *testing.T) {
 	_, stderr, code = call(t, "status", config, "--context=here", "-n", "billing")
 	require.Zero(t, code, stderr)
 	require.Contains(t, asked, "/apis/connectedapps.dev/v1alpha1/namespaces/billing/accesstokens")
+	_, stderr, code = call(t, "status", config, "--context=here", "-n", "billing", "-A")
+	require.Zero(t, code, stderr)
+	require.Equal(t, "No ConnectedApps and no AccessTokens in any namespace.\n", stderr)
+	require.Contains(t, asked, "/apis/connectedapps.dev/v1alpha1/accesstokens")
 }
 
 func TestAClusterWithoutTheOperatorIsNamed(t *testing.T) {

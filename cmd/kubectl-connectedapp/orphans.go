@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,11 +80,7 @@ func checkOrphans(o plugin.OrphansOptions, remove, yes bool, tokenFile string) e
 
 // readToken reads an access token, which goes into no argument.
 func readToken(path string, stdin io.Reader) (string, error) {
-	read := func() ([]byte, error) { return os.ReadFile(path) }
-	if path == "-" {
-		read = func() ([]byte, error) { return io.ReadAll(stdin) }
-	}
-	data, err := read()
+	data, err := plugin.ReadInput(path, plugin.MaxValue, stdin)
 	if err != nil {
 		return "", fmt.Errorf("reading the token: %w", err)
 	}

@@ -31,6 +31,7 @@ var sets = []set{
 	{name: "default", source: "config/default", without: "config/crd", skip: func(kind, _ string) bool { return kind == "Namespace" }},
 	{name: "postgresql", source: "config/postgresql", without: "config/default"},
 	{name: "injection", source: "config/injection"},
+	{name: "monitors", source: "config/monitoring/monitors"},
 	{name: "dashboards", source: "config/monitoring/dashboards"},
 	{name: "tenant", source: "config/rbac/tenant"},
 	{name: "events", source: "config/namespaced", without: "config/default", skip: func(_, namespace string) bool { return namespace != "default" }},

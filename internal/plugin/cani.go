@@ -5,9 +5,11 @@ package plugin
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +19,7 @@ import (
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/plan"
+	"connectedapps.dev/operator/internal/plugin/lint"
 )
 
 // Statuses that CanI exits with beside 0 for yes.
@@ -53,18 +56,22 @@ type Verdict struct {
 
 // Who says what is allowed.
 const (
-	byRules  = "access rules"
-	byDryRun = "dry run"
+	byValidation = "validation rules"
+	byRules      = "access rules"
+	byDryRun     = "dry run"
 )
 
-// CanI tells whether an app of the namespace may have what is asked about, by the
-// access rules of its TokenServer. Where the user may not read these, the API
-// server is asked in a dry run. No is Exit with ExitNo, and what nobody can tell
-// is Exit with ExitNotKnown.
+// CanI tells whether an app of the namespace may have what is asked about: by the
+// rules that every app keeps, and by the access rules of its TokenServer. Where
+// the user may not read these, the API server is asked in a dry run. No is Exit
+// with ExitNo, and what nobody can tell is Exit with ExitNotKnown.
 func (p *Plugin) CanI(ctx context.Context, o CanIOptions) error {
 	o.TokenServer = cmp.Or(o.TokenServer, v1alpha1.DefaultTokenServer)
 	app := p.asked(o)
-	verdict, err := p.verdict(ctx, app)
+	verdict, err := p.invalid(ctx, app)
+	if err == nil && verdict == nil {
+		verdict, err = p.verdict(ctx, app)
+	}
 	if isNotReadable(err) {
 		verdict, err = p.tried(ctx, app, err)
 	}
@@ -102,8 +109,9 @@ func (p *Plugin) asked(o CanIOptions) *v1alpha1.ConnectedApp {
 		TokenServerRef: &v1alpha1.TokenServerReference{Name: o.TokenServer}, Audience: v1alpha1.Audience(o.Audience),
 	}
 	for _, grant := range o.GrantTypes {
-		if grant == "jwt-bearer" {
-			grant = oauth.GrantJWTBearer // nobody types that
+		if grant == "jwt-bearer" || grant == oauth.GrantJWTBearer {
+			grant = oauth.GrantJWTBearer                                                                                      // nobody types that
+			app.Spec.PublicKeys = []v1alpha1.PublicKey{{PEM: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}} // access rules take any
 		}
 		app.Spec.GrantTypes = append(app.Spec.GrantTypes, v1alpha1.GrantType(grant))
 	}
@@ -115,6 +123,41 @@ func (p *Plugin) asked(o CanIOptions) *v1alpha1.ConnectedApp {
 	}
 	return app
 }
+
+// invalid is no for what no app can have, whatever the access rules say; nil: an app
+// can. It is not asked about a whole app, which needs more.
+func (p *Plugin) invalid(ctx context.Context, app *v1alpha1.ConnectedApp) (*Verdict, error) {
+	if len(app.Spec.GrantTypes) == 0 {
+		return nil, nil
+	}
+	whole := app.DeepCopy()
+	whole.APIVersion, whole.Kind = v1alpha1.GroupVersion.String(), kindApp
+	has := func(grant v1alpha1.GrantType) bool { return slices.Contains(whole.Spec.GrantTypes, grant) }
+	if has(oauth.GrantRefreshToken) && !has(oauth.GrantAuthorizationCode) && !has(oauth.GrantClientCredentials) {
+		whole.Spec.GrantTypes = append(whole.Spec.GrantTypes, oauth.GrantAuthorizationCode)
+	}
+	if has(oauth.GrantAuthorizationCode) && len(whole.Spec.RedirectURIs) == 0 {
+		whole.Spec.RedirectURIs = somewhere
+	}
+	manifest, err := json.Marshal(whole)
+	if err != nil {
+		return nil, err
+	}
+	report, err := lint.Check(ctx, []lint.File{{Data: manifest}}, lint.Options{Namespace: p.Namespace, SystemNamespace: p.system()})
+	if err != nil || report.Errors == 0 {
+		return nil, err
+	}
+	verdict := &Verdict{Namespace: p.Namespace, TokenServer: app.TokenServerName(), By: byValidation, Message: "no app can have that"}
+	for _, finding := range report.Findings {
+		reason := finding.Field + ": " + strings.TrimPrefix(finding.Message, "Invalid value: ")
+		verdict.Missing = append(verdict.Missing, reason)
+		verdict.Message += "; " + reason
+	}
+	return verdict, nil
+}
+
+// somewhere is where no rule allows to send people.
+var somewhere = []v1alpha1.RedirectURI{"https://can-i.connectedapps.invalid/"}
 
 // verdict is what the access rules say, as the manager reads them.
 func (p *Plugin) verdict(ctx context.Context, app *v1alpha1.ConnectedApp) (*Verdict, error) {
@@ -175,7 +218,7 @@ func impossible(app *v1alpha1.ConnectedApp) *v1alpha1.ConnectedApp {
 		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, GenerateName: "can-i-"},
 		Spec: v1alpha1.ConnectedAppSpec{
 			TokenServerRef: app.Spec.TokenServerRef, GrantTypes: []v1alpha1.GrantType{oauth.GrantAuthorizationCode},
-			RedirectURIs: []v1alpha1.RedirectURI{"https://can-i.connectedapps.invalid/"},
+			RedirectURIs: somewhere,
 		},
 	}
 }

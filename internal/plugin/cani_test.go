@@ -164,12 +164,6 @@ func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 	for name, question := range questions {
 		t.Run(name, func(t *testing.T) {
 			question.ask.TokenServer = server.Name
-			if len(question.ask.GrantTypes) == 1 && question.ask.GrantTypes[0] == "jwt-bearer" {
-				_, err := member.ask(t, question.ask)
-				require.Equal(t, ExitNotKnown, exitOf(t, err), "such an app needs keys")
-				require.ErrorContains(t, err, "spec.publicKeys")
-				return
-			}
 			v, err := member.ask(t, question.ask)
 			require.Equal(t, map[bool]int{true: 0, false: ExitNo}[question.allowed], exitOf(t, err), "%v", err)
 			require.Equal(t, question.allowed, v.Allowed)
@@ -197,6 +191,49 @@ func TestCanIAnswersAnAppTeamByADryRun(t *testing.T) {
 	_, err = s.as(t, "nobody").ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"client_credentials"}})
 	require.Equal(t, ExitNotKnown, exitOf(t, err), "no right is no answer")
 	require.ErrorContains(t, err, "and you may not create a ConnectedApp in namespace "+s.Namespace+" either")
+}
+
+// What no app can have is refused to everybody, also by somebody without rights and
+// without an admission policy, and although a rule lists it.
+func TestCanISaysNoToWhatNoAppCanHave(t *testing.T) {
+	s := newSite(t)
+	rule := testenv.AllowAll(s.Namespace)
+	server := withRules(t, rule)
+	people := map[string]*site{"platform team": s.platformTeam(t, "system:aggregate-to-view"), "app team": s.as(t, "member", appTeam...), "nobody": s.user(t, "nobody")}
+	for name, test := range map[string]struct {
+		ask  CanIOptions
+		says string
+	}{
+		"a scope of users for an app of its own": {
+			CanIOptions{GrantTypes: []string{"client_credentials"}, Scopes: []string{"openid"}},
+			"spec.scopes: openid, email and offline_access are for apps that act for users, not for client_credentials",
+		},
+		"two grants that exclude each other": {
+			CanIOptions{GrantTypes: []string{"client_credentials", "refresh_token"}}, "spec.grantTypes: client_credentials must be the only grant type",
+		},
+		"a redirect host for an app of its own": {
+			CanIOptions{GrantTypes: []string{"client_credentials"}, RedirectHosts: []string{"shop.example.com"}}, "spec.redirectURIs: ",
+		},
+		"an environment for an app of users": {
+			CanIOptions{GrantTypes: []string{"authorization_code"}, Scopes: []string{"profile"}, EnvironmentID: "prod"},
+			"spec.scopes: organizationID and environmentID are for apps with client_credentials",
+		},
+		"a grant that is misspelled": {CanIOptions{GrantTypes: []string{"client_credential"}}, `spec.grantTypes[0]: Unsupported value: "client_credential"`},
+		"an audience that is none":   {CanIOptions{GrantTypes: []string{"client_credentials"}, Audience: "all"}, `spec.audience: Unsupported value: "all"`},
+	} {
+		for who, asks := range people {
+			test.ask.TokenServer = server.Name
+			v, err := asks.ask(t, test.ask)
+			require.Equal(t, ExitNo, exitOf(t, err), "%s, %s: %v", name, who, err)
+			require.False(t, v.Allowed)
+			require.Equal(t, "validation rules", v.By)
+			require.Contains(t, v.Message, "no app can have that; "+test.says)
+			require.NotEmpty(t, v.Missing)
+		}
+	}
+	v, err := people["platform team"].ask(t, CanIOptions{TokenServer: server.Name, GrantTypes: []string{"authorization_code", "refresh_token"}, Scopes: []string{"openid"}})
+	require.NoError(t, err, "where people are sent was not asked")
+	require.True(t, v.Allowed)
 }
 
 func TestCanIOfAPlatformTeam(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -80,9 +81,21 @@ const (
 	unknown = "unknown"
 )
 
+// Manifest is an object as somebody wrote it.
+type Manifest struct {
+	*unstructured.Unstructured
+	// Source is its file, or what else it came from.
+	Source string
+}
+
 // Resources reads manifests as kubectl does: files, folders, URLs, a kustomization,
 // and - for standard input. It asks no cluster.
-func Resources(o resource.FilenameOptions, stdin io.Reader) ([]*unstructured.Unstructured, error) {
+func Resources(o resource.FilenameOptions, stdin io.Reader) ([]Manifest, error) {
+	for _, name := range o.Filenames {
+		if err := checkManifests(name, o.Recursive); err != nil {
+			return nil, fmt.Errorf("reading manifests: %w", err)
+		}
+	}
 	builder := resource.NewLocalBuilder().Unstructured().ContinueOnError().Flatten()
 	if i := slices.Index(o.Filenames, "-"); i >= 0 {
 		o.Filenames = slices.Delete(slices.Clone(o.Filenames), i, i+1)
@@ -95,18 +108,37 @@ func Resources(o resource.FilenameOptions, stdin io.Reader) ([]*unstructured.Uns
 	if err != nil {
 		return nil, fmt.Errorf("reading manifests: %w", err)
 	}
-	list := make([]*unstructured.Unstructured, 0, len(infos))
+	list := make([]Manifest, 0, len(infos))
 	for _, info := range infos {
 		if u, ok := info.Object.(*unstructured.Unstructured); ok {
-			list = append(list, u)
+			list = append(list, Manifest{u, info.Source})
 		}
 	}
 	return list, nil
 }
 
+// checkManifests refuses what kubectl's reader would wait for.
+func checkManifests(path string, recursive bool) error {
+	files := []string{path}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		files = nil // a URL, a pattern, or not there: the reader finds out
+	case info.IsDir():
+		if files, err = manifestsIn(path, recursive); err != nil {
+			return err
+		}
+	}
+	for _, file := range files {
+		if err := checkInput(file, MaxInput); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Diff shows what an apply of manifests would change on the token servers. Only
 // ConnectedApps count: nothing else is there. Its end tells programs (Exit).
-func (p *Plugin) Diff(ctx context.Context, manifests []*unstructured.Unstructured, o DiffOptions) error {
+func (p *Plugin) Diff(ctx context.Context, manifests []Manifest, o DiffOptions) error {
 	d, found := Difference{ConnectedApps: []AppDifference{}}, 0
 	var failed []error
 	for _, manifest := range manifests {
@@ -116,7 +148,7 @@ func (p *Plugin) Diff(ctx context.Context, manifests []*unstructured.Unstructure
 		found++
 		one, err := p.diff(ctx, manifest, o)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("ConnectedApp %s/%s: %w", manifest.GetNamespace(), manifest.GetName(), err))
+			failed = append(failed, fmt.Errorf("%s: ConnectedApp %s/%s: %w", manifest.Source, manifest.GetNamespace(), manifest.GetName(), err))
 			continue
 		}
 		d.ConnectedApps = append(d.ConnectedApps, *one)

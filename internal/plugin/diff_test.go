@@ -142,6 +142,105 @@ func TestDiffShowsWhatAnApplyChanges(t *testing.T) {
 	})
 }
 
+// Whether there is an object, and which apply it is, makes no difference to what is
+// said of a manifest that the API server does not take.
+func TestDiffSaysWhatIsWrongWithAManifest(t *testing.T) {
+	a := &team{site: newSite(t)}
+	a.server = withRules(t)
+	plane.Kubectl(t).Run(t, a.manifest("there", profile), "apply", "-n", a.Namespace, "-f", "-")
+	const (
+		head = "apiVersion: connectedapps.dev/v1alpha1\nkind: ConnectedApp\n"
+		lint = "; kubectl connectedapp lint -f FILE, in which line this is"
+	)
+	for name, test := range map[string]struct {
+		manifest string
+		says     []string
+		// serverSide is what is said then, if it differs; "-" for what is no fault
+		// then, of what there is.
+		serverSide string
+	}{
+		"fields that are misspelled": {
+			manifest: a.manifest("APP", "scope: profile", "grantTypez: []"),
+			says: []string{
+				"FILE: ConnectedApp NAMESPACE/APP: the API server does not take it:\n", "\n  spec.grantTypez: unknown field\n", "\n  spec.scope: unknown field\n",
+				"\n  kubectl explain connectedapp.spec tells what there is" + lint,
+			},
+			serverSide: ": unknown field\n  kubectl explain connectedapp.spec tells what there is", // one of them
+		},
+		"a field of an item that is misspelled": {
+			manifest: a.manifest("APP", "scopes: [{name: profile, scope: profile}]"),
+			says:     []string{"\n  spec.scopes[0].name: unknown field\n  kubectl explain connectedapp.spec.scopes tells what there is" + lint},
+			// As it counts items of a map.
+			serverSide: ".name: unknown field\n",
+		},
+		"a misspelled field of the metadata": {
+			manifest: head + "metadata: {name: APP, label: {a: b}}\nspec: {grantTypes: [client_credentials]}\n",
+			says:     []string{"\n  metadata.label: unknown field\n  kubectl explain connectedapp.metadata tells what there is" + lint},
+		},
+		"a field that is missing": {
+			manifest:   head + "metadata: {name: APP}\nspec: {clientName: x}\n",
+			says:       []string{"does not take it:\n  spec.grantTypes: Required value\n  kubectl explain connectedapp.spec.grantTypes tells what there is" + lint},
+			serverSide: "-",
+		},
+		"values of another type": {
+			manifest:   a.manifest("APP", "scopes: profile", "enabled: soon"),
+			says:       []string{"\n  spec.scopes: Invalid value: \"string\": spec.scopes in body must be of type array: \"string\"\n", "\n  spec.enabled: Invalid value"},
+			serverSide: "\n  spec.scopes: expected list\n",
+		},
+		"a value that is none of those there are": {
+			manifest: a.manifest("APP", profile, "clientType: Secretive"),
+			says:     []string{"does not take it:\n  spec.clientType: Unsupported value: \"Secretive\": supported values: \"Confidential\", \"Public\"\n"},
+		},
+		"what a rule refuses": {
+			manifest: a.manifest("APP", profile, "credentials: {type: Secret, rotation: {interval: 30d}}"),
+			says: []string{
+				"does not take it:\n  spec.credentials.rotation.interval: Invalid value: \"30d\": must be a duration from 1h to 8760h, " +
+					"such as 720h for 30 days: the largest unit is the hour\n",
+			},
+		},
+		"a private key where a public one belongs": {
+			manifest: a.manifest("APP", profile, "publicKeys: [{pem: \"-----BEGIN PRIVATE KEY-----\\nMC4CAQ\\n-----END PRIVATE KEY-----\"}]", "credentials: {type: PrivateKey}"),
+			says:     []string{"\n  spec.publicKeys"},
+		},
+		"a version that is not served": {
+			manifest: strings.ReplaceAll(a.manifest("APP", profile), "v1alpha1", "v1beta7"),
+			says:     []string{"FILE: ConnectedApp NAMESPACE/APP: apiVersion: the cluster does not serve connectedapps.dev/v1beta7; use connectedapps.dev/v1alpha1"},
+		},
+		"a namespace that is not there": {
+			manifest: strings.Replace(a.manifest("APP", profile), "{name: APP}", "{name: APP, namespace: nowhere}", 1),
+			says:     []string{"FILE: ConnectedApp nowhere/APP: there is no namespace nowhere: create it first, or name another in the manifest or with -n"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, app := range []string{"fresh", "there"} {
+				file := filepath.Join(t.TempDir(), "app.yaml")
+				require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(test.manifest, "APP", app)), 0o600))
+				here := strings.NewReplacer("FILE", file, "NAMESPACE", a.Namespace, "APP", app)
+				for _, o := range []DiffOptions{{}, {ServerSide: true, FieldManager: "gitops"}} {
+					list, err := Resources(resource.FilenameOptions{Filenames: []string{file}}, nil)
+					require.NoError(t, err)
+					err = a.Diff(t.Context(), list, o)
+					if o.ServerSide && test.serverSide == "-" && app == "there" {
+						continue
+					}
+					require.Equal(t, DiffFailed, exitOf(t, err))
+					said := err.Error()
+					require.NotContains(t, said, "{\"")
+					require.NotContains(t, said, "MC4CAQ")
+					require.NotContains(t, said, "some validation rules were not checked")
+					if o.ServerSide && test.serverSide != "" && test.serverSide != "-" {
+						require.Contains(t, said, test.serverSide)
+						continue
+					}
+					for _, says := range test.says {
+						require.Contains(t, said, here.Replace(says))
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestDiffForPrograms(t *testing.T) {
 	plane.StartManager(t)
 	a := newTeam(t)
@@ -165,13 +264,23 @@ func TestDiffForPrograms(t *testing.T) {
 	require.Contains(t, a.out.String(), "\x1b[32m+ clientName: "+a.Namespace+"/new\x1b[0m")
 }
 
-// Where the admission policy for access rules is in force, it tells an app team
-// what it may not read.
+// Where the admission policy for access rules is in force, as it is by default, it
+// tells an app team what it may not read.
 func TestDiffAsksTheAdmissionPolicy(t *testing.T) {
 	plane.StartManager(t)
 	a := newTeam(t)
 	accessPolicy(t, a.site, a.server.Name)
 	a.shows(t, "diff-admission.txt", DiffOptions{}, a.manifest("new", profile), a.manifest("greedy", "scopes: [{scope: manage:orgconnapps}]"))
+
+	a.made(t, "gitproxy", "Ready", "Ready")
+	changed := a.manifest("gitproxy", "clientName: GitProxy", "scopes: [{scope: profile}, {scope: view:environment}]", "credentials: {type: Secret, secret: {name: proxy}}")
+	a.shows(t, "diff-default.txt", DiffOptions{}, changed, a.manifest("new", profile))
+	shown, err := os.ReadFile(filepath.Join("testdata", "diff-default.txt"))
+	require.NoError(t, err)
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "kubectl-plugin.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "```console\n$ kubectl connectedapp diff -f deploy/ -n payments\n"+
+		strings.NewReplacer("<client>", "f9c7…", "exit status 1\n", "").Replace(string(shown))+"```\n", "the page shows what the default installation prints")
 }
 
 // What was shown is what the manager does, and then nothing is left to do.

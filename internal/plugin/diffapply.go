@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
@@ -27,29 +26,30 @@ const strict = client.FieldValidation(metav1.FieldValidationStrict)
 // apply finds the object before and after an apply: the API server tries it and
 // stores nothing. Without the right to it, it is worked out here, by the rules of
 // kubectl and without those of the API server.
-func (c *comparison) apply(ctx context.Context, manifest *unstructured.Unstructured, o DiffOptions) error {
+func (c *comparison) apply(ctx context.Context, manifest Manifest, o DiffOptions) error {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(manifest.GroupVersionKind())
 	err := c.Client.Get(ctx, client.ObjectKeyFromObject(manifest), live)
 	if client.IgnoreNotFound(err) != nil {
-		return worded(err, "reading it")
+		return manifest.refused(err, "reading it")
 	}
 	if apierrors.IsNotFound(err) {
 		live = nil
 	}
-	after, err := c.dryApply(ctx, manifest, live, o)
+	after, err := c.dryApply(ctx, manifest.Unstructured, live, o)
+	right := asLacking(err)
 	switch {
 	case err == nil:
 		c.admitted = true
 	case refusedByRules(err):
 		c.denied = refusalOfAdmission(err)
-		after, err = merged(manifest, live)
-	case lacksRight(err):
-		c.note("you may not apply it, so that the API server did not check it: %v", err)
-		after, err = merged(manifest, live)
+		after, err = merged(manifest.Unstructured, live)
+	case right != nil:
+		c.note("the API server did not check the apply: %v", right)
+		after, err = merged(manifest.Unstructured, live)
 	}
 	if err != nil {
-		return worded(err, "trying to apply it")
+		return manifest.refused(err, "trying to apply it")
 	}
 	if live != nil {
 		if c.before, err = appOf(live); err != nil {
@@ -58,16 +58,6 @@ func (c *comparison) apply(ctx context.Context, manifest *unstructured.Unstructu
 	}
 	c.after, err = appOf(after)
 	return err
-}
-
-// lacksRight tells a right that is missing from what an admission policy or webhook
-// refuses, in words of its own.
-func lacksRight(err error) bool {
-	if !apierrors.IsForbidden(err) {
-		return false
-	}
-	_, why, _ := strings.Cut(err.Error(), " is forbidden: ")
-	return strings.HasPrefix(why, "User ") && strings.Contains(why, " cannot ")
 }
 
 // dryApply is the object as the API server makes it of an apply.

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/oauth"
@@ -45,7 +44,7 @@ func (c *comparison) note(format string, args ...any) {
 }
 
 // diff compares one app, by the plan that the manager would make.
-func (p *Plugin) diff(ctx context.Context, manifest *unstructured.Unstructured, o DiffOptions) (*AppDifference, error) {
+func (p *Plugin) diff(ctx context.Context, manifest Manifest, o DiffOptions) (*AppDifference, error) {
 	if manifest.GetNamespace() == "" {
 		manifest.SetNamespace(p.Namespace)
 	}

@@ -30,35 +30,41 @@ func Manifests(paths []string, recursive bool, stdin io.Reader) ([]lint.File, er
 }
 
 func manifests(path string, recursive bool, stdin io.Reader) ([]lint.File, error) {
-	if path == "-" {
-		data, err := io.ReadAll(stdin)
-		return []lint.File{{Name: "-", Data: data}}, err
-	}
 	info, err := os.Stat(path)
+	if path == "-" || err == nil && !info.IsDir() {
+		data, err := ReadInput(path, MaxInput, stdin)
+		return []lint.File{{Name: path, Data: data}}, err
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
-		data, err := os.ReadFile(path)
-		return []lint.File{{Name: path, Data: data}}, err
+	paths, err := manifestsIn(path, recursive)
+	if err == nil && len(paths) == 0 {
+		err = errors.New(path + " has no .yaml, .yml or .json file; --recursive looks into its folders too")
 	}
 	var files []lint.File
-	folder := os.DirFS(path)
-	err = fs.WalkDir(folder, ".", func(name string, entry fs.DirEntry, err error) error {
+	for _, file := range paths {
+		data, err := ReadInput(file, MaxInput, nil)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, lint.File{Name: file, Data: data, Found: true})
+	}
+	return files, err
+}
+
+// manifestsIn are the files of a folder that kubectl reads.
+func manifestsIn(folder string, recursive bool) (files []string, err error) {
+	err = fs.WalkDir(os.DirFS(folder), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case entry.IsDir() && name != "." && !recursive:
 			return fs.SkipDir
-		case entry.IsDir() || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
-			return nil
+		case !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
+			files = append(files, filepath.Join(folder, filepath.FromSlash(name)))
 		}
-		data, err := fs.ReadFile(folder, name)
-		files = append(files, lint.File{Name: filepath.Join(path, filepath.FromSlash(name)), Data: data, Found: true})
-		return err
+		return nil
 	})
-	if err == nil && len(files) == 0 {
-		err = errors.New(path + " has no .yaml, .yml or .json file; --recursive looks into its folders too")
-	}
 	return files, err
 }

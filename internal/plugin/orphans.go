@@ -90,7 +90,7 @@ func (p *Plugin) Orphans(ctx context.Context, o OrphansOptions) error {
 		p.say("No client of this cluster was left behind on TokenServer %s.", h.server.Name)
 		return nil
 	}
-	return p.write(answer{found, ids(found.Clients), func(w io.Writer) { found.print(w) }})
+	return p.write(answer{found, ids(found.Clients), func(w io.Writer) { found.print(w, o.Token != "") }})
 }
 
 func ids(clients []Orphan) []string {
@@ -101,7 +101,8 @@ func ids(clients []Orphan) []string {
 	return list
 }
 
-func (o *Orphans) print(w io.Writer) {
+// print writes a table, and what to do next as the same user may.
+func (o *Orphans) print(w io.Writer, byToken bool) {
 	rows := table{{"CLIENT-ID", "NAME", "CONNECTEDAPP", "CREATED", "STATE"}}
 	for _, c := range o.Clients {
 		state, created := "left behind", ""
@@ -114,8 +115,15 @@ func (o *Orphans) print(w io.Writer) {
 		rows = append(rows, []string{c.ClientID, c.Name, c.ConnectedApp, created, state})
 	}
 	rows.write(w, false)
+	needs, flags := "", ""
+	if o.TokenServer != v1alpha1.DefaultTokenServer {
+		flags += " --token-server " + o.TokenServer
+	}
+	if byToken {
+		needs, flags = ", with a token that has the scope manage:orgconnapps", flags+" --token-file FILE"
+	}
 	_, _ = fmt.Fprintf(w, "\nTo keep one, list it in clientIDs of an access rule of TokenServer %s, and adopt it: kubectl connectedapp adopt APP CLIENT_ID\n"+
-		"To delete one: kubectl connectedapp orphans --delete CLIENT_ID\n", o.TokenServer)
+		"To delete one%s: kubectl connectedapp orphans%s --delete CLIENT_ID\n", o.TokenServer, needs, flags)
 }
 
 // orphanage connects to the token server and looks at both sides.

@@ -190,6 +190,8 @@ func TestWhoMayListOrphans(t *testing.T) {
 	require.NotContains(t, err.Error(), "wrong-token")
 	require.NoError(t, list(platform, token.AccessToken))
 	require.Contains(t, platform.out.String(), left)
+	require.Contains(t, platform.out.String(), "To delete one, with a token that has the scope manage:orgconnapps: "+
+		"kubectl connectedapp orphans --token-server "+server.Name+" --token-file FILE --delete CLIENT_ID\n")
 	require.NotContains(t, platform.out.String()+platform.said.String(), token.AccessToken)
 	require.True(t, slices.ContainsFunc(a.orphans(t, s), func(o Orphan) bool { return o.ClientID == left }))
 

@@ -26,7 +26,7 @@ import (
 type Plugin struct {
 	// Client reads and writes without a cache.
 	Client client.Client
-	// Namespace of the objects.
+	// Namespace of the objects; for Status also metav1.NamespaceAll.
 	Namespace string
 	// SystemNamespace is the manager's; empty: DefaultSystemNamespace.
 	SystemNamespace string
@@ -65,6 +65,9 @@ func worded(err error, what string) error {
 		return nil
 	case meta.IsNoMatchError(err):
 		return errors.New("the cluster does not know Connected Apps: install the operator, or choose another --context")
+	}
+	if right := asLacking(err); right != nil {
+		err = right
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

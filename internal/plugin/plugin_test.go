@@ -81,6 +81,47 @@ func TestColoursDoNotMoveColumns(t *testing.T) {
 	require.Equal(t, plain, strings.NewReplacer("\x1b[32m", "", "\x1b[31m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(s.out.String()))
 }
 
+func TestStatusOfAllNamespaces(t *testing.T) {
+	one, other := payments(t), payments(t)
+	all := one.platformTeam(t, "system:aggregate-to-view")
+	all.Namespace = metav1.NamespaceAll
+	require.NoError(t, all.Status(t.Context()))
+	lines := strings.Split(all.out.String(), "\n")
+	require.Equal(t, []string{"NAMESPACE", "CONNECTEDAPP", "READY", "REASON", "CLIENT-ID", "SECRET", "NEXT-ROTATION"}, strings.Fields(lines[0]))
+	for _, s := range []*site{one, other} {
+		require.Regexp(t, `(?m)^`+s.Namespace+` +late +False +AccessDenied +- +- +-$`, all.out.String())
+		require.Regexp(t, `(?m)^`+s.Namespace+` +web +True +Ready +gitproxy +web-token +in 2h0m +in 1h0m$`, all.out.String())
+		require.Contains(t, all.out.String(), "\nConnectedApp "+s.Namespace+"/late: no access rule allows scope admin\n")
+	}
+	plain := all.out.String()
+	all.out.Reset()
+	all.Color = true
+	require.NoError(t, all.Status(t.Context()))
+	require.Regexp(t, `(?m)^`+one.Namespace+" +late +\x1b\\[31mFalse\x1b\\[0m ", all.out.String(), plain)
+
+	all.out.Reset()
+	all.Output = OutputJSON
+	require.NoError(t, all.Status(t.Context()))
+	var o Overview
+	require.NoError(t, json.Unmarshal(all.out.Bytes(), &o))
+	require.Empty(t, o.Namespace)
+	found := map[string]int{}
+	for _, app := range o.ConnectedApps {
+		found[app.Namespace]++
+	}
+	require.Equal(t, [2]int{3, 3}, [2]int{found[one.Namespace], found[other.Namespace]})
+	all.out.Reset()
+	all.Output = OutputName
+	require.NoError(t, all.Status(t.Context()))
+	require.Contains(t, all.out.String(), "accesstoken.connectedapps.dev/web\n")
+
+	member := one.as(t, "member", appTeam...)
+	member.Namespace = metav1.NamespaceAll
+	require.EqualError(t, member.Status(t.Context()), "listing ConnectedApps: you, user member-"+one.Namespace+", may not list connectedapps "+
+		"in the whole cluster: ask the platform team, or name one namespace with -n in place of --all-namespaces")
+	require.Empty(t, member.out.String())
+}
+
 // What somebody wrote into a status, or a Secret, does nothing to a terminal.
 func TestATerminalIsToldTexts(t *testing.T) {
 	const evil = "\x1b]0;owned\x07 \u009b2J \u202etxet\nConnectedApp late: all is well"

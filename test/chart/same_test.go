@@ -37,9 +37,15 @@ func TestTheChartAndKustomizeInstallTheSame(t *testing.T) {
 				values:        "injection: {enabled: true}",
 				kustomization: "resources: [../config/default, ../config/injection]",
 			},
-			"with dashboards and alerts: config/monitoring beside it": {
-				values:        "monitoring: {dashboards: {enabled: true}, rules: {enabled: true}}",
-				kustomization: "resources: [../config/default, ../config/monitoring/dashboards, ../config/monitoring/alerts]",
+			"with monitors, dashboards and alerts: config/monitoring beside it": {
+				values: "monitoring: {monitors: {enabled: true}, dashboards: {enabled: true}, rules: {enabled: true}}",
+				kustomization: "resources: [../config/default, ../config/monitoring/monitors, ../config/monitoring/dashboards," +
+					" ../config/monitoring/alerts]",
+			},
+			"with the labels of docs/monitoring.md": {
+				values: "monitoring: {monitors: {enabled: true, labels: {release: prometheus}}, rules: {enabled: true, labels: {release: prometheus}}," +
+					" dashboards: {enabled: true}}",
+				kustomization: monitoringOfThePage(t),
 			},
 			"with restarts: config/components/restart": {
 				values:        "restarts: true",
@@ -64,6 +70,17 @@ func TestTheChartAndKustomizeInstallTheSame(t *testing.T) {
 			})
 		}
 	})
+}
+
+// monitoringOfThePage is what docs/monitoring.md tells users of kustomize to write.
+func monitoringOfThePage(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(testenv.ModuleRoot(), "docs", "monitoring.md"))
+	require.NoError(t, err)
+	_, text, found := strings.Cut(string(page), "```yaml\nresources:\n")
+	require.True(t, found)
+	text, _, _ = strings.Cut(text, "```")
+	return "resources:\n- ../config/default\n" + strings.ReplaceAll(text, "../../connectedapps/config", "../config")
 }
 
 // withoutHelms takes from an object of the chart what charts alone have.

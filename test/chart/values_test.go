@@ -228,12 +228,16 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 			},
 		},
 		"monitors, alerts and the right to read metrics": {
-			values: "monitoring: {monitors: {enabled: true, labels: {release: prometheus}}, scraper: {name: prometheus, namespace: monitoring}," +
+			values: "monitoring: {monitors: {enabled: true, interval: 7s, labels: {release: prometheus}}, scraper: {name: prometheus, namespace: monitoring}," +
 				" rules: {enabled: true, runbookURL: 'https://runbooks.example.com/'}}",
 			check: func(t *testing.T, o objects) {
-				require.Equal(t, "prometheus", o.get(t, "ServiceMonitor", "connectedapps-manager").GetLabels()["release"])
-				require.Contains(t, yamlOf(t, o.get(t, "ServiceMonitor", "connectedapps-manager")), "honorLabels: true")
-				o.get(t, "PodMonitor", "tokenserver")
+				for kind, name := range map[string]string{"ServiceMonitor": "connectedapps-manager", "PodMonitor": "tokenserver"} {
+					monitor := o.get(t, kind, name)
+					require.Equal(t, "identity", monitor.GetNamespace())
+					require.Equal(t, "prometheus", monitor.GetLabels()["release"])
+					require.Equal(t, "connectedapps", monitor.GetLabels()["app.kubernetes.io/name"])
+					require.Contains(t, yamlOf(t, monitor), "interval: 7s")
+				}
 				o.get(t, "ClusterRoleBinding", "connectedapps-metrics-reader")
 				rules := yamlOf(t, o.get(t, "PrometheusRule", "connectedapps"))
 				require.Contains(t, rules, `kube_deployment_status_replicas_available{namespace="identity",deployment="tokenserver"}`)

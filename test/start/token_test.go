@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,7 +123,7 @@ func (i *installation) runTokenPrograms(api *orders, sidecar *running) {
 		return filepath.Join(desk, file)
 	}
 	files := map[string]*exec.Cmd{}
-	for _, file := range []string{"file.go", "file.mjs", "file.py", "File.java"} {
+	for _, file := range []string{"file.go", "file.mjs", "file.py", "File.java", "SpringFile.java"} {
 		files[file] = i.programOf(follow(file, sidecar))
 	}
 	for _, command := range files {
@@ -188,6 +189,9 @@ func (i *installation) programOf(path string) *exec.Cmd {
 	case ".py":
 		return exec.Command(debianPython, "-u", path)
 	case ".java":
+		if strings.HasPrefix(filepath.Base(path), "Spring") {
+			return exec.Command("java", "--class-path", springFramework, path)
+		}
 		return exec.Command("java", path)
 	}
 	require.Fail(i, "nobody knows how to run "+path)
@@ -197,6 +201,10 @@ func (i *installation) programOf(path string) *exec.Cmd {
 // debianPython is the one that Debian's packages are for.
 const debianPython = "/usr/bin/python3"
 
+// springFramework is what Debian's libspring-web-java has, under names of old.
+const springFramework = "/usr/share/java/spring3-web.jar:/usr/share/java/spring3-core.jar:/usr/share/java/spring3-beans.jar:" +
+	"/usr/share/java/commons-logging.jar"
+
 func nodeModules(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(testenv.ModuleRoot(), "bin", "clients", "node_modules")
@@ -204,7 +212,7 @@ func nodeModules(t *testing.T) string {
 	return path
 }
 
-// checkSpring holds what can be held without Spring: the file is one, its values are
+// checkSpring holds what can be held without Spring Security: the file is one, its values are
 // keys of the Secret, and the token server answers what Spring asks.
 func (i *installation) checkSpring(text, app string) {
 	i.Helper()
@@ -226,6 +234,7 @@ func (i *installation) checkSpring(text, app string) {
 	defer func() { _ = response.Body.Close() }()
 	var metadata struct {
 		Issuer  string   `json:"issuer"`
+		Token   string   `json:"token_endpoint"`
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
 		Algs    []string `json:"id_token_signing_alg_values_supported"`
 	}
@@ -233,4 +242,17 @@ func (i *installation) checkSpring(text, app string) {
 	require.Equal(i, issuer, metadata.Issuer)
 	require.Contains(i, metadata.Methods, "client_secret_basic", "Spring's choice")
 	require.Contains(i, metadata.Algs, "RS256", "Spring's choice")
+	if !strings.Contains(text, "client_credentials") {
+		return
+	}
+	body := strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode())
+	request, err := http.NewRequestWithContext(i.Context(), http.MethodPost, metadata.Token, body)
+	require.NoError(i, err)
+	request.Header.Set("Accept", "application/json;charset=UTF-8")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
+	request.SetBasicAuth(url.QueryEscape(string(secret.Data["client-id"])), url.QueryEscape(string(secret.Data["client-secret"])))
+	answer, err := i.browser().Do(request)
+	require.NoError(i, err)
+	defer func() { _ = answer.Body.Close() }()
+	require.Equal(i, http.StatusOK, answer.StatusCode, "as Spring asks")
 }

@@ -35,6 +35,7 @@ func TestThePagesNameWhatTheirProgramsWereRunWith(t *testing.T) {
 		{name: "oauth2-proxy", version: oauth2Proxy(t), pages: []string{signIn}},
 		{name: "Node.js", version: printed(t, `v(\d+)`, "node", "--version"), pages: []string{tokens, signIn}, theMachine: true},
 		{name: "Java", version: printed(t, ` (\d+)`, "java", "--version"), pages: []string{tokens}, theMachine: true},
+		{name: "Spring Framework", version: printed(t, `(.+)-`, "dpkg-query", "--show", "--showformat=${Version}", "libspring-web-java"), pages: []string{tokens}, theMachine: true},
 		{name: "Python", version: printed(t, ` (\d+\.\d+)`, debianPython, "--version"), pages: []string{tokens, signIn}, theMachine: true},
 		{name: "requests", version: imported(t, "requests"), pages: []string{tokens, signIn}, theMachine: true},
 		{name: "Authlib", version: imported(t, "authlib"), pages: []string{tokens, signIn}, theMachine: true},

@@ -94,6 +94,18 @@ Changes a Deployment as the values of manager and tokenserver say that both have
 {{- end -}}
 {{- end -}}
 
+{{- /* Prints what has metrics read, as often as values say: (list $ "monitors/podmonitor-tokenserver"). */ -}}
+{{- define "connectedapps.printMonitor" -}}
+{{- $root := index . 0 -}}
+{{- $monitors := $root.Values.monitoring.monitors -}}
+{{- $object := include "connectedapps.object" (list $root (index . 1)) | fromYaml -}}
+{{- range concat (default list $object.spec.endpoints) (default list $object.spec.podMetricsEndpoints) -}}
+{{- $_ := set . "interval" $monitors.interval -}}
+{{- end -}}
+{{- $_ := set $object.metadata "labels" (merge $object.metadata.labels $monitors.labels) -}}
+{{- include "connectedapps.print" (list $root $object) -}}
+{{- end -}}
+
 {{- /* Where Pods of the cluster reach the token server. */ -}}
 {{- define "connectedapps.internalURL" -}}
 https://tokenserver.{{ .Release.Namespace }}.svc
