@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,13 +43,12 @@ type many struct {
 }
 
 func (m many) AllApps(_ context.Context, visit func(storage.App) error) error {
-	text := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 	for n := range m.apps {
 		err := visit(storage.App{
-			ClientID: text("%032d", n), Name: text("App %d", n), OrgID: text("%036d", 1), OwnerUserID: text("%036d", 2), OwnerOrgID: text("%036d", 1),
-			Audience: text(oauth.AudienceInternal), TokenEndpointAuthMethod: text(oauth.AuthMethodSecretPost),
-			GrantTypes: []string{text(oauth.GrantClientCredentials)}, ContextScopes: []storage.ContextScope{{Scope: text("profile")}},
-			SecurityBy: text("client %032d", n), Secrets: []storage.Secret{{ID: text("%036d", n), Hash: make([]byte, 32)}}, Enabled: true,
+			ClientID: fmt.Sprintf("%032d", n), Name: fmt.Sprintf("App %d", n), OrgID: fmt.Sprintf("%036d", 1), OwnerUserID: fmt.Sprintf("%036d", 2), OwnerOrgID: fmt.Sprintf("%036d", 1),
+			Audience: strings.Clone(oauth.AudienceInternal), TokenEndpointAuthMethod: strings.Clone(oauth.AuthMethodSecretPost),
+			GrantTypes: []string{strings.Clone(oauth.GrantClientCredentials)}, ContextScopes: []storage.ContextScope{{Scope: strings.Clone("profile")}},
+			SecurityBy: fmt.Sprintf("client %032d", n), Secrets: []storage.Secret{{ID: fmt.Sprintf("%036d", n), Hash: make([]byte, 32)}}, Enabled: true,
 		})
 		if err != nil {
 			return err
