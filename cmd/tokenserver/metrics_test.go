@@ -144,7 +144,7 @@ func TestLogLinesThatAreLostAreCounted(t *testing.T) {
 }
 
 func TestTheHeapGrowsToAFloorUnlessGOGCSaysOtherwise(t *testing.T) {
-	require.InDelta(t, 800, newSite(t).start().ready().value("go_gc_gogc_percent"), 0, "32 MiB, eight times the runtime's least")
+	require.InDelta(t, 700, newSite(t).start().ready().value("go_gc_gogc_percent"), 0, "28 MiB, seven times the runtime's least")
 	t.Setenv("GOGC", "50")
 	require.InDelta(t, 50, newSite(t).start().ready().value("go_gc_gogc_percent"), 0)
 }

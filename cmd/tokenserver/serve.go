@@ -111,7 +111,7 @@ func (f *serveFlags) lostLines(n int) []byte {
 
 // heapFloor is how far the heap grows before it is collected. With what else the process
 // takes, it stays below 64 MiB, which the Deployment asks for.
-const heapFloor = 32 << 20
+const heapFloor = 28 << 20
 
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	heap.KeepFloor(heapFloor)
