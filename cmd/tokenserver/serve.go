@@ -17,6 +17,7 @@ import (
 
 	"connectedapps.dev/operator/internal/heap"
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/tokenserver/logline"
 	"connectedapps.dev/operator/internal/tokenserver/logqueue"
 )
 
@@ -95,11 +96,10 @@ func (f *serveFlags) validate() error {
 func (f *serveFlags) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.logLevel)) // validated
-	options := &slog.HandlerOptions{Level: level}
 	if f.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(logline.NewTextHandler(w, level))
 }
 
 // lostLines is the line of the log about those that could not be written.

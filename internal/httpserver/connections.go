@@ -88,9 +88,14 @@ func (c *connections) take(conn net.Conn) bool {
 }
 
 func (c *connections) move(conn net.Conn, to *list.List) {
-	if c.take(conn) { // it did not give way
-		c.put(conn, to)
+	element, ok := c.open[conn]
+	if !ok { // it gave way
+		return
 	}
+	moved := element.Value.(*place)
+	moved.in.Remove(element)
+	moved.in, moved.since = to, c.now()
+	c.open[conn] = to.PushFront(moved)
 }
 
 // giveWay closes the connection where nothing happened for longest.

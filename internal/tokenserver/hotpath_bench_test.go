@@ -16,6 +16,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver"
+	"connectedapps.dev/operator/internal/tokenserver/logline"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
@@ -23,7 +24,7 @@ import (
 // measures it from outside.
 func BenchmarkRequest(b *testing.B) {
 	i := tokenservertest.Start(b, tokenservertest.WithConfig(func(c *tokenserver.Config) {
-		c.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // what writing costs is measured
+		c.Logger = slog.New(logline.NewTextHandler(io.Discard, slog.LevelInfo))
 	}))
 	credentials := url.Values{"client_id": {i.AdminClientID}, "client_secret": {i.AdminClientSecret}}
 	with := func(name, value string) string {

@@ -9,8 +9,10 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"connectedapps.dev/operator/internal/tokenserver/httpx"
+	"connectedapps.dev/operator/internal/tokenserver/logline"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
@@ -66,8 +68,9 @@ func (l *Log) Record(ctx context.Context, e Event) {
 	if l != nil && l.Logger != nil {
 		logger = l.Logger
 	}
-	attributes := []slog.Attr{slog.String("action", string(e.Action))}
-	for _, member := range []struct{ key, value string }{
+	const members = 12
+	attributes := append(make([]slog.Attr, 0, members), slog.String("action", string(e.Action)))
+	for _, member := range [...]struct{ key, value string }{
 		{"client_id", e.ClientID}, {"client_name", e.ClientName}, {"org_id", e.OrgID}, {"user_id", e.UserID}, {"source_ip", e.SourceIP},
 		{"actor_subject", e.ActorSubject}, {"actor_client_id", e.ActorClientID}, {"reason", e.Reason},
 	} {
@@ -75,7 +78,7 @@ func (l *Log) Record(ctx context.Context, e Event) {
 			attributes = append(attributes, slog.String(member.key, text.Clean(member.value)))
 		}
 	}
-	for _, list := range []struct {
+	for _, list := range [...]struct {
 		key    string
 		values []string
 	}{{"grant_types", e.GrantTypes}, {"changed", e.Changed}, {"scopes", e.Scopes}} {
@@ -83,7 +86,7 @@ func (l *Log) Record(ctx context.Context, e Event) {
 			attributes = append(attributes, slog.Any(list.key, cleaned(list.values)))
 		}
 	}
-	logger.LogAttrs(ctx, slog.LevelInfo, "audit", attributes...)
+	logline.Write(ctx, logger, slog.LevelInfo, "audit", attributes...)
 }
 
 // SourceIP is the address that the request's log event has, so that both logs
@@ -95,7 +98,11 @@ func SourceIP(r *http.Request) string {
 	return httpx.Peer(r)
 }
 
-func cleaned(values []string) []string {
+// cleaned copies only what is not clean, which is rare.
+func cleaned(values []string) logline.List {
+	if !slices.ContainsFunc(values, func(value string) bool { return text.Clean(value) != value }) {
+		return values
+	}
 	clean := make([]string, len(values))
 	for i, value := range values {
 		clean[i] = text.Clean(value)

@@ -76,26 +76,40 @@ func (a *Authenticator) Authenticate(r *http.Request, p httpx.Parameters) (*Clie
 	if err != nil {
 		return nil, err
 	}
-	before, _ := a.Apps.App(c.named())
-	client, err := a.attempt(r.Context(), c)
+	before := a.app(c)
+	client, err := a.attempt(r.Context(), c, before)
 	if err == nil || httpx.AsError(err).Code != oauth.CodeInvalidClient || c.named() == "" {
 		return client, err
 	}
 	if stale := a.CatchUp(r.Context()); stale != nil {
 		return nil, stale
 	}
-	if after, _ := a.Apps.App(c.named()); after == before {
+	after := a.app(c)
+	if after == before {
 		return nil, err
 	}
-	return a.attempt(r.Context(), c)
+	return a.attempt(r.Context(), c, after)
 }
 
-func (a *Authenticator) attempt(ctx context.Context, c *credentials) (*Client, error) {
-	httpx.EventOf(ctx).ClientID = c.loggable(a.Apps)
+// app is the one that the credentials name; nil: there is none.
+func (a *Authenticator) app(c *credentials) *clients.App {
+	if app, known := a.Apps.App(c.named()); known {
+		return app
+	}
+	return nil
+}
+
+// attempt takes that app.
+func (a *Authenticator) attempt(ctx context.Context, c *credentials, app *clients.App) (*Client, error) {
+	// An invented client id stays out of the log: it could be a secret in the wrong
+	// field.
+	if app != nil && c.id != "" {
+		httpx.EventOf(ctx).ClientID = c.id
+	}
 	if c.assertion != "" {
 		return a.byAssertion(ctx, c)
 	}
-	return a.bySecret(c)
+	return a.bySecret(c, app)
 }
 
 // Proves tells whether the request holds a credential, right or wrong. One that
@@ -112,8 +126,8 @@ func Parameters() []string {
 
 // bySecret checks a client secret. An unknown client costs the same as a wrong
 // secret and gets the same answer.
-func (a *Authenticator) bySecret(c *credentials) (*Client, error) {
-	app, known := a.Apps.App(c.id)
+func (a *Authenticator) bySecret(c *credentials, app *clients.App) (*Client, error) {
+	known := app != nil
 	if !known {
 		app = &nobody
 	}
@@ -186,15 +200,6 @@ func (c *credentials) readings() []string {
 		return []string{c.secret, c.plain}
 	}
 	return []string{c.secret}
-}
-
-// loggable keeps an invented client id out of the log, where it could be a
-// secret in the wrong field.
-func (c *credentials) loggable(apps Apps) string {
-	if _, known := apps.App(c.id); known {
-		return c.id
-	}
-	return ""
 }
 
 // refuse is invalid_client. A client that used Basic is told so

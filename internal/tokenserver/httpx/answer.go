@@ -4,7 +4,6 @@ package httpx
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/jsonbuffer"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 )
 
@@ -38,15 +38,16 @@ func CacheableJSON(w http.ResponseWriter, body any, maxAge time.Duration) {
 }
 
 func write(w http.ResponseWriter, status int, body any) {
-	data, err := json.Marshal(body)
+	err := jsonbuffer.Encode(body, func(text []byte) {
+		header := w.Header()
+		header["Content-Type"] = mediaJSON
+		header["Content-Length"] = []string{strconv.Itoa(len(text))}
+		w.WriteHeader(status)
+		_, _ = w.Write(text) // the caller has gone; nobody is left to tell
+	})
 	if err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
 	}
-	w.Header()["Content-Type"] = mediaJSON
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
-	w.WriteHeader(status)
-	_, _ = w.Write(data) // the caller has gone; nobody is left to tell
 }
 
 // RetryAfter is when a request is worth repeating that the database did not

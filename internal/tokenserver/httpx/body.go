@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"connectedapps.dev/operator/internal/oauth"
@@ -23,7 +24,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, compressed(w)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	var more *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -40,6 +41,28 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 
 // compressed refuses what could become any size
 // (https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16).
+// readAll is io.ReadAll with room for as many bytes as the sender says that come,
+// where they are few. Less than zero: nothing was said.
+func readAll(from io.Reader, size int64) ([]byte, error) {
+	const few, unknown = 4 << 10, 512
+	if size < 0 || size > few {
+		size = unknown
+	}
+	body := make([]byte, 0, size+1) // the end is seen by a read that finds nothing
+	for {
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return body, err
+		case len(body) == cap(body):
+			body = slices.Grow(body, 1)
+		}
+	}
+}
+
 func compressed(w http.ResponseWriter) error {
 	w.Header().Set("Accept-Encoding", "identity")
 	return &oauth.Error{

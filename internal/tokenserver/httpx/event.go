@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/logline"
 	"connectedapps.dev/operator/internal/tracing"
 )
 
@@ -42,6 +43,22 @@ type Event struct {
 func (e *Event) Fail(failure *oauth.Error) { e.failure = failure }
 
 type eventKey struct{}
+
+// exchange is what is kept of one request while it is answered: the context that
+// holds its event, and the status.
+type exchange struct {
+	context.Context //nolint:containedctx // it is one
+	event           Event
+	statusRecorder
+}
+
+// Value implements context.Context.
+func (x *exchange) Value(key any) any {
+	if key == (eventKey{}) {
+		return &x.event
+	}
+	return x.Context.Value(key)
+}
 
 // EventOf returns the request's event; without one, an event nobody reads.
 func EventOf(ctx context.Context) *Event {
@@ -101,11 +118,10 @@ func (o *Observer) observed(next http.Handler) http.Handler {
 		start := time.Now()
 		o.inFlight.Add(1)
 		defer o.inFlight.Add(-1)
-		event := &Event{Remote: o.remote(r)}
-		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
-		recorder := &statusRecorder{ResponseWriter: w}
-		o.serve(next, recorder, r)
-		o.record(r, recorder.status, event, time.Since(start))
+		x := &exchange{Context: r.Context(), event: Event{Remote: o.remote(r)}, statusRecorder: statusRecorder{ResponseWriter: w}}
+		r = r.WithContext(x)
+		o.serve(next, &x.statusRecorder, r)
+		o.record(r, x.status, &x.event, time.Since(start))
 	})
 }
 
@@ -166,10 +182,11 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 	o.duration.WithLabelValues(route, boundedMethod(r.Method), strconv.Itoa(status)).Observe(took.Seconds())
 
 	level := slog.LevelInfo
-	attributes := []slog.Attr{
+	const members = 11
+	attributes := append(make([]slog.Attr, 0, members),
 		slog.String("method", boundedMethod(r.Method)), slog.String("route", route), slog.Int("status", status),
 		slog.Float64("duration_seconds", took.Seconds()), slog.String("remote", event.Remote),
-	}
+	)
 	if event.ClientID != "" {
 		attributes = append(attributes, slog.String("client_id", event.ClientID))
 	}
@@ -188,7 +205,7 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	o.Logger.LogAttrs(r.Context(), level, "request", attributes...)
+	logline.Write(r.Context(), o.Logger, level, "request", attributes...)
 }
 
 // spanAttributes are what a trace tells of it: who asked for what, and the code of

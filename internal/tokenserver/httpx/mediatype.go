@@ -22,8 +22,9 @@ const (
 // names a charset other than UTF-8.
 func MediaType(r *http.Request) (string, bool) {
 	header := r.Header.Get("Content-Type")
-	if header == "" {
-		return "", true
+	switch header {
+	case "", MediaForm, MediaJSON: // as nearly all send it
+		return header, true
 	}
 	media, parameters, err := mime.ParseMediaType(header)
 	// The second is no registered name, but common, and means the same

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 	"unicode/utf8"
 
@@ -180,4 +181,17 @@ func sameMeaning(t *testing.T, p httpx.Parameters) {
 	again, err = read(jsonType, string(text))
 	require.NoError(t, err)
 	require.Equal(t, p, again)
+}
+
+func TestABodyIsReadWhateverItsLengthIsSaidToBe(t *testing.T) {
+	for _, length := range []int{0, 1, 511, 512, 513, 4095, 4096, 4097, 60 << 10} {
+		for name, said := range map[string]int64{"its length": int64(length), "nothing": -1, "less": int64(length) / 2, "more": int64(length) + 10} {
+			want := strings.Repeat("x", length)
+			r := httptest.NewRequest(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader(want)))
+			r.ContentLength = said
+			body, err := httpx.ReadBody(httptest.NewRecorder(), r, 64<<10)
+			require.NoError(t, err)
+			require.Equal(t, want, string(body), "%d bytes, said: %s", length, name)
+		}
+	}
 }

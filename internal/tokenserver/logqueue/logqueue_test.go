@@ -91,9 +91,13 @@ func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 	line := append(bytes.Repeat([]byte("x"), 1<<16-1), '\n')
 	const lines = 64 // 4 MiB
 	written := make(chan int, lines)
+	_, err := w.Write(line)
+	require.NoError(t, err)
+	written <- 0
+	require.Eventually(t, func() bool { return w.Stats().Waiting == 0 }, time.Minute, time.Millisecond, "the output has it in hand")
 	var group sync.WaitGroup
 	group.Go(func() {
-		for i := range lines {
+		for i := 1; i < lines; i++ {
 			_, _ = w.Write(line)
 			written <- i
 		}
@@ -102,7 +106,7 @@ func TestAnOutputThatHangsHoldsItsWritersUp(t *testing.T) {
 		require.Equal(t, i, <-written)
 	}
 	require.Less(t, len(written), 20, "it takes 1 MiB, and what the output has in hand")
-	require.Eventually(t, func() bool { return w.Stats().Waits == 1 }, 10*time.Second, time.Millisecond, "once for a line, however long")
+	require.Eventually(t, func() bool { return w.Stats().Waits == 1 }, time.Minute, time.Millisecond, "once for a line, however long")
 	require.Greater(t, w.Stats().Waiting, 1<<20)
 	close(out.open)
 	group.Wait()

@@ -11,10 +11,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
+	"connectedapps.dev/operator/internal/tokenserver/jsonbuffer"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
 )
 
@@ -26,32 +28,56 @@ type header struct {
 	Type      string `json:"typ"`
 }
 
+// headers are the encoded headers of all keys that have signed.
+var headers = struct {
+	sync.RWMutex
+	encoded map[header]string
+}{encoded: map[header]string{}}
+
+func (h header) encode() (string, error) {
+	headers.RLock()
+	encoded, known := headers.encoded[h]
+	headers.RUnlock()
+	if known {
+		return encoded, nil
+	}
+	text, err := json.Marshal(h)
+	if err != nil {
+		return "", err
+	}
+	encoded = base64.RawURLEncoding.EncodeToString(text)
+	headers.Lock()
+	headers.encoded[h] = encoded
+	headers.Unlock()
+	return encoded, nil
+}
+
 // sign makes a JWT in compact serialization. It is written here because signing is
 // most of what a token costs: the parser's library encodes the header from a map
 // and the signature by way of big integers. Whatever reads a JWT uses the library.
 // https://www.rfc-editor.org/rfc/rfc7515#section-7.1
-func sign(signer keys.Signer, typ string, claims any) (string, error) {
-	head, err := json.Marshal(header{signer.Algorithm, signer.KeyID, typ})
+func sign(signer keys.Signer, typ string, claims any) (raw string, err error) {
+	head, err := header{signer.Algorithm, signer.KeyID, typ}.encode()
 	if err != nil {
 		return "", err
 	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		return "", err
-	}
-	encoding := base64.RawURLEncoding
-	const longest = 512 // of a signature, RS256 with 3072 bits
-	raw := make([]byte, 0, encoding.EncodedLen(len(head))+encoding.EncodedLen(len(payload))+longest+2)
-	raw = encoding.AppendEncode(raw, head)
+	var refusal error
+	err = jsonbuffer.Encode(claims, func(payload []byte) { raw, refusal = compact(signer, head, payload) })
+	return raw, errors.Join(err, refusal)
+}
+
+func compact(signer keys.Signer, head string, payload []byte) (string, error) {
+	const usual = 2 << 10 // longer ones are put into memory of their own
+	raw := append(make([]byte, 0, usual), head...)
 	raw = append(raw, '.')
-	raw = encoding.AppendEncode(raw, payload)
+	raw = base64.RawURLEncoding.AppendEncode(raw, payload)
 	digest := sha256.Sum256(raw)
 	signature, err := signature(signer, digest[:])
 	if err != nil {
 		return "", err
 	}
 	raw = append(raw, '.')
-	return string(encoding.AppendEncode(raw, signature)), nil
+	return string(base64.RawURLEncoding.AppendEncode(raw, signature)), nil
 }
 
 // signature signs as the algorithm of the key says.

@@ -71,6 +71,9 @@ func ContextsOf(assigned []storage.ContextScope) []Context {
 			limited[s.Scope] = true
 		}
 	}
+	if len(limited) == 0 {
+		return nil
+	}
 	type place struct{ org, envID string }
 	var places []place
 	names := map[place][]string{}
