@@ -50,6 +50,14 @@ func collectUntil(t *testing.T, right func(gogc uint64) bool) {
 	})
 }
 
+func TestAnExplicitGOGCIsKept(t *testing.T) {
+	before := gogc()
+	t.Setenv("GOGC", "50")
+	heap.KeepFloor(64 * mib)
+	require.Equal(t, before, gogc(), "only the runtime reads GOGC, at the start")
+}
+
+// It stands last: what follows the collector goes on.
 func TestTheCollectorFollowsWhatIsAlive(t *testing.T) {
 	t.Setenv("GOGC", "")
 	heap.KeepFloor(256 * mib)
@@ -58,11 +66,4 @@ func TestTheCollectorFollowsWhatIsAlive(t *testing.T) {
 	collectUntil(t, func(gogc uint64) bool { return gogc == 100 })
 	runtime.KeepAlive(alive)
 	collectUntil(t, func(gogc uint64) bool { return gogc > 1000 })
-}
-
-func TestAnExplicitGOGCIsKept(t *testing.T) {
-	before := gogc()
-	t.Setenv("GOGC", "50")
-	heap.KeepFloor(64 * mib)
-	require.Equal(t, before, gogc(), "only the runtime reads GOGC, at the start")
 }
