@@ -142,3 +142,9 @@ func TestLogLinesThatAreLostAreCounted(t *testing.T) {
 	r.eventually("ready", func() bool { return r.status(r.operations+"/readyz") == http.StatusOK })
 	require.Positive(t, r.value("tokenserver_log_lost_lines_total"))
 }
+
+func TestTheHeapGrowsToAFloorUnlessGOGCSaysOtherwise(t *testing.T) {
+	require.InDelta(t, 700, newSite(t).start().ready().value("go_gc_gogc_percent"), 0, "28 MiB, seven times the runtime's least")
+	t.Setenv("GOGC", "50")
+	require.InDelta(t, 50, newSite(t).start().ready().value("go_gc_gogc_percent"), 0)
+}

@@ -20,8 +20,8 @@ import (
 // background are the methods that no request calls: what they do when the storage
 // fails is tested where they are called.
 var background = []string{
-	"AllApps", "Epochs", "EndedTokens", "EndedToken", "SigningKeys", "CollectGarbage", "TouchSecrets", "Observe", "DataKeys", "CreateDataKeys",
-	"UpdateSigningKeys", "RewrapKeys", "InstallationID", "Ping", "Close", "Changes", "LatestChanges", "Writers", "Pools", "RaiseEpoch", "RestoreEpoch", "Size", "Measure",
+	"AllApps", "ConfiguredApps", "Epochs", "EndedTokens", "EndedToken", "SigningKeys", "CollectGarbage", "TouchSecrets", "Observe", "DataKeys",
+	"CreateDataKeys", "UpdateSigningKeys", "RewrapKeys", "InstallationID", "Ping", "Close", "Changes", "LatestChanges", "Writers", "Pools", "RaiseEpoch", "RestoreEpoch", "Size", "Measure",
 	"Clock",
 }
 

@@ -60,21 +60,21 @@ var errNotLoaded = func() *oauth.Error {
 
 // guarded is a router whose handlers stand behind the gate.
 type guarded struct {
-	mux   *http.ServeMux
-	gate  *gate
-	needs class
+	router *router
+	gate   *gate
+	needs  class
 	// refuse answers in the way of the endpoint.
 	refuse func(http.ResponseWriter, *http.Request, error)
 }
 
 func (g guarded) Handle(pattern string, handler http.Handler) {
-	g.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	g.router.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.gate.check(r.Context(), g.needs); err != nil {
 			g.refuse(w, r, err)
 			return
 		}
 		handler.ServeHTTP(w, r)
-	})
+	}))
 }
 
 func (g guarded) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {

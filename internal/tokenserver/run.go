@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -125,6 +126,10 @@ func (s *Server) loadUntilDone(ctx context.Context) {
 	for {
 		err := s.Load(ctx)
 		s.report(ctx, metrics.WorkLoad, err)
+		if err == nil {
+			// What the start took is not needed again.
+			debug.FreeOSMemory()
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}

@@ -226,16 +226,16 @@ func (s *Server) mount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
+	router := newRouter()
 	for _, route := range routes {
 		if err := complete(route.endpoint); err != nil {
 			return err
 		}
-		route.endpoint.Mount(guarded{mux: mux, gate: s.gate, needs: route.needs, refuse: route.refuse})
+		route.endpoint.Mount(guarded{router: router, gate: s.gate, needs: route.needs, refuse: route.refuse})
 	}
-	mux.Handle(catchAll, &elsewhere{mux: mux, server: s, pages: pages.New()})
+	router.Handle(catchAll, &elsewhere{mux: router.mux, server: s, pages: pages.New()})
 	observer.Source, observer.Tracer = s.config.Source, s.config.Tracer
-	s.handler = observer.Wrap(s.leaving(unambiguousEnd(s.securityHeaders(shortPaths(s.crossOrigin(options(mux)))))))
+	s.handler = observer.Wrap(s.leaving(unambiguousEnd(s.securityHeaders(shortPaths(s.crossOrigin(options(router)))))))
 	return nil
 }
 

@@ -152,7 +152,7 @@ func (a *Authenticator) bySecret(c *credentials, app *clients.App) (*Client, err
 }
 
 // nobody has one secret that nothing hashes to.
-var nobody = clients.App{App: storage.App{Secrets: []storage.Secret{{}}}}
+var nobody = clients.App{Secrets: []clients.Secret{{}}}
 
 // match looks for the secret among the live ones. Basic credentials are
 // form-encoded (RFC 6749 section 2.3.1), but many clients send them plain: both
@@ -162,7 +162,7 @@ func (a *Authenticator) match(app *clients.App, c *credentials) (secretID string
 	for _, candidate := range c.readings() {
 		hash := a.Hash(candidate)
 		for i := range app.Secrets {
-			if s := &app.Secrets[i]; hmac.Equal(s.Hash, hash) && s.Live(now) {
+			if s := &app.Secrets[i]; hmac.Equal([]byte(s.Hash), hash) && s.Live(now) {
 				secretID, matches = s.ID, true
 			}
 		}

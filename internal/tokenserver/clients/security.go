@@ -20,12 +20,12 @@ func SecurityChanged(before, after *storage.App) bool {
 		before.TokenEndpointAuthMethod != after.TokenEndpointAuthMethod ||
 		before.OwnerUserID != after.OwnerUserID || before.OwnerOrgID != after.OwnerOrgID ||
 		before.OrgID != after.OrgID ||
-		actsForItself(before) != actsForItself(after) ||
+		actsForItself(before.GrantTypes) != actsForItself(after.GrantTypes) ||
 		before.Audience != after.Audience
 }
 
-func actsForItself(app *storage.App) bool {
-	return slices.Contains(app.GrantTypes, oauth.GrantClientCredentials)
+func actsForItself(grantTypes []string) bool {
+	return slices.Contains(grantTypes, oauth.GrantClientCredentials)
 }
 
 func sameSet[T comparable](a, b []T) bool {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -21,8 +20,8 @@ import (
 type View struct {
 	store     storage.Apps
 	directory *directory.Live
-	apps      sync.Map // client id → *App
-	count     atomic.Int64
+	mu        sync.RWMutex
+	apps      map[string]*App // by client id
 	origins   originCount
 	// refreshing is held by whoever reads, which keeps an older read from replacing
 	// a newer one. Waiting for it ends with the context: one read that hangs holds
@@ -32,7 +31,7 @@ type View struct {
 
 // New makes an empty view; Load fills it.
 func New(store storage.Apps, dir *directory.Live) *View {
-	return &View{store: store, directory: dir, refreshing: make(chan struct{}, 1)}
+	return &View{store: store, directory: dir, apps: map[string]*App{}, refreshing: make(chan struct{}, 1)}
 }
 
 func (v *View) lock(ctx context.Context) error {
@@ -61,22 +60,30 @@ func (v *View) Load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading apps: %w", err)
 	}
-	v.apps.Range(func(clientID, _ any) bool {
-		if id, _ := clientID.(string); !present[id] {
-			v.forget(id)
-		}
-		return true
-	})
+	for _, id := range v.others(present) {
+		v.forget(id)
+	}
 	return nil
+}
+
+// others are the apps in memory that are not present.
+func (v *View) others(present map[string]bool) (ids []string) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id := range v.apps {
+		if !present[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // App implements Lookup.
 func (v *View) App(clientID string) (*App, bool) {
-	app, ok := v.apps.Load(clientID)
-	if !ok {
-		return nil, false
-	}
-	return app.(*App), true
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	app, ok := v.apps[clientID]
+	return app, ok
 }
 
 // Standing is the one rule whether an app may do anything at present. Errors:
@@ -92,7 +99,11 @@ func (v *View) Standing(app *App) error {
 }
 
 // Len is how many apps there are.
-func (v *View) Len() int { return int(v.count.Load()) }
+func (v *View) Len() int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.apps)
+}
 
 // Refresh reads one app again, and forgets it when it is gone.
 func (v *View) Refresh(ctx context.Context, clientID string) error {
@@ -114,18 +125,17 @@ func (v *View) Refresh(ctx context.Context, clientID string) error {
 
 func (v *View) put(record storage.App) {
 	app := Prepare(record)
-	before, was := v.apps.Swap(app.ClientID, app)
-	if !was {
-		v.count.Add(1)
-		v.origins.replace(nil, app)
-		return
-	}
-	v.origins.replace(before.(*App), app)
+	v.mu.Lock()
+	before := v.apps[app.ClientID]
+	v.apps[app.ClientID] = app
+	v.mu.Unlock()
+	v.origins.replace(before, app)
 }
 
 func (v *View) forget(clientID string) {
-	if before, was := v.apps.LoadAndDelete(clientID); was {
-		v.count.Add(-1)
-		v.origins.replace(before.(*App), nil)
-	}
+	v.mu.Lock()
+	before := v.apps[clientID]
+	delete(v.apps, clientID)
+	v.mu.Unlock()
+	v.origins.replace(before, nil)
 }

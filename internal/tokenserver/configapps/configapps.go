@@ -169,18 +169,14 @@ func (a *Applier) setSecrets(app *storage.App, wanted []string, now time.Time) {
 }
 
 func (a *Applier) deleteOthers(ctx context.Context, apps []App) error {
-	var others []string
-	err := a.Apps.AllApps(ctx, func(stored storage.App) error {
-		stays := func(app App) bool { return app.Record.ClientID == stored.ClientID }
-		if stored.Config != "" && !slices.ContainsFunc(apps, stays) {
-			others = append(others, stored.ClientID)
-		}
-		return nil
-	})
+	stored, err := a.Apps.ConfiguredApps(ctx)
 	if err != nil {
 		return fmt.Errorf("looking for apps of an earlier configuration: %w", err)
 	}
-	for _, id := range others {
+	for _, id := range stored {
+		if slices.ContainsFunc(apps, func(app App) bool { return app.Record.ClientID == id }) {
+			continue
+		}
 		if _, err := a.Apps.DeleteApp(ctx, id, a.Now()); err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("deleting the app %s of an earlier configuration: %w", id, err)
 		}

@@ -49,7 +49,7 @@ func (g *ClientCredentials) Authorize(ctx context.Context, r *Request) (*Result,
 		Subject: app.ClientID, ClientID: app.ClientID, OrgID: app.OrgID,
 		Scopes: scopes, Contexts: contexts(app, scopes), Epochs: epochs,
 	}
-	raw, err := g.Tokens.IssueFor(ctx, &app.App, t)
+	raw, err := g.Tokens.IssueFor(ctx, app, t)
 	if err != nil {
 		return nil, err
 	}

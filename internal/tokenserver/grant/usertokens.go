@@ -114,7 +114,7 @@ func (u *UserTokens) issue(ctx context.Context, a authorization) (*Result, error
 		Subject: a.user.ID, ClientID: a.app.ClientID, OrgID: a.user.OrganizationID, GrantID: a.grantID, Scopes: a.scopes,
 		Epochs: a.epochs, AuthTime: a.authTime,
 	}
-	raw, err := u.Access.IssueFor(ctx, &a.app.App, t)
+	raw, err := u.Access.IssueFor(ctx, a.app, t)
 	if err != nil {
 		return nil, err
 	}

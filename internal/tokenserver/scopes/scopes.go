@@ -75,14 +75,29 @@ func SetOf(list []string) Set {
 // Within returns what of list is among allowed, in the order of list; nil when
 // nothing is.
 func Within(list, allowed []string) []string {
-	set := SetOf(allowed)
+	among := Among(allowed)
 	var kept []string
 	for _, name := range list {
-		if set[name] {
+		if among(name) {
 			kept = append(kept, name)
 		}
 	}
 	return kept
+}
+
+// few names are compared in less time than it takes to make a set of them.
+const few = 8
+
+// Among looks things up in list, of which there may be many.
+func Among[T comparable](list []T) func(T) bool {
+	if len(list) <= few {
+		return func(item T) bool { return slices.Contains(list, item) }
+	}
+	set := make(map[T]struct{}, len(list))
+	for _, item := range list {
+		set[item] = struct{}{}
+	}
+	return func(item T) bool { _, found := set[item]; return found }
 }
 
 // NeedsUser tells whether name makes sense only for an app that acts for a

@@ -54,6 +54,7 @@ func TestWithinKeepsTheOrderOfTheList(t *testing.T) {
 		"a part":             {[]string{"c", "x", "a"}, []string{"a", "b", "c"}, []string{"c", "a"}},
 		"nothing is allowed": {[]string{"a"}, nil, nil},
 		"nothing is there":   {nil, []string{"a"}, nil},
+		"many are allowed":   {[]string{"c", "x", "a"}, strings.Split("abcdefghijk", ""), []string{"c", "a"}},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, scopes.Within(test.list, test.allowed)) })
 	}

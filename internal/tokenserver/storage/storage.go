@@ -45,63 +45,63 @@ var ErrNewerSchema = errors.New("the database belongs to a later release")
 var ErrInUse = errors.New("the database is in use by another process")
 
 // App is a connected app with all that belongs to it. It is read and written
-// as a whole.
+// as a whole: engines keep it as JSON, without what is zero.
 type App struct {
 	// ClientID is unique in the server, immutable; 32 lower-case hex digits unless it
 	// was chosen.
-	ClientID string
+	ClientID string `json:",omitzero"`
 	// OrgID is the organization the app was created in.
-	OrgID string
+	OrgID string `json:",omitzero"`
 	// ExternalID is unique within OrgID; empty means none.
-	ExternalID string
-	Name       string
+	ExternalID string `json:",omitzero"`
+	Name       string `json:",omitzero"`
 	// GrantTypes are those of package oauth.
-	GrantTypes   []string
-	RedirectURIs []string
+	GrantTypes   []string `json:",omitzero"`
+	RedirectURIs []string `json:",omitzero"`
 	// Scopes are plain names, for an app that acts for a user.
-	Scopes []string
+	Scopes []string `json:",omitzero"`
 	// ContextScopes keep the order in which they were assigned.
-	ContextScopes []ContextScope
+	ContextScopes []ContextScope `json:",omitzero"`
 	// PublicKeys are PEM, byte for byte as sent.
-	PublicKeys []string
+	PublicKeys []string `json:",omitzero"`
 	// FederatedIdentities are the workloads whose tokens authenticate the app.
-	FederatedIdentities []FederatedIdentity
+	FederatedIdentities []FederatedIdentity `json:",omitzero"`
 	// Audience is internal or everyone.
-	Audience                     string
-	ClientURI, PolicyURI, TOSURI string // empty: null on the wire
-	Enabled                      bool
-	OwnerUserID, OwnerOrgID      string
-	GenerateISSClaimWithoutToken bool
-	IDProviderID                 string // empty: null on the wire
-	TokenEndpointAuthMethod      string
+	Audience                     string `json:",omitzero"`
+	ClientURI, PolicyURI, TOSURI string `json:",omitzero"` // empty: null on the wire
+	Enabled                      bool   `json:",omitzero"`
+	OwnerUserID, OwnerOrgID      string `json:",omitzero"`
+	GenerateISSClaimWithoutToken bool   `json:",omitzero"`
+	IDProviderID                 string `json:",omitzero"` // empty: null on the wire
+	TokenEndpointAuthMethod      string `json:",omitzero"`
 	// AccessTokenFormat is jwt or opaque; empty: a JWT while it is short.
-	AccessTokenFormat string
+	AccessTokenFormat string `json:",omitzero"`
 	// IDTokenAlg and AccessTokenAlg sign its tokens; empty: the server's default.
-	IDTokenAlg, AccessTokenAlg string
-	PostLogoutRedirectURIs     []string
-	IdentityProviders          []string
-	SkipUserConsent            bool
+	IDTokenAlg, AccessTokenAlg string   `json:",omitzero"`
+	PostLogoutRedirectURIs     []string `json:",omitzero"`
+	IdentityProviders          []string `json:",omitzero"`
+	SkipUserConsent            bool     `json:",omitzero"`
 	// RefreshGrace is nil for the server's default, zero for off.
-	RefreshGrace *time.Duration
+	RefreshGrace *time.Duration `json:",omitzero"`
 	// AssertionsWithoutExpiry takes assertions of the JWT bearer grant that have
 	// no exp.
-	AssertionsWithoutExpiry bool
+	AssertionsWithoutExpiry bool `json:",omitzero"`
 	// SecurityVersion grows with every change that gives somebody power over what
 	// the app receives; consent is to one version (docs/privileges.md).
-	SecurityVersion int64
+	SecurityVersion int64 `json:",omitzero"`
 	// SecurityBy is in whose hands the app is: who made that version, or an
 	// administrator who has made a secret since. "user " or "client " and an id.
-	SecurityBy string
+	SecurityBy string `json:",omitzero"`
 	// Config names the app of the configuration (bootstrap.adminClient or one of
 	// apps); such an app cannot be changed through the management API. Empty: none.
-	Config string
+	Config string `json:",omitzero"`
 	// Secrets are the live and the retired ones, oldest first.
-	Secrets              []Secret
-	CreatedAt, UpdatedAt time.Time
+	Secrets              []Secret  `json:",omitzero"`
+	CreatedAt, UpdatedAt time.Time `json:",omitzero"`
 	// SecretUpdatedAt is when a secret was last made or ended; zero: never.
-	SecretUpdatedAt time.Time
+	SecretUpdatedAt time.Time `json:",omitzero"`
 	// Revision grows with every write; set by the engine.
-	Revision int64
+	Revision int64 `json:",omitzero"`
 }
 
 // byClient begins the SecurityBy of an app, as against an administrator.
@@ -170,6 +170,8 @@ type Apps interface {
 	// AllApps calls visit with every app, for the in-memory view. It stops at
 	// the first error and returns it.
 	AllApps(ctx context.Context, visit func(App) error) error
+	// ConfiguredApps are the client ids of the apps of the configuration.
+	ConfiguredApps(ctx context.Context) ([]string, error)
 	// UpdateApp applies change to the stored app in one transaction; change may
 	// run twice and must not keep what it is given. An error of change is
 	// returned and nothing is written. When change alters nothing, nothing is

@@ -24,15 +24,15 @@ func DecodeBase64(encoding *base64.Encoding, s string) ([]byte, error) {
 	return encoding.DecodeString(s)
 }
 
+var strictURL = base64.RawURLEncoding.Strict()
+
 // DecodeBase64URL decodes base64url without padding, in its one spelling.
-func DecodeBase64URL(s string) ([]byte, error) {
-	return DecodeBase64(base64.RawURLEncoding.Strict(), s)
-}
+func DecodeBase64URL(s string) ([]byte, error) { return DecodeBase64(strictURL, s) }
 
 // OneLine returns ErrLineEnd for a text with a line end: the check for those
 // whose decoder is not ours, such as JWTs.
 func OneLine(s string) error {
-	if strings.ContainsAny(s, "\r\n") {
+	if strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
 		return ErrLineEnd
 	}
 	return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/keys"
-	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
@@ -52,7 +52,7 @@ type Issuer struct {
 
 // IssueFor issues t to app, in the format and signed by the algorithm that the
 // app asks for.
-func (i *Issuer) IssueFor(ctx context.Context, app *storage.App, t *AccessToken) (string, error) {
+func (i *Issuer) IssueFor(ctx context.Context, app *clients.App, t *AccessToken) (string, error) {
 	i.stamp(t)
 	if app.AccessTokenFormat == FormatOpaque {
 		return i.Opaque.issue(ctx, t)

@@ -54,7 +54,8 @@ func (h header) encode() (string, error) {
 
 // sign makes a JWT in compact serialization. It is written here because signing is
 // most of what a token costs: the parser's library encodes the header from a map
-// and the signature by way of big integers. Whatever reads a JWT uses the library.
+// and the signature by way of big integers. What is read is the library's to judge, but
+// for what stands as it is written here (jwt.go).
 // https://www.rfc-editor.org/rfc/rfc7515#section-7.1
 func sign(signer keys.Signer, typ string, claims any) (raw string, err error) {
 	head, err := header{signer.Algorithm, signer.KeyID, typ}.encode()

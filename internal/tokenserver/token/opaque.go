@@ -50,6 +50,9 @@ func (o OpaqueTokens) find(ctx context.Context, raw string) (*AccessToken, error
 	if err != nil {
 		return nil, fmt.Errorf("reading an opaque token: %w", err)
 	}
+	if t, ok := plainToken(record.Document); ok {
+		return t, nil
+	}
 	t := &AccessToken{}
 	if err := json.Unmarshal([]byte(record.Document), t); err != nil {
 		return nil, fmt.Errorf("decoding an opaque token: %w", err)

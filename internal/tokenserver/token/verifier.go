@@ -10,16 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/tokenserver/clients"
 	"connectedapps.dev/operator/internal/tokenserver/directory"
 	"connectedapps.dev/operator/internal/tokenserver/ended"
-	"connectedapps.dev/operator/internal/tokenserver/keys"
 	"connectedapps.dev/operator/internal/tokenserver/scopes"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
-	"connectedapps.dev/operator/internal/tokenserver/text"
 )
 
 // ErrInvalid says that a token is not, or no longer, one of this server: what
@@ -153,19 +149,15 @@ func (t *AccessToken) narrow(app *clients.App) {
 		t.Scopes = scopes.Within(t.Scopes, app.Scopes)
 		return
 	}
-	assigned := make(map[storage.ContextScope]bool, len(app.ContextScopes)+1)
-	for _, s := range app.ContextScopes {
-		assigned[s] = true
-	}
-	assigned[storage.ContextScope{Scope: oauth.ScopeProfile}] = true
-
-	limited, left := map[string]bool{}, map[string]bool{}
+	listed := scopes.Among(app.ContextScopes)
+	assigned := func(s storage.ContextScope) bool { return s == implicit || listed(s) }
+	limited, left := scopes.Set{}, scopes.Set{}
 	var contexts []Context
 	for _, c := range t.Contexts {
 		var names []string
 		for name := range strings.SplitSeq(c.Scope, " ") {
 			limited[name] = true
-			if assigned[storage.ContextScope{Scope: name, Org: c.Org, EnvID: c.EnvID}] {
+			if assigned(storage.ContextScope{Scope: name, Org: c.Org, EnvID: c.EnvID}) {
 				names, left[name] = append(names, name), true
 			}
 		}
@@ -174,10 +166,14 @@ func (t *AccessToken) narrow(app *clients.App) {
 		}
 	}
 	t.Contexts = contexts
-	t.Scopes = slices.DeleteFunc(slices.Clone(t.Scopes), func(scope string) bool {
-		return !left[scope] && (limited[scope] || !assigned[storage.ContextScope{Scope: scope}])
+	t.Scopes = slices.DeleteFunc(t.Scopes, func(scope string) bool {
+		return !left[scope] && (limited[scope] || !assigned(storage.ContextScope{Scope: scope}))
 	})
 }
+
+// implicit is the scope that every app has that acts for itself (contract section 1
+// rule 9).
+var implicit = storage.ContextScope{Scope: oauth.ScopeProfile}
 
 // SignInClientID stands for the platform itself in tokens of its own sign-in. It
 // has a character that neither a configuration nor this server puts in a client
@@ -190,41 +186,4 @@ const SignInClientID = "platform:sign-in"
 func IsReserved(clientID string) bool {
 	// login: the name of it in tokens of earlier releases.
 	return clientID == "login" || clientID == SignInClientID
-}
-
-func (v *Verifier) readJWT(raw string) (*AccessToken, error) {
-	if err := text.OneLine(raw); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	parser := jwt.NewParser(
-		jwt.WithValidMethods([]string{keys.ES256, keys.RS256}), jwt.WithIssuer(v.Issuer), jwt.WithAudience(v.Issuer),
-		jwt.WithExpirationRequired(), jwt.WithTimeFunc(v.Now), jwt.WithStrictDecoding(),
-	)
-	var c claims
-	if _, err := parser.ParseWithClaims(raw, &c, v.key); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return c.token(), nil
-}
-
-func (v *Verifier) key(t *jwt.Token) (any, error) {
-	if typ, _ := t.Header["typ"].(string); typ != typeAccessToken {
-		return nil, invalid("typ is %q, not %s", typ, typeAccessToken)
-	}
-	return publicKey(v.Keys, t)
-}
-
-// publicKey finds the key that a JWT of ours names; only the algorithm the key is
-// for will do.
-func publicKey(known SigningKeys, t *jwt.Token) (any, error) {
-	// No extension is understood, so none may be critical (RFC 7515 section 4.1.11).
-	if _, critical := t.Header["crit"]; critical {
-		return nil, invalid("crit is not understood")
-	}
-	kid, _ := t.Header["kid"].(string)
-	public, ok := known.Public(kid)
-	if !ok || public.Algorithm != t.Method.Alg() {
-		return nil, invalid("kid %q is unknown", kid)
-	}
-	return public.Key, nil
 }

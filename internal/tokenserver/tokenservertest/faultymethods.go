@@ -40,6 +40,11 @@ func (f *Faults) AllApps(ctx context.Context, visit func(storage.App) error) err
 	return f.meet(ctx, "AllApps", func(ctx context.Context) error { return f.Storage.AllApps(ctx, visit) })
 }
 
+// ConfiguredApps implements storage.Storage.
+func (f *Faults) ConfiguredApps(ctx context.Context) ([]string, error) {
+	return met(ctx, f, "ConfiguredApps", f.Storage.ConfiguredApps)
+}
+
 // UpdateApp implements storage.Storage.
 func (f *Faults) UpdateApp(ctx context.Context, clientID string, now time.Time, change func(*storage.App) error) (storage.App, error) {
 	return met(ctx, f, "UpdateApp", func(ctx context.Context) (storage.App, error) { return f.Storage.UpdateApp(ctx, clientID, now, change) })

@@ -15,12 +15,16 @@ import (
 
 const maxFederatedIdentities = 100
 
-// A namespace is a DNS label, the name of a ServiceAccount a DNS subdomain.
+// dnsName is a DNS subdomain of any length: one that counts takes 250 KiB.
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-var (
-	dnsLabel     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	dnsSubdomain = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$`)
-)
+var dnsName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`)
+
+// isDNSLabel is what the name of a namespace is, isDNSSubdomain that of a ServiceAccount.
+func isDNSLabel(name string) bool {
+	return len(name) <= 63 && dnsName.MatchString(name) && !strings.Contains(name, ".")
+}
+
+func isDNSSubdomain(name string) bool { return len(name) <= 253 && dnsName.MatchString(name) }
 
 const serviceAccountPrefix = "system:serviceaccount:"
 
@@ -70,7 +74,7 @@ func readFederatedIdentity(path string, v any) (storage.FederatedIdentity, error
 func isServiceAccount(subject string) bool {
 	rest, ok := strings.CutPrefix(subject, serviceAccountPrefix)
 	namespace, name, _ := strings.Cut(rest, ":")
-	return ok && dnsLabel.MatchString(namespace) && dnsSubdomain.MatchString(name)
+	return ok && isDNSLabel(namespace) && isDNSSubdomain(name)
 }
 
 // checkFederated refuses issuers that the server does not know.

@@ -78,6 +78,7 @@ func TestFederatedIdentitiesThatAreRefused(t *testing.T) {
 		"any ServiceAccount":       {of("system:serviceaccount:a:*"), form + `"system:serviceaccount:a:*"`},
 		"any namespace":            {of("system:serviceaccount:*:b"), form + `"system:serviceaccount:*:b"`},
 		"a namespace alone":        {of("system:serviceaccount:a"), form + `"system:serviceaccount:a"`},
+		"a namespace with a dot":   {of("system:serviceaccount:a.b:c"), form + `"system:serviceaccount:a.b:c"`},
 		"an empty name":            {of("system:serviceaccount:a:"), form + `"system:serviceaccount:a:"`},
 		"one part too many":        {of("system:serviceaccount:a:b:c"), form + `"system:serviceaccount:a:b:c"`},
 		"a group":                  {of("system:serviceaccounts:a"), form + `"system:serviceaccounts:a"`},
@@ -101,6 +102,18 @@ func TestFederatedIdentitiesThatAreRefused(t *testing.T) {
 	s.endpoint.WorkloadIssuers = nil
 	s.call("admin", http.MethodPatch, web, `{"federated_identities":[`+gitproxy+`]}`).refused(t, http.StatusBadRequest,
 		"federated_identities[0]: the server has no workload issuers: workloadIssuers of its configuration names them")
+}
+
+func TestTheNamesOfAServiceAccountAreAsLongAsKubernetesAllows(t *testing.T) {
+	s := start(t)
+	web := bareApps + "/" + s.create(userApp).ClientID
+	patch := func(namespace, name int) answered {
+		return s.call("admin", http.MethodPatch, web, fmt.Sprintf(`{"federated_identities":[{"issuer_name":"prod","subject":"system:serviceaccount:%s:%s"}]}`,
+			strings.Repeat("a", namespace), strings.Repeat("b", name)))
+	}
+	require.Equal(t, http.StatusOK, patch(63, 253).status)
+	require.Equal(t, http.StatusBadRequest, patch(64, 253).status)
+	require.Equal(t, http.StatusBadRequest, patch(63, 254).status)
 }
 
 // TestAnIssuerThatIsGoneHoldsNothingUp: what names it can be read, left alone and

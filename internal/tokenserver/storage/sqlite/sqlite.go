@@ -88,7 +88,9 @@ func open(path string, unlock func() error) (*sqlstore.Store, error) {
 		return nil, errors.Join(err, unlock())
 	}
 	write.SetMaxOpenConns(1)
-	read, err := pool(dsn(path, "query_only(1)"))
+	// 512 KiB of pages each, of the 2 MiB that are usual: with each change of the writer
+	// a reader forgets all of them.
+	read, err := pool(dsn(path, "query_only(1)", "cache_size(-512)"))
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), unlock())
 	}

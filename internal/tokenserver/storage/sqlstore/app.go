@@ -197,10 +197,10 @@ func newAppRow(app storage.App) (appRow, error) {
 	if err := checkTexts(texts); err != nil {
 		return appRow{}, err
 	}
-	app = normal(app)
+	rest := normal(app)
 	// Columns and the secrets' table hold these.
-	app.Secrets, app.Revision = nil, 0
-	document, err := json.Marshal(app)
+	rest.ClientID, rest.OrgID, rest.ExternalID, rest.CreatedAt, rest.Secrets = "", "", "", time.Time{}, nil
+	document, err := json.Marshal(rest)
 	if err != nil {
 		return appRow{}, fmt.Errorf("encoding app %s: %w", app.ClientID, err)
 	}

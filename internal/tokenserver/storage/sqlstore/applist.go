@@ -54,6 +54,17 @@ func (s *Store) AllApps(ctx context.Context, visit func(storage.App) error) erro
 	})
 }
 
+// ConfiguredApps implements storage.Apps.
+func (s *Store) ConfiguredApps(ctx context.Context) (ids []string, err error) {
+	err = s.queryRows(ctx, s.read, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, `SELECT client_id FROM apps WHERE config <> ''`)
+	return ids, err
+}
+
 // appPage chooses by the index alone, and reads only the apps that it has chosen.
 func (s *Store) appPage(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]storage.App, error) {
 	var page []storage.App

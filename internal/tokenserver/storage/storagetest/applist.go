@@ -61,6 +61,9 @@ func appList(t *testing.T, s storage.Storage) {
 		return nil
 	}))
 	require.ElementsMatch(t, append(got, other.ClientID, configured.ClientID), all)
+	ids, err := s.ConfiguredApps(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{configured.ClientID}, ids)
 }
 
 func appSearch(t *testing.T, s storage.Storage) {
