@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -75,28 +76,56 @@ type Observer struct {
 	// nil: never.
 	Source func(*http.Request) netip.Addr
 	// Tracer begins a span for each request; nil: there is no tracing.
-	Tracer   trace.Tracer
-	duration *prometheus.HistogramVec
-	inFlight atomic.Int64
+	Tracer    trace.Tracer
+	durations durations
+	inFlight  atomic.Int64
 }
 
 // NewObserver registers the metrics.
 func NewObserver(logger *slog.Logger, registry prometheus.Registerer) (*Observer, error) {
-	o := &Observer{Logger: logger, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	o := &Observer{Logger: logger, durations: durations{known: map[series]prometheus.Observer{}, all: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "tokenserver_http_request_duration_seconds",
 		Help:    "How long requests took, by route, method and status.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
-	}, []string{"route", "method", "code"})}
+	}, []string{"route", "method", "code"})}}
 	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tokenserver_http_requests_in_flight",
 		Help: "Requests that have begun and are not answered yet.",
 	}, func() float64 { return float64(o.inFlight.Load()) })
-	for _, c := range []prometheus.Collector{o.duration, inFlight} {
+	for _, c := range []prometheus.Collector{o.durations.all, inFlight} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return o, nil
+}
+
+// series names one of the histograms of durations.
+type series struct {
+	route, method string
+	status        int
+}
+
+// durations are those histograms. Those that are known need no look-up by their labels,
+// which costs more than what it counts.
+type durations struct {
+	all   *prometheus.HistogramVec
+	mu    sync.RWMutex
+	known map[series]prometheus.Observer
+}
+
+func (d *durations) of(s series) prometheus.Observer {
+	d.mu.RLock()
+	found, known := d.known[s]
+	d.mu.RUnlock()
+	if known {
+		return found
+	}
+	found = d.all.WithLabelValues(s.route, s.method, strconv.Itoa(s.status))
+	d.mu.Lock()
+	d.known[s] = found
+	d.mu.Unlock()
+	return found
 }
 
 // Wrap observes every request to next, which must be a ServeMux or set
@@ -179,7 +208,7 @@ func (o *Observer) record(r *http.Request, status int, event *Event, took time.D
 	if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
 		tracing.Served(span, boundedMethod(r.Method), route, status, event.spanAttributes()...)
 	}
-	o.duration.WithLabelValues(route, boundedMethod(r.Method), strconv.Itoa(status)).Observe(took.Seconds())
+	o.durations.of(series{route, boundedMethod(r.Method), status}).Observe(took.Seconds())
 
 	level := slog.LevelInfo
 	const members = 11
