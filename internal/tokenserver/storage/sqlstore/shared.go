@@ -22,6 +22,9 @@ const (
 	// patience is for how long callers wait for others' statement before theirs is begun
 	// beside it: they do not share its fault.
 	patience = 100 * time.Millisecond
+	// hanging is after how long a lookup that callers share is left to each alone: what
+	// hangs may be its connection only.
+	hanging = time.Second
 )
 
 // shared is a statement that callers share who wait for it at the same time: the
@@ -78,7 +81,11 @@ func (s *shared[Q, A]) carryOut(group []*sharing[Q, A]) {
 
 func (s *shared[Q, A]) together(group []*sharing[Q, A]) {
 	// Whoever gives up does not take the others' answers away.
-	ctx, cancel := context.WithTimeout(context.Background(), maxStatement)
+	limit := maxStatement
+	if s.reads {
+		limit = hanging
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	asked := make([]Q, len(group))
 	for i, c := range group {
@@ -87,7 +94,7 @@ func (s *shared[Q, A]) together(group []*sharing[Q, A]) {
 	start := time.Now()
 	answers, err := s.all(ctx, asked)
 	// Where it is unknown what became of the statement, it is for every caller.
-	lost := err != nil && (ctx.Err() != nil || !s.reads && !s.store.undone(err))
+	lost := err != nil && !s.reads && (ctx.Err() != nil || !s.store.undone(err))
 	for i, c := range group {
 		tracing.Database(c.ctx, s.store.dialect.System, s.operation, start, err != nil)
 		switch {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -406,4 +407,48 @@ func TestALookupIsSharedToo(t *testing.T) {
 		}
 	}
 	require.Equal(t, 3, c.asked(), "one for all, and one for each that has no such row")
+}
+
+// TestALookupOnADeadConnectionIsDoneForEachAlone: nothing comes back through a
+// connection that was idle, and others work.
+func TestALookupOnADeadConnectionIsDoneForEachAlone(t *testing.T) {
+	c := newCrowd(t, directly)
+	for n := range 4 {
+		_, err := c.store.PutUser(t.Context(), storage.User{ID: fmt.Sprint("user-", n), OrgID: "org", IDProviderID: "idp", Username: fmt.Sprint("name-", n)}, storagetest.Epoch)
+		require.NoError(t, err)
+	}
+	find := func(n int) func() error {
+		return func() error {
+			_, err := c.store.User(t.Context(), fmt.Sprint("user-", n))
+			return err
+		}
+	}
+	ctx, giveUp := context.WithCancel(t.Context())
+	c.hold(`LOCK TABLE users IN ACCESS EXCLUSIVE MODE`, "select users", func() error {
+		_, err := c.store.User(ctx, "user-0")
+		assert.ErrorIs(t, err, context.Canceled)
+		return nil
+	})
+	c.join(find(1), find(2), find(3))
+	require.NoError(t, c.store.Ping(t.Context()))
+	c.stopIdle()
+	giveUp()
+	for _, err := range c.goOn() {
+		require.NoError(t, err)
+	}
+}
+
+// stopIdle stops the server's process of each connection that nobody uses.
+func (c *crowd) stopIdle() {
+	c.t.Helper()
+	c.exec(`SELECT pg_stat_clear_snapshot()`)
+	rows, err := c.other.Query(c.t.Context(), `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'`)
+	require.NoError(c.t, err)
+	processes, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	require.NoError(c.t, err)
+	require.NotEmpty(c.t, processes)
+	for _, process := range processes {
+		require.NoError(c.t, syscall.Kill(process, syscall.SIGSTOP))
+		c.t.Cleanup(func() { _ = syscall.Kill(process, syscall.SIGCONT) })
+	}
 }
