@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"strconv"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -39,7 +40,8 @@ func (s *Store) noteUse(ctx context.Context, u use) (none struct{}, err error) {
 }
 
 // noteUses notes those of several that are new, in an order in which two of them never
-// wait for each other. The rest is left to be told alone.
+// wait for each other. The rest is left to be told alone. One that another transaction
+// has noted and not committed is waited for, but not for long: then all are.
 func (s *Store) noteUses(ctx context.Context, asked []use) ([]*struct{}, error) {
 	type key struct{ clientID, jti string }
 	var clients, jtis []string
@@ -62,7 +64,9 @@ func (s *Store) noteUses(ctx context.Context, asked []use) ([]*struct{}, error) 
 		return err
 	}, `INSERT INTO used_assertions (client_id, jti, expires_at)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (client_id, jti, expires_at)
-		ORDER BY client_id COLLATE "C", jti COLLATE "C"`+noteUse+` RETURNING client_id, jti`, clients, jtis, ends)
+		WHERE set_config('lock_timeout', $4, true) <> ''
+		ORDER BY client_id COLLATE "C", jti COLLATE "C"`+noteUse+` RETURNING client_id, jti`,
+		clients, jtis, ends, strconv.FormatInt(patience.Milliseconds(), 10))
 	return answers, err
 }
 

@@ -300,6 +300,39 @@ func TestAnAssertionThatIsReplayedIsRefusedAlone(t *testing.T) {
 	}
 }
 
+// TestAnAssertionThatIsBeingNotedElsewhereKeepsNobodyElseWaiting: another replica has
+// noted the same and takes its time to commit.
+func TestAnAssertionThatIsBeingNotedElsewhereKeepsNobodyElseWaiting(t *testing.T) {
+	c := newCrowd(t, directly)
+	until := storagetest.Epoch.Add(inAnHour)
+	elsewhere, err := pgx.ConnectConfig(t.Context(), c.other.Config())
+	require.NoError(t, err)
+	defer func() { _ = elsewhere.Close(context.WithoutCancel(t.Context())) }()
+	_, err = elsewhere.Exec(t.Context(), fmt.Sprintf(`BEGIN; INSERT INTO used_assertions VALUES ('%s', 'noted elsewhere', 1)`, c.app))
+	require.NoError(t, err)
+	var held []func() error
+	for n := range sqlstore.Writing {
+		held = append(held, c.use(fmt.Sprint("held ", n), until))
+	}
+	c.hold(fmt.Sprintf(`INSERT INTO used_assertions SELECT '%s', 'held ' || n, %d FROM generate_series(0, %d) AS n`,
+		c.app, until.UnixMicro(), sqlstore.Writing-1), "insert used_assertions", held...)
+	noted := make(chan error, 1)
+	go func() { noted <- c.use("noted elsewhere", until)() }()
+	require.Eventually(t, func() bool { return c.store.Sharing() == 1 }, 10*time.Second, time.Millisecond)
+	results := make(chan error, 2)
+	for n := range 2 {
+		go func() { results <- c.use(fmt.Sprint("new ", n), until)() }()
+	}
+	require.Eventually(t, func() bool { return c.store.Sharing() == 3 }, 10*time.Second, time.Millisecond)
+	c.exec(`COMMIT`)
+	require.NoError(t, <-results)
+	require.NoError(t, <-results)
+	_, err = elsewhere.Exec(t.Context(), `COMMIT`)
+	require.NoError(t, err)
+	require.ErrorIs(t, <-noted, storage.ErrAlreadyExists)
+	c.calls.Wait()
+}
+
 // TestAStatementThatTheServerGivesUpIsDoneForEachAlone: a fault that ends a statement
 // which is shared leaves everybody their own.
 func TestAStatementThatTheServerGivesUpIsDoneForEachAlone(t *testing.T) {
