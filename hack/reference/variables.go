@@ -15,6 +15,7 @@ import (
 
 // variables are those that set no flag.
 var variables = [][]string{
+	{"`GOGC`", "`tokenserver`", "How much the heap grows between two collections, in percent of what is alive, or `off`; unset: up to 28 MiB without one."},
 	{"`HOST_IP`, `POD_IP`", "`refresher --serve`", "The addresses of the node and of the Pod, by which one on its node's network is known."},
 	{"`KUBECONFIG`", "`manager`, `kubectl connectedapp`", "The file that says where the cluster is, outside of one."},
 	{"`KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`", "`refresher`", "Where the API server is; the kubelet sets them."},

@@ -68,26 +68,33 @@ type Hint struct {
 
 // HintOf fails when the assertion names no issuer.
 func HintOf(raw string) (Hint, error) {
-	payload, err := part(raw, 1)
-	if err != nil {
-		return Hint{}, err
-	}
 	var c struct {
-		Issuer   string          `json:"iss"`
 		Audience json.RawMessage `json:"aud"`
 	}
-	if err := json.Unmarshal(payload, &c); err != nil || c.Issuer == "" {
-		return Hint{}, errors.New("it names no iss")
+	issuer, err := Issuer(raw)
+	if err != nil {
+		return Hint{issuer, nil}, err
 	}
 	var audience jwt.ClaimStrings
-	_ = json.Unmarshal(c.Audience, &audience) // what is wrong with it is for Verify to say
-	return Hint{c.Issuer, audience}, checkIdentifier("iss", c.Issuer)
+	if payload, err := part(raw, 1); err == nil && json.Unmarshal(payload, &c) == nil {
+		_ = json.Unmarshal(c.Audience, &audience) // what is wrong with it is for Verify to say
+	}
+	return Hint{issuer, audience}, nil
 }
 
 // Issuer is the Issuer of the Hint.
 func Issuer(raw string) (string, error) {
-	hint, err := HintOf(raw)
-	return hint.Issuer, err
+	payload, err := part(raw, 1)
+	if err != nil {
+		return "", err
+	}
+	var c struct {
+		Issuer string `json:"iss"`
+	}
+	if err := json.Unmarshal(payload, &c); err != nil || c.Issuer == "" {
+		return "", errors.New("it names no iss")
+	}
+	return c.Issuer, checkIdentifier("iss", c.Issuer)
 }
 
 // Header names the key that an assertion says it is signed with; both may be

@@ -152,7 +152,7 @@ func (a *Authenticator) bySecret(c *credentials, app *clients.App) (*Client, err
 }
 
 // nobody has one secret that nothing hashes to.
-var nobody = clients.App{Secrets: []clients.Secret{{}}}
+var nobody = clients.App{Secrets: []clients.Secret{{}}, Optional: &clients.Optional{}}
 
 // match looks for the secret among the live ones. Basic credentials are
 // form-encoded (RFC 6749 section 2.3.1), but many clients send them plain: both

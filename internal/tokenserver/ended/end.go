@@ -5,6 +5,7 @@ package ended
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"connectedapps.dev/operator/internal/tokenserver/storage"
@@ -20,7 +21,8 @@ func (l *Ledger) EndToken(ctx context.Context, id string, expiresAt time.Time) e
 	if l.hasEnded(storage.EndedAccessToken, id) {
 		return nil
 	}
-	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: id, ExpiresAt: expiresAt.Add(skew)}
+	// It is kept without the text that it may be a part of.
+	ended := storage.EndedToken{Kind: storage.EndedAccessToken, Key: strings.Clone(id), ExpiresAt: expiresAt.Add(skew)}
 	if err := l.store.EndToken(ctx, ended); err != nil {
 		return fmt.Errorf("ending a token: %w", err)
 	}

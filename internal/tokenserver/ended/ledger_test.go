@@ -5,7 +5,10 @@ package ended_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,4 +158,24 @@ func TestADatabaseThatWentBackIsToldWhatHasEnded(t *testing.T) {
 		require.ErrorIs(t, l.Check(ended.Issued{Holder: holder, Epochs: before}), ended.ErrEnded, "issued at the epoch that was lost")
 	}
 	require.Equal(t, survivor.Epochs(holder), fresh.Epochs(holder))
+}
+
+// Whoever reads a token takes its id out of the text of all that it says, which may be
+// a quarter of a MiB.
+func TestOfATokenThatHasEndedItsIDAloneIsKept(t *testing.T) {
+	alive := func() uint64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	l := ended.New(newDisk(t), func() time.Time { return storagetest.Epoch })
+	before := alive()
+	const tokens, size = 64, 1 << 20
+	for n := range tokens {
+		text := fmt.Sprintf("%08d", n) + strings.Repeat("x", size)
+		require.NoError(t, l.EndToken(t.Context(), text[:8], storagetest.Epoch.Add(time.Hour)))
+	}
+	require.Less(t, alive(), before+tokens*size/4)
+	require.Equal(t, tokens, l.Active())
 }

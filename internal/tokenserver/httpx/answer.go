@@ -43,7 +43,9 @@ func write(w http.ResponseWriter, status int, body any) {
 		header["Content-Type"] = mediaJSON
 		header["Content-Length"] = []string{strconv.Itoa(len(text))}
 		w.WriteHeader(status)
-		_, _ = w.Write(text) // the caller has gone; nobody is left to tell
+		// The writer of HTTP/1.1, the only one there is (package httpserver), keeps nothing
+		// of the text. An error: the caller has gone, and nobody is left to tell.
+		_, _ = w.Write(text)
 	})
 	if err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)

@@ -39,8 +39,6 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return nil, oauth.Errorf(oauth.CodeInvalidRequest, "the body could not be read").WithCause(err)
 }
 
-// compressed refuses what could become any size
-// (https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16).
 // readAll is io.ReadAll with room for as many bytes as the sender says that come,
 // where they are few. Less than zero: nothing was said.
 func readAll(from io.Reader, size int64) ([]byte, error) {
@@ -63,6 +61,8 @@ func readAll(from io.Reader, size int64) ([]byte, error) {
 	}
 }
 
+// compressed refuses what could become any size
+// (https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16).
 func compressed(w http.ResponseWriter) error {
 	w.Header().Set("Accept-Encoding", "identity")
 	return &oauth.Error{

@@ -31,10 +31,13 @@ var lines = sync.Pool{New: func() any { return new([]byte) }}
 
 // Handle implements slog.Handler.
 func (h *text) Handle(ctx context.Context, record slog.Record) error {
+	const long = 16 << 10 // memory of a longer line is not kept for the next
 	buffer := lines.Get().(*[]byte)
-	defer lines.Put(buffer)
 	line, usual := h.line((*buffer)[:0], &record)
-	*buffer = line[:0]
+	if cap(line) <= long {
+		*buffer = line[:0]
+		defer lines.Put(buffer)
+	}
 	if !usual {
 		return h.TextHandler.Handle(ctx, record)
 	}
