@@ -110,8 +110,9 @@ func (p *Plugin) asked(o CanIOptions) *v1alpha1.ConnectedApp {
 	}
 	for _, grant := range o.GrantTypes {
 		if grant == "jwt-bearer" || grant == oauth.GrantJWTBearer {
-			grant = oauth.GrantJWTBearer                                                                                      // nobody types that
-			app.Spec.PublicKeys = []v1alpha1.PublicKey{{PEM: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}} // access rules take any
+			grant = oauth.GrantJWTBearer // nobody types that
+			// Access rules take any key.
+			app.Spec.PublicKeys = []v1alpha1.PublicKey{{PEM: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}}
 		}
 		app.Spec.GrantTypes = append(app.Spec.GrantTypes, v1alpha1.GrantType(grant))
 	}
