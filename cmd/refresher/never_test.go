@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"connectedapps.dev/operator/internal/oauth"
 	"connectedapps.dev/operator/internal/refresher"
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/tokenserver/tokenservertest"
 )
 
@@ -30,7 +30,7 @@ func TestNeverABadToken(t *testing.T) {
 	var faults faultyEndpoint
 	options := []tokenservertest.Option{
 		tokenservertest.WithTokenLifetime(20 * time.Second), tokenservertest.WithMiddleware(faults.wrap),
-		tokenservertest.WithFolder(t.TempDir()), tokenservertest.WithAddress(freeAddress(t)),
+		tokenservertest.WithFolder(t.TempDir()), tokenservertest.WithAddress(testenv.FreeAddress(t)),
 	}
 	server := tokenservertest.Start(t, options...)
 	app := registerApp(t, server)
@@ -179,14 +179,4 @@ func reported(t *testing.T, dir string) (report refresher.Report) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(content, &report))
 	return report
-}
-
-// freeAddress is one that a server can be started on again and again.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	var listen net.ListenConfig
-	listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"connectedapps.dev/operator/internal/testenv"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,18 +24,9 @@ func firstMatch(t *testing.T, pattern, text string) string {
 	return match[1]
 }
 
-// freeAddress is one that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
-
 func TestConfigInitWritesWhatServesAndSaysHow(t *testing.T) {
 	s := &site{t: t, dir: t.TempDir()}
-	stdout, stderr, code := s.command("", "config", "init", "--public-url=http://"+freeAddress(t), "my server")
+	stdout, stderr, code := s.command("", "config", "init", "--public-url=http://"+testenv.FreeAddress(t), "my server")
 	require.Zero(t, code, stderr)
 	for _, name := range []string{"tokenserver.yaml", "encryption-key", "client-secret", "user.hash"} {
 		info, err := os.Stat(s.path("my server/" + name))

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -165,7 +164,7 @@ func startManagerWith(t testing.TB, log io.Writer, kubeconfig []byte, args ...st
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, os.WriteFile(file, kubeconfig, 0o600))
-	metrics := freeAddress(t)
+	metrics := testenv.FreeAddress(t)
 	p := launch(t, log, "manager", append([]string{
 		"--kubeconfig=" + file, "--namespace=" + testenv.SystemNamespace, "--health-probe-bind-address=0", "--metrics-bind-address=" + metrics,
 		"--metrics-secure=false", "--probe-interval=1s", "--log-level=debug", "--minimum-token-lifetime=1s",
@@ -184,16 +183,6 @@ users: [{name: u, user: {client-certificate-data: %q, client-key-data: %q}}]
 contexts: [{name: c, context: {cluster: c, user: u}}]
 current-context: c
 `, config.Host, encode(config.CAData), encode(config.CertData), encode(config.KeyData))
-}
-
-// freeAddress is a loopback address nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // fetch returns what an address answers, or nothing.

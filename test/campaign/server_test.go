@@ -60,7 +60,7 @@ const (
 func newOurs(t testing.TB, public string, log io.Writer) *ours {
 	t.Helper()
 	o := &ours{
-		folder: t.TempDir(), public: public, listen: freeAddress(t), operations: freeAddress(t), log: log,
+		folder: t.TempDir(), public: public, listen: testenv.FreeAddress(t), operations: testenv.FreeAddress(t), log: log,
 		secret: "cas_" + strings.ReplaceAll(uuid.NewString(), "-", ""),
 	}
 	if o.public == "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/postgresql"
 	"connectedapps.dev/operator/internal/tokenserver/storage"
 	"connectedapps.dev/operator/internal/tokenserver/token"
@@ -66,7 +67,7 @@ func killEverywhere(t *testing.T, copied func(t *testing.T) string) {
 	const most = 100
 	for killAt := 1; killAt < most; killAt++ {
 		folder := copied(t)
-		w := &work{t: t, folder: folder, address: freeAddress(t), killAt: killAt}
+		w := &work{t: t, folder: folder, address: testenv.FreeAddress(t), killAt: killAt}
 		if died := w.run(); !died {
 			t.Logf("the work takes %d writes", killAt-1)
 			require.Greater(t, killAt, 5, "so few writes cannot be all of it")

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -80,16 +79,6 @@ func (p *process) stop() (killedItself bool) {
 	_ = p.command.Wait()
 	status, _ := p.command.ProcessState.Sys().(syscall.WaitStatus)
 	return status.Signal() == syscall.SIGKILL
-}
-
-// freeAddress is a loopback address nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // suicidal kills its process when a number of writes has been done: after the

@@ -24,6 +24,7 @@ import (
 
 	"connectedapps.dev/operator/api/v1alpha1"
 	"connectedapps.dev/operator/internal/controller/status"
+	"connectedapps.dev/operator/internal/testenv"
 )
 
 // bundled is what config/default installs: a manager and a token server, with the
@@ -59,7 +60,7 @@ func newBundledIn(t *testing.T, namespace, kustomization, system string) *bundle
 	kubectl(t, "", "label", "namespace", namespace, "team=payments")
 	b := &bundled{
 		life: newLife(t, namespace), cluster: newClusterIn(t, kustomization, system), files: t.TempDir(), data: t.TempDir(),
-		listen: freeAddress(t), operations: freeAddress(t), kustomization: kustomization, system: system,
+		listen: testenv.FreeAddress(t), operations: testenv.FreeAddress(t), kustomization: kustomization, system: system,
 	}
 	b.public = strings.Replace(b.listen, "127.0.0.1", "localhost", 1)
 	b.binary = filepath.Join(t.TempDir(), "tokenserver")

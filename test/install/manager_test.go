@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -21,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"connectedapps.dev/operator/internal/testenv"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 )
@@ -143,7 +143,7 @@ func (c *cluster) start(t *testing.T, environment ...string) *manager {
 	kubectl(t, "", "config", "--kubeconfig="+config, "set-context", "it", "--cluster=it", "--user=manager")
 	kubectl(t, "", "config", "--kubeconfig="+config, "use-context", "it")
 
-	m := &manager{metrics: freeAddress(t), ended: make(chan error, 1)}
+	m := &manager{metrics: testenv.FreeAddress(t), ended: make(chan error, 1)}
 	args := append([]string{"--kubeconfig=" + config}, c.args...)
 	args = append(args, "--health-probe-bind-address=0", "--metrics-bind-address="+m.metrics,
 		"--resync-interval=1s", "--probe-interval=1s", "--minimum-token-lifetime=1s")
@@ -198,12 +198,4 @@ func (m *manager) scrape(t *testing.T, token string) string {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, response.StatusCode, string(body))
 	return string(body)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }

@@ -28,6 +28,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"connectedapps.dev/operator/internal/options/tokenserveroptions"
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/postgresql"
 )
 
@@ -266,7 +267,7 @@ func TestThePostgreSQLPageLeadsToReplicasThatGiveTokens(t *testing.T) {
 	require.NotEmpty(t, b.token(b.public, app.Status.Binding.Name))
 
 	first := b.listen
-	b.listen, b.operations = freeAddress(t), freeAddress(t)
+	b.listen, b.operations = testenv.FreeAddress(t), testenv.FreeAddress(t)
 	b.startServer(configuration)
 	require.NotEqual(t, first, b.listen)
 	require.NotEmpty(t, b.token(b.listen, app.Status.Binding.Name), "an app of the one is one of the other")

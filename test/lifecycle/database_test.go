@@ -76,7 +76,7 @@ func newSite(t *testing.T, r *release) *site {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	s := &site{T: t, folder: t.TempDir(), url: "http://" + freeAddress(t), operations: freeAddress(t)}
+	s := &site{T: t, folder: t.TempDir(), url: "http://" + testenv.FreeAddress(t), operations: testenv.FreeAddress(t)}
 	s.browser = &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	printed := command(t, s.folder, r.tokenserver, "config", "init", "--public-url="+s.url, s.folder)
 	match := regexp.MustCompile(`password: (\S+)`).FindStringSubmatch(printed)

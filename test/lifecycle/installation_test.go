@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -108,16 +107,8 @@ func newInstallation(t *testing.T, team string) *installation {
 	c, err := client.NewWithWatch(admin, client.Options{Scheme: testenv.NewScheme()})
 	require.NoError(t, err)
 	return &installation{
-		T: t, client: c, files: t.TempDir(), data: t.TempDir(), listen: freeAddress(t), operations: freeAddress(t), team: team,
+		T: t, client: c, files: t.TempDir(), data: t.TempDir(), listen: testenv.FreeAddress(t), operations: testenv.FreeAddress(t), team: team,
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // url leads to the token server.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"connectedapps.dev/operator/internal/oauth"
+	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/postgresql"
 )
 
@@ -140,8 +141,8 @@ func (s *service) forward(client net.Conn) {
 // add is a replica of a release, once it is ready.
 func (s *service) add(r *release) {
 	s.Helper()
-	one := replica{address: freeAddress(s.T)}
-	one.process = s.serve(r, one.address, freeAddress(s.T))
+	one := replica{address: testenv.FreeAddress(s.T)}
+	one.process = s.serve(r, one.address, testenv.FreeAddress(s.T))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.replicas = append(s.replicas, one)

@@ -92,12 +92,12 @@ func startTokenServer(t *testing.T, storage string, c *certificate) tokenServer 
 		"encryption-key": base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)), "client-secret": adminSecret,
 		"database-password": postgresql.Password, "owner.hash": hash,
 	}
-	listen, scheme, tlsLines := freeAddress(t), "http", ""
+	listen, scheme, tlsLines := testenv.FreeAddress(t), "http", ""
 	if c != nil {
 		files["tls.crt"], files["tls.key"] = string(c.cert), string(c.key)
 		scheme, tlsLines = "https", "tlsCertFile: tls.crt\ntlsKeyFile: tls.key\n"
 	}
-	s := tokenServer{url: scheme + "://" + listen, operations: freeAddress(t)}
+	s := tokenServer{url: scheme + "://" + listen, operations: testenv.FreeAddress(t)}
 	files["tokenserver.yaml"] = `publicURL: ` + s.url + `
 listen: ` + listen + `
 operationsListen: ` + s.operations + `
@@ -142,7 +142,7 @@ func startDatabase(t *testing.T) (server *postgresql.Server, name, storage strin
 func startManager(t *testing.T, kubeconfig []byte) (metrics string) {
 	t.Helper()
 	folder := write(t, map[string]string{"kubeconfig": string(kubeconfig)})
-	metrics = freeAddress(t)
+	metrics = testenv.FreeAddress(t)
 	program.Start(t, filepath.Join(binaries, "manager"), "--kubeconfig="+filepath.Join(folder, "kubeconfig"), "--namespace="+testenv.SystemNamespace,
 		"--health-probe-bind-address=0", "--metrics-bind-address="+metrics,
 		"--probe-interval=1s", "--resync-interval=5s", "--minimum-token-lifetime=1s", "--manage-tls=false")
@@ -160,7 +160,7 @@ func startRefresher(t *testing.T, secret *corev1.Secret, change map[string]strin
 	for name, value := range change {
 		files[name] = value
 	}
-	metrics = freeAddress(t)
+	metrics = testenv.FreeAddress(t)
 	program.Start(t, filepath.Join(binaries, "refresher"), "--credentials-dir="+write(t, files), "--output-dir="+t.TempDir(), "--health-listen="+metrics)
 	return metrics
 }

@@ -163,7 +163,7 @@ func startInstallation(t *testing.T) (*prometheus, *postgresql.Server) {
 	secret(t, "payments", "archive-credentials")
 	kubectl.Run(t, "", "patch", "tokenserver", "moved", "--type=merge",
 		`--patch={"spec":{"url":"`+main.url+`","caBundle":{"configMapRef":{"name":"ca","key":"ca.crt"}}}}`)
-	kubectl.Run(t, "", "patch", "tokenserver", "away", "--type=merge", `--patch={"spec":{"internalURL":"http://`+freeAddress(t)+`"}}`)
+	kubectl.Run(t, "", "patch", "tokenserver", "away", "--type=merge", `--patch={"spec":{"internalURL":"http://`+testenv.FreeAddress(t)+`"}}`)
 	kubectl.Run(t, "", "delete", "connectedapp", "-n", "payments", "archive", "--wait=false")
 
 	admin, err := registrar.New(registrar.Config{URL: main.url, ClientID: adminID, ClientSecret: adminSecret, CABundle: c.cert, RequestsPerSecond: 1000})

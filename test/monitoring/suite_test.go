@@ -6,11 +6,8 @@ package monitoring
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	"connectedapps.dev/operator/internal/testenv"
 	"connectedapps.dev/operator/internal/testenv/program"
@@ -35,14 +32,4 @@ func TestMain(m *testing.M) {
 	}
 	_ = os.RemoveAll(binaries)
 	os.Exit(code)
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }

@@ -147,12 +147,3 @@ func (l *limited) Write(data []byte) (int, error) {
 }
 
 func (l *limited) String() string { return l.end.String() }
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}

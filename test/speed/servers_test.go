@@ -84,7 +84,7 @@ func newInstallation(t testing.TB, e engine, more ...string) *installation {
 		return path
 	}
 	i := &installation{
-		place: e.place(t), listen: freeAddress(t), operations: freeAddress(t), admin: app{ID: adminID, Secret: "cas_0123456789abcdef0123456789abcdef"},
+		place: e.place(t), listen: testenv.FreeAddress(t), operations: testenv.FreeAddress(t), admin: app{ID: adminID, Secret: "cas_0123456789abcdef0123456789abcdef"},
 		encryptionKey: write("encryption-key", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))),
 		password:      write("password", testpostgresql.Password+"\n"),
 	}
@@ -233,7 +233,7 @@ func (c ceiling) start(t testing.TB, e *engine) *process {
 		place := e.place(t)
 		c.PostgreSQL, c.SQLite, used = place.url, place.file, e.database
 	}
-	c.Listen = freeAddress(t)
+	c.Listen = testenv.FreeAddress(t)
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "ceiling.json")

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -39,14 +38,6 @@ type installation struct {
 // here replaces the addresses of the pages by those of this machine.
 func (i *installation) here() []string {
 	return []string{"https://id.example.com", i.url, "https://tokenserver.connectedapps-system.svc", i.url}
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // startManager starts the manager with the arguments of its Pod, as its ServiceAccount.
@@ -93,7 +84,7 @@ func (i *installation) startServer() {
 	configMap := &corev1.ConfigMap{}
 	require.NoError(i, api.Get(i.Context(), client.ObjectKey{Namespace: systemNamespace, Name: "tokenserver-config"}, configMap))
 	require.Contains(i, configMap.Data["config.yaml"], "\npublicURL: "+i.url+"\n")
-	operations := freeAddress(i)
+	operations := testenv.FreeAddress(i)
 	configuration := strings.NewReplacer(
 		`listen: ":8443"`, fmt.Sprintf("listen: %q", i.listen), `operationsListen: ":8081"`, fmt.Sprintf("operationsListen: %q", operations),
 		"/etc/tokenserver", files, "/var/lib/tokenserver", i.folder,
@@ -130,7 +121,7 @@ func (i *installation) browser(more ...*x509.Certificate) *http.Client {
 // TestTheFirstHour follows the pages one after the other: what the platform team has
 // installed is what its teams use.
 func TestTheFirstHour(t *testing.T) {
-	i := &installation{T: t, listen: freeAddress(t), folder: t.TempDir()}
+	i := &installation{T: t, listen: testenv.FreeAddress(t), folder: t.TempDir()}
 	i.url = "https://" + strings.Replace(i.listen, "127.0.0.1", "localhost", 1)
 	i.followPlatform()
 	i.followAppToken()

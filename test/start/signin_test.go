@@ -103,7 +103,7 @@ func (i *installation) runSignInPrograms(front *ingress, shop *running) {
 	page := open(i.T, desk, pat, "start/sign-in-programs.md")
 	secret := read(i.T, filepath.Join(shop.volumes["client"], "client-secret"))
 	for _, file := range []string{"shop.go", "shop.mjs", "shop.py"} {
-		address := freeAddress(i)
+		address := testenv.FreeAddress(i)
 		_, port, _ := strings.Cut(address, ":")
 		page.inPod = append(shop.paths(), "0.0.0.0:8080", address, `8080, "0.0.0.0"`, port+`, "127.0.0.1"`, `"0.0.0.0", 8080`, `"127.0.0.1", `+port)
 		page.until(file + "\n")
@@ -153,7 +153,7 @@ func (i *installation) followOAuth2Proxy(front *ingress) {
 		_, _ = io.WriteString(w, "Hello, "+r.Header.Get("X-Forwarded-Preferred-Username"))
 	}))
 	i.Cleanup(application.Close)
-	address := freeAddress(i)
+	address := testenv.FreeAddress(i)
 	page := open(i.T, i.TempDir(), pat, "proxies.md", "https://dashboard.payments.example.com", front.URL)
 	page.inPod = []string{"0.0.0.0:4180", address, "http://127.0.0.1:8080", application.URL}
 	for range 2 {
