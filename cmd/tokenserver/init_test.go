@@ -12,8 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"connectedapps.dev/operator/internal/testenv"
 	"github.com/stretchr/testify/require"
+
+	"connectedapps.dev/operator/internal/testenv"
 )
 
 // firstMatch is the part of text in the brackets of pattern.

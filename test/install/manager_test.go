@@ -20,9 +20,10 @@ import (
 	"testing"
 	"time"
 
-	"connectedapps.dev/operator/internal/testenv"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
+
+	"connectedapps.dev/operator/internal/testenv"
 )
 
 // manager is a running manager, as the Deployment starts it.
